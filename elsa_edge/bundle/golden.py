@@ -1,0 +1,89 @@
+"""Golden inputs and outputs: what the oracle answered, carried in the bundle so that a device can check itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from elsa_edge.errors import BundleError
+from elsa_edge.files import atomic_file
+
+__all__ = ["FILE_NAME", "Golden", "Tolerance", "largest_difference"]
+
+FILE_NAME: Final = "golden.npz"
+_INPUT: Final = "input/"
+_OUTPUT: Final = "output/"
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Inputs of one batch and the canonical graph's outputs at every level.
+
+    Attributes:
+        inputs: Input name -> array, batch first.
+        outputs: One mapping a level, sparsest first: output name -> array.
+    """
+
+    inputs: Mapping[str, Array]
+    outputs: tuple[Mapping[str, Array], ...]
+
+    def save(self, path: Path) -> None:
+        """Write an `.npz` atomically: `input/NAME` and `output/LEVEL/NAME`."""
+        arrays = {_INPUT + name: array for name, array in self.inputs.items()}
+        for level, outputs in enumerate(self.outputs):
+            arrays |= {f"{_OUTPUT}{level}/{name}": array for name, array in outputs.items()}
+        with atomic_file(path) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: Path, level_count: int) -> Golden:
+        """Read a golden file; never unpickles."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                inputs = {n.removeprefix(_INPUT): arrays[n] for n in arrays.files if n.startswith(_INPUT)}
+                outputs = tuple(
+                    {n.removeprefix(p): arrays[n] for n in arrays.files if n.startswith(p)}
+                    for p in (f"{_OUTPUT}{level}/" for level in range(level_count))
+                )
+        except (OSError, ValueError, EOFError, KeyError) as error:
+            raise BundleError(f"The golden file {path.name} cannot be read ({error})") from error
+        if not inputs or not all(outputs):
+            raise BundleError(f"The golden file {path.name} is incomplete", expected=f"outputs of {level_count} levels")
+        return cls(inputs, outputs)
+
+
+def largest_difference(found: Array, expected: Array) -> tuple[float, float]:
+    """Return the largest absolute difference and the largest absolute expected value.
+
+    NaN or infinity in the same place with the same sign counts as equal; anywhere else the difference is infinite, and
+    so it is when the shapes differ.
+    """
+    if found.shape != expected.shape:
+        return float("inf"), 0.0
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(a) & np.isfinite(b)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    if not np.all(finite | same):
+        return float("inf"), float(np.max(np.abs(b[np.isfinite(b)]), initial=0.0))
+    return (
+        float(np.max(np.abs(a[finite] - b[finite]), initial=0.0)),
+        float(np.max(np.abs(b[finite]), initial=0.0)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """The numeric contract of a variant: |variant - canonical| <= relative * max(1, max |canonical|)."""
+
+    relative: float = 1e-4
+
+    def allows(self, difference: float, scale: float) -> bool:
+        """Return whether a largest difference is within the contract for outputs of that scale."""
+        return difference <= self.relative * max(1.0, scale)

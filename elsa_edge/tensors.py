@@ -1,0 +1,83 @@
+"""What goes in and out of a network: names, shapes, types; and the check that inputs fit, with an error for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from elsa_edge.errors import InputError, UnknownNameError, UsageError, closest
+
+__all__ = ["DTYPES", "TensorSpec", "check_inputs"]
+
+DTYPES: Final = ("float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool")
+_INPUT = re.compile(r"(?:(?P<name>[^=]+)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>\w+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or output of a network.
+
+    Attributes:
+        name: Its name in the graph.
+        shape: One entry a dimension; None where any size is allowed (the batch, usually first).
+        dtype: A numpy type name from `DTYPES`.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str = "float32"
+
+    @classmethod
+    def parse(cls, text: str, default_name: str = "input") -> TensorSpec:
+        """Read the command-line form `[NAME=]SHAPE[:DTYPE]`, such as `1x3x224x224` or `tokens=1x24:int64`."""
+        match = _INPUT.fullmatch(text.strip())
+        if match is None:
+            raise UsageError(
+                "An input shape is not readable", expected="[NAME=]SHAPE[:DTYPE] such as 1x3x224x224 or tokens=1x24:int64",
+                found=repr(text),
+            )
+        dtype = match["dtype"] or "float32"
+        if dtype not in DTYPES:
+            raise UnknownNameError("input type", dtype, DTYPES)
+        shape = tuple(int(size) for size in match["shape"].split("x"))
+        if min(shape) < 1:
+            raise UsageError("Every dimension of an input must be at least 1", found=repr(text))
+        return cls(match["name"] or default_name, shape, dtype)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {'x'.join('?' if size is None else str(size) for size in self.shape) or 'scalar'} {self.dtype}"
+
+
+def check_inputs(specs: Mapping[str, TensorSpec], given: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Return the inputs as contiguous arrays when names, types and shapes fit the network.
+
+    Raises:
+        InputError: Naming the first input that does not fit, what was expected and what was found.
+    """
+    missing = [name for name in specs if name not in given]
+    unknown = [name for name in given if name not in specs]
+    if missing or unknown:
+        near = closest(unknown[0], missing or specs) if unknown else None
+        raise InputError(
+            "The inputs have other names than the network's",
+            expected=", ".join(specs),
+            found=", ".join(given) or "none",
+            fix=f"Nearest to {unknown[0]!r}: {near!r}" if near else None,
+        )
+    ready: dict[str, npt.NDArray[Any]] = {}
+    for name, spec in specs.items():
+        array = np.asarray(given[name])
+        if array.dtype != np.dtype(spec.dtype):
+            raise InputError(f"Input {name} has a wrong type", expected=spec.dtype, found=array.dtype)
+        fits = len(array.shape) == len(spec.shape) and all(
+            size is None or size == actual for size, actual in zip(spec.shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise InputError(f"Input {name} has a wrong shape", expected=str(spec), found="x".join(map(str, array.shape)))
+        ready[name] = np.ascontiguousarray(array)
+    return ready

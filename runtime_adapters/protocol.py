@@ -1,0 +1,82 @@
+"""What every runtime adapter offers: open a variant, run it at a level, tell its memory, close.
+
+Entry points in the group `elsa_edge.runtime_adapters` name an `AdapterOpener`; the key is the runtime's name in the
+device profile and manifest (`onnxruntime`, `litert`). An adapter does not choose levels and knows no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy.typing as npt
+
+from device_profiles.schema import Runtime
+from elsa_edge.bundle.manifest import Variant
+from elsa_edge.tensors import TensorSpec
+
+__all__ = ["AdapterOpener", "MemoryUse", "RuntimeAdapter"]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """Memory that a variant needs, in bytes.
+
+    Attributes:
+        base_bytes: Needed at every level (graph, weights that all levels share).
+        level_bytes: Added by each level while it is active, sparsest first.
+    """
+
+    base_bytes: int
+    level_bytes: tuple[int, ...]
+
+    def at(self, level: int) -> int:
+        """Return the bytes needed to run at `level`."""
+        return self.base_bytes + self.level_bytes[level]
+
+
+@runtime_checkable
+class RuntimeAdapter(Protocol):
+    """A loaded variant. Not thread-safe: one caller at a time."""
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Inputs by name, without the level."""
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Outputs by name."""
+
+    @property
+    def level_count(self) -> int:
+        """How many levels the variant has."""
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]], level: int) -> dict[str, npt.NDArray[Any]]:
+        """Run one inference at `level`, switching first where needed.
+
+        Raises:
+            InputError: When an input's name, shape or type is wrong.
+            LevelError: When the variant has no such level.
+        """
+
+    def memory(self) -> MemoryUse:
+        """Return the memory need, base and per level, as far as files and tensors tell it."""
+
+    def close(self) -> None:
+        """Release the runtime and its memory. Closing twice is fine."""
+
+
+class AdapterOpener(Protocol):
+    """Open one variant of a bundle."""
+
+    def __call__(self, folder: Path, variant: Variant, runtime: Runtime, cache: Path | None) -> RuntimeAdapter:
+        """Load a variant.
+
+        Args:
+            folder: The bundle's folder; the files of `variant` are relative to it.
+            variant: Its entry in the manifest.
+            runtime: The device profile's runtime section: threads, arena, memory mapping.
+            cache: Folder for files that the adapter may derive on the device, or None to derive nothing.
+        """
