@@ -1,0 +1,60 @@
+# Everything a person needs to work on elsa-edge, on a machine with only Python >= 3.11 and make.
+#   make quickstart    train a small network, put sparsity levels into it, build, verify and run a bundle (minutes)
+#   make test          all tests            make check    lint, format, types, floors
+#   make docs          the site in site/    make setup    only the environment, in .venv
+# Each target installs what it needs once; a stamp in .venv remembers it until pyproject.toml or requirements/ change.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt
+PINS := pyproject.toml requirements/constraints.txt requirements/no-deps.txt
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test check docs clean
+
+help:
+	@sed -n 's/^#  *//p' Makefile | head -5
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "elsa-edge needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed-quickstart: $(VENV)/.made $(PINS)
+	$(PIP) --editable '.[quickstart]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.made $(PINS)
+	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps --requirement requirements/no-deps.txt
+	@touch $@ $(VENV)/.installed-quickstart
+
+$(VENV)/.installed-docs: $(VENV)/.made $(PINS)
+	$(PIP) 'mkdocs>=1.6,<2'
+	@touch $@
+
+setup: $(VENV)/.installed-dev
+
+# The developers' environment contains the quickstart's; the smaller one is installed where there is neither.
+quickstart: $(VENV)/.installed-quickstart
+	$(BIN)/elsa-edge quickstart --out quickstart
+
+test: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
+clean:
+	rm -rf $(VENV) site quickstart .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
