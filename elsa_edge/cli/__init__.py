@@ -1,0 +1,144 @@
+"""The command `elsa-edge`: one module a verb, loaded only when the verb is used."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from typing import Any, Final
+
+import click
+
+from elsa_edge import __version__
+from elsa_edge.errors import ElsaError, UnknownNameError
+
+__all__ = ["VERBS", "cli", "main"]
+
+# In the order in which a person meets them. The help line stands here so that `--help` imports no verb.
+VERBS: Final = {
+    "quickstart": "Train, sparsify, export, build and run a small network: the whole path in one command.",
+    "sparsify": "Put nested sparsity levels into a trained checkpoint.",
+    "train": "Train nested levels as a YAML file describes.",
+    "export": "Write a nested checkpoint as a canonical ONNX graph.",
+    "build": "Turn a canonical graph into a bundle for a device.",
+    "verify": "Check a bundle: hashes, and numbers at every level.",
+    "profile": "Measure latency and memory of every level on this machine.",
+    "run": "Run a bundle under the controller.",
+    "simulate": "Replay a trace through the controller.",
+    "deploy": "Copy a bundle to a device and run it there.",
+    "inspect": "Say what is inside a checkpoint, a canonical graph or a bundle.",
+    "report": "Write a report of measured bundles.",
+    "devices": "List, show, create and check device profiles.",
+    "doctor": "Look for what may go wrong on this machine.",
+}
+
+
+class _Failure(click.ClickException):
+    """Our error in click's clothes: its sentences on stderr, exit code 1."""
+
+
+class _Misuse(_Failure):
+    """The same for a command that was written wrongly."""
+
+    exit_code = 2
+
+
+def _wants_traceback(context: click.Context) -> bool:
+    return bool(context.find_root().meta.get("elsa_edge.debug"))
+
+
+def _remember_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.find_root().meta["elsa_edge.debug"] = True
+
+
+def _debug_option() -> click.Option:
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        expose_value=False,
+        callback=_remember_debug,
+        help="Show the traceback of an error.",
+    )
+
+
+class LazyGroup(click.Group):
+    """Verbs are modules of this package with a click object `command`; one without a module is not listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the verbs that exist."""
+        return [verb for verb in VERBS if importlib.util.find_spec(f"{__name__}.{verb}") is not None]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb; `--debug` is understood after it as well as before."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        if not any("--debug" in parameter.opts for parameter in command.params):
+            command.params.append(_debug_option())
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        rows = [(verb, VERBS[verb]) for verb in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, naming the nearest one when there is none of that name."""
+        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+            error = UnknownNameError("command", args[0], self.list_commands(ctx))
+            raise click.UsageError(str(error), ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; the one place where an error becomes sentences and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if _wants_traceback(ctx):
+                traceback.print_exc()
+            raise _as_failure(error) from error
+
+
+def _as_failure(error: Exception) -> _Failure:
+    if isinstance(error, ElsaError):
+        return (_Misuse if error.exit_code == _Misuse.exit_code else _Failure)(str(error))
+    if isinstance(error, MemoryError):
+        return _Failure("There is not enough memory for this.")
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        return _Failure(f"{error.strerror}{where}.")
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return _Failure(f"The Python package {error.name} is needed for this: pip install {error.name}.")
+    kind = type(error).__name__
+    return _Failure(f"Something unforeseen went wrong ({kind}: {error}). Please report it, with --debug.")
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Start with: elsa-edge quickstart --out quickstart",
+)
+@click.version_option(__version__, prog_name="elsa-edge")
+def cli() -> None:
+    """One network, several nested sparsity levels inside it, one file, every device."""
+
+
+cli.params.append(_debug_option())
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        cli(prog_name="elsa-edge")
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); give Python nothing left to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,85 @@
+"""What the verbs share: `--json`, `--device`, tables and progress on stderr, one JSON object on stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["device_option", "emit", "json_option", "new_file", "print_table", "say", "stderr_console"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+json_option: Final = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else."
+)
+
+device_option: Final = click.option(
+    "--device",
+    required=True,
+    metavar="NAME_OR_YAML",
+    help="A device profile: a name that `elsa-edge devices list` shows, or a YAML file.",
+)
+
+
+def new_file(flag: str = "-o", name: str = "--output", *, help: str) -> Callable[[_F], _F]:  # noqa: A002 - click's word
+    """Return the option for the path that a verb writes."""
+    return click.option(flag, name, "destination", required=True, type=click.Path(path_type=Path), help=help)
+
+
+def stderr_console() -> Console:
+    """Return a rich console on stderr, plain where stderr is not a terminal."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, markup=False)
+
+
+def say(message: str) -> None:
+    """Print a line for the person who watches, on stderr."""
+    click.echo(message, err=True)
+
+
+def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print the result as one JSON object on stdout when asked for; a number not finite becomes null."""
+    if as_json:
+        click.echo(json.dumps(_plain(result), indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (bool, int, str)) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if value - value == 0.0 else None  # inf - inf and nan - nan are nan
+    if hasattr(value, "item"):  # a numpy scalar
+        return _plain(value.item())
+    return str(value)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table on stderr; None shows as a dash, floats with four significant digits."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    stderr_console().print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)

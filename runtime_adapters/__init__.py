@@ -1,0 +1,1 @@
+"""Runtime adapters: load a variant of a bundle, run it at a level. See `protocol.py`."""
