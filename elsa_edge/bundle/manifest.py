@@ -1,11 +1,15 @@
-"""The manifest of a bundle, `manifest.json`: what is in it, for which device, how to check it. See docs/format.md."""
+"""The manifest of a bundle, `manifest.json`: what is in it and how to check it. See docs/format.md."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from elsa_edge.errors import UnknownNameError
+from elsa_edge.levels import Ladder, Level
+from elsa_edge.tensors import TensorSpec
 
 __all__ = ["FILE_NAME", "FileEntry", "InputOutput", "LevelEntry", "Manifest", "Variant"]
 
@@ -13,10 +17,12 @@ FILE_NAME: Final = "manifest.json"
 
 
 def _inside_the_bundle(path: str) -> str:
-    """Accept only plain relative POSIX paths: nothing absolute, no `..`, no backslash, no drive."""
-    parts = PurePosixPath(path).parts
-    if not path or path.startswith("/") or "\\" in path or ":" in path or ".." in parts or str(PurePosixPath(path)) != path:
-        raise ValueError("a path inside the bundle, such as ort-switch/model.onnx")
+    """Accept only plain relative POSIX paths: not absolute, no `..`, backslash or drive."""
+    plain = (
+        bool(path) and str(PurePosixPath(path)) == path and path.isprintable() and not set(path) & {"\\", ":"}
+    )
+    if not plain or path.startswith("/") or path == "." or ".." in PurePosixPath(path).parts:
+        raise ValueError("expected a path inside the bundle, such as ort-switch/model.onnx")
     return path
 
 
@@ -24,7 +30,7 @@ RelativePath = Annotated[str, AfterValidator(_inside_the_bundle)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FileEntry(_Strict):
@@ -40,7 +46,16 @@ class InputOutput(_Strict):
 
     name: str
     shape: tuple[int | None, ...]
-    dtype: str
+    dtype: Literal["float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool"]
+
+    @classmethod
+    def of(cls, spec: TensorSpec) -> InputOutput:
+        """Describe a tensor of a network."""
+        return cls.model_validate({"name": spec.name, "shape": spec.shape, "dtype": spec.dtype})
+
+    def to_spec(self) -> TensorSpec:
+        """Return it as the network's tensor."""
+        return TensorSpec(self.name, self.shape, self.dtype)
 
 
 class LevelEntry(_Strict):
@@ -87,3 +102,45 @@ class Manifest(_Strict):
     files: tuple[FileEntry, ...]
     versions: dict[str, str]
     provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Manifest:
+        """Names are unique, every used file is listed, every per-level list has one entry a level."""
+        for what, names in (
+            ("level", [level.name for level in self.ladder]),
+            ("input", [entry.name for entry in self.inputs]),
+            ("output", [entry.name for entry in self.outputs]),
+            ("variant", [variant.name for variant in self.variants]),
+            ("file", [entry.path for entry in self.files]),
+        ):
+            if len(set(names)) != len(names):
+                raise ValueError(f"two entries have the same {what} name")
+        listed = {entry.path for entry in self.files}
+        if FILE_NAME in listed:
+            raise ValueError(f"{FILE_NAME} cannot list itself")
+        for path in (self.golden, *(path for variant in self.variants for path in variant.files.values())):
+            if path not in listed:
+                raise ValueError(f"{path} is used but not in the list of files")
+        for variant in self.variants:
+            if variant.level_bytes and len(variant.level_bytes) != len(self.ladder):
+                raise ValueError(f"level_bytes of {variant.name} must have one entry a level")
+        return self
+
+    def variant(self, name: str) -> Variant:
+        """Return a variant by name.
+
+        Raises:
+            UnknownNameError: When the bundle has no such variant.
+        """
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        raise UnknownNameError("variant in this bundle", name, [variant.name for variant in self.variants])
+
+    def to_ladder(self) -> Ladder:
+        """Return the levels as a ladder.
+
+        Raises:
+            LevelError: When they are not one (unordered, duplicate).
+        """
+        return Ladder(tuple(Level(**level.model_dump()) for level in self.ladder))

@@ -1,0 +1,161 @@
+"""Open a bundle and refuse it when anything in it is missing, changed, foreign or leads outside."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from elsa_edge.bundle.golden import Golden
+from elsa_edge.bundle.manifest import FILE_NAME, FileEntry, Manifest
+from elsa_edge.errors import BundleError, ElsaError
+from elsa_edge.files import sha256_of
+from elsa_edge.levels import Ladder
+from elsa_edge.tensors import TensorSpec
+
+__all__ = ["LARGEST_MANIFEST_BYTES", "Bundle", "open_bundle", "read_manifest"]
+
+LARGEST_MANIFEST_BYTES: Final = 16 << 20
+_REBUILD: Final = "Copy the bundle again or build it again"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle; its files were checked against the manifest when it was opened.
+
+    Attributes:
+        folder: Where it is.
+        manifest: What it says about itself.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    @cached_property
+    def ladder(self) -> Ladder:
+        """The levels, sparsest first."""
+        return self.manifest.to_ladder()
+
+    @cached_property
+    def golden(self) -> Golden:
+        """Golden inputs, and the oracle's outputs at each level."""
+        return Golden.load(self.folder / self.manifest.golden, len(self.manifest.ladder))
+
+    @cached_property
+    def inputs(self) -> dict[str, TensorSpec]:
+        """Inputs by name."""
+        return {entry.name: entry.to_spec() for entry in self.manifest.inputs}
+
+    @cached_property
+    def outputs(self) -> dict[str, TensorSpec]:
+        """Outputs by name."""
+        return {entry.name: entry.to_spec() for entry in self.manifest.outputs}
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the manifest, which holds the SHA-256 of everything else."""
+        return sha256_of(self.folder / FILE_NAME)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and validate the manifest of a bundle, without looking at the other files.
+
+    Raises:
+        BundleError: When there is none, or it is not a manifest of this format.
+    """
+    path = folder / FILE_NAME
+    if not folder.is_dir():
+        raise BundleError(f"There is no bundle at {folder}", expected=f"a folder with a {FILE_NAME}")
+    if path.is_symlink() or not path.is_file():
+        raise BundleError(f"{folder} is not a bundle", expected=f"a file {FILE_NAME} in it")
+    try:
+        if path.stat().st_size > LARGEST_MANIFEST_BYTES:
+            raise BundleError(f"{path} is too large", expected=f"at most {LARGEST_MANIFEST_BYTES} bytes")
+        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest.to_ladder()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise BundleError(
+            f"{path} is not a manifest of this format: {where}: {first['msg']}", fix=_REBUILD
+        ) from error
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read ({error.strerror or error})") from error
+    except ElsaError as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(f"{path} has a damaged ladder ({error})", fix=_REBUILD) from error
+    return manifest
+
+
+def open_bundle(path: str | os.PathLike[str], *, check_hashes: bool = True) -> Bundle:
+    """Open a bundle after checking that it is exactly what its manifest says.
+
+    Args:
+        path: The bundle's folder.
+        check_hashes: Read every file and compare its SHA-256. False compares only presence and sizes.
+
+    Raises:
+        BundleError: When the manifest is missing or wrong, or a file is missing, changed, extra, a link or
+            outside.
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    for entry in manifest.files:
+        _check_file(folder, entry, check_hashes=check_hashes)
+    listed = {FILE_NAME, *(entry.path for entry in manifest.files)}
+    extra = sorted(name for name in _files_in(folder) if name not in listed)
+    if extra:
+        raise BundleError(
+            "The bundle holds files that its manifest does not list",
+            found=", ".join(extra[:5]) + (f" and {len(extra) - 5} more" if len(extra) > 5 else ""),
+            fix="Remove them or build the bundle again",
+        )
+    return Bundle(folder, manifest)
+
+
+def _check_file(folder: Path, entry: FileEntry, *, check_hashes: bool) -> None:
+    path = folder / entry.path
+    if path.resolve() != folder.resolve() / entry.path:
+        raise BundleError(
+            f"{entry.path} is a link or leads through one", expected="a plain file inside the bundle"
+        )
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise BundleError(f"{entry.path} is missing from the bundle", fix=_REBUILD) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise BundleError(f"{entry.path} is not a plain file", fix=_REBUILD)
+    if status.st_size != entry.size_bytes:
+        raise BundleError(
+            f"{entry.path} has changed: its size differs",
+            expected=f"{entry.size_bytes} bytes",
+            found=f"{status.st_size} bytes",
+            fix=_REBUILD,
+        )
+    if check_hashes:
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise BundleError(f"{entry.path} cannot be read ({error.strerror or error})") from error
+        if found != entry.sha256:
+            raise BundleError(
+                f"{entry.path} has changed: its SHA-256 differs",
+                expected=entry.sha256[:16] + "...",
+                found=found[:16] + "...",
+                fix=_REBUILD,
+            )
+
+
+def _files_in(folder: Path) -> Iterator[str]:
+    """Yield every file and link below `folder` as a relative POSIX path; links are not followed."""
+    for parent, folders, names in os.walk(folder):
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
+        for name in (*names, *links):
+            yield (Path(parent) / name).relative_to(folder).as_posix()

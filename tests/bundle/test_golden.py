@@ -1,0 +1,127 @@
+"""Golden arrays survive the disk, hostile files are refused, and differences are never overlooked."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from elsa_edge.bundle import Golden, Tolerance, largest_difference
+from elsa_edge.bundle import golden as golden_module
+from elsa_edge.errors import BundleError
+
+
+def small() -> Golden:
+    return Golden(
+        {"a/b": np.array([[1, 2]], np.int64), "file": np.zeros((1, 1), np.float32)},
+        tuple({"out:0": np.full((1, 3), k, np.float32), "10": np.zeros(1, np.uint8)} for k in range(11)),
+    )
+
+
+def test_odd_names_and_many_levels_come_back(tmp_path: Path) -> None:
+    """Names with slashes and colons, and levels 1 and 10, are not confused."""
+    small().save(tmp_path / "g.npz")
+    loaded = Golden.load(tmp_path / "g.npz", 11)
+
+    assert set(loaded.inputs) == {"a/b", "file"}
+    assert loaded.inputs["a/b"].dtype == np.int64
+    assert [float(outputs["out:0"][0, 0]) for outputs in loaded.outputs] == list(range(11))
+    assert set(loaded.outputs[1]) == {"out:0", "10"}
+
+
+def test_the_same_arrays_give_the_same_bytes(tmp_path: Path) -> None:
+    """Building twice gives the same hashes: no clock in the file."""
+    small().save(tmp_path / "a.npz")
+    small().save(tmp_path / "b.npz")
+
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"\x93NUMPY"])
+def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    """Rubbish gives a sentence, not a zipfile traceback."""
+    (tmp_path / "g.npz").write_bytes(content)
+
+    with pytest.raises(BundleError, match="cannot be read"):
+        Golden.load(tmp_path / "g.npz", 1)
+
+
+def test_a_damaged_member_is_refused(tmp_path: Path) -> None:
+    """A flipped byte inside the archive is found by its checksum."""
+    path = tmp_path / "g.npz"
+    small().save(path)
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        first = archive.infolist()[0]
+        end = first.header_offset + 30 + len(first.filename) + 20 + first.compress_size
+    data[end - 5] ^= 0xFF
+    path.write_bytes(data)
+
+    with pytest.raises(BundleError, match="cannot be read"):
+        Golden.load(path, 11)
+
+
+def test_a_missing_level_is_refused(tmp_path: Path) -> None:
+    """A golden file of 11 levels does not serve 12."""
+    small().save(tmp_path / "g.npz")
+
+    with pytest.raises(BundleError, match="incomplete"):
+        Golden.load(tmp_path / "g.npz", 12)
+
+
+def test_a_pickle_is_not_run(tmp_path: Path) -> None:
+    """Object arrays are refused on the way out and on the way in."""
+    objects = np.array([{"a": 1}], object)
+    with pytest.raises(BundleError, match="Python objects"):
+        Golden({"x": objects}, ({"y": np.zeros(1)},)).save(tmp_path / "g.npz")
+    np.savez(tmp_path / "h.npz", **{"input/x": objects, "output/0/y": np.zeros(1)})
+
+    with pytest.raises(BundleError, match="cannot be read"):
+        Golden.load(tmp_path / "h.npz", 1)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unpacked size is limited before anything is unpacked."""
+    monkeypatch.setattr(golden_module, "LARGEST_BYTES", 10_000)
+    with zipfile.ZipFile(tmp_path / "g.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("input/x.npy", bytes(1_000_000))
+
+    with pytest.raises(BundleError, match="too large"):
+        Golden.load(tmp_path / "g.npz", 1)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "difference"),
+    [
+        ([1.0, 2.0], [1.0, 2.5], 0.5),
+        ([np.nan, np.inf], [np.nan, np.inf], 0.0),
+        ([np.nan], [1.0], np.inf),
+        ([np.inf], [-np.inf], np.inf),
+        ([1.0], [np.nan], np.inf),
+        ([1.0, 2.0], [1.0], np.inf),
+        ([], [], 0.0),
+    ],
+)
+def test_the_largest_difference(found: list[float], expected: list[float], difference: float) -> None:
+    """Shapes, NaN and infinity count; nothing is averaged away."""
+    assert largest_difference(np.array(found), np.array(expected))[0] == difference
+
+
+def test_integers_and_booleans_are_compared_without_wrapping() -> None:
+    """uint8 0 against 255 differs by 255; booleans by 1."""
+    assert largest_difference(np.uint8([0]), np.uint8([255]))[0] == 255.0
+    assert largest_difference(np.array([True]), np.array([False]))[0] == 1.0
+
+
+def test_the_tolerance_is_absolute_below_one_and_relative_above() -> None:
+    """|variant - canonical| <= 1e-4 * max(1, max |canonical|)."""
+    tolerance = Tolerance()
+
+    assert tolerance.allows(1e-4, 0.1)
+    assert not tolerance.allows(1.1e-4, 0.1)
+    assert tolerance.allows(9e-3, 100.0)
+    assert not tolerance.allows(float("nan"), 1.0)
