@@ -1,0 +1,78 @@
+"""Write a device profile as YAML, with the meaning of each key beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel
+from yaml.resolver import Resolver
+
+from device_profiles.schema import DeviceProfile
+from device_profiles.source import resolve_scalar
+from elsa_edge.files import write_bytes
+
+__all__ = ["SCHEMA_FILE", "render_profile", "save_profile"]
+
+SCHEMA_FILE: Final = Path(__file__).with_name("schema.json")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ()+._/*-]*[A-Za-z0-9)*]|[A-Za-z0-9]")
+_YAML_1_1: Final = Resolver()  # other readers still follow it: `on` is a boolean there, 2026-01-01 a date
+    {"y", "n", "yes", "no", "on", "off"}
+)  # other readers take them for booleans
+
+
+def save_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
+    """Write a profile to a YAML file, atomically; reading it back gives an equal profile."""
+    write_bytes(path, render_profile(profile).encode())
+
+
+def render_profile(profile: DeviceProfile) -> str:
+    """Return a profile as YAML text in which each key has a comment that says what it means."""
+    header = f"# yaml-language-server: $schema={SCHEMA_FILE.as_uri()}\n"
+    return header + "\n".join(_section(profile, "")) + "\n"
+
+
+def _section(model: BaseModel, indent: str) -> Iterator[str]:
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if name == "measured" and value is None:
+            continue
+        if not indent:
+            yield ""
+        yield f"{indent}# {field.description}"
+        if isinstance(value, BaseModel):
+            yield f"{indent}{name}:"
+            yield from _section(value, indent + "  ")
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            yield f"{indent}{name}:"
+            for row in value:
+                yield f"{indent}  - {_flow(row.model_dump(mode='json', exclude_none=True))}"
+        elif isinstance(value, Mapping) and value:
+            yield f"{indent}{name}:"
+            for key, entry in value.items():
+                yield f"{indent}  {_text(str(key))}: {_flow(entry)}"
+        else:
+            yield f"{indent}{name}: {_flow(value)}"
+
+
+def _flow(value: Any) -> str:
+    """Return a value in YAML's one-line form."""
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_text(str(key))}: {_flow(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_flow(entry) for entry in value) + "]"
+    return json.dumps(value)
+
+
+def _text(text: str) -> str:
+    text_in_1_1 = _YAML_1_1.resolve(yaml.ScalarNode, text, (True, False)) == "tag:yaml.org,2002:str"
+    if _PLAIN.fullmatch(text) and isinstance(resolve_scalar(text), str) and text_in_1_1:
+        return text
+    return yaml.safe_dump(text, default_style='"', width=float("inf"), allow_unicode=True).rstrip("\n")
