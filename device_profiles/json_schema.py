@@ -1,4 +1,4 @@
-"""The JSON Schema of device profiles, for editors. `python -m device_profiles.json_schema` writes `schema.json`."""
+"""The JSON Schema of profiles, for editors. `python -m device_profiles.json_schema` writes `schema.json`."""
 
 from __future__ import annotations
 

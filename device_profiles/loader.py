@@ -1,4 +1,4 @@
-"""Find, read and check device profiles; an error names file, line, key, what was expected and what was found."""
+"""Find, read and check device profiles. An error names file, line and key, what was expected and found."""
 
 from __future__ import annotations
 

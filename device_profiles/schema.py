@@ -1,4 +1,4 @@
-"""Device profile: hardware, runtime, variants, probes, QoS policy and measurements, as one strict document."""
+"""Device profile: hardware, runtime, variants, probes, QoS policy and measurements, one strict document."""
 
 from __future__ import annotations
 

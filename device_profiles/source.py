@@ -1,8 +1,8 @@
 """Read YAML into plain values and remember where each key stands. Nothing in the file is ever executed.
 
-The subset is YAML 1.2's core schema: null, true/false, integers, floats, text, lists, mappings with text keys. `on`
-and `yes` are text, `1e3` is a number. Anchors, aliases and tags are refused: a profile has no use for them, an
-attacker has.
+The subset is YAML 1.2's core schema: null, true/false, integers, floats, text, lists, mappings with text
+keys. `on` and `yes` are text, `1e3` is a number. Anchors, aliases and tags are refused: a profile has no use
+for them, an attacker has.
 """
 
 from __future__ import annotations

@@ -22,8 +22,6 @@ __all__ = ["SCHEMA_FILE", "render_profile", "save_profile"]
 SCHEMA_FILE: Final = Path(__file__).with_name("schema.json")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ()+._/*-]*[A-Za-z0-9)*]|[A-Za-z0-9]")
 _YAML_1_1: Final = Resolver()  # other readers still follow it: `on` is a boolean there, 2026-01-01 a date
-    {"y", "n", "yes", "no", "on", "off"}
-)  # other readers take them for booleans
 
 
 def save_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
