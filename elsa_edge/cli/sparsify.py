@@ -1,0 +1,113 @@
+"""`elsa-edge sparsify`: dense checkpoint -> nested checkpoint, in one shot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+
+__all__ = ["command"]
+
+
+@click.command(
+    "sparsify",
+    epilog="Example: elsa-edge sparsify net.pt --model nets:resnet20 --levels 0.95,0.9,0 -o out.safetensors",
+)
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "--model", required=True, metavar="PKG.MODULE:FACTORY", help="Makes the network; takes no arguments."
+)
+@click.option(
+    "--levels", required=True, metavar="S,S,...", help="Sparsities, sparsest first, such as 0.95,0.9,0."
+)
+@click.option(
+    "--method", default="magnitude", show_default=True, help="Score of a weight: magnitude or random."
+)
+@click.option("--allocation", help="Sparsity of each layer: global (default), uniform or erk.")
+@click.option(
+    "--granularity",
+    default="unstructured",
+    show_default=True,
+    help="Cut together: unstructured, block (4 consecutive output channels), channel, or N:M as 2:4.",
+)
+@click.option(
+    "--include", multiple=True, metavar="PATTERN", help="Only these weights or modules; can be repeated."
+)
+@click.option(
+    "--exclude", multiple=True, metavar="PATTERN", help="Not these weights or modules; can be repeated."
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="An .npz with inputs of the network; BatchNorm statistics are estimated on it at each level.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the random method.")
+@new_file(help="The nested checkpoint to write (.safetensors).")
+@json_option
+def command(
+    *,
+    checkpoint: Path,
+    model: str,
+    levels: str,
+    method: str,
+    allocation: str | None,
+    granularity: str,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    data: Path | None,
+    seed: int,
+    destination: Path,
+    as_json: bool,
+) -> None:
+    """Put nested sparsity levels into the trained CHECKPOINT (.safetensors, .pt or .pth).
+
+    The levels share one set of weights; each contains the sparser ones. No training is done.
+    """
+    from elsa_edge.levels import Ladder
+
+    ladder = Ladder.parse(levels)  # before the seconds that torch takes to load
+    from elsa_edge.factory import build_model
+    from elsa_edge.files import sha256_of
+    from elsa_edge.sparsify.data import read_npz
+    from elsa_edge.sparsify.dense import load_dense
+    from elsa_edge.sparsify.oneshot import sparsify
+
+    network = build_model(model)
+    load_dense(network, checkpoint)
+    arrays = None if data is None else read_npz(data)
+    nested = sparsify(
+        network,
+        ladder,
+        method=method,
+        allocation=allocation,
+        granularity=granularity,
+        include=include,
+        exclude=exclude,
+        data=arrays,
+        seed=seed,
+        provenance={"source": checkpoint.name, "source_sha256": sha256_of(checkpoint), "model": model},
+    )
+    nested.save(destination)
+    notes = list(nested.provenance["notes"])
+    for note in notes:
+        say(f"note: {note}")
+    print_table(
+        f"{destination}: {len(nested.indices)} nested weights",
+        ["level", "name", "sparsity", "density"],
+        [(k, level.name, level.sparsity, level.density) for k, level in enumerate(nested.ladder)],
+    )
+    emit(
+        {
+            "checkpoint": str(destination),
+            "nested_weights": sorted(nested.indices),
+            "tables": sorted(nested.tables),
+            "levels": [
+                {"level": k, "name": level.name, "sparsity": level.sparsity, "density": level.density}
+                for k, level in enumerate(nested.ladder)
+            ],
+            "notes": notes,
+        },
+        as_json=as_json,
+    )

@@ -1,0 +1,240 @@
+"""One-shot nested levels from trained dense weights: score once, cut at each level, sparsest first.
+
+    M_0 ⊆ M_1 ⊆ ... : M_k = select(scores, d_k, frozen = M_(k-1))
+
+No training happens here; BatchNorm statistics are re-estimated at each level when data is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.errors import CheckpointError, UsageError
+from elsa_edge.levels import Ladder, index_from_masks, mask_at
+from elsa_edge.sparsify.allocation import allocation_named
+from elsa_edge.sparsify.data import batches_of
+from elsa_edge.sparsify.norms import batch_norms, followers, reestimate
+from elsa_edge.sparsify.patterns import Channel, NofM, Pattern, parse_pattern
+from elsa_edge.sparsify.prunable import Prunable, choose, find_prunable
+from elsa_edge.sparsify.scores import score_named
+from elsa_edge.sparsify.selection import select
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["arrays_of", "nested_weights", "sparsify", "with_aliases"]
+
+
+def arrays_of(model: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the state_dict as arrays of their own memory; floats become float32.
+
+    Raises:
+        CheckpointError: When an entry is not a tensor of a type that numpy has.
+    """
+    arrays = {}
+    for name, tensor in model.state_dict().items():
+        if not hasattr(tensor, "detach"):
+            raise CheckpointError(f"{name} in the state_dict is no tensor", found=type(tensor).__name__)
+        plain = tensor.detach().float() if tensor.is_floating_point() else tensor.detach()
+        arrays[name] = plain.cpu().numpy().copy()
+    return arrays
+
+
+def with_aliases(weights: Sequence[Prunable], indices: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a tied weight its level index under each of its names: loading in any order gives the same."""
+    return {name: indices[weight.name] for weight in weights for name in (weight.name, *weight.aliases)}
+
+
+def nested_weights(
+    model: nn.Module, pattern: Pattern, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> tuple[list[Prunable], list[str]]:
+    """Return the weights that become nested, and sentences on those that were asked for but stay dense.
+
+    Raises:
+        UsageError: When a pattern matches nothing, or nothing is left.
+    """
+    every = find_prunable(model)
+    wanted = choose(every, include, exclude)
+    notes, chosen = [], []
+    last = every[-1].name
+    for weight in wanted:
+        reason = pattern.fits(weight)
+        if isinstance(pattern, Channel) and weight.name == last and not include:
+            reason = "its channels are the network's outputs; name it in --include to cut it all the same"
+        if reason is None:
+            chosen.append(weight)
+        else:
+            notes.append(f"{weight.name} stays dense: {reason}.")
+    if not chosen:
+        raise UsageError(f"No weight can have granularity {pattern.name}", found=" ".join(notes))
+    return chosen, notes
+
+
+def _masks(
+    weights: Sequence[Prunable],
+    scores: Mapping[str, Tensor],
+    ladder: Ladder,
+    allocation: str,
+    pattern: Pattern,
+) -> list[dict[str, Tensor]]:
+    masks: list[dict[str, Tensor]] = []
+    for sparsity in ladder.sparsities:
+        masks.append(
+            select(
+                weights,
+                scores,
+                1.0 - sparsity,
+                allocation=allocation_named(allocation),
+                pattern=pattern,
+                frozen=masks[-1] if masks else None,
+            )
+        )
+    return masks
+
+
+def dead_channels(weight: Prunable, index: np.ndarray[Any, Any], level: int) -> np.ndarray[Any, Any]:
+    """Return which output channels have no active weight at a level: bool `(out,)`."""
+    import torch
+
+    rows = weight.rows(torch.from_numpy(mask_at(index, level).copy()))
+    return ~rows.flatten(1).any(1).numpy()
+
+
+def _zero_dead_channels(
+    *,
+    weights: Sequence[Prunable],
+    indices: Mapping[str, np.ndarray[Any, Any]],
+    behind: Mapping[str, str],
+    arrays: Mapping[str, np.ndarray[Any, Any]],
+    tables: dict[str, np.ndarray[Any, Any]],
+    level_count: int,
+) -> None:
+    """Zero, in the tables, what would make a dead channel put out anything but zero."""
+    for weight in weights:
+        names = [f"{weight.module}.bias" if weight.module else "bias"]
+        if weight.name in behind:
+            names += [f"{behind[weight.name]}.{part}" for part in ("weight", "bias", "running_mean")]
+        present = [name for name in names if name in arrays]
+        for level in range(level_count):
+            dead = dead_channels(weight, indices[weight.name], level)
+            if not dead.any():
+                continue
+            for name in present:
+                if name not in tables:
+                    tables[name] = np.repeat(arrays[name][None], level_count, 0).copy()
+                tables[name][level, dead] = 0.0
+
+
+def sparsify(
+    model: nn.Module,
+    ladder: Ladder | Sequence[float],
+    *,
+    method: str = "magnitude",
+    allocation: str | None = None,
+    granularity: str = "unstructured",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    data: Any = None,
+    seed: int = 0,
+    provenance: Mapping[str, Any] | None = None,
+) -> NestedCheckpoint:
+    """Make nested levels from the weights that `model` has now.
+
+    Args:
+        model: A trained network. It is as before afterwards.
+        ladder: Levels, or their sparsities, sparsest first.
+        method: `magnitude` or `random`.
+        allocation: `global` (default), `uniform` or `erk`. With N:M every group has its own budget: leave it
+            out.
+        granularity: `unstructured`, `block` (4 consecutive output channels), `channel`, or N:M such as `2:4`.
+        include: Patterns on weight or module names; empty takes every weight that can be sparse.
+        exclude: Patterns of weights that stay dense.
+        data: Batches for re-estimating BatchNorm at each level that is not dense, see `batches_of`; None
+            keeps the dense network's statistics.
+        seed: Of `random`.
+        provenance: Further facts to store, JSON values.
+
+    Returns:
+        The nested checkpoint; `provenance["notes"]` says what stayed dense against expectation and why.
+
+    Raises:
+        UsageError: When a name, pattern or combination is wrong.
+        LevelError: When the ladder cannot be reached.
+        InputError: When the data does not fit the network.
+    """
+    import torch
+
+    steps = ladder if isinstance(ladder, Ladder) else Ladder.from_sparsities(list(ladder))
+    pattern = parse_pattern(granularity, steps.sparsities)
+    if isinstance(pattern, NofM) and allocation not in (None, "uniform"):
+        raise UsageError(
+            f"N:M keeps the same share everywhere: allocation {allocation!r} cannot be combined with it"
+        )
+    score = score_named(method)
+    weights, notes = nested_weights(model, pattern, include, exclude)
+    state = model.state_dict(keep_vars=True)
+    generator = torch.Generator().manual_seed(seed)
+    scores = {w.name: score(state[w.name].detach().cpu(), None, generator) for w in weights}
+    masks = _masks(weights, scores, steps, allocation or "global", pattern)
+    indices = {w.name: index_from_masks([level[w.name].numpy() for level in masks]) for w in weights}
+    arrays = arrays_of(model)
+    tables: dict[str, np.ndarray[Any, Any]] = {}
+    batches = None if data is None else batches_of(model, data)
+    if batches is not None and batch_norms(model):
+        tables = _statistics(model, weights, masks, batches, arrays)
+    if isinstance(pattern, Channel):
+        behind, note = followers(model, weights, batches)
+        notes += [note] if note else []
+        _zero_dead_channels(
+            weights=weights,
+            indices=indices,
+            behind=behind,
+            arrays=arrays,
+            tables=tables,
+            level_count=len(steps),
+        )
+    facts = {
+        "command": "sparsify", "method": method, "allocation": allocation or "global",
+        "granularity": granularity,
+        "include": list(include), "exclude": list(exclude), "seed": seed,
+        "batch_norm": "re-estimated" if tables else "kept",
+        "notes": notes, **(provenance or {}),
+    }  # fmt: skip
+    checkpoint = NestedCheckpoint(arrays, with_aliases(weights, indices), tables, steps, facts)
+    measured = steps.measured(densities=checkpoint.densities)
+    return NestedCheckpoint(arrays, checkpoint.indices, tables, measured, facts)
+
+
+def _statistics(
+    model: nn.Module,
+    weights: Sequence[Prunable],
+    masks: Sequence[Mapping[str, Tensor]],
+    batches: Any,
+    arrays: Mapping[str, np.ndarray[Any, Any]],
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Return tables of running statistics; a level with every weight active keeps the trained ones."""
+    import torch
+
+    state = model.state_dict(keep_vars=True)
+    before = {name: tensor.detach().clone() for name, tensor in state.items()}
+    rows: list[dict[str, np.ndarray[Any, Any]]] = []
+    try:
+        for level in masks:
+            if all(bool(mask.all()) for mask in level.values()):
+                rows.append({})
+                continue
+            with torch.no_grad():
+                for weight in weights:
+                    mask = level[weight.name].to(state[weight.name].device)
+                    state[weight.name].copy_(before[weight.name] * mask)
+            rows.append(reestimate(model, batches))
+    finally:
+        with torch.no_grad():
+            for name, tensor in state.items():
+                tensor.copy_(before[name])
+    names = sorted({name for row in rows for name in row})
+    return {name: np.stack([row.get(name, arrays[name]) for row in rows]) for name in names}
