@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
-if TYPE_CHECKING:
-    from elsa_edge.session import AdaptiveSession
-
-__all__ = ["AdaptiveSession", "__version__"]
-
-__version__: Final = "0.1.0"
+__version__ = "0.1.0"
+__all__ = ["AdaptiveSession", "Ladder", "Level", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the session only when it is asked for: `elsa-edge --help` and the training side do without it."""
+    """Load the public names on first use, so that importing a floor does not import the ones above it."""
     if name == "AdaptiveSession":
         from elsa_edge.session import AdaptiveSession
 
         return AdaptiveSession
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+    if name in ("Ladder", "Level"):
+        from elsa_edge import levels
+
+        return getattr(levels, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -37,7 +37,7 @@ class NestedCheckpoint:
     """Dense weights with several nested sparse networks inside.
 
     Attributes:
-        weights: state_dict name -> array; float tensors are float32, others (counters, integer buffers) keep their type.
+        weights: state_dict name -> array; float tensors are float32; counters and integer buffers keep their type.
         indices: Name of a nested weight -> its level index, uint8, of the weight's shape.
         tables: Name of a tensor that differs by level -> `(levels, *shape)`. Row k replaces `weights[name]` at level k.
         ladder: The levels, with measured densities.
@@ -66,7 +66,9 @@ class NestedCheckpoint:
                 raise CheckpointError(f"There is a per-level table for {name} but no such tensor")
             expected = (len(self.ladder), *self.weights[name].shape)
             if table.shape != expected:
-                raise CheckpointError(f"The per-level table of {name} has a wrong shape", expected=expected, found=table.shape)
+                raise CheckpointError(
+                    f"The per-level table of {name} has a wrong shape", expected=expected, found=table.shape
+                )
         both = sorted(set(self.indices) & set(self.tables))
         if both:
             raise CheckpointError("A tensor is either nested or has a per-level table", found=", ".join(both))
@@ -99,7 +101,9 @@ class NestedCheckpoint:
             "elsa_edge.provenance": json.dumps(dict(self.provenance), sort_keys=True),
         }
         with atomic_file(path) as temporary:
-            save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary, metadata)
+            save_file(
+                {name: np.asarray(array, order="C") for name, array in tensors.items()}, temporary, metadata
+            )
 
     @classmethod
     def load(cls, path: Path) -> NestedCheckpoint:

@@ -94,7 +94,9 @@ def atomic_file(destination: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_directory(destination: str | os.PathLike[str], *, may_replace: str | None = None) -> Iterator[Path]:
+def atomic_directory(
+    destination: str | os.PathLike[str], *, may_replace: str | None = None
+) -> Iterator[Path]:
     """Yield a temporary folder to fill; on success it becomes `destination`, on failure it vanishes.
 
     Args:
@@ -108,7 +110,10 @@ def atomic_directory(destination: str | os.PathLike[str], *, may_replace: str | 
     target = Path(destination)
     ours = may_replace is not None and (target / may_replace).is_file()
     if target.exists() and not ours and not (target.is_dir() and not any(target.iterdir())):
-        raise ElsaError(f"{target} exists and was not written by this command", fix="Choose another name or remove it first")
+        raise ElsaError(
+            f"{target} exists and was not written by this command",
+            fix="Choose another name or remove it first",
+        )
     with _readable_disk_errors(target):
         temporary = _temporary_beside(target)
         temporary.mkdir()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -79,10 +80,18 @@ class Ladder:
         sparsities = [level.sparsity for level in self.levels]
         shown = ", ".join(f"{s:g}" for s in sparsities)
         if not 1 <= len(sparsities) <= MAX_LEVELS:
-            raise LevelError("A ladder needs a sensible number of levels", expected=f"1 to {MAX_LEVELS}", found=len(sparsities))
+            raise LevelError(
+                "A ladder needs a sensible number of levels",
+                expected=f"1 to {MAX_LEVELS}",
+                found=len(sparsities),
+            )
         if not all(0.0 <= s < 1.0 for s in sparsities):  # also refuses NaN
-            raise LevelError("Level sparsities must lie in [0, 1)", found=shown, fix="0 is the dense network; 1 would keep no weight")
-        if any(a <= b for a, b in zip(sparsities, sparsities[1:], strict=False)):
+            raise LevelError(
+                "Level sparsities must lie in [0, 1)",
+                found=shown,
+                fix="0 is the dense network; 1 would keep no weight",
+            )
+        if any(a <= b for a, b in pairwise(sparsities)):
             raise LevelError(
                 "Levels must be ordered from the sparsest to the densest, without duplicates",
                 expected="a falling list such as 0.95,0.9,0",
@@ -103,7 +112,9 @@ class Ladder:
         try:
             return cls.from_sparsities([float(part) for part in text.split(",")])
         except ValueError as error:
-            raise LevelError("Levels must be numbers", expected="sparsities such as 0.95,0.9,0", found=repr(text)) from error
+            raise LevelError(
+                "Levels must be numbers", expected="sparsities such as 0.95,0.9,0", found=repr(text)
+            ) from error
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -119,13 +130,17 @@ class Ladder:
         """Target sparsities, sparsest first."""
         return tuple(level.sparsity for level in self.levels)
 
-    def check(self, level: int) -> int:
+    def check(self, level: object) -> int:
         """Return `level` when the ladder has it.
 
         Raises:
             LevelError: When it is not an integer in 0..len-1. Negative numbers never count from the end.
         """
-        if isinstance(level, bool) or not isinstance(level, (int, np.integer)) or not 0 <= level < len(self.levels):
+        if (
+            isinstance(level, bool)
+            or not isinstance(level, (int, np.integer))
+            or not 0 <= level < len(self.levels)
+        ):
             raise LevelError(
                 "This network has no such level",
                 expected=f"an integer from 0 (sparsest) to {len(self.levels) - 1} (densest)",
@@ -148,14 +163,16 @@ class Ladder:
                 raise LevelError(f"One {name} a level is needed", expected=len(self), found=len(values))
         return Ladder(
             tuple(
-                replace(level, **{name: float(values[k]) for name, values in given.items()})
+                replace(level, **_floats({name: values[k] for name, values in given.items()}))
                 for k, level in enumerate(self.levels)
             )
         )
 
     def to_json(self) -> str:
         """Serialise to JSON; the inverse of `from_json`."""
-        return json.dumps({"levels": [asdict(level) for level in self.levels]}, sort_keys=True, allow_nan=False)
+        return json.dumps(
+            {"levels": [asdict(level) for level in self.levels]}, sort_keys=True, allow_nan=False
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Ladder:
@@ -169,11 +186,17 @@ class Ladder:
             return cls(tuple(_level_from_row(row) for row in rows))
         except (ValueError, TypeError, KeyError) as error:
             raise LevelError(
-                "This is not a ladder", expected='{"levels": [{"name": ..., "sparsity": ...}, ...]}', found=text[:80]
+                "This is not a ladder",
+                expected='{"levels": [{"name": ..., "sparsity": ...}, ...]}',
+                found=text[:80],
             ) from error
 
 
-def _level_from_row(row: Mapping[str, Any]) -> Level:
+def _floats(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: float(value) for key, value in row.items()}
+
+
+def _level_from_row(row: Any) -> Level:
     known = {field.name for field in fields(Level)}
     if not isinstance(row, Mapping) or not set(row) <= known or not isinstance(row["name"], str):
         raise TypeError(row)
@@ -183,7 +206,9 @@ def _level_from_row(row: Mapping[str, Any]) -> Level:
     for key in ("density", "flops_fraction", "accuracy"):
         if not 0.0 <= numbers.get(key, 0.0) <= 1.0:
             raise ValueError(row)
-    return Level(row["name"], float(numbers.pop("sparsity")), **{key: float(value) for key, value in numbers.items()})
+    return Level(
+        row["name"], float(numbers.pop("sparsity")), **{key: float(value) for key, value in numbers.items()}
+    )
 
 
 def mask_at(index: LevelIndex, level: int) -> Mask:
@@ -199,12 +224,18 @@ def index_from_masks(masks: Sequence[Mask]) -> LevelIndex:
         LevelError: When the shapes differ or a mask is not contained in the next.
     """
     if not 1 <= len(masks) <= MAX_LEVELS:
-        raise LevelError("Masks for a sensible number of levels are needed", expected=f"1 to {MAX_LEVELS}", found=len(masks))
+        raise LevelError(
+            "Masks for a sensible number of levels are needed",
+            expected=f"1 to {MAX_LEVELS}",
+            found=len(masks),
+        )
     index = np.full(masks[0].shape, NEVER, np.uint8)
     for level in reversed(range(len(masks))):
         mask = np.asarray(masks[level], bool)
         if mask.shape != index.shape:
-            raise LevelError("Masks of one weight must have one shape", expected=index.shape, found=mask.shape)
+            raise LevelError(
+                "Masks of one weight must have one shape", expected=index.shape, found=mask.shape
+            )
         lost = int(np.count_nonzero(mask & (index == NEVER))) if level < len(masks) - 1 else 0
         if lost:
             raise LevelError(
@@ -264,7 +295,9 @@ def check_index(name: str, index: npt.NDArray[Any], shape: Sequence[int], level_
     if index.dtype != np.uint8:
         raise LevelError(f"The level index of {name} has a wrong type", expected="uint8", found=index.dtype)
     if index.shape != tuple(shape):
-        raise LevelError(f"The level index of {name} has a wrong shape", expected=tuple(shape), found=index.shape)
+        raise LevelError(
+            f"The level index of {name} has a wrong shape", expected=tuple(shape), found=index.shape
+        )
     strange = np.unique(index[(index >= level_count) & (index != NEVER)])
     if strange.size:
         raise LevelError(

@@ -1,4 +1,4 @@
-"""What goes in and out of a network: names, shapes, types; and the check that inputs fit, with an error for people."""
+"""What goes in and out of a network: names, shapes, types; the check that inputs fit; the distance between outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from elsa_edge.errors import InputError, UnknownNameError, UsageError, closest
 
-__all__ = ["DTYPES", "TensorSpec", "check_inputs"]
+__all__ = ["DTYPES", "TensorSpec", "check_inputs", "largest_difference"]
 
 DTYPES: Final = ("float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool")
 _INPUT = re.compile(r"(?:(?P<name>[^=]+)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>\w+))?")
@@ -38,7 +38,8 @@ class TensorSpec:
         match = _INPUT.fullmatch(text.strip())
         if match is None:
             raise UsageError(
-                "An input shape is not readable", expected="[NAME=]SHAPE[:DTYPE] such as 1x3x224x224 or tokens=1x24:int64",
+                "An input shape is not readable",
+                expected="[NAME=]SHAPE[:DTYPE] such as 1x3x224x224 or tokens=1x24:int64",
                 found=repr(text),
             )
         dtype = match["dtype"] or "float32"
@@ -50,10 +51,13 @@ class TensorSpec:
         return cls(match["name"] or default_name, shape, dtype)
 
     def __str__(self) -> str:
-        return f"{self.name}: {'x'.join('?' if size is None else str(size) for size in self.shape) or 'scalar'} {self.dtype}"
+        shape = "x".join("?" if size is None else str(size) for size in self.shape)
+        return f"{self.name}: {shape or 'scalar'} {self.dtype}"
 
 
-def check_inputs(specs: Mapping[str, TensorSpec], given: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+def check_inputs(
+    specs: Mapping[str, TensorSpec], given: Mapping[str, npt.NDArray[Any]]
+) -> dict[str, npt.NDArray[Any]]:
     """Return the inputs as contiguous arrays when names, types and shapes fit the network.
 
     Raises:
@@ -78,6 +82,27 @@ def check_inputs(specs: Mapping[str, TensorSpec], given: Mapping[str, npt.NDArra
             size is None or size == actual for size, actual in zip(spec.shape, array.shape, strict=True)
         )
         if not fits:
-            raise InputError(f"Input {name} has a wrong shape", expected=str(spec), found="x".join(map(str, array.shape)))
-        ready[name] = np.ascontiguousarray(array)
+            raise InputError(
+                f"Input {name} has a wrong shape", expected=str(spec), found="x".join(map(str, array.shape))
+            )
+        ready[name] = np.asarray(array, order="C")  # ascontiguousarray would make a scalar 1-D
     return ready
+
+
+def largest_difference(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the largest absolute difference and the largest absolute expected value.
+
+    NaN or infinity in the same place with the same sign counts as equal; anywhere else the difference is
+    infinite, and so it is when the shapes differ.
+    """
+    if found.shape != expected.shape:
+        return float("inf"), 0.0
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(a) & np.isfinite(b)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    if not np.all(finite | same):
+        return float("inf"), float(np.max(np.abs(b[np.isfinite(b)]), initial=0.0))
+    return (
+        float(np.max(np.abs(a[finite] - b[finite]), initial=0.0)),
+        float(np.max(np.abs(b[finite]), initial=0.0)),
+    )

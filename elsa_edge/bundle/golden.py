@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from elsa_edge.errors import BundleError
 from elsa_edge.files import atomic_file
+from elsa_edge.tensors import largest_difference
 
 __all__ = ["FILE_NAME", "LARGEST_BYTES", "Golden", "Tolerance", "largest_difference"]
 
@@ -83,25 +84,6 @@ class Golden:
                 f"The golden file {path.name} is incomplete", expected=f"outputs of {level_count} levels"
             )
         return cls(inputs, outputs)
-
-
-def largest_difference(found: Array, expected: Array) -> tuple[float, float]:
-    """Return the largest absolute difference and the largest absolute expected value.
-
-    NaN or infinity in the same place with the same sign counts as equal; anywhere else the difference is
-    infinite, and so it is when the shapes differ.
-    """
-    if found.shape != expected.shape:
-        return float("inf"), 0.0
-    a, b = found.astype(np.float64), expected.astype(np.float64)
-    finite = np.isfinite(a) & np.isfinite(b)
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    if not np.all(finite | same):
-        return float("inf"), float(np.max(np.abs(b[np.isfinite(b)]), initial=0.0))
-    return (
-        float(np.max(np.abs(a[finite] - b[finite]), initial=0.0)),
-        float(np.max(np.abs(b[finite]), initial=0.0)),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,196 @@
+"""nn.Module + nested checkpoint -> checked canonical graph, proved equal to torch at every level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.errors import CheckpointError, ContractError, ExportError
+from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.check import check_contract
+from elsa_edge.graph.cleaning import tidy
+from elsa_edge.graph.flops import flops_fractions
+from elsa_edge.graph.names import FORMAT, FORMAT_KEY, IR_VERSION, LADDER_KEY
+from elsa_edge.graph.nesting import attach, detach
+from elsa_edge.graph.oracle import run_canonical
+from elsa_edge.graph.torch_export import example_inputs, positional_order, torch_to_onnx
+from elsa_edge.tensors import TensorSpec, largest_difference
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["differences_from_torch", "export_canonical"]
+
+# The numeric contract of design.md; float32 sums in another order stay far below it.
+_RELATIVE_TOLERANCE: Final = 1e-4
+# Another batch than the one that was traced, so that a batch size frozen into the graph is found.
+_PROOF_BATCH: Final = 3
+
+
+def _load(model: torch.nn.Module, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Load plain arrays into the model, strictly."""
+    import torch
+
+    own = model.state_dict()
+    missing = sorted(name for name in own if name not in state)
+    unknown = sorted(name for name in state if name not in own)
+    reshaped = [
+        f"{n} {tuple(own[n].shape)} != {state[n].shape}"
+        for n in own
+        if n in state and tuple(own[n].shape) != state[n].shape
+    ]
+    if missing or unknown or reshaped:
+        parts = [("missing", missing), ("not in the model", unknown), ("of another shape", reshaped)]
+        raise CheckpointError(
+            "The checkpoint does not fit the model",
+            found="; ".join(
+                f"{what}: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}"
+                for what, names in parts
+                if names
+            ),
+            fix="Give the factory of the model that the checkpoint was made from",
+        )
+    model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()})
+
+
+def _aliases(model: torch.nn.Module) -> dict[str, list[str]]:
+    """Return for each state_dict name the names of the same storage, itself first (tied parameters)."""
+    groups: dict[tuple[int, tuple[int, ...]], list[str]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        groups.setdefault((tensor.data_ptr(), tuple(tensor.shape)), []).append(name)
+    return {name: [name, *(n for n in names if n != name)] for names in groups.values() for name in names}
+
+
+def _under_graph_names(
+    checkpoint: NestedCheckpoint, graph: ir.Graph, model: torch.nn.Module
+) -> NestedCheckpoint:
+    """Rename tied parameters to the one name the exporter kept, and drop what the network never computes with."""
+    aliases = _aliases(model)
+
+    def name_in_graph(name: str) -> str | None:
+        return next((alias for alias in aliases.get(name, [name]) if alias in graph.initializers), None)
+
+    def renamed(arrays: Mapping[str, Any]) -> dict[str, Any]:
+        pairs = ((name_in_graph(name), array) for name, array in arrays.items())
+        return {name: array for name, array in pairs if name is not None}
+
+    indices, tables = renamed(checkpoint.indices), renamed(checkpoint.tables)
+    weights = {name: checkpoint.weights[name] for name in checkpoint.weights}
+    return NestedCheckpoint(weights, indices, tables, checkpoint.ladder, checkpoint.provenance)
+
+
+def export_canonical(
+    checkpoint: NestedCheckpoint,
+    model: torch.nn.Module,
+    inputs: Sequence[TensorSpec],
+    *,
+    examples: Mapping[str, np.ndarray[Any, Any]] | None = None,
+) -> CanonicalGraph:
+    """Write a network with nested levels as a canonical graph.
+
+    Args:
+        checkpoint: Dense weights, level indices, tables and ladder.
+        model: The architecture; its parameters are overwritten with the checkpoint's dense weights.
+        inputs: Its inputs; the first dimension of each is the batch and becomes free.
+        examples: Real inputs for the proof of equality; random ones are made when None.
+
+    Returns:
+        The graph, after the contract check and after comparison with torch at every level.
+
+    Raises:
+        CheckpointError: When the checkpoint does not fit the model.
+        ExportError: When the model cannot be exported; names the operator and the module.
+        ContractError: When the result is not equal to torch. It is then not returned.
+    """
+    model.float()
+    _load(model, checkpoint.weights)
+    ordered = positional_order(model, inputs)
+    onnx_model = torch_to_onnx(model, ordered)
+    if onnx_model.functions:
+        common.InlinePass()(onnx_model)
+    present = _under_graph_names(checkpoint, onnx_model.graph, model)
+    detached = detach(onnx_model, [*present.indices, *present.tables])
+    if not any(name in present.indices for name in detached):
+        raise ExportError(
+            "No nested weight of the checkpoint is used by the network",
+            found=", ".join(checkpoint.indices) or "no level index",
+        )
+    used = NestedCheckpoint(
+        present.weights,
+        {name: index for name, index in present.indices.items() if name in detached},
+        {name: table for name, table in present.tables.items() if name in detached},
+        checkpoint.ladder,
+        checkpoint.provenance,
+    )
+    tidy(onnx_model)
+    attach(onnx_model, detached, used)
+    for node in (
+        onnx_model.graph.all_nodes()
+    ):  # torch's own notes: user paths and stack traces do not belong in a product
+        node.metadata_props.clear()
+    for value in [*onnx_model.graph.inputs, *onnx_model.graph.outputs]:
+        value.metadata_props.clear()
+    onnx_model.ir_version = IR_VERSION
+    onnx_model.producer_name = "elsa-edge"
+    ladder = used.ladder.measured(densities=used.densities)
+    onnx_model.metadata_props[FORMAT_KEY] = FORMAT
+    onnx_model.metadata_props[LADDER_KEY] = ladder.to_json()
+    graph = CanonicalGraph(onnx_model, ladder, dict(checkpoint.provenance))
+    ladder = ladder.measured(flops_fractions=flops_fractions(graph))
+    onnx_model.metadata_props[LADDER_KEY] = ladder.to_json()
+    graph = check_contract(CanonicalGraph(onnx_model, ladder, dict(checkpoint.provenance)))
+    _prove_equal(graph, checkpoint, model, ordered, examples or example_inputs(ordered, _PROOF_BATCH, seed=1))
+    return graph
+
+
+def differences_from_torch(
+    graph: CanonicalGraph,
+    checkpoint: NestedCheckpoint,
+    model: torch.nn.Module,
+    inputs: Sequence[TensorSpec],
+    examples: Mapping[str, np.ndarray[Any, Any]],
+) -> tuple[tuple[float, float], ...]:
+    """Return for each level the largest |graph - torch| and the largest |torch| over all outputs."""
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    answers = run_canonical(graph, examples)
+    training = model.training
+    model.eval()
+    found = []
+    try:
+        for level, answer in enumerate(answers):
+            _load(model, checkpoint.at_level(level))
+            with torch.no_grad():
+                result = model(*(torch.from_numpy(np.array(examples[spec.name])) for spec in inputs))
+            expected = [leaf.numpy() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+            pairs = [largest_difference(a, e) for a, e in zip(answer.values(), expected, strict=True)]
+            found.append((max(p[0] for p in pairs), max(p[1] for p in pairs)))
+    finally:
+        _load(model, checkpoint.weights)
+        model.train(training)
+    return tuple(found)
+
+
+def _prove_equal(
+    graph: CanonicalGraph,
+    checkpoint: NestedCheckpoint,
+    model: torch.nn.Module,
+    inputs: Sequence[TensorSpec],
+    examples: Mapping[str, np.ndarray[Any, Any]],
+) -> None:
+    for level, (difference, scale) in enumerate(
+        differences_from_torch(graph, checkpoint, model, inputs, examples)
+    ):
+        if not difference <= _RELATIVE_TOLERANCE * max(1.0, scale):
+            raise ContractError(
+                f"The exported graph does not compute what the model computes at level {graph.ladder[level].name}",
+                expected=f"a difference of at most {_RELATIVE_TOLERANCE * max(1.0, scale):.3g}",
+                found=f"{difference:.3g}",
+                fix="Look for values that depend on the batch size, randomness or training mode in the model",
+            )

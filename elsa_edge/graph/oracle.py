@@ -1,0 +1,52 @@
+"""The oracle: what the canonical graph answers at every level, on stock ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from elsa_edge.errors import ContractError
+from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.names import LEVEL_INPUT
+
+__all__ = ["run_canonical", "run_model"]
+
+Array = npt.NDArray[Any]
+
+
+def _session(model: ir.Model) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        return ort.InferenceSession(
+            ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise ContractError(
+            f"ONNX Runtime does not accept the graph ({str(error).strip().splitlines()[0][:200]})"
+        ) from error
+
+
+def run_canonical(graph: CanonicalGraph, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], ...]:
+    """Run the graph at every level, sparsest first; each result maps output name -> array."""
+    session = _session(graph.model)
+    names = [output.name for output in session.get_outputs()]
+    answers = []
+    for level in range(len(graph.ladder)):
+        feed = {**inputs, LEVEL_INPUT: np.array(level, np.int64)}
+        answers.append(dict(zip(names, session.run(names, feed), strict=True)))
+    return tuple(answers)
+
+
+def run_model(model: ir.Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Run a model without a level input once."""
+    session = _session(model)
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))

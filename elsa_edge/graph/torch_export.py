@@ -1,0 +1,203 @@
+"""nn.Module -> ONNX, unoptimised: every parameter is still an initializer under its state_dict name.
+
+`optimize=False` keeps BatchNorm apart from the convolutions and the weights apart from what is computed with them
+(torch slices LSTM weights, transposes Linear ones), so that masking an initializer masks exactly that weight.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from elsa_edge.errors import ExportError
+from elsa_edge.graph.names import OPSET
+from elsa_edge.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import torch
+
+__all__ = ["example_inputs", "output_names", "positional_order", "torch_to_onnx"]
+
+# torch specialises sizes 0 and 1, so a free batch dimension needs an example of at least 2.
+_EXAMPLE_BATCH: Final = 2
+
+
+def example_inputs(
+    inputs: Sequence[TensorSpec], batch: int, seed: int = 0
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Make inputs of the given shapes with `batch` in front: normal floats, integers in {0, 1} (safe as indices)."""
+    generator = np.random.default_rng(seed)
+    made = {}
+    for spec in inputs:
+        shape = (batch, *(size or 1 for size in spec.shape[1:]))
+        if spec.dtype.startswith("float"):
+            made[spec.name] = generator.standard_normal(shape).astype(spec.dtype)
+        else:
+            made[spec.name] = generator.integers(0, 2, shape).astype(spec.dtype)
+    return made
+
+
+def positional_order(model: torch.nn.Module, inputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+    """Return the inputs in the order of `forward`: by name where every name is one of its parameters, else as given."""
+    parameters = list(inspect.signature(model.forward).parameters)
+    if all(spec.name in parameters for spec in inputs):
+        return sorted(inputs, key=lambda spec: parameters.index(spec.name))
+    return list(inputs)
+
+
+def output_names(result: object) -> list[str]:
+    """Name the outputs of a model call: "output" for one tensor, dictionary keys, or "output_0", "output_1", ..."""
+    import torch
+    from torch.utils._pytree import tree_flatten_with_path
+
+    leaves, _ = tree_flatten_with_path(result)
+    tensors = [path for path, leaf in leaves if isinstance(leaf, torch.Tensor)]
+    if len(tensors) == 1 and not tensors[0]:
+        return ["output"]
+    plain = [
+        "_".join(re.sub(r"\W", "", str(getattr(key, "key", getattr(key, "idx", key)))) for key in path)
+        for path in tensors
+    ]
+    return [f"output_{name}" if name.isdigit() or not name else name for name in plain]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what torch's exporter says about itself; its errors still come out as exceptions."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def torch_to_onnx(model: torch.nn.Module, inputs: Sequence[TensorSpec]) -> ir.Model:
+    """Export `model` in evaluation mode with a free batch dimension.
+
+    Args:
+        model: The network; its mode is restored afterwards.
+        inputs: Its inputs in the order of `forward`; the first dimension is the batch.
+
+    Raises:
+        ExportError: Naming the operator and the module that cannot be exported.
+    """
+    import torch
+
+    training = model.training
+    model.eval()
+    arguments = tuple(torch.from_numpy(array) for array in example_inputs(inputs, _EXAMPLE_BATCH).values())
+    batch = torch.export.Dim("batch")
+    try:
+        with torch.no_grad(), _quiet():
+            try:
+                names = output_names(model(*arguments))
+            except Exception as error:
+                raise ExportError(
+                    f"The model cannot be called with these inputs ({_first_line(error)})",
+                    found="; ".join(map(str, inputs)),
+                    fix="Check --input-shape: one for each argument of forward, the batch first",
+                ) from error
+            try:
+                free = ({0: batch},) * len(arguments)
+                shapes = (free,) if _is_variadic(model) else free
+                program = torch.export.export(model, arguments, dynamic_shapes=shapes)
+            except Exception as error:
+                raise ExportError(
+                    f"torch.export cannot trace the model ({_first_line(error)})",
+                    found=_where(error),
+                    fix="Change that part of the model so that it does not depend on the values or the batch size",
+                ) from error
+            try:
+                onnx_program = torch.onnx.export(
+                    program,
+                    dynamo=True,
+                    optimize=False,
+                    verbose=False,
+                    opset_version=OPSET,
+                    input_names=[spec.name for spec in inputs],
+                    output_names=names,
+                )
+            except Exception as error:
+                raise _conversion_error(program, error) from error
+    finally:
+        model.train(training)
+    assert onnx_program is not None
+    _name_batch(onnx_program.model)
+    return onnx_program.model
+
+
+def _name_batch(model: ir.Model) -> None:
+    """Call the free batch dimension "batch" instead of torch's symbol, in place."""
+    import onnx_ir as ir
+
+    free = {
+        size.value
+        for value in model.graph.inputs
+        if value.shape
+        for size in value.shape
+        if isinstance(size, ir.SymbolicDim)
+    }
+    values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
+    for value in values:
+        if value.shape is not None:
+            value.shape = ir.Shape(
+                [
+                    "batch" if isinstance(size, ir.SymbolicDim) and size.value in free else size
+                    for size in value.shape
+                ]
+            )
+
+
+def _is_variadic(model: torch.nn.Module) -> bool:
+    kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
+    return kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
+
+
+def _first_line(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]
+
+
+def _where(error: BaseException) -> str | None:
+    """Return the innermost line of the user's own code in a torch.export failure."""
+    found = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', str(error))
+    own = [entry for entry in found if "site-packages" not in entry[0] and "/lib/python" not in entry[0]]
+    if not own:
+        return None
+    path, line, function = own[-1]
+    return f"{path}:{line} in {function}"
+
+
+def _conversion_error(program: Any, error: BaseException) -> ExportError:
+    """Explain a failed translation to ONNX: which operator, in which module of the network."""
+    messages = []
+    cause: BaseException | None = error
+    while cause is not None:
+        messages.append(str(cause))
+        cause = cause.__cause__
+    text = "\n".join(messages)
+    for node in program.graph.nodes:
+        if node.op == "call_function" and re.search(rf"%{re.escape(node.name)}\b", text):
+            stack: Mapping[str, Any] = node.meta.get("nn_module_stack") or {}
+            path, kind = list(stack.values())[-1] if stack else ("", "the model")
+            kind = kind if isinstance(kind, str) else kind.__name__
+            return ExportError(
+                f"The operator {node.target} has no ONNX form",
+                found=f"in module {path or '(top)'} of type {kind.rsplit('.', 1)[-1]}",
+                fix="Replace that module with standard operators, or exclude the part that uses it from the model",
+            )
+    return ExportError(f"The model cannot be translated to ONNX ({_first_line(error)})")
