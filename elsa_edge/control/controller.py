@@ -1,0 +1,44 @@
+"""The controller as an object that remembers its state, for callers that do not want to."""
+
+from __future__ import annotations
+
+from elsa_edge.control.decide import start, step
+from elsa_edge.control.plan import Plan
+from elsa_edge.control.state import Decision, Observation, State
+
+__all__ = ["Controller"]
+
+
+class Controller:
+    """Holds a plan and the latest state and decision.
+
+    Args:
+        plan: From `make_plan`.
+        now_ms: The caller's monotonic clock.
+        available_bytes: Free memory after loading what all levels share; None where it is unknown.
+
+    Attributes:
+        plan: The levels and the policy.
+        state: What is remembered.
+        decision: The latest decision.
+    """
+
+    def __init__(self, plan: Plan, *, now_ms: float = 0.0, available_bytes: float | None = None) -> None:
+        self.plan = plan
+        self.state: State
+        self.decision: Decision
+        self.state, self.decision, _ = start(plan, now_ms=now_ms, available_bytes=available_bytes)
+
+    @property
+    def level(self) -> int:
+        """The level to run next."""
+        return self.decision.level
+
+    def observe(self, observation: Observation) -> Decision:
+        """Take in a run (or only the free memory) and decide the next level.
+
+        Raises:
+            InputError: When the observation has a time, latency or level that cannot be.
+        """
+        self.state, self.decision, _ = step(self.state, observation, self.plan)
+        return self.decision

@@ -1,0 +1,311 @@
+"""One decision: `step(state, observation, plan) -> (state, decision, reason)`. Pure, and linear in the levels.
+
+Order of the questions: what did the run teach; which levels does the memory allow; which of those hold the budget;
+is the present one among them. Down at once. Up only after a stay, a number of fitting runs, and not right after a
+failed attempt. When nothing fits, the fastest level (or the smallest) runs and `feasible` is False.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, TypeVar
+
+from elsa_edge.control.estimate import first_estimate, is_known, learn, predict
+from elsa_edge.control.plan import Plan
+from elsa_edge.control.state import Decision, Observation, Reason, State
+from elsa_edge.errors import InputError
+
+__all__ = ["start", "step"]
+
+_FIRST_STAY_RUNS: Final = 50.0  # between switches, until it is known
+_LEAST_STAY_RUNS: Final = 8.0
+_LARGEST_BACKOFF: Final = 10  # doublings of the stay after failed attempts
+_LEAST_WINDOW_RUNS: Final = 20  # fewer runs say nothing about a miss rate
+_LEAST_MS: Final = 1e-6
+
+_Value = TypeVar("_Value")
+
+
+def start(
+    plan: Plan, *, now_ms: float = 0.0, available_bytes: float | None = None
+) -> tuple[State, Decision, Reason]:
+    """Return the state before the first run and the level to begin with.
+
+    That is the most valuable level expected to fit with the margin for going up; where no latency was measured, the
+    fastest one, because nothing is known about the others yet.
+
+    Args:
+        plan: The levels and the policy.
+        now_ms: The caller's monotonic clock.
+        available_bytes: Free memory after what all levels share was loaded; None where it is unknown.
+    """
+    count = len(plan.candidates)
+    memory = plan.memory_bytes
+    known = any(plan.measured)
+    head = math.inf if available_bytes is None else available_bytes - plan.policy.reserve_bytes
+    predicted = [reference + plan.tail_log for reference in plan.reference_log_ms]
+    roomy = [p for p in range(count) if memory[p] - min(memory) <= head] or [
+        p for p in range(count) if memory[p] == min(memory)
+    ]
+    limit = _limit_log_ms(plan, plan.policy.up_margin)
+    fitting = [p for p in roomy if predicted[p] <= limit] if known or math.isinf(limit) else []
+    position = max(fitting) if fitting else min(roomy, key=predicted.__getitem__)
+    state = State(
+        position=position,
+        estimate=first_estimate(plan),
+        last_level=-1,
+        last_ms=now_ms,
+        gaps=0,
+        cold_left=plan.policy.discard_runs,
+        runs=0,
+        runs_here=0,
+        mean_stay_runs=_FIRST_STAY_RUNS,
+        switched_ms=now_ms,
+        fits_above=0,
+        misses=0,
+        misses_length=0,
+        failures=(0,) * count,
+        blocked_until_ms=(-math.inf,) * count,
+        trial_left=0,
+        probe_run=0,
+        pressure_ms=-math.inf,
+    )
+    fits = not known or predicted[position] <= _limit_log_ms(plan, plan.policy.margin)
+    decision = Decision(
+        level=plan.candidates[position],
+        reason=Reason.START,
+        feasible=fits and head >= 0.0,
+        predicted_ms=math.exp(predicted[position]) if known else None,
+        slowdown=1.0,
+        miss_rate=0.0,
+    )
+    return state, decision, Reason.START
+
+
+def step(state: State, observation: Observation, plan: Plan) -> tuple[State, Decision, Reason]:
+    """Decide the next level from what is remembered and what was just seen.
+
+    Args:
+        state: From `start` or the previous `step`.
+        observation: The latest run, or only the memory when nothing ran.
+        plan: The levels and the policy.
+
+    Raises:
+        InputError: When the observation has a time, latency or level that cannot be.
+    """
+    _check(observation, plan)
+    state = _take_in(state, observation, plan)
+    known = state.estimate.runs > 0 or any(plan.measured)
+    predicted = _expected(state, plan, known=known)
+    permitted, forced = _memory_gate(state, observation, plan)
+    if forced is not None:
+        target, reason, feasible = _leave(plan, predicted, permitted, forced)
+    elif predicted[state.position] > _limit_log_ms(plan, plan.policy.margin):
+        target, reason, feasible = _leave(plan, predicted, permitted, Reason.DOWN_LATENCY)
+    else:
+        target, reason, fits_above = _upward(state, observation, plan, predicted, permitted)
+        feasible = True
+        state = state._replace(fits_above=fits_above)
+    if target != state.position:
+        state = _moved(state, observation, plan, target, reason)
+    missed = state.misses.bit_count() / state.misses_length if state.misses_length else 0.0
+    decision = Decision(
+        level=plan.candidates[target],
+        reason=reason,
+        feasible=feasible,
+        predicted_ms=math.exp(predicted[target]) if math.isfinite(predicted[target]) else None,
+        slowdown=math.exp(state.estimate.shared),
+        miss_rate=missed,
+    )
+    return state, decision, reason
+
+
+def _limit_log_ms(plan: Plan, margin: float) -> float:
+    return math.log(plan.policy.budget_ms) + math.log1p(-margin)  # infinity stays infinity
+
+
+def _check(observation: Observation, plan: Plan) -> None:
+    latency = observation.latency_ms
+    if not math.isfinite(observation.now_ms):
+        raise InputError("The time of an observation must be finite", found=observation.now_ms)
+    if (latency is None) != (observation.level is None):
+        raise InputError("An observation has a level and a latency, or neither of them")
+    if latency is not None and not (math.isfinite(latency) and latency >= 0.0):
+        raise InputError("A latency must be a finite number of milliseconds, 0 or more", found=latency)
+    if observation.level is not None and not 0 <= observation.level < len(plan.levels):
+        raise InputError(
+            "The observed level does not exist",
+            expected=f"0 to {len(plan.levels) - 1}",
+            found=observation.level,
+        )
+
+
+def _take_in(state: State, observation: Observation, plan: Plan) -> State:
+    """Count the run, and learn from it unless it was cold."""
+    latency, level, policy = observation.latency_ms, observation.level, plan.policy
+    if latency is None or level is None:
+        return state
+    first = state.last_level < 0
+    paused = not first and observation.now_ms - latency - state.last_ms > policy.idle_gap_ms
+    gaps = state.gaps + 1 if paused else 0
+    cold_left = state.cold_left
+    if (not first and level != state.last_level) or gaps == 1:
+        cold_left = policy.discard_runs
+    position = plan.candidates.index(level) if level in plan.candidates else None
+    estimate = state.estimate
+    if cold_left == 0 and position is not None:
+        estimate = learn(estimate, plan, position, math.log(max(latency, _LEAST_MS)))
+    here = position == state.position
+    trial_left = max(0, state.trial_left - here)
+    failures = state.failures
+    if state.trial_left == 1 and here:  # the way up has held: forget one failure
+        failures = _put(failures, state.position, max(0, failures[state.position] - 1))
+    length = min(state.misses_length + 1, policy.window_runs)
+    missed = latency > policy.budget_ms
+    return state._replace(
+        estimate=estimate,
+        last_level=level,
+        last_ms=max(state.last_ms, observation.now_ms),
+        gaps=gaps,
+        cold_left=max(0, cold_left - 1),
+        runs=state.runs + 1,
+        runs_here=state.runs_here + here,
+        misses=((state.misses << 1) | missed) & ((1 << length) - 1),
+        misses_length=length,
+        failures=failures,
+        trial_left=trial_left,
+    )
+
+
+def _expected(state: State, plan: Plan, *, known: bool) -> list[float]:
+    """Return log ms of each candidate's allowed percentile, with the cost of switching spread over a usual stay."""
+    if not known:  # stay, unless the memory says otherwise
+        return [-math.inf if p == state.position else math.inf for p in range(len(plan.candidates))]
+    predicted = predict(state.estimate, plan, state.position)
+    if not is_known(state.estimate, plan, state.position):
+        predicted[state.position] = -math.inf  # a probe: stay until a warm run was seen
+    for position, share in enumerate(plan.switch_share):
+        if share > 0.0 and position != state.position:
+            predicted[position] += math.log1p(share / state.mean_stay_runs)
+    return predicted
+
+
+def _memory_gate(state: State, observation: Observation, plan: Plan) -> tuple[list[int], Reason | None]:
+    """Return the candidates that the memory allows, and the reason to leave the present one if there is one."""
+    policy, memory, here = plan.policy, plan.memory_bytes, state.position
+    positions = range(len(memory))
+    head = (
+        math.inf
+        if observation.available_bytes is None
+        else observation.available_bytes - policy.reserve_bytes
+    )
+    if head < 0.0:
+        freeing = [p for p in positions if memory[here] - memory[p] >= -head]
+        if freeing:
+            return freeing, Reason.DOWN_MEMORY
+        smallest = min(memory)
+        if memory[here] == smallest:  # nothing smaller: at least nothing larger in value either
+            return [p for p in positions if memory[p] == smallest and p <= here], Reason.INFEASIBLE_MEMORY
+        return [p for p in positions if memory[p] == smallest], Reason.INFEASIBLE_MEMORY
+    if (
+        observation.pressure_percent is not None
+        and observation.pressure_percent >= policy.pressure_limit_percent
+    ):
+        smaller = [p for p in positions if memory[p] < memory[here]]
+        # The figure lags ten seconds behind: one step at a time.
+        if smaller and observation.now_ms - state.pressure_ms >= policy.dwell_ms:
+            return smaller, Reason.DOWN_PRESSURE
+        return [p for p in positions if memory[p] <= memory[here] and p <= here], None
+    return [
+        p
+        for p in positions
+        if memory[p] <= memory[here] or memory[p] - memory[here] + policy.hysteresis_bytes <= head
+    ], None
+
+
+def _leave(
+    plan: Plan, predicted: list[float], permitted: list[int], reason: Reason
+) -> tuple[int, Reason, bool]:
+    """Return where to go from a level that cannot stay: the most valuable that fits, or else the fastest."""
+    limit = _limit_log_ms(plan, plan.policy.margin)
+    fitting = [p for p in permitted if predicted[p] <= limit]
+    if fitting:
+        return max(fitting), reason, reason is not Reason.INFEASIBLE_MEMORY
+    fastest = min(permitted, key=lambda p: (predicted[p], -p))
+    return fastest, Reason.INFEASIBLE_LATENCY if reason is Reason.DOWN_LATENCY else reason, False
+
+
+def _upward(
+    state: State, observation: Observation, plan: Plan, predicted: list[float], permitted: list[int]
+) -> tuple[int, Reason, int]:
+    """Return the level to go up to, or the present one; the reason; and for how long a better one has fitted."""
+    policy, here, now = plan.policy, state.position, observation.now_ms
+    better = [
+        p for p in permitted if p > here and predicted[p] <= predicted[here] and not math.isinf(predicted[p])
+    ]
+    if better:
+        return max(better), Reason.BETTER, 0
+    limit = _limit_log_ms(plan, policy.up_margin)
+    # Levels of unknown latency are climbed one by one: what is learned at one informs the next.
+    unknown = next((p for p in range(here + 1, len(predicted)) if not is_known(state.estimate, plan, p)), -1)
+    reachable = range(here + 1, unknown + 1 if unknown >= 0 else len(predicted))
+    fitting = [p for p in reachable if predicted[p] <= limit]
+    roomy = [p for p in fitting if p in permitted]
+    fits_above = state.fits_above + 1 if roomy else 0
+    probe = (
+        unknown == here + 1 and unknown in permitted and predicted[here] <= limit and _may_probe(state, plan)
+    )
+    if not roomy and not probe:
+        return here, Reason.HOLD_MEMORY if fitting else Reason.HOLD, 0
+    if observation.temperature_c is not None and observation.temperature_c >= policy.temperature_limit_c:
+        return here, Reason.HOLD_HEAT, fits_above
+    if now - state.switched_ms < policy.dwell_ms:
+        return here, Reason.HOLD_DWELL, fits_above
+    if _too_many_misses(state, plan):
+        return here, Reason.HOLD_MISSES, fits_above
+    open_now = [p for p in roomy if state.blocked_until_ms[p] <= now]
+    if open_now and fits_above >= policy.up_after_runs:
+        return max(open_now), Reason.UP, 0
+    if probe and state.blocked_until_ms[unknown] <= now:
+        return unknown, Reason.PROBE, 0
+    return here, Reason.HOLD_DWELL if open_now else Reason.HOLD_BACKOFF, fits_above
+
+
+def _may_probe(state: State, plan: Plan) -> bool:
+    """Return whether a probe's cold and first warm runs, all missing the budget, would stay within the allowed rate."""
+    cost_runs = plan.policy.discard_runs + 2
+    warm_here = state.estimate.seen_run[state.position] >= 0
+    return warm_here and (state.runs - state.probe_run) * plan.policy.allowed_miss_rate >= cost_runs
+
+
+def _too_many_misses(state: State, plan: Plan) -> bool:
+    if state.misses_length < min(plan.policy.window_runs, _LEAST_WINDOW_RUNS):
+        return False
+    return state.misses.bit_count() > plan.policy.allowed_miss_rate * state.misses_length
+
+
+def _moved(state: State, observation: Observation, plan: Plan, target: int, reason: Reason) -> State:
+    now, here = observation.now_ms, state.position
+    failures, blocked = state.failures, state.blocked_until_ms
+    for_latency = reason in (Reason.DOWN_LATENCY, Reason.INFEASIBLE_LATENCY)
+    if for_latency and state.trial_left > 0 and target < here:
+        failures = _put(failures, here, failures[here] + 1)
+        stay_ms = max(plan.policy.dwell_ms, now - state.switched_ms)
+        blocked = _put(blocked, here, now + stay_ms * 2.0 ** min(failures[here], _LARGEST_BACKOFF))
+    stay = state.mean_stay_runs + 0.2 * (state.runs_here - state.mean_stay_runs)
+    return state._replace(
+        position=target,
+        runs_here=0,
+        mean_stay_runs=max(_LEAST_STAY_RUNS, stay),
+        switched_ms=now,
+        fits_above=0,
+        failures=failures,
+        blocked_until_ms=blocked,
+        trial_left=4 * plan.policy.up_after_runs if target > here else 0,
+        probe_run=state.runs if reason is Reason.PROBE else state.probe_run,
+        pressure_ms=now if reason is Reason.DOWN_PRESSURE else state.pressure_ms,
+    )
+
+
+def _put(values: tuple[_Value, ...], position: int, value: _Value) -> tuple[_Value, ...]:
+    return (*values[:position], value, *values[position + 1 :])
