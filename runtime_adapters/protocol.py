@@ -11,13 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import numpy.typing as npt
 
 from device_profiles.schema import Runtime
 from elsa_edge.bundle.manifest import Variant
+from elsa_edge.errors import LevelError
 from elsa_edge.tensors import TensorSpec
 
-__all__ = ["AdapterOpener", "MemoryUse", "RuntimeAdapter"]
+__all__ = ["AdapterOpener", "MemoryUse", "RuntimeAdapter", "check_level"]
+
+
+def check_level(level: object, level_count: int) -> int:
+    """Return `level` when there is one of that number. Negative numbers never count from the end.
+
+    Raises:
+        LevelError: When it is not an integer in 0..level_count-1.
+    """
+    if isinstance(level, bool) or not isinstance(level, (int, np.integer)) or not 0 <= level < level_count:
+        raise LevelError(
+            "This network has no such level",
+            expected=f"an integer from 0 (sparsest) to {level_count - 1} (densest)",
+            found=repr(level),
+        )
+    return int(level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +88,9 @@ class RuntimeAdapter(Protocol):
 class AdapterOpener(Protocol):
     """Open one variant of a bundle."""
 
-    def __call__(self, folder: Path, variant: Variant, runtime: Runtime, cache: Path | None) -> RuntimeAdapter:
+    def __call__(
+        self, folder: Path, variant: Variant, runtime: Runtime, cache: Path | None
+    ) -> RuntimeAdapter:
         """Load a variant.
 
         Args:
