@@ -15,6 +15,7 @@ __all__ = [
     "QoS",
     "Runtime",
     "Switching",
+    "Tflite",
 ]
 
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]*$"
@@ -78,6 +79,29 @@ class Runtime(_Strict):
     )
     options: dict[str, str] = Field(
         default_factory=dict, description="Settings passed to the runtime as they are."
+    )
+
+
+class Tflite(_Strict):
+    """How the TFLite variants are written: `tflite-levels`, `tflite-sparse`, `tflite-int8`."""
+
+    input_layout: Literal["NHWC", "NCHW"] = Field(
+        default="NHWC", description="Order of axes of images in the file. NHWC is faster; elsa-edge's own API stays NCHW."
+    )
+    packaging: Literal["auto", "files", "signatures"] = Field(
+        default="auto",
+        description="One file a level (least memory), or one file with a signature a level (fast switch); "
+        "auto takes files below 1024 MB of main memory.",
+    )
+    batch: int = Field(default=1, ge=1, le=4096, description="Batch that the file is made for; others run in pieces.")
+    sparse_for_size: bool = Field(
+        default=False, description="Write tflite-sparse also where it would only be a smaller file, not a faster network."
+    )
+    calibration: str | None = Field(
+        default=None, description="An .npz of real inputs for tflite-int8; null takes the golden inputs of the build."
+    )
+    int8_changed_answers: Fraction = Field(
+        default=0.01, description="Share of the calibration inputs whose largest output may change in tflite-int8."
     )
 
 
@@ -226,6 +250,7 @@ class DeviceProfile(_Strict):
         min_length=1,
         description="Exporters whose variants go into a bundle for this device; the first is preferred.",
     )
+    tflite: Tflite = Field(default_factory=Tflite, description="How TFLite variants are written.")
     probes: Probes = Field(
         default_factory=Probes, description="Where memory, pressure and temperature are read."
     )

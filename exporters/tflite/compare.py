@@ -1,0 +1,190 @@
+"""Compare a converted model with ONNX Runtime: outputs first, and where they differ, layer by layer.
+
+    max |tflite - onnx| <= tolerance * max(1, max |onnx|)      for every output; the contract of design.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from elsa_edge.bundle.golden import Tolerance, largest_difference
+from elsa_edge.errors import ContractError
+from exporters.tflite.convert import Converted
+from exporters.tflite.ports import TO_NHWC
+from exporters.tflite.prepare import Prepared
+
+__all__ = ["Interpreter", "compare", "first_diverging", "run_onnx", "to_file"]
+
+Array = npt.NDArray[Any]
+_LAYER_TOLERANCE: Final = Tolerance(1e-3)  # looser than the contract: rounding accumulates inside
+
+
+class Interpreter:
+    """A plain interpreter over a model in memory, for exporters; devices use runtime_adapters/litert.py.
+
+    Args:
+        content: The flatbuffer.
+        keep_all: Keep the values of all tensors, on the builtin kernels instead of XNNPACK.
+        threads: Threads.
+    """
+
+    def __init__(self, content: bytes, *, keep_all: bool = False, threads: int = 1) -> None:
+        from ai_edge_litert import interpreter as litert
+
+        options: dict[str, Any] = {"num_threads": threads}
+        if keep_all:
+            options["experimental_preserve_all_tensors"] = True
+            options["experimental_op_resolver_type"] = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        try:
+            self._interpreter = litert.Interpreter(model_content=content, **options)
+            self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise ContractError(f"The TFLite runtime does not accept the file ({str(error).strip()[:300]})") from error
+
+    def run(self, inputs: Mapping[str, Array], signature: str | None = None) -> dict[str, Array]:
+        """Run a signature (the first by default) on inputs in the file's layout and types."""
+        runner = self._interpreter.get_signature_runner(signature)
+        return dict(runner(**inputs))
+
+    def tensors(self) -> dict[str, Array]:
+        """Return every readable tensor of the first subgraph by name, after a run with `keep_all`."""
+        values = {}
+        for detail in self._interpreter.get_tensor_details():
+            try:
+                values[str(detail["name"])] = self._interpreter.get_tensor(detail["index"])
+            except ValueError:
+                continue
+        return values
+
+
+def to_file(prepared: Prepared, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Return canonical inputs in the layout of the file; names stay canonical."""
+    return {
+        name: np.ascontiguousarray(inputs[name].transpose(TO_NHWC)) if layout == "NHWC" else inputs[name]
+        for name, layout in zip(prepared.inputs, prepared.input_layouts, strict=True)
+    }
+
+
+def run_onnx(prepared: Prepared, inputs: Mapping[str, Array], *, all_values: bool = False) -> dict[str, Array]:
+    """Run the prepared ONNX graph on inputs in the file's layout; outputs under the canonical names.
+
+    Args:
+        prepared: The graph.
+        inputs: By canonical name.
+        all_values: Return every intermediate value instead, under the graph's own names.
+    """
+    import onnxruntime as ort
+
+    proto = ir.to_proto(prepared.model)
+    if all_values:
+        del proto.graph.output[:]
+        for node in prepared.model.graph:
+            for value in node.outputs:
+                if value.name:
+                    proto.graph.output.add().name = value.name
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    feed = {f"input_{k}": inputs[name] for k, name in enumerate(prepared.inputs)}
+    wanted = [output.name for output in session.get_outputs()]
+    values = dict(zip(wanted, session.run(wanted, feed), strict=True))
+    return values if all_values else {name: values[f"output_{k}"] for k, name in enumerate(prepared.outputs)}
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """The first layer whose numbers differ.
+
+    Attributes:
+        node: Name of the ONNX node.
+        operator: Its type.
+        difference: Largest absolute difference.
+        scale: Largest absolute expected value.
+    """
+
+    node: str
+    operator: str
+    difference: float
+    scale: float
+
+
+def _candidates(name: str, tensors: Mapping[str, Array]) -> list[Array]:
+    """Return the tensors that may hold the ONNX value `name`: the converter adds suffixes for layouts."""
+    exact = [tensors[name]] if name in tensors else []
+    return exact + [value for key, value in tensors.items() if key.startswith(name + "_") and value.ndim > 0]
+
+
+def _closest(expected: Array, candidates: list[Array]) -> float | None:
+    """Return the smallest difference over candidates and orders of their axes, or None when no shape fits."""
+    best = None
+    for candidate in candidates:
+        for order in permutations(range(expected.ndim)) if expected.ndim <= 5 else [tuple(range(expected.ndim))]:
+            if expected.transpose(order).shape == candidate.shape:
+                difference, _ = largest_difference(candidate, expected.transpose(order))
+                best = difference if best is None else min(best, difference)
+    return best
+
+
+def first_diverging(converted: Converted, inputs: Mapping[str, Array]) -> Divergence | None:
+    """Find the first layer, in the graph's order, whose numbers differ; None when none of those that can be matched does.
+
+    Args:
+        converted: The model and its ONNX graph.
+        inputs: In the file's layout, by canonical name.
+    """
+    expected = run_onnx(converted.prepared, inputs, all_values=True)
+    interpreter = Interpreter(converted.model.to_bytes(), keep_all=True)
+    interpreter.run(inputs)
+    found = interpreter.tensors()
+    for node in converted.prepared.model.graph:
+        for value in node.outputs:
+            wanted = expected.get(str(value.name))
+            if wanted is None or wanted.dtype.kind != "f":
+                continue
+            difference = _closest(wanted, _candidates(str(value.name), found))
+            scale = float(np.max(np.abs(wanted), initial=0.0))
+            if difference is not None and not _LAYER_TOLERANCE.allows(difference, scale):
+                return Divergence(node.name or str(value.name), node.op_type, difference, scale)
+    return None
+
+
+def compare(converted: Converted, inputs: Mapping[str, Array], tolerance: Tolerance, level: str) -> float:
+    """Compare one run with ONNX Runtime and return the largest difference relative to max(1, largest value).
+
+    Args:
+        converted: The model and its ONNX graph.
+        inputs: In the file's layout, by canonical name, of the batch that was converted for.
+        tolerance: The contract.
+        level: Name of the level, for the error.
+
+    Raises:
+        ContractError: When an output differs; names the first layer that does.
+    """
+    expected = run_onnx(converted.prepared, inputs)
+    found = Interpreter(converted.model.to_bytes()).run(inputs)
+    worst = 0.0
+    for name, wanted in expected.items():
+        difference, scale = largest_difference(found[name].astype(wanted.dtype), wanted)
+        if not tolerance.allows(difference, scale):
+            culprit = first_diverging(converted, inputs)
+            where = (
+                f"; the first layer that differs is {culprit.operator} ({culprit.node}), by {culprit.difference:.3g}"
+                if culprit
+                else "; no single layer differs on the builtin kernels, so a fused or delegated kernel does"
+            )
+            raise ContractError(
+                f"The TFLite file of level {level} computes another {name} than ONNX Runtime{where}",
+                expected=f"a difference of at most {tolerance.relative * max(1.0, scale):.3g}",
+                found=f"{difference:.3g}",
+                fix="Build an ONNX Runtime variant (ort-switch), and please report the layer",
+            )
+        worst = max(worst, difference / max(1.0, scale))
+    return worst

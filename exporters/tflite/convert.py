@@ -1,0 +1,225 @@
+"""ONNX -> TFLite by onnx2tf's direct flatbuffer path: no TensorFlow, and no file of the user's is touched.
+
+The converter is pinned to one version, because its output is post-processed here; every result is compared with ONNX
+Runtime (exporters/tflite/compare.py) before it may be used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import random
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx_ir as ir
+
+from elsa_edge.errors import ExportError, RuntimeUnavailableError
+from exporters.tflite.model import NUMPY_TYPES, TfliteModel, schema
+from exporters.tflite.prepare import Prepared
+
+__all__ = ["CONVERTER_VERSION", "INSTALL", "Converted", "convert", "require_converter"]
+
+CONVERTER_VERSION: Final = "2.6.9"
+# Its metadata asks for Python >= 3.12 and for exact versions of eighteen packages, of which this path needs none.
+INSTALL: Final = (
+    "pip install ai-edge-litert==2.3.0 psutil sng4onnx && "
+    f"pip install --no-deps --ignore-requires-python onnx2tf=={CONVERTER_VERSION}"
+)
+_SIGNATURE: Final = "serving_default"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A converted level.
+
+    Attributes:
+        model: One subgraph, one signature with the canonical names.
+        prepared: What was converted; its model is the ONNX graph that the file must equal.
+    """
+
+    model: TfliteModel
+    prepared: Prepared
+
+
+def require_converter() -> None:
+    """Check that the converter is there.
+
+    Raises:
+        RuntimeUnavailableError: When it is missing or of another version; the fix is the install command.
+    """
+    try:
+        found = version("onnx2tf")
+    except PackageNotFoundError:
+        found = None
+    if found != CONVERTER_VERSION:
+        raise RuntimeUnavailableError(
+            "TFLite variants need the converter onnx2tf",
+            expected=f"version {CONVERTER_VERSION}",
+            found=found or "none installed",
+            fix=INSTALL,
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[io.StringIO]:
+    """Keep the converter's progress bars and warnings off the terminal, and its seeds out of our random numbers."""
+    text = io.StringIO()
+    numpy_state, python_state, level = np.random.get_state(), random.getstate(), logging.root.manager.disable  # noqa: NPY002 - what the converter seeds
+    with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield text
+        finally:
+            logging.disable(level)
+            np.random.set_state(numpy_state)  # noqa: NPY002 - the same
+            random.setstate(python_state)
+
+
+def _custom_operators(model: TfliteModel, prepared: Prepared) -> None:
+    """Refuse operators that only a custom or TensorFlow kernel could run, by their names in ONNX."""
+    for operator in model.graph.operators:
+        name = model.operator_name(operator)
+        if not name.startswith("CUSTOM"):
+            continue
+        result = model.graph.tensors[int(operator.outputs[0])].name.decode()
+        code = name.removeprefix("CUSTOM:").removeprefix("ONNX_")
+        makers = [node for node in prepared.model.graph if node.op_type.upper() == code or any(o.name == result for o in node.outputs)]
+        node = makers[0] if makers else None
+        raise ExportError(
+            f"The operator {node.op_type if node else code} has no TFLite form"
+            + (f" (node {node.name or node.outputs[0].name}{_module_of(node)})" if node else ""),
+            fix="Replace it in the module with operators that TFLite has, or build an ONNX Runtime variant (ort-switch)",
+        )
+
+
+def _module_of(node: ir.Node) -> str:
+    """Return the module that a node probably belongs to, from the name of the nearest weight."""
+    pending: list[tuple[ir.Node, int]] = [(node, 0)]
+    seen: set[ir.Node] = set()
+    while pending:
+        current, distance = pending.pop(0)
+        if current in seen or distance > 4:
+            continue
+        seen.add(current)
+        for value in current.inputs:
+            if value is not None and value.is_initializer() and value.name and "." in value.name:
+                where = "in" if distance == 0 else "near"
+                return f", {where} module {value.name.rsplit('.', 1)[0]}"
+        neighbours = [value.producer() for value in current.inputs if value is not None]
+        neighbours += [user for value in current.outputs for user, _ in value.uses()]
+        pending += [(other, distance + 1) for other in neighbours if other is not None]
+    return ""
+
+
+def _sign(model: TfliteModel, prepared: Prepared) -> None:
+    """Replace the converter's signature by one with the canonical names, and check the shapes.
+
+    Raises:
+        ExportError: When an input or output is missing or has another shape than the ONNX graph.
+    """
+    classes = schema()
+    graph = model.graph
+    places = {(tensor.name or b"").decode(): index for index, tensor in enumerate(graph.tensors)}
+
+    def entries(kind: str, names: tuple[str, ...], values: Any, present: Any) -> list[Any]:
+        found = []
+        for number, (name, value) in enumerate(zip(names, values, strict=True)):
+            index = places.get(f"{kind}_{number}")
+            if index is None or index not in {int(item) for item in present}:
+                raise ExportError(f"The converter lost the {kind} {name}", fix="Build an ONNX Runtime variant (ort-switch)")
+            expected = tuple(int(str(size)) for size in value.shape)
+            if model.shape(graph.tensors[index]) != expected:
+                raise ExportError(
+                    f"The converter gave the {kind} {name} another shape",
+                    expected=expected,
+                    found=model.shape(graph.tensors[index]),
+                )
+            found.append(classes.TensorMapT(name=name.encode(), tensorIndex=index))
+        return found
+
+    inputs = entries("input", prepared.inputs, prepared.model.graph.inputs, graph.inputs)
+    outputs = entries("output", prepared.outputs, prepared.model.graph.outputs, graph.outputs)
+    graph.inputs = [item.tensorIndex for item in inputs]
+    graph.outputs = [item.tensorIndex for item in outputs]
+    model.tree.signatureDefs = [
+        classes.SignatureDefT(inputs=inputs, outputs=outputs, signatureKey=_SIGNATURE.encode(), subgraphIndex=0)
+    ]
+
+
+def convert(prepared: Prepared) -> Converted:
+    """Convert a prepared graph.
+
+    Raises:
+        RuntimeUnavailableError: When the converter is missing or of another version.
+        ExportError: When it cannot convert; names the operator where the converter does.
+    """
+    require_converter()
+    from onnx2tf import convert as run_converter
+
+    proto = ir.to_proto(prepared.model)
+    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as folder:
+        with _quiet() as said:
+            try:
+                run_converter(
+                    onnx_graph=proto,  # a file would be overwritten
+                    input_onnx_file_path=None,
+                    output_folder_path=folder,
+                    not_use_onnxsim=True,
+                    non_verbose=True,
+                    verbosity="error",
+                    copy_onnx_input_output_names_to_tflite=True,
+                    keep_shape_absolutely_input_names=[f"input_{k}" for k in range(len(prepared.inputs))],
+                )
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - it raises whatever its rules stumble over
+                raise _explained(prepared, f"{error}\n{said.getvalue()}") from error
+        path = Path(folder) / "model_float32.tflite"
+        if not path.is_file():
+            raise _explained(prepared, said.getvalue())
+        model = TfliteModel.load(path)
+    _custom_operators(model, prepared)
+    _sign(model, prepared)
+    model.tree.metadata = None
+    model.tree.metadataBuffer = None
+    model.tree.description = "elsa-edge"
+    strange = [t for t in model.graph.tensors if t.type not in NUMPY_TYPES]
+    if strange:
+        raise ExportError(f"The converter made a tensor of an unusual type: {strange[0].name.decode()}")
+    model.drop_unused()
+    return Converted(model, prepared)
+
+
+def _explained(prepared: Prepared, text: str) -> ExportError:
+    """Turn the converter's words into an error that names an operator when the words name one."""
+    for node in prepared.model.graph:
+        if node.name and node.name in text:
+            return ExportError(
+                f"The operator {node.op_type} ({node.name}{_module_of(node)}) could not be converted to TFLite",
+                found=_last_line(text),
+                fix="Replace it in the module, or build an ONNX Runtime variant (ort-switch)",
+            )
+    for node in prepared.model.graph:
+        if f"op={node.op_type}" in text or f"'{node.op_type}'" in text or f"op_type={node.op_type}" in text:
+            return ExportError(
+                f"The operator {node.op_type} ({node.name}{_module_of(node)}) could not be converted to TFLite",
+                found=_last_line(text),
+                fix="Replace it in the module, or build an ONNX Runtime variant (ort-switch)",
+            )
+    return ExportError(
+        "The network could not be converted to TFLite",
+        found=_last_line(text),
+        fix="Build an ONNX Runtime variant (ort-switch)",
+    )
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:300] if lines else "no reason given"

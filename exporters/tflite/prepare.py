@@ -1,0 +1,239 @@
+"""From one level's ONNX graph to the form that converts well: fixed shapes, channels-last ends, a safe head.
+
+    every free size -> the size of the example      (TFLite has one arena; a free batch makes it slow or fail)
+    ReduceMean(x, (2, 3), keepdims=0) -> Reshape(ReduceMean(x, (2, 3), keepdims=1))
+    input (n, C, H, W) of convolutions -> Transpose(input (n, H, W, C))        the converter removes the pair
+
+The head rewrite matters for right numbers, not for speed: with the converter's own form of it (TRANSPOSE, then MEAN
+over the last axes) the sparse path of ai-edge-litert 2.3.0 computes something else, silently.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from elsa_edge.errors import ExportError
+from elsa_edge.tensors import TensorSpec
+from exporters.tflite.ports import FROM_NHWC, TO_NHWC, FileLayout
+
+__all__ = ["Prepared", "fixed_shapes", "prepare"]
+
+_IMAGE_OPERATORS: Final = frozenset(
+    {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize",
+     "BatchNormalization"}
+)  # fmt: skip
+_ELEMENTWISE: Final = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid",
+     "Elu", "Gelu", "Softplus", "Identity", "Cast", "Pad", "Pow", "Sqrt", "Abs", "Neg", "Exp", "Log", "Concat"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model ready for the converter.
+
+    Attributes:
+        model: Inputs are called input_0, input_1 ..., outputs output_0 ..., whatever their names were.
+        inputs: Original names in order.
+        outputs: The same.
+        input_layouts: Layout of each input in the file.
+        output_layouts: The same for outputs.
+    """
+
+    model: ir.Model
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    input_layouts: tuple[FileLayout, ...]
+    output_layouts: tuple[FileLayout, ...]
+
+
+def _reaches_image_operator(value: ir.Value) -> bool:
+    """Whether the first operator that is not elementwise, on every path from the value, works on images."""
+    seen: set[ir.Value] = set()
+    pending = [value]
+    found = False
+    while pending:
+        current = pending.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        for node, place in current.uses():
+            if node.op_type in _IMAGE_OPERATORS and place == 0:
+                found = True
+            elif node.op_type in _ELEMENTWISE:
+                pending.extend(node.outputs)
+            else:
+                return False
+    return found
+
+
+def _comes_from_image_operator(value: ir.Value) -> bool:
+    """Whether the first operator that is not elementwise, backwards from the value, works on images."""
+    seen: set[ir.Value] = set()
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        node = current.producer()
+        if node is None or current in seen:
+            continue
+        seen.add(current)
+        if node.op_type in _IMAGE_OPERATORS:
+            return True
+        if node.op_type in _ELEMENTWISE:
+            pending.extend(item for item in node.inputs if item is not None)
+    return False
+
+
+def _fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Give every input its fixed shape, infer all others, and fold what became constant."""
+    from onnx_ir.passes import common
+    from onnxscript import optimizer
+
+    inputs = set(model.graph.inputs)
+    for value in model.graph.inputs:
+        value.shape = ir.Shape(shapes[str(value.name)])
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            if value not in inputs:
+                value.shape = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the optimiser reports what it skipped; skipping is fine here
+        common.ShapeInferencePass()(model)
+        optimizer.optimize(model, num_iterations=2, onnx_shape_inference=True)
+        common.ShapeInferencePass()(model)
+
+
+def _require_fixed(model: ir.Model) -> None:
+    for node in model.graph:
+        for value in node.outputs:
+            if value.shape is None or not all(isinstance(size, int) for size in value.shape):
+                if not value.uses() and value not in model.graph.outputs:
+                    continue
+                known = "unknown" if value.shape is None else "x".join(map(str, value.shape))
+                raise ExportError(
+                    f"TFLite needs fixed shapes, and that of {value.name}, made by the operator {node.op_type} "
+                    f"({node.name}), depends on the data",
+                    found=known,
+                    fix="Move that operator out of the network, or build an ONNX Runtime variant (ort-switch)",
+                )
+
+
+def _spatial_axes(node: ir.Node) -> bool:
+    """Whether a ReduceMean drops exactly the two last axes of a four-dimensional tensor."""
+    source = node.inputs[0]
+    axes = ir.convenience.get_const_tensor(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] else None
+    keep = node.attributes.get_int("keepdims", 1)
+    if axes is None or keep or source is None or source.shape is None or len(source.shape) != 4:
+        return False
+    return sorted(int(axis) % 4 for axis in axes.numpy().reshape(-1)) == [2, 3]
+
+
+def _keep_reduced_axes(model: ir.Model) -> None:
+    """ReduceMean(x, (2, 3), keepdims=0) -> Reshape(ReduceMean(x, (2, 3), keepdims=1))."""
+    for node in list(model.graph):
+        if node.op_type != "ReduceMean" or not _spatial_axes(node):
+            continue
+        result = node.outputs[0]
+        assert result.shape is not None  # _require_fixed came before
+        sizes = [int(str(size)) for size in result.shape]
+        kept = ir.Value(name=f"{result.name}_kept", type=result.type, shape=ir.Shape([*sizes, 1, 1]))
+        target = _constant(model, f"{result.name}_shape", np.array(sizes, np.int64))
+        mean = ir.Node("", "ReduceMean", [node.inputs[0], node.inputs[1]], outputs=[kept], name=f"{node.name}_kept")
+        mean.attributes["keepdims"] = ir.AttrInt64("keepdims", 1)
+        flat = ir.Node("", "Reshape", [kept, target], name=f"{node.name}_flat")
+        _replace(model, node, [mean, flat], result, flat.outputs[0])
+
+
+def _constant(model: ir.Model, name: str, numbers: np.ndarray[Any, Any]) -> ir.Value:
+    tensor = ir.tensor(numbers, name=name)
+    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+    model.graph.register_initializer(value)
+    return value
+
+
+def _replace(model: ir.Model, old: ir.Node, new: Sequence[ir.Node], result: ir.Value, replacement: ir.Value) -> None:
+    replacement.name, result.name = result.name, f"{result.name}_before"
+    replacement.type, replacement.shape = result.type, result.shape
+    ir.convenience.replace_nodes_and_values(model.graph, old, [old], list(new), [result], [replacement])
+
+
+def _rename_inputs(model: ir.Model, layouts: Sequence[FileLayout]) -> None:
+    for place, value in enumerate(model.graph.inputs):
+        value.name = f"input_{place}"
+        if layouts[place] != "NHWC":
+            continue
+        shape = [int(str(size)) for size in value.shape or ()]
+        inner = ir.Value(name=f"{value.name}_nchw", type=value.type, shape=value.shape)
+        value.replace_all_uses_with(inner)
+        value.shape = ir.Shape([shape[axis] for axis in TO_NHWC])
+        node = ir.Node("", "Transpose", [value], outputs=[inner], name=f"{value.name}_to_nchw")
+        node.attributes["perm"] = ir.AttrInt64s("perm", FROM_NHWC)
+        model.graph.insert_before(model.graph[0], node) if len(model.graph) else model.graph.append(node)
+
+
+def _rename_outputs(model: ir.Model, layouts: Sequence[FileLayout]) -> None:
+    """End every output with a node of its own, so that the converter cannot lose one that others also read."""
+    for place, value in enumerate(list(model.graph.outputs)):
+        nhwc = layouts[place] == "NHWC"
+        shape = [int(str(size)) for size in value.shape or ()]
+        last = ir.Value(
+            name=f"output_{place}",
+            type=value.type,
+            shape=ir.Shape([shape[axis] for axis in TO_NHWC] if nhwc else shape),
+        )
+        node = ir.Node("", "Transpose" if nhwc else "Identity", [value], outputs=[last], name=f"output_{place}_end")
+        if nhwc:
+            node.attributes["perm"] = ir.AttrInt64s("perm", TO_NHWC)
+        model.graph.append(node)
+        model.graph.outputs[place] = last
+
+
+def prepare(
+    model: ir.Model, shapes: Mapping[str, Sequence[int]], input_layout: Literal["NHWC", "NCHW"] = "NHWC"
+) -> Prepared:
+    """Return a level's graph in the form that is handed to the converter.
+
+    Args:
+        model: One level, without a level input; it is rewritten.
+        shapes: The fixed shape of every input, in canonical order of axes.
+        input_layout: "NHWC" moves the channels of images last at both ends; "NCHW" leaves the ends as they are.
+
+    Raises:
+        ExportError: When a shape depends on the data.
+    """
+    _fix_shapes(model, shapes)
+    _require_fixed(model)
+    _keep_reduced_axes(model)
+    inputs = tuple(str(value.name) for value in model.graph.inputs)
+    outputs = tuple(str(value.name) for value in model.graph.outputs)
+    channels_last = input_layout == "NHWC"
+
+    def layout(value: ir.Value, of_images: Callable[[ir.Value], bool]) -> FileLayout:
+        is_image = value.shape is not None and len(value.shape) == 4 and of_images(value)
+        return "NHWC" if channels_last and is_image else "same"
+
+    input_layouts = tuple(layout(value, _reaches_image_operator) for value in model.graph.inputs)
+    output_layouts = tuple(layout(value, _comes_from_image_operator) for value in model.graph.outputs)
+    _rename_inputs(model, input_layouts)
+    _rename_outputs(model, output_layouts)
+    return Prepared(model, inputs, outputs, input_layouts, output_layouts)
+
+
+def fixed_shapes(
+    specs: Mapping[str, TensorSpec], examples: Mapping[str, np.ndarray[Any, Any]], batch: int
+) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each input: `batch` for a free first size, the example's size for other free ones."""
+    fixed = {}
+    for name, spec in specs.items():
+        example = examples[name].shape
+        fixed[name] = tuple(
+            size if size is not None else batch if axis == 0 else int(example[axis])
+            for axis, size in enumerate(spec.shape)
+        )
+    return fixed
