@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from elsa_edge.errors import InputError, UnknownNameError, UsageError, closest
 
-__all__ = ["DTYPES", "TensorSpec", "check_inputs", "largest_difference"]
+__all__ = ["DTYPES", "TensorSpec", "check_inputs", "largest_difference", "parse_inputs"]
 
 DTYPES: Final = ("float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool")
 _INPUT = re.compile(r"(?:(?P<name>[^=]+)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>\w+))?")
@@ -53,6 +53,20 @@ class TensorSpec:
     def __str__(self) -> str:
         shape = "x".join("?" if size is None else str(size) for size in self.shape)
         return f"{self.name}: {shape or 'scalar'} {self.dtype}"
+
+
+def parse_inputs(texts: Sequence[str]) -> list[TensorSpec]:
+    """Read several inputs in command-line form; one without a name is "input", or "input_1", "input_2", ...
+
+    Raises:
+        UsageError: When one is not readable, or two have the same name.
+    """
+    default = "input" if len(texts) == 1 else "input_{}"
+    specs = [TensorSpec.parse(text, default.format(number)) for number, text in enumerate(texts, 1)]
+    names = [spec.name for spec in specs]
+    if len(set(names)) != len(names):
+        raise UsageError("Two inputs have the same name", found=", ".join(names))
+    return specs
 
 
 def check_inputs(

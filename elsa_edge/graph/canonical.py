@@ -108,6 +108,10 @@ class CanonicalGraph:
             raise ExportError("The graph is too large for one ONNX file", expected="at most 2 GiB")
         write_bytes(path, proto.SerializeToString())
 
+    def with_provenance(self, **entries: Any) -> CanonicalGraph:
+        """Return the same graph with entries added to its provenance."""
+        return CanonicalGraph(self.model, self.ladder, {**self.provenance, **entries})
+
     def copy(self) -> CanonicalGraph:
         """Return a copy whose graph may be rewritten; tensors are shared, and no pass writes into them."""
         return CanonicalGraph(self.model.clone(), self.ladder, copy.deepcopy(dict(self.provenance)))

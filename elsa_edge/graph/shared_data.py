@@ -1,0 +1,69 @@
+"""Save several graphs so that constants they have in common are stored once, in one data file beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import onnx
+import onnx_ir as ir
+
+from elsa_edge.files import atomic_file, write_bytes
+
+__all__ = ["save_sharing"]
+
+_SMALLEST_SHARED_BYTES: Final = 4096
+# Offsets on page borders let a runtime map each tensor without copying; 16 KiB pages exist on phones.
+_ALIGNMENT_BYTES: Final = 16384
+
+
+def _key(tensor: onnx.TensorProto) -> str:
+    return hashlib.sha256(tensor.raw_data).hexdigest()
+
+
+def save_sharing(models: Sequence[tuple[str, ir.Model]], folder: Path, data_name: str) -> str | None:
+    """Write each model to `folder/NAME`; constants that occur in several of them go to `folder/data_name`.
+
+    Returns:
+        `data_name` when anything is shared, else None and no data file.
+    """
+    protos = [(name, ir.to_proto(model)) for name, model in models]
+    large = [
+        {
+            _key(tensor): tensor
+            for tensor in proto.graph.initializer
+            if len(tensor.raw_data) >= _SMALLEST_SHARED_BYTES
+        }
+        for _, proto in protos
+    ]
+    counts = Counter(key for tensors in large for key in tensors)
+    offsets: dict[str, int] = {}
+    with atomic_file(folder / data_name) as temporary, temporary.open("wb") as stream:
+        for tensors in large:
+            for key, tensor in tensors.items():
+                if counts[key] > 1 and key not in offsets:
+                    stream.write(b"\0" * (-stream.tell() % _ALIGNMENT_BYTES))
+                    offsets[key] = stream.tell()
+                    stream.write(tensor.raw_data)
+    for name, proto in protos:
+        for tensor in proto.graph.initializer:
+            key = _key(tensor) if len(tensor.raw_data) >= _SMALLEST_SHARED_BYTES else ""
+            if key in offsets:
+                place = {
+                    "location": data_name,
+                    "offset": str(offsets[key]),
+                    "length": str(len(tensor.raw_data)),
+                }
+                tensor.ClearField("raw_data")
+                tensor.data_location = onnx.TensorProto.EXTERNAL
+                tensor.external_data.extend(
+                    onnx.StringStringEntryProto(key=k, value=v) for k, v in place.items()
+                )
+        write_bytes(folder / name, proto.SerializeToString())
+    if not offsets:
+        (folder / data_name).unlink()
+        return None
+    return data_name
