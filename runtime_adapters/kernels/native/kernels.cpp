@@ -1,0 +1,295 @@
+// The inner loops in compiler vector types. Compiled once an instruction set: -DELSA_TABLE=name -DELSA_LANES=4|8|16.
+#include "kernels.h"
+
+#include <cstring>
+#if defined(__AVX512F__)
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // gcc 12 warns about its own immintrin.h
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+#include <immintrin.h>
+#endif
+
+namespace elsa {
+namespace {
+
+constexpr int kLanes = ELSA_LANES;
+constexpr int kSteps = 16 / kLanes;  // vectors a line
+
+typedef float Vec __attribute__((vector_size(kLanes * 4)));
+typedef float VecAnywhere __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+typedef int32_t Int __attribute__((vector_size(kLanes * 4)));
+typedef int32_t IntAnywhere __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+
+inline Vec load(const float* p) { return *reinterpret_cast<const VecAnywhere*>(p); }
+inline Int load_int(const int32_t* p) { return *reinterpret_cast<const IntAnywhere*>(p); }
+inline void store(float* p, Vec v) { *reinterpret_cast<VecAnywhere*>(p) = v; }
+inline Vec all(float v) { return Vec{} + v; }
+inline Vec zero_unless(Vec v, Int mask) { return reinterpret_cast<Vec>(reinterpret_cast<Int>(v) & mask); }
+
+// Comparisons are false for NaN, so NaN passes through, as it does in a dense network.
+inline Vec clip(Vec v, Vec low, Vec high) {
+  v = v < low ? low : v;
+  return v > high ? high : v;
+}
+
+// exp by 2^n * p(r), r in [-ln2/2, ln2/2]: Taylor to r^7, relative error below 4e-7 in float.
+inline Vec exponential(Vec x) {
+  x = clip(x, all(-87.0f), all(88.0f));
+  const Vec scaled = x * 1.44269504f;
+  const Vec shifted = scaled + 12582912.0f;  // 1.5 * 2^23: rounds to the nearest integer
+  const Vec n = shifted - 12582912.0f;
+  Vec r = x - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  Vec p = all(1.0f / 5040);
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const Int power = (reinterpret_cast<Int>(shifted) + (127 - 0x4B400000)) << 23;
+  return p * reinterpret_cast<Vec>(power);
+}
+
+inline Vec activate(Vec v, const Epilogue& e) {
+  switch (e.activation) {
+    case kClip: return clip(v, all(e.low), all(e.high));
+    case kHardSwish: return v * clip(v * (1.0f / 6.0f) + 0.5f, all(0.0f), all(1.0f));
+    case kSilu: return v / (1.0f + exponential(-v));
+    default: return v;
+  }
+}
+
+inline float value_at(const float* v, int64_t i) { return v[i]; }
+inline float value_at(const int8_t* v, int64_t i) { return static_cast<float>(v[i]); }
+
+// R output rows share each load of N vectors of x.
+template <int R, int N, typename Value>
+void sparse_rows(const SparseTile& t) {
+  for (int32_t g = t.group_begin; g < t.group_end; ++g) {
+    Vec sum[R][N];
+    const int64_t row = static_cast<int64_t>(g) * R;
+    float* partial = t.partial + (row - t.partial_row) * t.partial_stride;
+    if (t.first) {
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 64
+        for (int n = 0; n < N; ++n) sum[r][n] = Vec{};
+    } else {
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 64
+        for (int n = 0; n < N; ++n) sum[r][n] = load(partial + r * t.partial_stride + n * kLanes);
+    }
+    for (int32_t k = 0; k < t.runs; ++k) {
+      const Run& run = t.run[k];
+      const uint16_t* index = run.index;
+      const Value* value = static_cast<const Value*>(run.value);
+      const uint32_t end = run.pointer[g + 1];
+      for (uint32_t i = run.pointer[g]; i < end; ++i) {
+        const float* x = t.x + t.offset[index[i]];
+        Vec w[R];
+        for (int r = 0; r < R; ++r) w[r] = all(value_at(value, static_cast<int64_t>(i) * R + r));
+#pragma GCC unroll 64
+        for (int n = 0; n < N; ++n) {
+          const Vec pixels = load(x + n * kLanes);
+#pragma GCC unroll 4
+          for (int r = 0; r < R; ++r) sum[r][n] += w[r] * pixels;
+        }
+      }
+    }
+    if (!t.last) {
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 64
+        for (int n = 0; n < N; ++n) store(partial + r * t.partial_stride + n * kLanes, sum[r][n]);
+      continue;
+    }
+    for (int r = 0; r < R; ++r) {
+      if (R > 1 && row + r >= t.row_count) break;
+      const Vec scale = all(t.finish.scale[row + r]), bias = all(t.finish.bias[row + r]);
+      const int64_t at = (row + r - t.y_row) * t.y_stride;
+      float* y = t.y + at;
+      const float* residual = t.finish.residual ? t.finish.residual + at : nullptr;
+#pragma GCC unroll 64
+      for (int n = 0; n < N; ++n) {
+        Vec v = sum[r][n] * scale + bias;
+        if (residual) v += load(residual + n * kLanes);
+        v = activate(v, t.finish);
+        if (t.finish.mask) v = zero_unless(v, load_int(t.finish.mask + n * kLanes));
+        store(y + n * kLanes, v);
+      }
+    }
+  }
+}
+
+template <int R, typename Value, int N>
+void sparse_lines(int lines, const SparseTile& t) {
+  if constexpr (N > 0) {
+    if (lines == N) return sparse_rows<R, N * kSteps, Value>(t);
+    sparse_lines<R, Value, N - 1>(lines, t);
+  }
+}
+
+// Registers: R * N sums, R values and one or two of pixels: 32 on AVX-512 and aarch64, 16 otherwise.
+#if defined(__AVX512F__)
+constexpr int kMax1 = 14, kMax4 = 6;
+#elif defined(__aarch64__)
+constexpr int kMax1 = 6, kMax4 = 1;  // 24 and 16 vectors of 4
+#elif defined(__AVX2__)
+constexpr int kMax1 = 6, kMax4 = 1;  // 12 and 8 vectors of 8
+#else
+constexpr int kMax1 = 3, kMax4 = 1;
+#endif
+
+void sparse(int block_rows, int value_type, int lines, const SparseTile& t) {
+  if (block_rows == 4) {
+    value_type ? sparse_lines<4, int8_t, kMax4>(lines, t) : sparse_lines<4, float, kMax4>(lines, t);
+  } else {
+    value_type ? sparse_lines<1, int8_t, kMax1>(lines, t) : sparse_lines<1, float, kMax1>(lines, t);
+  }
+}
+
+// One channel: y[p] = sum over taps of weight * x[p + offset]. Four lines at a time share each weight.
+template <int N>
+void depthwise_lines(const DepthwiseTile& t, int64_t line) {
+  Vec sum[N];
+  for (int n = 0; n < N; ++n) sum[n] = Vec{};
+  const float* x = t.x + line * 16;
+  for (int32_t k = 0; k < t.taps; ++k) {
+    const Vec w = all(t.weight[k]);
+    const float* shifted = x + t.offset[k];
+#pragma GCC unroll 16
+    for (int n = 0; n < N; ++n) sum[n] += w * load(shifted + n * kLanes);
+  }
+  const Vec scale = all(*t.finish.scale), bias = all(*t.finish.bias);
+#pragma GCC unroll 16
+  for (int n = 0; n < N; ++n) {
+    const int64_t at = line * 16 + n * kLanes;
+    Vec v = sum[n] * scale + bias;
+    if (t.finish.residual) v += load(t.finish.residual + at);
+    v = activate(v, t.finish);
+    if (t.finish.mask) v = zero_unless(v, load_int(t.finish.mask + at));
+    store(t.y + at, v);
+  }
+}
+
+void depthwise(const DepthwiseTile& t) {
+  constexpr int kLines = kLanes == 16 ? 8 : 2;
+  int64_t line = 0;
+  for (; line + kLines <= t.lines; line += kLines) depthwise_lines<kLines * kSteps>(t, line);
+  for (; line < t.lines; ++line) depthwise_lines<kSteps>(t, line);
+}
+
+// One input vector. Rows of 1: gather where there is one, else four sums to hide the latency of the additions.
+template <typename Value>
+void gemv_rows1(const Run& run, const float* x, int32_t begin, int32_t end, float* y) {
+  const Value* value = static_cast<const Value*>(run.value);
+  for (int32_t g = begin; g < end; ++g) {
+    int64_t i = run.pointer[g];
+    const int64_t stop = run.pointer[g + 1];
+    float total = 0;
+#if defined(__AVX512F__)
+    __m512 sum0 = _mm512_setzero_ps(), sum1 = _mm512_setzero_ps();
+    auto step = [&](int64_t at, __m512 sum, __mmask16 keep) {
+      const __m512i column = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(keep, run.index + at));
+      __m512 w;
+      if constexpr (sizeof(Value) == 4) {
+        w = _mm512_maskz_loadu_ps(keep, value + at);
+      } else {
+        w = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(keep, value + at)));
+      }
+      return _mm512_mask3_fmadd_ps(w, _mm512_mask_i32gather_ps(_mm512_setzero_ps(), keep, column, x, 4), sum, keep);
+    };
+    for (; i + 32 <= stop; i += 32) {
+      sum0 = step(i, sum0, 0xFFFF);
+      sum1 = step(i + 16, sum1, 0xFFFF);
+    }
+    if (i + 16 <= stop) {
+      sum0 = step(i, sum0, 0xFFFF);
+      i += 16;
+    }
+    if (i < stop) sum1 = step(i, sum1, static_cast<__mmask16>((1u << (stop - i)) - 1));
+    total = _mm512_reduce_add_ps(_mm512_add_ps(sum0, sum1));
+#else
+    float a = 0, b = 0, c = 0, d = 0;
+    for (; i + 4 <= stop; i += 4) {
+      a += value_at(value, i) * x[run.index[i]];
+      b += value_at(value, i + 1) * x[run.index[i + 1]];
+      c += value_at(value, i + 2) * x[run.index[i + 2]];
+      d += value_at(value, i + 3) * x[run.index[i + 3]];
+    }
+    for (; i < stop; ++i) a += value_at(value, i) * x[run.index[i]];
+    total = (a + b) + (c + d);
+#endif
+    y[g] += total;
+  }
+}
+
+// Blocks of 4 rows: one column feeds four sums, no gather needed.
+template <typename Value>
+void gemv_rows4(const Run& run, const float* x, int32_t begin, int32_t end, int32_t row_count, float* y) {
+  typedef float Four __attribute__((vector_size(16)));
+  const Value* value = static_cast<const Value*>(run.value);
+  auto four = [&](int64_t i) {
+    if constexpr (sizeof(Value) == 4) {
+      Four v;
+      std::memcpy(&v, value + 4 * i, 16);
+      return v;
+    } else {
+      const Value* v = value + 4 * i;
+      return Four{static_cast<float>(v[0]), static_cast<float>(v[1]), static_cast<float>(v[2]), static_cast<float>(v[3])};
+    }
+  };
+  for (int32_t g = begin; g < end; ++g) {
+    Four a{}, b{}, c{}, d{};
+    int64_t i = run.pointer[g];
+    const int64_t stop = run.pointer[g + 1];
+    for (; i + 4 <= stop; i += 4) {
+      a += four(i) * x[run.index[i]];
+      b += four(i + 1) * x[run.index[i + 1]];
+      c += four(i + 2) * x[run.index[i + 2]];
+      d += four(i + 3) * x[run.index[i + 3]];
+    }
+    for (; i < stop; ++i) a += four(i) * x[run.index[i]];
+    a = (a + b) + (c + d);
+    for (int32_t r = 0; r < 4 && g * 4 + r < row_count; ++r) y[g * 4 + r] += a[r];
+  }
+}
+
+void gemv(int block_rows, int value_type, const Run& run, const float* x, int32_t begin, int32_t end,
+          int32_t row_count, float* y) {
+  if (block_rows == 4) {
+    value_type ? gemv_rows4<int8_t>(run, x, begin, end, row_count, y)
+               : gemv_rows4<float>(run, x, begin, end, row_count, y);
+  } else {
+    value_type ? gemv_rows1<int8_t>(run, x, begin, end, y) : gemv_rows1<float>(run, x, begin, end, y);
+  }
+}
+
+// The last values of an odd count go through a full vector on the stack.
+void finish(float* y, int64_t count, const Epilogue& e) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    Vec v = load(y + i) * load(e.scale + i) + load(e.bias + i);
+    if (e.residual) v += load(e.residual + i);
+    store(y + i, activate(v, e));
+  }
+  if (i == count) return;
+  float padded[kLanes] = {};
+  for (int64_t j = 0; j < count - i; ++j) {
+    padded[j] = y[i + j] * e.scale[i + j] + e.bias[i + j];
+    if (e.residual) padded[j] += e.residual[i + j];
+  }
+  store(padded, activate(load(padded), e));
+  std::memcpy(y + i, padded, static_cast<size_t>(count - i) * sizeof(float));
+}
+
+}  // namespace
+
+extern const KernelTable ELSA_TABLE;
+const KernelTable ELSA_TABLE = {ELSA_NAME, kLanes, {0, kMax1, 0, 0, kMax4}, sparse, depthwise, gemv, finish};
+
+}  // namespace elsa

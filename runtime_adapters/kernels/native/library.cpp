@@ -1,0 +1,82 @@
+// The library's only door: RegisterCustomOps, and the choice of instruction set.
+#include <cstdlib>
+#include <cstring>
+
+#include "conv.h"
+#include "kernels.h"
+#include "matmul.h"
+#include "planes.h"
+
+namespace elsa {
+
+const KernelTable& kernels() {
+  static const KernelTable& chosen = []() -> const KernelTable& {
+#if defined(__x86_64__)
+    const char* wish = std::getenv("ELSA_KERNELS_ISA");
+    auto allowed = [wish](const char* name) { return wish == nullptr || std::strcmp(wish, name) == 0; };
+    __builtin_cpu_init();
+    if (allowed("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
+      return kernels_avx512;
+    if ((allowed("avx2") || allowed("avx512")) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return kernels_avx2;
+#endif
+    return kernels_base;
+  }();
+  return chosen;
+}
+
+namespace {
+
+OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
+  // Operators outlive every session: ONNX Runtime keeps pointers to them.
+  static ort::Operator<NestedConv> conv;
+  static ort::Operator<NestedDepthwise> depthwise;
+  static ort::Operator<NestedMatMul> matmul;
+  static ort::Operator<PlanesFromImage> pack;
+  static ort::Operator<ImageFromPlanes> unpack;
+  static OrtCustomOpDomain* domain = nullptr;
+  static const std::string problem = [api]() -> std::string {
+    try {
+      ort::check(api, ort::call<OrtStatus*(const char*, OrtCustomOpDomain**)>(api, ort::kCreateCustomOpDomain, "elsa.nested", &domain));
+      for (const OrtCustomOp* op : std::initializer_list<const OrtCustomOp*>{&conv, &depthwise, &matmul, &pack, &unpack})
+        ort::check(api, ort::call<OrtStatus*(OrtCustomOpDomain*, const OrtCustomOp*)>(api, ort::kCustomOpDomainAdd, domain, op));
+      return "";
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+  }();
+  if (!problem.empty()) return ort::call<OrtStatus*(int, const char*)>(api, ort::kCreateStatus, static_cast<int>(kOrtFail), problem.c_str());
+  return ort::call<OrtStatus*(OrtSessionOptions*, OrtCustomOpDomain*)>(api, ort::kAddCustomOpDomain, options, domain);
+}
+
+}  // namespace
+}  // namespace elsa
+
+extern "C" {
+
+__attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
+  const OrtApi* api = base->GetApi(kOrtApiVersion);
+  if (api == nullptr) {  // older than 1.17: only its first entries can be trusted
+    const OrtApi* oldest = base->GetApi(1);
+    return elsa::ort::call<OrtStatus*(int, const char*)>(oldest, elsa::ort::kCreateStatus, static_cast<int>(kOrtFail),
+                                                         "elsa-edge kernels need ONNX Runtime 1.17 or newer");
+  }
+  return elsa::register_all(options, api);
+}
+
+// Which instruction set the kernels use here: "avx512", "avx2", "base".
+__attribute__((visibility("default"))) const char* elsa_kernels_isa() { return elsa::kernels().name; }
+
+// Checks the bytes of a segment as a session would. Returns null, or why they are refused (valid until the next call
+// of the same thread). For tests and the fuzzer.
+__attribute__((visibility("default"))) const char* elsa_segment_problem(const void* data, size_t size) {
+  static thread_local std::string problem;
+  try {
+    elsa::Segment(data, size).validate();
+    return nullptr;
+  } catch (const std::exception& error) {
+    problem = error.what();
+    return problem.c_str();
+  }
+}
+}

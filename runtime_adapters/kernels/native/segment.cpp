@@ -1,0 +1,68 @@
+// Validation of segments: after it, no index or pointer of a file can lead a kernel astray.
+#include "segment.h"
+
+#include <cstring>
+#include <stdexcept>
+
+namespace elsa {
+namespace {
+
+uint64_t padded(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+void require(bool holds, const char* text) {
+  if (!holds) throw std::runtime_error(std::string("damaged segment: ") + text);
+}
+
+}  // namespace
+
+Segment::Segment(const void* data, size_t size) {
+  require(size >= sizeof(SegmentHeader), "shorter than its header");
+  std::memcpy(&header_, data, sizeof header_);
+  const SegmentHeader& h = header_;
+  require(std::memcmp(h.magic, "ELSASEG1", 8) == 0, "it does not start with ELSASEG1");
+  require(h.block_rows == 1 || h.block_rows == 4, "block_rows is neither 1 nor 4");
+  require(h.value_type <= 1, "value_type is neither 0 nor 1");
+  require(h.rows >= 1 && h.rows <= (1u << 24) && h.columns >= 1 && h.columns <= (1u << 28), "rows or columns out of range");
+  require(h.column_block >= 1 && h.column_block <= 65536, "column_block out of range");
+  groups_ = (h.rows + h.block_rows - 1) / h.block_rows;
+  blocks_ = (h.columns + h.column_block - 1) / h.column_block;
+  const uint64_t pointers = static_cast<uint64_t>(groups_) * blocks_ + 1;
+  const uint64_t value_bytes = static_cast<uint64_t>(h.entries) * h.block_rows * (h.value_type == 0 ? 4 : 1);
+  const uint64_t pointer_at = sizeof(SegmentHeader), index_at = pointer_at + padded(pointers * 4);
+  const uint64_t value_at = index_at + padded(static_cast<uint64_t>(h.entries) * 2);
+  require(size == value_at + padded(value_bytes), "its size does not follow from its header");
+  const auto* bytes = static_cast<const uint8_t*>(data);
+  if (reinterpret_cast<uintptr_t>(data) % 4 != 0) {
+    aligned_copy_.resize(size / 8);
+    std::memcpy(aligned_copy_.data(), data, size);
+    bytes = reinterpret_cast<const uint8_t*>(aligned_copy_.data());
+  }
+  pointer_ = reinterpret_cast<const uint32_t*>(bytes + pointer_at);
+  index_ = reinterpret_cast<const uint16_t*>(bytes + index_at);
+  value_ = bytes + value_at;
+}
+
+void Segment::validate() const {
+  if (once_->done.load(std::memory_order_acquire)) return;
+  const std::lock_guard<std::mutex> lock(once_->mutex);
+  if (once_->done.load(std::memory_order_relaxed)) return;
+  require(pointer_[0] == 0, "the first pointer is not 0");
+  const size_t count = static_cast<size_t>(groups_) * blocks_;
+  for (size_t i = 0; i < count; ++i) {
+    require(pointer_[i] <= pointer_[i + 1], "pointers fall");
+    require(pointer_[i + 1] <= header_.entries, "a pointer lies beyond the entries");
+  }
+  require(pointer_[count] == header_.entries, "the last pointer is not the number of entries");
+  for (uint32_t b = 0; b < blocks_; ++b) {
+    const uint32_t left = header_.columns - b * header_.column_block;
+    const uint32_t width = left < header_.column_block ? left : header_.column_block;
+    if (width == 65536) continue;  // every u16 fits
+    uint32_t largest = 0;
+    const uint32_t end = pointer_[static_cast<size_t>(b + 1) * groups_];
+    for (uint32_t i = pointer_[static_cast<size_t>(b) * groups_]; i < end; ++i) largest = index_[i] > largest ? index_[i] : largest;
+    require(largest < width, "a column lies beyond its block");
+  }
+  once_->done.store(true, std::memory_order_release);
+}
+
+}  // namespace elsa

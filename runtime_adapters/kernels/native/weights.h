@@ -1,0 +1,46 @@
+// The nested weights of one layer: its segments, one a level, and the order in which a level reads them.
+#pragma once
+#include <vector>
+
+#include "ort.h"
+#include "segment.h"
+
+namespace elsa {
+
+class NestedWeights {
+ public:
+  // One sweep over all row groups of an output tile: some consecutive segments over one block of columns.
+  struct Pass {
+    uint32_t block;
+    int block_rows;
+    int value_type;
+    std::vector<Run> runs;
+  };
+
+  // Inputs first_input .. last are segments of a (rows, columns) weight. `share` rows belong to one convolution group,
+  // which a block of 4 rows must not leave.
+  NestedWeights(const ort::Info& info, size_t first_input, int64_t rows, int64_t columns, int64_t share);
+
+  // The sweeps of a level, after its segments were checked. Level k reads segments 0 .. k; the last segment stays the
+  // last where a ladder has more levels than this weight has segments.
+  const std::vector<Pass>& passes(int64_t level) const;
+
+  uint32_t column_block() const { return column_block_; }
+  // Lines of 16 positions a tile may have at this level.
+  int tile_lines(int64_t level, const KernelTable& table) const;
+
+ private:
+  std::vector<Segment> segments_;
+  std::vector<std::vector<Pass>> passes_;  // one list a segment count
+  uint32_t column_block_ = 0;
+};
+
+// Row groups [begin, end) of a pass that cover rows [row_begin, row_end): the parts of a layer start at multiples of 4.
+struct GroupRange {
+  int32_t begin, end;
+};
+inline GroupRange groups_of(int64_t row_begin, int64_t row_end, int block_rows) {
+  return {static_cast<int32_t>(row_begin / block_rows), static_cast<int32_t>((row_end + block_rows - 1) / block_rows)};
+}
+
+}  // namespace elsa

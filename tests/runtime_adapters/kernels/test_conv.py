@@ -1,0 +1,152 @@
+"""NestedConv and NestedDepthwise agree with float64 arithmetic for every geometry, level and kind of block."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import helper
+
+from runtime_adapters.kernels import DOMAIN
+
+sys.path.insert(0, str(Path(__file__).parent))
+from nodes import Array, activated, convolve, run_graph, segments
+
+
+@st.composite
+def geometries(draw: st.DrawFn) -> dict[str, Any]:
+    """Kernel, stride, dilation and padding under which the output is not empty, and gaps that the format demands."""
+    kernel = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
+    reach = tuple((k - 1) * d for k, d in zip(kernel, dilation, strict=True))
+    if draw(st.booleans()):  # same size: the usual network
+        pads = (reach[0] // 2, reach[1] // 2, reach[0] - reach[0] // 2, reach[1] - reach[1] // 2)
+    else:
+        pads = draw(st.tuples(*[st.integers(0, 3)] * 4))
+    h = draw(st.integers(max(1, reach[0] + 1 - pads[0] - pads[2]), 20))
+    w = draw(st.integers(max(1, reach[1] + 1 - pads[1] - pads[3]), 20))
+    gap = max(*pads, reach[1] // stride[1])
+    in_gap = draw(st.sampled_from([gap, gap + 1, 0]))
+    return {"kernel": kernel, "stride": stride, "dilation": dilation, "pads": pads, "size": (h, w), "in_gap": in_gap, "out_gap": gap}
+
+
+def run_conv(
+    x: Array, w: Array, index: Array, table: Array, level: int, g: dict[str, Any], *, groups: int = 1, block_rows: list[int] | None = None,
+    column_block: int | None = None, residual: Array | None = None, activation: tuple[int, float, float] = (0, 0.0, 0.0), threads: int = 1,
+    depthwise: bool = False,
+) -> tuple[Array, Array]:
+    """Return what the kernel computes and what it must compute."""  # fmt: skip
+    masked = np.where(index <= level, w, 0)
+    expected = convolve(x, masked, g["stride"], g["pads"], g["dilation"], groups)
+    scale, bias = table[level].astype(np.float64)[:, None, :, None, None]
+    expected = expected * scale + bias
+    oh, ow = expected.shape[2:]
+    nodes = [helper.make_node("PlanesFromImage", ["x"], ["px"], domain=DOMAIN, h=x.shape[2], w=x.shape[3], gap=g["in_gap"])]
+    inputs = {"x": x, "level": np.array(level, np.int64)}
+    if residual is not None:
+        residual = np.resize(residual, expected.shape).astype(np.float32)
+        expected = expected + residual
+        inputs["r"] = residual
+        nodes.append(helper.make_node("PlanesFromImage", ["r"], ["pr"], domain=DOMAIN, h=oh, w=ow, gap=g["out_gap"]))
+    attributes = {
+        "in_h": x.shape[2], "in_w": x.shape[3], "in_gap": g["in_gap"], "out_h": oh, "out_w": ow, "out_gap": g["out_gap"],
+        "kernel_h": g["kernel"][0], "kernel_w": g["kernel"][1], "stride_h": g["stride"][0], "stride_w": g["stride"][1],
+        "dilation_h": g["dilation"][0], "dilation_w": g["dilation"][1], "pad_top": g["pads"][0], "pad_left": g["pads"][1],
+        "in_channels": x.shape[1], "activation": activation[0], "low": activation[1], "high": activation[2],
+    }  # fmt: skip
+    constants = {"table": table}
+    if depthwise:
+        levels = len(table)
+        constants["w"] = np.stack([np.where(index <= k, w, 0).reshape(len(w), -1) for k in range(levels)]).astype(np.float32)
+        names, kind = ["w"], "NestedDepthwise"
+    else:
+        attributes |= {"out_channels": len(w), "groups": groups}
+        parts = segments(w, index, block_rows or [1] * len(table), column_block)
+        constants |= parts
+        names, kind = list(parts), "NestedConv"
+    given_residual = "pr" if residual is not None else ""
+    nodes += [
+        helper.make_node(kind, ["px", "level", "table", given_residual, *names], ["py"], domain=DOMAIN, **attributes),
+        helper.make_node("ImageFromPlanes", ["py"], ["y"], domain=DOMAIN, h=oh, w=ow, gap=g["out_gap"]),
+    ]
+    return run_graph(nodes, constants, inputs, threads), activated(expected, *activation)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data(), g=geometries())
+def test_conv_agrees_with_float64(data: st.DataObject, g: dict[str, Any]) -> None:
+    """Any geometry, group count, density, ladder, block form, column block, activation, residual, batch, threads."""
+    draw = data.draw
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    in_share, out_share = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    levels = draw(st.integers(1, 4))
+    forms = [1, 4] if groups == 1 or out_share % 4 == 0 else [1]
+    block_rows = draw(st.lists(st.sampled_from(forms), min_size=levels, max_size=levels))
+    w = random.standard_normal((groups * out_share, in_share, *g["kernel"])).astype(np.float32)
+    index = random.integers(0, levels + draw(st.integers(0, 3)), w.shape).astype(np.uint8)
+    index[random.random(len(w)) < 0.2] = 255  # rows that are never active
+    x = random.standard_normal((draw(st.integers(1, 3)), groups * in_share, *g["size"])).astype(np.float32)
+    found, expected = run_conv(
+        x, w, index, random.standard_normal((levels, 2, len(w))).astype(np.float32), draw(st.integers(0, levels - 1)), g,
+        groups=groups, block_rows=block_rows, column_block=draw(st.sampled_from([None, 1, 7, 30])),
+        residual=random.standard_normal(50) if draw(st.booleans()) else None,
+        activation=draw(st.sampled_from([(0, 0.0, 0.0), (1, 0.0, 6.0), (1, 0.0, float("inf")), (2, 0.0, 0.0), (3, 0.0, 0.0)])),
+        threads=draw(st.sampled_from([1, 2])),
+    )  # fmt: skip
+
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data(), g=geometries())
+def test_depthwise_agrees_with_float64(data: st.DataObject, g: dict[str, Any]) -> None:
+    """A channel by itself, with weights of its own at every level."""
+    draw = data.draw
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    channels, levels = draw(st.integers(1, 9)), draw(st.integers(1, 3))
+    w = random.standard_normal((channels, 1, *g["kernel"])).astype(np.float32)
+    index = random.integers(0, levels + 1, w.shape).astype(np.uint8)
+    x = random.standard_normal((draw(st.integers(1, 3)), channels, *g["size"])).astype(np.float32)
+    found, expected = run_conv(
+        x, w, index, random.standard_normal((levels, 2, channels)).astype(np.float32), draw(st.integers(0, levels - 1)), g,
+        groups=channels, depthwise=True, activation=draw(st.sampled_from([(0, 0.0, 0.0), (1, 0.0, 6.0)])),
+        residual=random.standard_normal(50) if draw(st.booleans()) else None,
+    )  # fmt: skip
+
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+SAME_3X3 = {"kernel": (3, 3), "stride": (1, 1), "dilation": (1, 1), "pads": (1, 1, 1, 1), "in_gap": 1, "out_gap": 1}
+
+
+@pytest.mark.parametrize("block_rows", [1, 4])
+def test_not_a_number_reaches_only_the_outputs_that_read_it(block_rows: int) -> None:
+    """NaN and infinity spread over their window and not into borders, gaps or other rows of a block."""
+    random = np.random.default_rng(1)
+    x = random.standard_normal((1, 3, 6, 5)).astype(np.float32)
+    x[0, 1, 0, 4], x[0, 2, 5, 0] = np.nan, np.inf
+    w = random.standard_normal((8, 3, 3, 3)).astype(np.float32)
+    index = np.full(w.shape, 0, np.uint8)
+    found, expected = run_conv(x, w, index, np.ones((1, 2, 8), np.float32), 0, SAME_3X3, block_rows=[block_rows])
+
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_large_layer_is_split_into_tiles_and_parts() -> None:
+    """More channels, pixels and columns than fit one tile, part or block of columns, on two threads."""
+    random = np.random.default_rng(2)
+    x = random.standard_normal((2, 40, 30, 33)).astype(np.float32)
+    w = random.standard_normal((130, 40, 3, 3)).astype(np.float32)
+    index = random.integers(0, 12, w.shape).astype(np.uint8)
+    table = random.standard_normal((3, 2, 130)).astype(np.float32)
+    for level in range(3):
+        found, expected = run_conv(x, w, index, table, level, SAME_3X3, block_rows=[1, 4, 1], column_block=90, threads=2)
+
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-4)
