@@ -86,22 +86,28 @@ class Tflite(_Strict):
     """How the TFLite variants are written: `tflite-levels`, `tflite-sparse`, `tflite-int8`."""
 
     input_layout: Literal["NHWC", "NCHW"] = Field(
-        default="NHWC", description="Order of axes of images in the file. NHWC is faster; elsa-edge's own API stays NCHW."
+        default="NHWC",
+        description="Order of axes of images in the file. NHWC is faster; elsa-edge's own API stays NCHW.",
     )
     packaging: Literal["auto", "files", "signatures"] = Field(
         default="auto",
         description="One file a level (least memory), or one file with a signature a level (fast switch); "
         "auto takes files below 1024 MB of main memory.",
     )
-    batch: int = Field(default=1, ge=1, le=4096, description="Batch that the file is made for; others run in pieces.")
+    batch: int = Field(
+        default=1, ge=1, le=4096, description="Batch that the file is made for; others run in pieces."
+    )
     sparse_for_size: bool = Field(
-        default=False, description="Write tflite-sparse also where it would only be a smaller file, not a faster network."
+        default=False,
+        description="Write tflite-sparse also where it would only be a smaller file, not a faster network.",
     )
     calibration: str | None = Field(
-        default=None, description="An .npz of real inputs for tflite-int8; null takes the golden inputs of the build."
+        default=None,
+        description="An .npz of real inputs for tflite-int8; null takes the golden inputs of the build.",
     )
     int8_changed_answers: Fraction = Field(
-        default=0.01, description="Share of the calibration inputs whose largest output may change in tflite-int8."
+        default=0.01,
+        description="Share of the calibration inputs whose largest output may change in tflite-int8.",
     )
 
 
@@ -122,7 +128,7 @@ class Probes(_Strict):
         default="proc/pressure/memory",
         description="Memory pressure stall information (PSI); null to ignore it.",
     )
-    thermal: tuple[str, ...] = Field(
+    thermal: tuple[RelativePath, ...] = Field(
         default=("sys/class/thermal/thermal_zone*/temp",),
         description="Temperature files in milli-degrees; patterns are allowed, the hottest counts.",
     )

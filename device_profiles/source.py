@@ -92,10 +92,9 @@ def _refuse_tricks(name: str, text: str) -> None:
             raise ProfileError(
                 f"{name}, {where}: anchors and aliases are not allowed", fix="Write the value out"
             )
-        if getattr(event, "tag", None) is not None:
-            raise ProfileError(
-                f"{name}, {where}: tags are not allowed", found=event.tag, fix="Remove the tag"
-            )
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise ProfileError(f"{name}, {where}: tags are not allowed", found=str(tag), fix="Remove the tag")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
             raise ProfileError(f"{name}, {where}: nested too deeply", expected=f"at most {_DEEPEST} deep")

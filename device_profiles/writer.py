@@ -70,7 +70,7 @@ def _flow(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    text_in_1_1 = _YAML_1_1.resolve(yaml.ScalarNode, text, (True, False)) == "tag:yaml.org,2002:str"
-    if _PLAIN.fullmatch(text) and isinstance(resolve_scalar(text), str) and text_in_1_1:
+    tag = _YAML_1_1.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]  # PyYAML's stubs
+    if _PLAIN.fullmatch(text) and isinstance(resolve_scalar(text), str) and tag == "tag:yaml.org,2002:str":
         return text
     return yaml.safe_dump(text, default_style='"', width=float("inf"), allow_unicode=True).rstrip("\n")

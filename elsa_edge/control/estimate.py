@@ -18,7 +18,7 @@ from typing import Final
 from elsa_edge.control.plan import Plan
 from elsa_edge.control.state import Estimate
 
-__all__ = ["first_estimate", "is_known", "learn", "predict", "tail"]
+__all__ = ["first_estimate", "is_known", "learn", "predict"]
 
 _WINDOW: Final = 100  # prediction errors kept for the tail
 _PRIOR_COUNT: Final = 10.0  # runs that the prior tail is worth
@@ -48,32 +48,28 @@ def first_estimate(plan: Plan) -> Estimate:
         scores=(),
         ordered=(),
         miss_rate=plan.policy.allowed_miss_rate,
+        tail=plan.tail_log,
         streak=0,
         runs=0,
     )
 
 
-def _kept(estimate: Estimate, position: int) -> float:
-    """Return the share of what was learned about a level that still counts, in [0, 1]."""
-    seen = estimate.seen_run[position]
-    return 0.0 if seen < 0 else 1.0 / (1.0 + (estimate.runs - seen) / _FADE_RUNS)
-
-
 def is_known(estimate: Estimate, plan: Plan, position: int) -> bool:
     """Return whether the latency of a level was measured, or observed not too long ago."""
-    return plan.measured[position] or _kept(estimate, position) > 0.5
+    seen = estimate.seen_run[position]
+    return plan.measured[position] or (seen >= 0 and estimate.runs - seen < _FADE_RUNS)
 
 
-def tail(estimate: Estimate, plan: Plan) -> float:
-    """Return how far above the median the allowed percentile lies, as a log ratio, at least 0."""
-    count = len(estimate.ordered)
+def _tail(ordered: tuple[float, ...], miss_rate: float, prior: float) -> float:
+    """Return how far above the median the percentile 1 - miss_rate lies, as a log ratio, at least 0."""
+    count = len(ordered)
     if count == 0:
-        return plan.tail_log
-    rank = math.ceil((count + 1) * (1.0 - estimate.miss_rate)) - 1
+        return prior
+    rank = math.ceil((count + 1) * (1.0 - miss_rate)) - 1
     if rank >= count:  # too few errors for this percentile: the largest one, or the prior
-        return max(0.0, plan.tail_log, estimate.ordered[-1])
+        return max(0.0, prior, ordered[-1])
     weight = count / (count + _PRIOR_COUNT)
-    return max(0.0, weight * estimate.ordered[rank] + (1.0 - weight) * plan.tail_log)
+    return max(0.0, weight * ordered[rank] + (1.0 - weight) * prior)
 
 
 def predict(estimate: Estimate, plan: Plan, current: int) -> list[float]:
@@ -81,63 +77,83 @@ def predict(estimate: Estimate, plan: Plan, current: int) -> list[float]:
 
     A level other than the current one is charged for what is not known about it: one standard deviation.
     """
-    base = estimate.shared + tail(estimate, plan)
+    base, runs = estimate.shared + estimate.tail, estimate.runs
     predicted = []
-    for position, reference in enumerate(plan.reference_log_ms):
-        kept = 1.0 if position == current and estimate.seen_run[position] >= 0 else _kept(estimate, position)
-        value = reference + base + kept * estimate.residual[position]
-        if position != current:
-            prior = plan.residual_variance[position]
-            value += math.sqrt(prior + kept * (estimate.residual_variance[position] - prior))
-        predicted.append(value)
+    for reference, residual, variance, prior, seen in zip(
+        plan.reference_log_ms,
+        estimate.residual,
+        estimate.residual_variance,
+        plan.residual_variance,
+        estimate.seen_run,
+        strict=True,
+    ):
+        kept = _FADE_RUNS / (_FADE_RUNS + runs - seen) if seen >= 0 else 0.0
+        predicted.append(reference + base + kept * residual + math.sqrt(prior + kept * (variance - prior)))
+    if estimate.seen_run[current] >= 0:
+        predicted[current] = plan.reference_log_ms[current] + base + estimate.residual[current]
+    else:
+        predicted[current] -= math.sqrt(plan.residual_variance[current])
     return predicted
 
 
 def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estimate:
     """Return the estimate after one warm run of a level."""
-    noise = estimate.noise_variance
+    (
+        shared,
+        old_variance,
+        noise,
+        residuals,
+        variances,
+        seen,
+        scores,
+        ordered,
+        miss_rate,
+        quantile,
+        streak,
+        runs,
+    ) = estimate
     prior = plan.residual_variance[position]
-    kept = _kept(estimate, position)
-    residual = kept * estimate.residual[position]
-    residual_variance = prior + kept * (estimate.residual_variance[position] - prior) + _RESIDUAL_DRIFT
-    shared_variance = estimate.shared_variance + _DRIFT * noise
-    error = log_ms - plan.reference_log_ms[position] - estimate.shared - residual
+    kept = _FADE_RUNS / (_FADE_RUNS + runs - seen[position]) if seen[position] >= 0 else 0.0
+    residual = kept * residuals[position]
+    variance = prior + kept * (variances[position] - prior) + _RESIDUAL_DRIFT
+    shared_variance = old_variance + _DRIFT * noise
+    error = log_ms - plan.reference_log_ms[position] - shared - residual
 
-    spread = math.sqrt(shared_variance + residual_variance + noise)
-    streak = _next_streak(estimate.streak, error, spread)
-    if abs(streak) >= _SHIFT_AFTER:  # believe it at once, and blame what all levels share
+    total = shared_variance + variance + noise
+    spread = math.sqrt(total)
+    streak = _next_streak(streak, error, spread)
+    surprised = abs(streak) >= _SHIFT_AFTER
+    if surprised:  # believe it at once, and blame what all levels share
         shared_variance = max(shared_variance, error * error)
-        step = error
+        total = shared_variance + variance + noise
+        move = error
     else:
-        step = max(-_CLIP * spread, min(_CLIP * spread, error))
-    total = shared_variance + residual_variance + noise
-    shared_gain, residual_gain = shared_variance / total, residual_variance / total
+        move = max(-_CLIP * spread, min(_CLIP * spread, error))
+    shared_gain, residual_gain = shared_variance / total, variance / total
 
-    scores, ordered, miss_rate = estimate.scores, estimate.ordered, estimate.miss_rate
     # Errors of a model that does not know its parameters yet say nothing about the noise.
-    settled = estimate.shared_variance + residual_variance <= 4.0 * noise + 0.01
-    if settled and abs(streak) < _SHIFT_AFTER:
+    if not surprised and old_variance + variance <= 4.0 * noise + 0.01:
         allowed = plan.policy.allowed_miss_rate
-        missed = error > tail(estimate, plan)
-        miss_rate += _CONFORMAL_STEP * (allowed - missed)
+        miss_rate += _CONFORMAL_STEP * (allowed - (error > quantile))
         miss_rate = max(allowed / 8.0, min(0.5, 3.0 * allowed, miss_rate))
         scores, ordered = _push(scores, ordered, error)
-        noise += _NOISE_STEP * (min(step * step, 9.0 * noise) - noise)
+        quantile = _tail(ordered, miss_rate, plan.tail_log)
+        noise = max(_LEAST_NOISE, noise + _NOISE_STEP * (min(move * move, 9.0 * noise) - noise))
 
+    after = position + 1
     return Estimate(
-        shared=estimate.shared + shared_gain * step,
-        shared_variance=shared_variance * (1.0 - shared_gain),
-        noise_variance=max(_LEAST_NOISE, noise),
-        residual=_put(estimate.residual, position, residual + residual_gain * step),
-        residual_variance=_put(
-            estimate.residual_variance, position, residual_variance * (1.0 - residual_gain)
-        ),
-        seen_run=(*estimate.seen_run[:position], estimate.runs + 1, *estimate.seen_run[position + 1 :]),
-        scores=scores,
-        ordered=ordered,
-        miss_rate=miss_rate,
-        streak=streak,
-        runs=estimate.runs + 1,
+        shared + shared_gain * move,
+        shared_variance * (1.0 - shared_gain),
+        noise,
+        (*residuals[:position], residual + residual_gain * move, *residuals[after:]),
+        (*variances[:position], variance * (1.0 - residual_gain), *variances[after:]),
+        (*seen[:position], runs + 1, *seen[after:]),
+        scores,
+        ordered,
+        miss_rate,
+        quantile,
+        streak,
+        runs + 1,
     )
 
 
@@ -159,7 +175,3 @@ def _push(
         scores = scores[1:]
     insort(by_size, error)
     return (*scores, error), tuple(by_size)
-
-
-def _put(values: tuple[float, ...], position: int, value: float) -> tuple[float, ...]:
-    return (*values[:position], value, *values[position + 1 :])

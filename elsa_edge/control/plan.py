@@ -67,6 +67,8 @@ class Plan:
         measured: Whether the latency was measured, (candidates,); the others may be probed.
         memory_bytes: (candidates,). Without figures, denser counts as larger by one byte.
         switch_share: Cost of switching to a level over its median, (candidates,).
+        stay_log_ms: Log of the largest predicted latency that holds the budget.
+        up_log_ms: Log of the largest predicted latency at which a more valuable level is entered.
         shared_variance: Prior variance of the log slow-down that all levels share.
         tail_log: Prior log ratio of the allowed percentile to the median.
         notes: Sentences for people: which levels are left out and why, what is unknown.
@@ -80,6 +82,8 @@ class Plan:
     measured: tuple[bool, ...]
     memory_bytes: tuple[int, ...]
     switch_share: tuple[float, ...]
+    stay_log_ms: float
+    up_log_ms: float
     shared_variance: float
     tail_log: float
     notes: tuple[str, ...]
@@ -161,6 +165,8 @@ def make_plan(levels: Sequence[LevelFacts], policy: Policy) -> Plan:
         measured=tuple(levels[k].p50_ms is not None for k in candidates),
         memory_bytes=tuple(memory[k] for k in candidates),
         switch_share=tuple(levels[k].switch_ms / reference[k] if known else 0.0 for k in candidates),
+        stay_log_ms=math.log(policy.budget_ms) + math.log1p(-policy.margin),  # infinity stays infinity
+        up_log_ms=math.log(policy.budget_ms) + math.log1p(-policy.up_margin),
         shared_variance=_SCALE_VARIANCE if known else _NO_SCALE_VARIANCE,
         tail_log=_tail_log(levels, policy),
         notes=tuple(notes),

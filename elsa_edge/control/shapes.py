@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-__all__ = ["LadderRow", "MeasuredRow", "MeasuredTable", "QosSettings", "SwitchingSettings"]
+__all__ = ["LadderRow", "MeasuredRow", "MeasuredTable", "ProbeSettings", "QosSettings", "SwitchingSettings"]
 
 
 class SwitchingSettings(Protocol):
@@ -90,3 +90,18 @@ class MeasuredTable(Protocol):
 
     @property
     def levels(self) -> Sequence[MeasuredRow]: ...
+
+
+class ProbeSettings(Protocol):
+    """The shape of `probes` in a device profile."""
+
+    @property
+    def root(self) -> str: ...
+    @property
+    def meminfo(self) -> str: ...
+    @property
+    def cgroup(self) -> str | None: ...
+    @property
+    def pressure(self) -> str | None: ...
+    @property
+    def thermal(self) -> Sequence[str]: ...

@@ -63,6 +63,7 @@ class Estimate(NamedTuple):
         scores: The latest prediction errors, oldest first.
         ordered: The same, sorted.
         miss_rate: The rate that the tail is steered with, so that the true one becomes the allowed one.
+        tail: How far the allowed percentile lies above the prediction.
         streak: Large errors in a row: positive for too slow, negative for too fast.
         runs: Warm runs learned from.
     """
@@ -76,6 +77,7 @@ class Estimate(NamedTuple):
     scores: tuple[float, ...]
     ordered: tuple[float, ...]
     miss_rate: float
+    tail: float
     streak: int
     runs: int
 
@@ -124,8 +126,7 @@ class State(NamedTuple):
     pressure_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What to run next, and how sure that is.
 
     Attributes:
