@@ -77,6 +77,8 @@ class Variant(_Strict):
         files: Role -> path, relative to the bundle. Roles are the exporter's own words ("model", "level_0").
         options: What the adapter must know to run it; JSON values, the exporter's own words.
         relative_tolerance: The numeric contract against the golden outputs.
+        minimum_agreement: For variants that are not exact (int8, fp16): share of golden rows whose largest entry must
+            be in the same place as the canonical graph's, at every level.
         level_bytes: Bytes of weights that each level needs in memory, sparsest first.
     """
 
@@ -85,6 +87,7 @@ class Variant(_Strict):
     files: dict[str, RelativePath]
     options: dict[str, Any] = Field(default_factory=dict)
     relative_tolerance: float = Field(default=1e-4, gt=0)
+    minimum_agreement: float | None = Field(default=None, ge=0, le=1)
     level_bytes: tuple[int, ...] = ()
 
 

@@ -12,7 +12,16 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["device_option", "emit", "json_option", "new_file", "print_table", "say", "stderr_console"]
+__all__ = [
+    "cache_option",
+    "device_option",
+    "emit",
+    "json_option",
+    "new_file",
+    "print_table",
+    "say",
+    "stderr_console",
+]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -25,6 +34,21 @@ device_option: Final = click.option(
     required=True,
     metavar="NAME_OR_YAML",
     help="A device profile: a name that `elsa-edge devices list` shows, or a YAML file.",
+)
+
+
+def _default_cache() -> Path | None:
+    from elsa_edge.loading import default_cache
+
+    return default_cache()
+
+
+cache_option: Final = click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    default=_default_cache,
+    show_default="$ELSA_EDGE_CACHE or ~/.cache/elsa-edge",
+    help="Folder for files that the runtime derives on this machine.",
 )
 
 

@@ -1,0 +1,59 @@
+"""`elsa-edge build`: a canonical graph becomes a proved bundle for a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from elsa_edge.cli._common import device_option, emit, json_option, new_file, say
+
+__all__ = ["command"]
+
+
+@click.command(
+    name="build",
+    epilog="Example: elsa-edge build model.onnx --device raspberry-pi-5 -o bundle/",
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@device_option
+@new_file(help="Folder of the bundle; an older bundle there is replaced.")
+@click.option(
+    "--variant", "variants", multiple=True, metavar="EXPORTER", help="Instead of the profile's; repeatable."
+)
+@click.option(
+    "--golden", type=click.Path(path_type=Path), help="Real inputs (.npz, one array an input) to prove with."
+)
+@click.option("--name", help="Name of the bundle; by default the model file's.")
+@json_option
+def command(
+    *,
+    model: Path,
+    device: str,
+    destination: Path,
+    variants: tuple[str, ...],
+    golden: Path | None,
+    name: str | None,
+    as_json: bool,
+) -> None:
+    """Turn the canonical graph MODEL into a bundle for a device.
+
+    Every variant is run here at every level and compared with the canonical graph before the bundle appears.
+    """
+    from elsa_edge.build import build_bundle
+
+    bundle = build_bundle(
+        model, device, destination, variants=variants or None, golden=golden, name=name, progress=say
+    )
+    size_bytes = sum(entry.size_bytes for entry in bundle.manifest.files)
+    say(f"{destination}: {size_bytes / 1e6:.2f} MB, {len(bundle.ladder)} levels")
+    emit(
+        {
+            "bundle": str(destination),
+            "device": bundle.manifest.device,
+            "variants": [variant.name for variant in bundle.manifest.variants],
+            "size_bytes": size_bytes,
+            "levels": [{"level": k} | level.model_dump() for k, level in enumerate(bundle.manifest.ladder)],
+        },
+        as_json=as_json,
+    )

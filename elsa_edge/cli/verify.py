@@ -1,0 +1,51 @@
+"""`elsa-edge verify`: check a bundle with nothing but the bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from elsa_edge.cli._common import cache_option, emit, json_option, print_table, say
+from elsa_edge.errors import BundleError
+
+__all__ = ["command"]
+
+
+@click.command(name="verify", epilog="Example: elsa-edge verify bundle/")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--device",
+    metavar="NAME_OR_YAML",
+    help="Runtime settings to verify with; by default those of the bundle.",
+)
+@cache_option
+@json_option
+def command(bundle: Path, device: str | None, cache: Path | None, as_json: bool) -> None:
+    """Check the hashes of BUNDLE, and the numbers of every variant at every level."""
+    from elsa_edge.verify import verify_bundle
+
+    result = verify_bundle(bundle, device=device, cache=cache, progress=say)
+    for variant in result.variants:
+        if variant.skipped is None:
+            print_table(
+                variant.name,
+                ("level", "largest difference", "allowed", "agreement", "ok"),
+                [
+                    (f"{k.level} {k.name}", k.max_difference, k.allowed, k.agreement, "yes" if k.ok else "NO")
+                    for k in variant.levels
+                ],
+            )
+    emit(result.as_json(), as_json=as_json)
+    if not result.ok:
+        bad = [
+            f"{variant.name} level {level.level}"
+            for variant in result.variants
+            for level in variant.levels
+            if not level.ok
+        ]
+        raise BundleError(
+            "The bundle does not compute what it should on this machine",
+            found=", ".join(bad),
+            fix="Do not use it here; build it again, or report it",
+        )

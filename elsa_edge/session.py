@@ -1,0 +1,216 @@
+"""AdaptiveSession: what an application embeds. A loaded variant, the controller, the clock and the probes.
+
+    with AdaptiveSession.open("bundle/", device="raspberry-pi-5") as session:
+        outputs = session.run({"input": x})         # at the level the controller has chosen
+        outputs = session.run({"input": x}, level=0)  # at a level the caller chooses
+
+On a device this needs numpy, pydantic, PyYAML and one runtime. Not thread-safe: one caller at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy.typing as npt
+
+from device_profiles.schema import DeviceProfile
+from elsa_edge.bundle import Bundle, Variant, open_bundle
+from elsa_edge.control import Controller, Decision, Observation, Policy, level_facts, make_plan
+from elsa_edge.control.probes import Probes, Reading
+from elsa_edge.levels import Ladder
+from elsa_edge.loading import CachePath, choose_variant, default_cache, open_adapter, resolve_profile
+from elsa_edge.tensors import TensorSpec
+from runtime_adapters.protocol import MemoryUse, RuntimeAdapter
+
+__all__ = ["AdaptiveSession"]
+
+Array = npt.NDArray[Any]
+
+_MS_PER_S: Final = 1e3
+
+
+class AdaptiveSession:
+    """One network that runs at several sparsity levels and holds a QoS policy by choosing among them.
+
+    Open it with `AdaptiveSession.open`; close it, or use it as a context manager.
+
+    Attributes:
+        bundle: What was opened.
+        profile: The device profile in force.
+        variant: The variant that runs.
+        ladder: The levels, sparsest first.
+        notes: Sentences for people: levels that are left out, figures that are unknown.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        variant: Variant,
+        profile: DeviceProfile,
+        adapter: RuntimeAdapter,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.bundle = bundle
+        self.profile = profile
+        self.variant = variant
+        self.ladder: Ladder = bundle.ladder
+        self._adapter = adapter
+        self._clock_s = clock_s
+        self._probes = Probes.from_settings(profile.probes)
+        self._reading = Reading()
+        self._read_ms = -float("inf")
+        memory = adapter.memory()
+        facts = level_facts(
+            bundle.manifest.ladder,
+            profile.measured,
+            [memory.at(level) for level in range(len(bundle.ladder))],
+        )
+        plan = make_plan(facts, Policy.from_qos(profile.qos))
+        self.notes: tuple[str, ...] = plan.notes
+        now_ms = self._now_ms()
+        self._controller = Controller(
+            plan, now_ms=now_ms, available_bytes=self._read_probes(now_ms).available_bytes
+        )
+
+    @classmethod
+    def open(
+        cls,
+        bundle: str | os.PathLike[str],
+        device: str | os.PathLike[str] | DeviceProfile | None = None,
+        *,
+        variant: str | None = None,
+        cache: CachePath | bool = True,
+        check_hashes: bool = True,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> Self:
+        """Open a bundle for running.
+
+        Args:
+            bundle: The bundle's folder.
+            device: Device profile, by name, YAML file or value; by default the one the bundle was built for.
+            variant: The variant to run; by default the profile's first that loads here.
+            cache: Folder for files that the runtime derives on this device; True for the user's cache, False or
+                None for none.
+            check_hashes: Compare every file with its SHA-256 first. False trusts the storage, for a faster start.
+            clock_s: Monotonic clock in seconds.
+
+        Raises:
+            BundleError: When the bundle is damaged or was changed.
+            ProfileError: When the profile has a mistake in it, or its minimum accuracy cannot be held.
+            RuntimeUnavailableError: When no variant's runtime is installed.
+        """
+        opened = open_bundle(bundle, check_hashes=check_hashes)
+        profile = resolve_profile(opened, device)
+        chosen = choose_variant(opened, profile, variant)
+        folder = default_cache() if cache is True else (None if cache is False else cache)
+        adapter = open_adapter(opened, chosen, profile, folder)
+        try:
+            return cls(opened, chosen, profile, adapter, clock_s=clock_s)
+        except BaseException:
+            adapter.close()
+            raise
+
+    @property
+    def inputs(self) -> dict[str, tuple[tuple[int | None, ...], str]]:
+        """Input name -> (shape, dtype); None in a shape where any size fits."""
+        return _pairs(self.bundle.inputs)
+
+    @property
+    def outputs(self) -> dict[str, tuple[tuple[int | None, ...], str]]:
+        """Output name -> (shape, dtype)."""
+        return _pairs(self.bundle.outputs)
+
+    @property
+    def level(self) -> int:
+        """The level that the next `run` uses unless it is told another."""
+        return self._controller.level
+
+    @property
+    def last_decision(self) -> Decision:
+        """The latest decision: level, reason, whether a level is expected to hold the policy, prediction."""
+        return self._controller.decision
+
+    def memory(self) -> MemoryUse:
+        """Return the memory need, base and per level, in bytes."""
+        return self._adapter.memory()
+
+    def run(self, inputs: Mapping[str, Array], level: int | None = None) -> dict[str, Array]:
+        """Run one inference.
+
+        Args:
+            inputs: Input name -> array, batch first.
+            level: The level to run at; by default the controller's choice. Its latency teaches either way.
+
+        Returns:
+            Output name -> array.
+
+        Raises:
+            InputError: When an input's name, shape or type is wrong.
+            LevelError: When there is no such level.
+        """
+        began_ms = self._now_ms()
+        if level is None:
+            self._refresh_before(began_ms)
+            began_ms = self._now_ms()
+        chosen = self._controller.level if level is None else level
+        outputs = self._adapter.run(inputs, chosen)
+        ended_ms = self._now_ms()
+        reading = self._read_probes(ended_ms)
+        self._controller.observe(
+            Observation(
+                now_ms=ended_ms,
+                level=chosen,
+                latency_ms=ended_ms - began_ms,
+                available_bytes=reading.available_bytes,
+                pressure_percent=reading.pressure_percent,
+                temperature_c=reading.temperature_c,
+            )
+        )
+        return outputs
+
+    def close(self) -> None:
+        """Release the runtime and its memory. Closing twice is fine."""
+        self._adapter.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _now_ms(self) -> float:
+        return self._clock_s() * _MS_PER_S
+
+    def _read_probes(self, now_ms: float) -> Reading:
+        """Return the latest reading, a new one at most once an interval: reading costs a fraction of a millisecond."""
+        if now_ms - self._read_ms >= self.profile.probes.interval_ms:
+            self._reading = self._probes.read()
+            self._read_ms = now_ms
+        return self._reading
+
+    def _refresh_before(self, now_ms: float) -> None:
+        """After an idle time the memory may be another: look before running, not only after."""
+        if now_ms - self._read_ms >= self.profile.probes.interval_ms:
+            reading = self._read_probes(now_ms)
+            self._controller.observe(
+                Observation(
+                    now_ms=now_ms,
+                    available_bytes=reading.available_bytes,
+                    pressure_percent=reading.pressure_percent,
+                    temperature_c=reading.temperature_c,
+                )
+            )
+
+
+def _pairs(specs: Mapping[str, TensorSpec]) -> dict[str, tuple[tuple[int | None, ...], str]]:
+    return {name: (spec.shape, spec.dtype) for name, spec in specs.items()}
