@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
@@ -18,10 +19,10 @@ from onnx_ir.passes import common
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.graph.names import INDEX, IR_VERSION, LEVEL_INPUT, OPSET
-from elsa_edge.graph.numbers import constant
+from elsa_edge.graph.numbers import constant, fresh_name
 from elsa_edge.graph.passes.pack_index import decode_nodes
 
-__all__ = ["level_cascade"]
+__all__ = ["choose_by_level", "level_cascade"]
 
 
 def level_cascade(graph: CanonicalGraph) -> ir.Model:
@@ -40,20 +41,40 @@ def level_cascade(graph: CanonicalGraph) -> ir.Model:
     level = ir.Value(name=LEVEL_INPUT, shape=ir.Shape([]), type=ir.TensorType(ir.DataType.INT64))
     outer.inputs.append(level)
     _share_constants(outer, branches, graph)
-    checked = _checked_level(outer, level, count)
-    for k, branch in enumerate(branches):
+    for branch in branches:
         for inner, given in zip(list(branch.inputs), outer.inputs, strict=False):
             inner.replace_all_uses_with(given, replace_graph_outputs=True)
         branch.inputs.clear()
-        _make_private(branch, f"{k}/")
-    outputs = [ir.Value(name=v.name, shape=v.shape, type=v.type) for v in graph.model.graph.outputs]
-    choice = _Chooser(outer, checked, outputs).choose(branches, 0, outputs)
-    outer.append(choice)
-    outer.outputs.extend(choice.outputs)
+    choose_by_level(outer, level, count, list(enumerate(branches)), graph.model.graph.outputs)
     model = ir.Model(outer, ir_version=IR_VERSION, producer_name="elsa-edge")
     common.OutputFixPass()(model)
     common.RemoveUnusedNodesPass()(model)
     return model
+
+
+def choose_by_level(
+    outer: ir.Graph,
+    level: ir.Value,
+    count: int,
+    branches: Sequence[tuple[int, ir.Graph]],
+    outputs: Sequence[ir.Value],
+) -> None:
+    """Append to `outer` the guard on the level and the tree of If nodes, and make its results the graph's outputs.
+
+    Args:
+        outer: The graph that has the inputs and shared constants; branches read them from there.
+        level: Its level input.
+        count: Levels of the ladder.
+        branches: (first level, graph without inputs), by rising level; a branch serves all levels up to the next.
+        outputs: Names, types and shapes of the network's outputs.
+    """
+    checked = _checked_level(outer, level, count)
+    for k, branch in branches:
+        _make_private(branch, f"{k}/")
+    results = [ir.Value(name=v.name, shape=v.shape, type=v.type) for v in outputs]
+    choice = _Chooser(outer, checked, results).choose(branches, results)
+    outer.append(choice)
+    outer.outputs.extend(choice.outputs)
 
 
 def _share_constants(outer: ir.Graph, branches: Sequence[ir.Graph], graph: CanonicalGraph) -> None:
@@ -70,24 +91,44 @@ def _share_constants(outer: ir.Graph, branches: Sequence[ir.Graph], graph: Canon
                 use.node.outputs[0].replace_all_uses_with(flat)
                 branch.remove(use.node, safe=True)
     for name in list(branches[0].initializers):
-        values = [branch.initializers.get(name) for branch in branches]
         tensors = [
-            value.const_value for value in values if value is not None and value.const_value is not None
+            branch.initializers[name].const_value for branch in branches if name in branch.initializers
         ]
-        if len(tensors) != len(branches):
+        if len(tensors) != len(branches) or not _worth_sharing(tensors):
             continue
-        first = tensors[0].numpy()
-        if all(
-            t is tensors[0]
-            or (
-                t.dtype == tensors[0].dtype
-                and np.array_equal(t.numpy(), first, equal_nan=t.dtype.is_floating_point())
-            )
-            for t in tensors[1:]
-        ):
-            shared = constant(outer, name, first)
-            for branch in branches:
-                branch.initializers.pop(name).replace_all_uses_with(shared, replace_graph_outputs=True)
+        first = tensors[0]
+        assert first is not None
+        shared = constant(outer, name, first.numpy())
+        for branch in branches:
+            branch.initializers.pop(name).replace_all_uses_with(shared, replace_graph_outputs=True)
+    for branch in branches:
+        _keep_convolutions_local(branch)
+
+
+def _worth_sharing(tensors: Sequence[ir.TensorProtocol | None]) -> bool:
+    """Whether tensors are alike and large; small ones stay in the branches, where fusions look for them."""
+    first = tensors[0]
+    if first is None or first.nbytes < _SMALLEST_SHARED_BYTES:
+        return False
+    arrays = [None if t is None else t.numpy() for t in tensors]
+    return all(a is not None and a.dtype == arrays[0].dtype and np.array_equal(a, arrays[0]) for a in arrays)
+
+
+def _keep_convolutions_local(branch: ir.Graph) -> None:
+    """Reshape shared weights that a convolution reads as they are.
+
+    ONNX Runtime moves a convolution to its blocked layout only when the weight is a constant of the same graph; a
+    reshaped one becomes that when it is folded.
+    """
+    for node in list(branch):
+        weight = node.inputs[1] if node.op_type in ("Conv", "ConvTranspose") else None
+        if weight is None or weight.graph is branch or weight.const_value is None:
+            continue
+        shape = constant(branch, f"{weight.name}.shape", np.array(weight.const_value.numpy().shape, np.int64))
+        local = ir.node("Reshape", [weight, shape])
+        local.outputs[0].name = fresh_name(branch, f"{weight.name}.local")
+        branch.insert_before(node, local)
+        node.replace_input_with(1, local.outputs[0])
 
 
 def _checked_level(outer: ir.Graph, level: ir.Value, count: int) -> ir.Value:
@@ -130,26 +171,28 @@ class _Chooser:
     checked: ir.Value
     outputs: Sequence[ir.Value]
 
-    def choose(self, branches: Sequence[ir.Graph], first: int, results: Sequence[ir.Value]) -> ir.Node:
-        """Return the If node for the levels first..first+len(branches)-1, which computes `results`."""
+    def choose(self, branches: Sequence[tuple[int, ir.Graph]], results: Sequence[ir.Value]) -> ir.Node:
+        """Return the If node for some levels, which computes `results`."""
         middle = max(1, len(branches) // 2)
-        label = f"levels_{first}_{first + len(branches) - 1}"
-        bound = constant(self.outer, f"{label}.bound", np.array(first + middle, np.int64))
+        first, last = branches[0][0], branches[-1][0]
+        label = f"levels_{first}_{last}"
+        border = branches[middle][0] if middle < len(branches) else last + 1
+        bound = constant(self.outer, f"{label}.bound", np.array(border, np.int64))
         below = ir.node("Less", [self.checked, bound])
         below.outputs[0].name = f"{label}.below"
         self.outer.append(below)
         bodies = {
-            "then_branch": self._body(branches[:middle], first, f"{label}.then"),
-            "else_branch": self._body(branches[middle:], first + middle, f"{label}.else"),
+            "then_branch": self._body(branches[:middle], f"{label}.then"),
+            "else_branch": self._body(branches[middle:], f"{label}.else"),
         }
         return ir.node("If", [below.outputs[0]], bodies, outputs=list(results), name=label)
 
-    def _body(self, branches: Sequence[ir.Graph], first: int, label: str) -> ir.Graph:
-        """Return the subgraph for some levels: a leaf, another choice, or (ladder of one level) an unreachable one."""
+    def _body(self, branches: Sequence[tuple[int, ir.Graph]], label: str) -> ir.Graph:
+        """Return the subgraph for some levels: a leaf, another choice, or (only one leaf) an unreachable one."""
         if len(branches) == 1:
-            return branches[0]
+            return branches[0][1]
         inner = [ir.Value(name=f"{label}/{v.name}", shape=v.shape, type=v.type) for v in self.outputs]
-        nodes = [self.choose(branches, first, inner)] if branches else [self._empty(value) for value in inner]
+        nodes = [self.choose(branches, inner)] if branches else [self._empty(value) for value in inner]
         return ir.Graph(inputs=[], outputs=inner, nodes=nodes, name=label)
 
     def _empty(self, value: ir.Value) -> ir.Node:
