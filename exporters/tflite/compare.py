@@ -1,6 +1,6 @@
 """Compare a converted model with ONNX Runtime: outputs first, and where they differ, layer by layer.
 
-    max |tflite - onnx| <= tolerance * max(1, max |onnx|)      for every output; the contract of design.md
+max |tflite - onnx| <= tolerance * max(1, max |onnx|)      for every output; the contract of design.md
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Interpreter:
             self._interpreter = litert.Interpreter(model_content=content, **options)
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise ContractError(f"The TFLite runtime does not accept the file ({str(error).strip()[:300]})") from error
+            raise ContractError(
+                f"The TFLite runtime does not accept the file ({str(error).strip()[:300]})"
+            ) from error
 
     def run(self, inputs: Mapping[str, Array], signature: str | None = None) -> dict[str, Array]:
         """Run a signature (the first by default) on inputs in the file's layout and types."""
@@ -72,7 +74,9 @@ def to_file(prepared: Prepared, inputs: Mapping[str, Array]) -> dict[str, Array]
     }
 
 
-def run_onnx(prepared: Prepared, inputs: Mapping[str, Array], *, all_values: bool = False) -> dict[str, Array]:
+def run_onnx(
+    prepared: Prepared, inputs: Mapping[str, Array], *, all_values: bool = False
+) -> dict[str, Array]:
     """Run the prepared ONNX graph on inputs in the file's layout; outputs under the canonical names.
 
     Args:
@@ -126,7 +130,9 @@ def _closest(expected: Array, candidates: list[Array]) -> float | None:
     """Return the smallest difference over candidates and orders of their axes, or None when no shape fits."""
     best = None
     for candidate in candidates:
-        for order in permutations(range(expected.ndim)) if expected.ndim <= 5 else [tuple(range(expected.ndim))]:
+        for order in (
+            permutations(range(expected.ndim)) if expected.ndim <= 5 else [tuple(range(expected.ndim))]
+        ):
             if expected.transpose(order).shape == candidate.shape:
                 difference, _ = largest_difference(candidate, expected.transpose(order))
                 best = difference if best is None else min(best, difference)

@@ -92,7 +92,11 @@ def _custom_operators(model: TfliteModel, prepared: Prepared) -> None:
             continue
         result = model.graph.tensors[int(operator.outputs[0])].name.decode()
         code = name.removeprefix("CUSTOM:").removeprefix("ONNX_")
-        makers = [node for node in prepared.model.graph if node.op_type.upper() == code or any(o.name == result for o in node.outputs)]
+        makers = [
+            node
+            for node in prepared.model.graph
+            if node.op_type.upper() == code or any(o.name == result for o in node.outputs)
+        ]
         node = makers[0] if makers else None
         raise ExportError(
             f"The operator {node.op_type if node else code} has no TFLite form"
@@ -135,7 +139,9 @@ def _sign(model: TfliteModel, prepared: Prepared) -> None:
         for number, (name, value) in enumerate(zip(names, values, strict=True)):
             index = places.get(f"{kind}_{number}")
             if index is None or index not in {int(item) for item in present}:
-                raise ExportError(f"The converter lost the {kind} {name}", fix="Build an ONNX Runtime variant (ort-switch)")
+                raise ExportError(
+                    f"The converter lost the {kind} {name}", fix="Build an ONNX Runtime variant (ort-switch)"
+                )
             expected = tuple(int(str(size)) for size in value.shape)
             if model.shape(graph.tensors[index]) != expected:
                 raise ExportError(
@@ -151,7 +157,9 @@ def _sign(model: TfliteModel, prepared: Prepared) -> None:
     graph.inputs = [item.tensorIndex for item in inputs]
     graph.outputs = [item.tensorIndex for item in outputs]
     model.tree.signatureDefs = [
-        classes.SignatureDefT(inputs=inputs, outputs=outputs, signatureKey=_SIGNATURE.encode(), subgraphIndex=0)
+        classes.SignatureDefT(
+            inputs=inputs, outputs=outputs, signatureKey=_SIGNATURE.encode(), subgraphIndex=0
+        )
     ]
 
 

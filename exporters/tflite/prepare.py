@@ -127,7 +127,9 @@ def _require_fixed(model: ir.Model) -> None:
 def _spatial_axes(node: ir.Node) -> bool:
     """Whether a ReduceMean drops exactly the two last axes of a four-dimensional tensor."""
     source = node.inputs[0]
-    axes = ir.convenience.get_const_tensor(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] else None
+    axes = (
+        ir.convenience.get_const_tensor(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] else None
+    )
     keep = node.attributes.get_int("keepdims", 1)
     if axes is None or keep or source is None or source.shape is None or len(source.shape) != 4:
         return False
@@ -144,7 +146,9 @@ def _keep_reduced_axes(model: ir.Model) -> None:
         sizes = [int(str(size)) for size in result.shape]
         kept = ir.Value(name=f"{result.name}_kept", type=result.type, shape=ir.Shape([*sizes, 1, 1]))
         target = _constant(model, f"{result.name}_shape", np.array(sizes, np.int64))
-        mean = ir.Node("", "ReduceMean", [node.inputs[0], node.inputs[1]], outputs=[kept], name=f"{node.name}_kept")
+        mean = ir.Node(
+            "", "ReduceMean", [node.inputs[0], node.inputs[1]], outputs=[kept], name=f"{node.name}_kept"
+        )
         mean.attributes["keepdims"] = ir.AttrInt64("keepdims", 1)
         flat = ir.Node("", "Reshape", [kept, target], name=f"{node.name}_flat")
         _replace(model, node, [mean, flat], result, flat.outputs[0])
@@ -157,7 +161,9 @@ def _constant(model: ir.Model, name: str, numbers: np.ndarray[Any, Any]) -> ir.V
     return value
 
 
-def _replace(model: ir.Model, old: ir.Node, new: Sequence[ir.Node], result: ir.Value, replacement: ir.Value) -> None:
+def _replace(
+    model: ir.Model, old: ir.Node, new: Sequence[ir.Node], result: ir.Value, replacement: ir.Value
+) -> None:
     replacement.name, result.name = result.name, f"{result.name}_before"
     replacement.type, replacement.shape = result.type, result.shape
     ir.convenience.replace_nodes_and_values(model.graph, old, [old], list(new), [result], [replacement])
@@ -187,7 +193,9 @@ def _rename_outputs(model: ir.Model, layouts: Sequence[FileLayout]) -> None:
             type=value.type,
             shape=ir.Shape([shape[axis] for axis in TO_NHWC] if nhwc else shape),
         )
-        node = ir.Node("", "Transpose" if nhwc else "Identity", [value], outputs=[last], name=f"output_{place}_end")
+        node = ir.Node(
+            "", "Transpose" if nhwc else "Identity", [value], outputs=[last], name=f"output_{place}_end"
+        )
         if nhwc:
             node.attributes["perm"] = ir.AttrInt64s("perm", TO_NHWC)
         model.graph.append(node)

@@ -1,0 +1,31 @@
+"""Exporter `tflite-levels`: every level as a plain TFLite network, one file a level or a signature a level in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from device_profiles.schema import DeviceProfile
+from elsa_edge.bundle.golden import Golden
+from elsa_edge.bundle.manifest import Variant
+from elsa_edge.graph.canonical import CanonicalGraph
+from exporters.protocol import Preflight
+from exporters.tflite.levels import RUNTIME, convert_levels, packaging, write_variant
+
+__all__ = ["TfliteLevelsExporter"]
+
+
+class TfliteLevelsExporter:
+    """(canonical graph, device profile) -> float TFLite files; see `exporters.protocol.Exporter`."""
+
+    name = "tflite-levels"
+    runtime = RUNTIME
+
+    def preflight(self, graph: CanonicalGraph, profile: DeviceProfile) -> Preflight:
+        """Say how the levels will be packed; the converter decides about operators."""
+        how = "one file with a signature a level" if packaging(profile) == "signatures" else "one file a level"
+        return Preflight(True, (f"{len(graph.ladder)} levels in {how}, batch {profile.tflite.batch}",))
+
+    def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
+        """Write the variant; see `exporters.protocol.Exporter`."""
+        levels = convert_levels(graph, profile, golden)
+        return write_variant(self.name, [c.model for c in levels.converted], levels, profile, folder)

@@ -1,0 +1,201 @@
+"""Run TFLite variants: ai-edge-litert, or the older tflite-runtime where there is nothing newer (32-bit ARM).
+
+    kind "signatures": one file, one interpreter, a signature a level; a switch costs nothing
+    kind "files":      one file a level, one interpreter at a time; least memory, a switch loads the other file
+
+Sessions always speak the canonical graph's language: its names, shapes (N, C, H, W) and types, any batch. What the file
+wants instead (channels last, a fixed batch, int8) stands in the variant's options and is converted here.
+Needs numpy and one of the two runtimes, nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from device_profiles.schema import Runtime
+from elsa_edge.bundle.manifest import Variant
+from elsa_edge.errors import BundleError, LevelError
+from elsa_edge.tensors import TensorSpec, check_inputs
+from runtime_adapters.litert_engines import Engine, open_engine
+from runtime_adapters.protocol import MemoryUse
+
+__all__ = ["LitertAdapter", "open_variant"]
+
+Array = npt.NDArray[Any]
+_TO_NHWC: Final = (0, 2, 3, 1)
+_FROM_NHWC: Final = (0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class _Port:
+    """An input or output as the exporter described it; see exporters/tflite/ports.py."""
+
+    spec: TensorSpec
+    layout: str
+    file_shape: tuple[int, ...]
+    file_dtype: str
+    scale: float | None
+    zero_point: int
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> _Port:
+        spec = TensorSpec(row["name"], tuple(row["shape"]), row["dtype"])
+        zero_point = row.get("zero_point") or 0
+        return cls(spec, row["layout"], tuple(row["file_shape"]), row["file_dtype"], row.get("scale"), int(zero_point))
+
+    @property
+    def free_batch(self) -> bool:
+        return bool(self.spec.shape) and self.spec.shape[0] is None
+
+    def to_file(self, array: Array) -> Array:
+        """Canonical -> file: layout and type."""
+        if self.layout == "NHWC":
+            array = array.transpose(_TO_NHWC)
+        if self.scale is not None:
+            array = np.clip(np.rint(array / self.scale) + self.zero_point, -128, 127)
+        return np.ascontiguousarray(array, self.file_dtype)
+
+    def from_file(self, array: Array) -> Array:
+        """File -> canonical."""
+        if self.scale is not None:
+            array = (array.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
+        if self.layout == "NHWC":
+            array = array.transpose(_FROM_NHWC)
+        return np.ascontiguousarray(array, self.spec.dtype)
+
+
+class LitertAdapter:
+    """A loaded TFLite variant; see `runtime_adapters.protocol.RuntimeAdapter`."""
+
+    def __init__(self, folder: Path, variant: Variant, runtime: Runtime, cache: Path | None) -> None:
+        options = variant.options
+        try:
+            self._kind: str = options["kind"]
+            self._batch = int(options["batch"])
+            # int8 ports have their own scale at each level, so ports are listed by level.
+            self._ports = [
+                ({row["name"]: _Port.from_json(row) for row in level["inputs"]},
+                 {row["name"]: _Port.from_json(row) for row in level["outputs"]})
+                for level in options["levels"]
+            ]  # fmt: skip
+            roles = ["model"] if self._kind == "signatures" else [f"level_{k}" for k in range(len(self._ports))]
+            self._files = [folder / variant.files[role] for role in roles]
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(
+                f"The variant {variant.name} does not describe a TFLite model ({type(error).__name__}: {error})",
+                fix="Build the bundle again",
+            ) from error
+        for file in self._files:
+            if not file.is_file():
+                raise BundleError(f"The TFLite file {file} is missing")
+        self._level_bytes = variant.level_bytes or tuple(file.stat().st_size for file in self._files)
+        self._runtime = runtime
+        self._cache = cache
+        self._engine: Engine | None = None
+        self._loaded = -1
+        self._closed = False
+        self._open(len(self._ports) - 1 if self._kind == "signatures" else 0)
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Inputs by name, without the level."""
+        return {name: port.spec for name, port in self._ports[0][0].items()}
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Outputs by name."""
+        return {name: port.spec for name, port in self._ports[0][1].items()}
+
+    @property
+    def level_count(self) -> int:
+        """How many levels the variant has."""
+        return len(self._ports)
+
+    def _open(self, level: int) -> Engine:
+        """Return the engine that runs `level`; the engine of another file is closed before this one is opened."""
+        if self._closed:
+            raise BundleError("This adapter is closed", fix="Open the bundle again")
+        place = 0 if self._kind == "signatures" else level
+        if self._engine is None or self._loaded != place:
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
+            keys = [f"level_{k}" for k in range(self.level_count)] if self._kind == "signatures" else [None]
+            inputs, outputs = self._ports[level]
+            self._engine = open_engine(self._files[place], keys, list(inputs), list(outputs), self._runtime, self._cache)
+            self._loaded = place
+        return self._engine
+
+    def run(self, inputs: Mapping[str, Array], level: int) -> dict[str, Array]:
+        """Run one inference at `level`, switching first where needed.
+
+        Raises:
+            InputError: When an input's name, shape or type is wrong.
+            LevelError: When the variant has no such level.
+        """
+        if isinstance(level, bool) or not isinstance(level, (int, np.integer)) or not 0 <= level < self.level_count:
+            raise LevelError(
+                "This variant has no such level", expected=f"an integer from 0 to {self.level_count - 1}", found=repr(level)
+            )
+        ready = check_inputs(self.inputs, inputs)
+        engine = self._open(int(level))
+        in_ports, out_ports = self._ports[level]
+        key = f"level_{level}" if self._kind == "signatures" else None
+        count = next((len(ready[name]) for name, port in in_ports.items() if port.free_batch), self._batch)
+        pieces = []
+        for start in range(0, max(count, 1), self._batch):
+            feed = {name: port.to_file(self._piece(port, ready[name], start)) for name, port in in_ports.items()}
+            found = engine.run(key, feed)
+            pieces.append({name: port.from_file(found[name]) for name, port in out_ports.items()})
+        if len(pieces) == 1 and count == self._batch:
+            return pieces[0]
+        return {
+            name: np.concatenate([piece[name] for piece in pieces])[:count] if port.free_batch else pieces[0][name]
+            for name, port in out_ports.items()
+        }
+
+    def _piece(self, port: _Port, array: Array, start: int) -> Array:
+        """Cut one batch for the file; a short last one is filled up with its last sample, whose answers are dropped."""
+        if not port.free_batch or len(array) == self._batch:
+            return array
+        part = array[start : start + self._batch]
+        missing = self._batch - len(part)
+        if missing:
+            filler = part[-1:] if len(part) else np.zeros((1, *array.shape[1:]), array.dtype)
+            part = np.concatenate([part, np.repeat(filler, missing, axis=0)])
+        return part
+
+    def memory(self) -> MemoryUse:
+        """Return the memory need: the runtime's copy of a level's weights, and the activations between inputs and outputs.
+
+        With one interpreter for all signatures every level is resident at once, so all of it counts as base.
+        """
+        ports = [*self._ports[0][0].values(), *self._ports[0][1].values()]
+        ends = sum(math.prod(port.file_shape) * np.dtype(port.file_dtype).itemsize for port in ports)
+        if self._kind == "signatures":
+            return MemoryUse(ends + sum(self._level_bytes), (0,) * self.level_count)
+        return MemoryUse(ends, tuple(self._level_bytes))
+
+    def close(self) -> None:
+        """Release the runtime and its memory. Closing twice is fine."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+        self._closed = True
+
+
+def open_variant(folder: Path, variant: Variant, runtime: Runtime, cache: Path | None) -> LitertAdapter:
+    """Open a TFLite variant; see `runtime_adapters.protocol.AdapterOpener`.
+
+    Raises:
+        RuntimeUnavailableError: When neither runtime is installed, or tflite-runtime is next to numpy 2.
+        BundleError: When a file is missing, damaged, or without the signatures that the manifest promises.
+    """
+    return LitertAdapter(folder, variant, runtime, cache)
