@@ -130,12 +130,17 @@ class Ratio:
         }
 
 
+def _nothing() -> None:
+    """Stand where there is nothing to do before a sample."""
+
+
 def interleaved(
     runs: Mapping[str, Callable[[], object]],
     *,
     rounds: int = 31,
     warmup: int = 3,
     least_s: float = 0.002,
+    before: Mapping[str, Callable[[], object]] | None = None,
     clock: Callable[[], float] = time.thread_time,
 ) -> dict[str, Seconds]:
     """Time several callables round-robin in this process.
@@ -145,24 +150,27 @@ def interleaved(
         rounds: Samples of each; each round runs all once, starting one place further than the round before.
         warmup: Untimed calls of each before the first round.
         least_s: A sample repeats a quick callable until about this long, and is divided again.
+        before: Name -> untimed callable that goes before every sample of that name; it is then not repeated.
         clock: Seconds; `time.thread_time` (CPU time of this thread) or `time.perf_counter`.
 
     Returns:
         Name -> `(rounds,)` seconds a call, in round order, so that samples of one round can be paired.
     """
     names = list(runs)
+    prepare = {name: (before or {}).get(name, _nothing) for name in names}
     repeats = {}
     for name in names:
         for _ in range(max(1, warmup)):
             start = clock()
             runs[name]()
             last_s = clock() - start
-        repeats[name] = max(1, math.ceil(least_s / max(last_s, 1e-7)))
+        repeats[name] = 1 if prepare[name] is not _nothing else max(1, math.ceil(least_s / max(last_s, 1e-7)))
     samples = {name: np.empty(rounds) for name in names}
     for number in range(rounds):
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
             run, count = runs[name], repeats[name]
+            prepare[name]()
             start = clock()
             for _ in range(count):
                 run()

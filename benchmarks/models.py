@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import nn
 
-__all__ = ["NETS", "Net", "mlp", "mobilenet_v2", "resnet18"]
+__all__ = ["NETS", "Net", "efficientnet_lite0", "mlp", "mobilenet_v2", "resnet18"]
 
 
 def _seeded(model: nn.Module, seed: int = 0) -> nn.Module:
@@ -139,8 +139,19 @@ class Net:
     input_shape: tuple[int, ...]
 
 
+def efficientnet_lite0() -> nn.Module:
+    """Return EfficientNet-Lite0 with its ImageNet weights, 4.7 M; input `(batch, 3, 224, 224)`."""
+    from examples.efficientnet_lite0 import checkpoint_path
+    from examples.efficientnet_lite0 import efficientnet_lite0 as architecture
+
+    model = architecture()
+    model.load_state_dict(torch.load(checkpoint_path(), weights_only=True))
+    return model.eval()
+
+
 NETS: Final = {
     "mlp": Net(mlp, (1, 784)),
     "mobilenet_v2": Net(mobilenet_v2, (1, 3, 224, 224)),
     "resnet18": Net(resnet18, (1, 3, 224, 224)),
+    "efficientnet_lite0": Net(efficientnet_lite0, (1, 3, 224, 224)),
 }

@@ -1,0 +1,199 @@
+"""The controller against other ways to choose a level, on made-up traces; and the time that a decision takes.
+
+    regret = mean value of a clairvoyant oracle less ours; a run over the budget has value 0, else its accuracy
+
+Every policy replays the same trace. The truth differs from the measured table where a row says so; no policy sees
+the truth. Decision times are medians of CPU time over the observations of a trace.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from benchmarks.common import Claim, Result, Row, at_most, benchmark
+from benchmarks.policies import EwmaTable, EwmaThreshold, Static
+from elsa_edge.control import Controller, LevelFacts, Observation, Policy, make_plan, start, step
+from elsa_edge.control.replay import Chooser, clairvoyant, replay, score
+from elsa_edge.control.trace import SCENARIOS, scenario
+
+_MB = 1_000_000
+_PERIOD_MS = 33.0
+_BUDGET_MS = 30.0
+_ALLOWED = 0.05
+
+
+def _ladder(count: int, *, measured: bool = True) -> tuple[list[LevelFacts], list[float]]:
+    """Return a ladder whose densest level just fits a quiet device, and its measured medians."""
+    works = [0.05 + 0.95 * (k / max(1, count - 1)) ** 1.5 for k in range(count)]
+    medians = [24.0 * (0.35 + 0.65 * work) for work in works]
+    facts = [
+        LevelFacts(
+            name=f"level-{k}",
+            work=work,
+            p50_ms=median if measured else None,
+            p95_ms=median * 1.1 if measured else None,
+            switch_ms=2.0,
+            memory_bytes=int((20 + 40 * work) * _MB),
+            accuracy=0.60 + 0.15 * (k / max(1, count - 1)) ** 0.5,
+        )
+        for k, (work, median) in enumerate(zip(works, medians, strict=True))
+    ]
+    return facts, medians
+
+
+def _situations() -> dict[str, tuple[list[LevelFacts], list[float], list[float]]]:
+    """Return name -> (facts that policies see, reference table, truth)."""
+    three, three_ms = _ladder(3)
+    seven, seven_ms = _ladder(7)
+    blind, blind_ms = _ladder(4, measured=False)
+    wrong = [ms * factor for ms, factor in zip(three_ms, (1.25, 0.9, 1.1), strict=True)]
+    return {
+        "3 levels": (three, three_ms, three_ms),
+        "7 levels": (seven, seven_ms, seven_ms),
+        "3 levels, table wrong by up to 25 %": (three, three_ms, wrong),
+        "4 levels, never measured": (blind, blind_ms, blind_ms),
+    }
+
+
+def _choosers(
+    facts: list[LevelFacts], table: list[float], policy: Policy
+) -> dict[str, Callable[[], Chooser]]:
+    plan = make_plan(facts, policy)
+    blind = any(level.p50_ms is None for level in facts)
+    statics = {f"static {level.name}": (lambda k=k: Static(k)) for k, level in enumerate(facts)}
+    return {
+        "controller": lambda: Controller(plan),
+        "ewma threshold": lambda: EwmaThreshold(len(facts), policy.budget_ms),
+        **({} if blind else {"ewma table": lambda: EwmaTable(table, policy.budget_ms)}),
+        **statics,
+    }
+
+
+def _replay_rows(seeds: Sequence[int], runs: int) -> list[Row]:
+    policy = Policy(budget_ms=_BUDGET_MS, allowed_miss_rate=_ALLOWED)
+    rows: list[Row] = []
+    for situation, (facts, table, truth) in _situations().items():
+        for name in SCENARIOS:
+            traces = [scenario(name, runs, seed) for seed in seeds]
+            best = [clairvoyant(trace, facts, truth, policy) for trace in traces]
+            possible = np.mean(
+                [
+                    [truth[k] * sample.slowdown > _BUDGET_MS for k, sample in zip(levels, trace, strict=True)]
+                    for levels, trace in zip(best, traces, strict=True)
+                ]
+            )
+            rows.append(
+                {
+                    "situation": situation,
+                    "trace": name,
+                    "policy": "oracle",
+                    "miss_rate": round(float(possible), 4),
+                    "mean_accuracy": round(
+                        float(np.mean([[facts[k].accuracy for k in levels] for levels in best])), 4
+                    ),
+                    "regret": 0.0,
+                    "switches": float(np.mean([sum(a != b for a, b in pairwise(levels)) for levels in best])),
+                }
+            )
+            for chooser, make in _choosers(facts, table, policy).items():
+                outcomes = [
+                    score(
+                        replay(trace, facts, truth, make(), period_ms=_PERIOD_MS), trace, facts, truth, policy
+                    )
+                    for trace in traces
+                ]
+                rows.append(
+                    {
+                        "situation": situation,
+                        "trace": name,
+                        "policy": chooser,
+                        **{
+                            key: round(float(np.mean([getattr(outcome, key) for outcome in outcomes])), 4)
+                            for key in (
+                                "miss_rate",
+                                "mean_accuracy",
+                                "regret",
+                                "switches",
+                                "switches_per_minute",
+                                "short_of_memory",
+                                "infeasible",
+                            )
+                        },
+                    }
+                )
+    return rows
+
+
+def _decision_row(count: int, runs: int) -> Row:
+    """Time `step` alone, on the states and observations of a trace with noise and bursts."""
+    facts, truth = _ladder(count)
+    plan = make_plan(facts, Policy(budget_ms=_BUDGET_MS))
+    state, decision, _ = start(plan)
+    now, times = 0.0, []
+    for sample in scenario("burst", runs, seed=1):
+        latency = truth[decision.level] * sample.slowdown
+        now += max(latency, _PERIOD_MS)
+        observation = Observation(
+            now_ms=now,
+            level=decision.level,
+            latency_ms=latency,
+            available_bytes=5e8,
+            pressure_percent=0.0,
+            temperature_c=50.0,
+        )
+        began = time.thread_time_ns()
+        state, decision, _ = step(state, observation, plan)
+        times.append((time.thread_time_ns() - began) / 1e3)
+    return {
+        "situation": f"decision, {count} levels",
+        "policy": "controller",
+        "decision_us_p50": round(float(np.median(times)), 2),
+        "decision_us_p95": round(float(np.quantile(times, 0.95)), 2),
+    }
+
+
+def _claims(rows: list[Row]) -> list[Claim]:
+    decisions = [row["decision_us_p50"] for row in rows if "decision_us_p50" in row]
+    ours = [row for row in rows if row["policy"] == "controller" and "regret" in row]
+    oracle = {(row["situation"], row["trace"]): row for row in rows if row["policy"] == "oracle"}
+    extra = max(row["miss_rate"] - oracle[row["situation"], row["trace"]]["miss_rate"] for row in ours)
+    claims = [
+        at_most("a decision takes at most 50 microseconds (median, up to 16 levels)", 50.0, max(decisions))
+    ]
+    claims.append(
+        at_most(
+            f"misses beyond the oracle's stay within the allowed {_ALLOWED:.0%} on every trace",
+            _ALLOWED,
+            extra,
+        )
+    )
+    for situation in dict.fromkeys(row["situation"] for row in ours):
+        means = {}
+        for policy in dict.fromkeys(row["policy"] for row in rows if row.get("situation") == situation):
+            values = [r["regret"] for r in rows if r.get("situation") == situation and r["policy"] == policy]
+            means[policy] = float(np.mean(values))
+        best_other = min(value for name, value in means.items() if name not in {"controller", "oracle"})
+        claims.append(
+            at_most(
+                f"{situation}: mean regret at most that of the best other policy ({best_other:.4f})",
+                round(best_other, 4),
+                round(means["controller"], 4),
+            )
+        )
+    return claims
+
+
+@benchmark("qos")
+def main(quick: bool) -> Result:
+    """Controller against other policies on traces, and the time of a decision."""
+    rows = _replay_rows(range(1 if quick else 5), 600 if quick else 3000)
+    rows += [_decision_row(count, 500 if quick else 5000) for count in (1, 3, 7, 16)]
+    return Result(rows=rows, claims=_claims(rows))
+
+
+if __name__ == "__main__":
+    main()
