@@ -139,10 +139,10 @@ class Switching(_Strict):
     """When the controller changes the level. Down at once; up slowly."""
 
     margin: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.05, description="A level fits while its predicted latency is below budget x (1 - margin)."
+        default=0.0, description="A level fits while its predicted latency is below budget x (1 - margin)."
     )
     up_margin: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.15, description="A denser level is entered only below budget x (1 - up_margin)."
+        default=0.05, description="A denser level is entered only below budget x (1 - up_margin)."
     )
     up_after_runs: int = Field(
         default=8, ge=1, description="Runs in a row that a denser level must have fitted."

@@ -31,7 +31,7 @@ def start(
 ) -> tuple[State, Decision, Reason]:
     """Return the state before the first run and the level to begin with.
 
-    That is the most valuable level expected to fit with the margin for going up; where no latency was measured, the
+    That is the most valuable level expected to fit; where no latency was measured, the
     fastest one, because nothing is known about the others yet.
 
     Args:
@@ -47,7 +47,7 @@ def start(
     roomy = [p for p in range(count) if memory[p] - min(memory) <= head] or [
         p for p in range(count) if memory[p] == min(memory)
     ]
-    limit = plan.up_log_ms
+    limit = plan.stay_log_ms
     fitting = [p for p in roomy if predicted[p] <= limit] if known or math.isinf(limit) else []
     position = max(fitting) if fitting else min(roomy, key=predicted.__getitem__)
     state = State(
@@ -272,10 +272,16 @@ def _upward(
 
 
 def _may_probe(state: State, plan: Plan) -> bool:
-    """Return whether a probe's cold and first warm runs, all missing the budget, would stay within the allowed rate."""
-    cost_runs = plan.policy.discard_runs + 2
-    warm_here = state.estimate.seen_run[state.position] >= 0
-    return warm_here and (state.runs - state.probe_run) * plan.policy.allowed_miss_rate >= cost_runs
+    """Return whether a probe's cold and first warm runs could all miss the budget without breaking the policy."""
+    policy = plan.policy
+    cost_runs = policy.discard_runs + 2
+    if state.estimate.seen_run[state.position] < 0:
+        return False
+    if state.misses.bit_count() + cost_runs <= policy.allowed_miss_rate * policy.window_runs:
+        return True
+    return (
+        state.runs - state.probe_run
+    ) * policy.allowed_miss_rate >= cost_runs  # a window too strict for any probe
 
 
 def _too_many_misses(state: State, plan: Plan) -> bool:

@@ -2,11 +2,12 @@
 
     log latency(level) = reference + shared slow-down + residual(level) + noise
     tail(level)        = reference + shared + residual + Q(1 - miss_rate) of the recent prediction errors
-    miss_rate         <- miss_rate + step * (allowed - missed)                 adaptive conformal inference
+    miss_rate         <- miss_rate + step * (allowed - missed the budget)      adaptive conformal inference
 
 The slow-down is a Kalman filter shared by all levels, so one observed level informs the others (ALERT, USENIX ATC
 2020); each level's residual is a second, slower state that fades back to its prior when the level is not observed,
-so that an error is never for ever. The tail makes no assumption about the noise (Gibbs and Candes, NeurIPS 2021).
+so that an error is never for ever. The tail makes no assumption about the noise, and while fewer runs miss the budget
+than may, it is drawn in until as many do (Gibbs and Candes, NeurIPS 2021).
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ _PRIOR_COUNT: Final = 10.0  # runs that the prior tail is worth
 _DRIFT: Final = 0.1  # variance that the slow-down gains each run, relative to the noise: a gain of about 0.27
 _FIRST_NOISE: Final = 0.05**2
 _LEAST_NOISE: Final = 0.003**2
-_NOISE_STEP: Final = 0.05
 _CLIP: Final = 3.0  # standard deviations that one surprising run may move the estimate by
 _SURPRISE: Final = 2.5  # standard deviations that make a run surprising
 _LEAST_SURPRISE: Final = 0.10  # and at least ten percent
@@ -33,6 +33,11 @@ _SHIFT_AFTER: Final = 2  # surprising runs of one sign in a row are a new situat
 _RESIDUAL_DRIFT: Final = 1e-6
 _FADE_RUNS: Final = 1000.0  # an unobserved residual counts half after as many runs
 _CONFORMAL_STEP: Final = 0.02
+_MOST_LENIENT: Final = 3.0  # the steered miss rate stays below this multiple of the allowed one
+_STRICTEST: Final = 0.125
+_UNKNOWN_CHARGE: Final = (
+    0.5  # standard deviations that a level not in use is charged for what is unknown about it
+)
 
 
 def first_estimate(plan: Plan) -> Estimate:
@@ -75,7 +80,7 @@ def _tail(ordered: tuple[float, ...], miss_rate: float, prior: float) -> float:
 def predict(estimate: Estimate, plan: Plan, current: int) -> list[float]:
     """Return the log of the latency in ms that the allowed share of runs stays below, one entry a candidate.
 
-    A level other than the current one is charged for what is not known about it: one standard deviation.
+    A level other than the current one is charged for what is not known about it: half a standard deviation.
     """
     base, runs = estimate.shared + estimate.tail, estimate.runs
     predicted = []
@@ -88,30 +93,19 @@ def predict(estimate: Estimate, plan: Plan, current: int) -> list[float]:
         strict=True,
     ):
         kept = _FADE_RUNS / (_FADE_RUNS + runs - seen) if seen >= 0 else 0.0
-        predicted.append(reference + base + kept * residual + math.sqrt(prior + kept * (variance - prior)))
+        unknown = math.sqrt(prior + kept * (variance - prior))
+        predicted.append(reference + base + kept * residual + _UNKNOWN_CHARGE * unknown)
     if estimate.seen_run[current] >= 0:
         predicted[current] = plan.reference_log_ms[current] + base + estimate.residual[current]
     else:
-        predicted[current] -= math.sqrt(plan.residual_variance[current])
+        predicted[current] -= _UNKNOWN_CHARGE * math.sqrt(plan.residual_variance[current])
     return predicted
 
 
 def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estimate:
     """Return the estimate after one warm run of a level."""
-    (
-        shared,
-        old_variance,
-        noise,
-        residuals,
-        variances,
-        seen,
-        scores,
-        ordered,
-        miss_rate,
-        quantile,
-        streak,
-        runs,
-    ) = estimate
+    shared, old_variance, noise, residuals, variances, seen, scores, ordered, miss_rate = estimate[:9]
+    streak, runs = estimate.streak, estimate.runs
     prior = plan.residual_variance[position]
     kept = _FADE_RUNS / (_FADE_RUNS + runs - seen[position]) if seen[position] >= 0 else 0.0
     residual = kept * residuals[position]
@@ -133,12 +127,11 @@ def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estim
 
     # Errors of a model that does not know its parameters yet say nothing about the noise.
     if not surprised and old_variance + variance <= 4.0 * noise + 0.01:
-        allowed = plan.policy.allowed_miss_rate
-        miss_rate += _CONFORMAL_STEP * (allowed - (error > quantile))
-        miss_rate = max(allowed / 8.0, min(0.5, 3.0 * allowed, miss_rate))
         scores, ordered = _push(scores, ordered, error)
-        quantile = _tail(ordered, miss_rate, plan.tail_log)
-        noise = max(_LEAST_NOISE, noise + _NOISE_STEP * (min(move * move, 9.0 * noise) - noise))
+        noise = _noise(ordered)
+    allowed = plan.policy.allowed_miss_rate
+    miss_rate += _CONFORMAL_STEP * (allowed - (log_ms > plan.budget_log_ms))
+    miss_rate = max(_STRICTEST * allowed, min(0.5, _MOST_LENIENT * allowed, miss_rate))
 
     after = position + 1
     return Estimate(
@@ -151,7 +144,7 @@ def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estim
         scores,
         ordered,
         miss_rate,
-        quantile,
+        _tail(ordered, miss_rate, plan.tail_log),
         streak,
         runs + 1,
     )
@@ -163,6 +156,14 @@ def _next_streak(streak: int, error: float, spread: float) -> int:
     if error > 0:
         return max(streak, 0) + 1
     return min(streak, 0) - 1
+
+
+def _noise(ordered: tuple[float, ...]) -> float:
+    """Return the variance of the middle two thirds of the errors, as if normal: outliers do not count."""
+    count = len(ordered)
+    spread = 0.5 * (ordered[(84 * count) // 100] - ordered[(16 * count) // 100])
+    weight = count / (count + _PRIOR_COUNT)
+    return max(_LEAST_NOISE, weight * spread * spread + (1.0 - weight) * _FIRST_NOISE)
 
 
 def _push(

@@ -67,6 +67,7 @@ class Plan:
         measured: Whether the latency was measured, (candidates,); the others may be probed.
         memory_bytes: (candidates,). Without figures, denser counts as larger by one byte.
         switch_share: Cost of switching to a level over its median, (candidates,).
+        budget_log_ms: Log of the budget.
         stay_log_ms: Log of the largest predicted latency that holds the budget.
         up_log_ms: Log of the largest predicted latency at which a more valuable level is entered.
         shared_variance: Prior variance of the log slow-down that all levels share.
@@ -82,6 +83,7 @@ class Plan:
     measured: tuple[bool, ...]
     memory_bytes: tuple[int, ...]
     switch_share: tuple[float, ...]
+    budget_log_ms: float
     stay_log_ms: float
     up_log_ms: float
     shared_variance: float
@@ -165,7 +167,8 @@ def make_plan(levels: Sequence[LevelFacts], policy: Policy) -> Plan:
         measured=tuple(levels[k].p50_ms is not None for k in candidates),
         memory_bytes=tuple(memory[k] for k in candidates),
         switch_share=tuple(levels[k].switch_ms / reference[k] if known else 0.0 for k in candidates),
-        stay_log_ms=math.log(policy.budget_ms) + math.log1p(-policy.margin),  # infinity stays infinity
+        budget_log_ms=math.log(policy.budget_ms),  # infinity stays infinity
+        stay_log_ms=math.log(policy.budget_ms) + math.log1p(-policy.margin),
         up_log_ms=math.log(policy.budget_ms) + math.log1p(-policy.up_margin),
         shared_variance=_SCALE_VARIANCE if known else _NO_SCALE_VARIANCE,
         tail_log=_tail_log(levels, policy),

@@ -41,8 +41,8 @@ class Policy:
     pressure_limit_percent: float = 10.0
     temperature_limit_c: float = math.inf
     minimum_accuracy: float = 0.0
-    margin: float = 0.05
-    up_margin: float = 0.15
+    margin: float = 0.0
+    up_margin: float = 0.05
     up_after_runs: int = 8
     dwell_ms: float = 1000.0
     discard_runs: int = 2

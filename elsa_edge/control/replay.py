@@ -52,7 +52,7 @@ class Outcome:
         miss_rate: Share of runs over the budget.
         mean_accuracy: Mean accuracy of the levels that ran; None where accuracies are unknown.
         mean_value: Mean of the level's accuracy (or its rank from 0 to 1 where unknown) over all runs, where a run
-            over the budget counts 0.
+            over the budget, or short of memory, counts 0.
         regret: The oracle's mean value less this one.
         switches: Level changes.
         switches_per_minute: The same over the replayed time.
@@ -162,13 +162,16 @@ def score(
         for k, sample in zip(best, trace, strict=True)
     ]
     met = [run.latency_ms <= policy.budget_ms for run in runs]
-    value = sum(values[run.level] for run, ok in zip(runs, met, strict=True) if ok) / count
     switches = sum(a.level != b.level for a, b in pairwise(runs))
-    short = sum(
+    short = [
         run.available_bytes is not None
         and run.available_bytes < policy.reserve_bytes
-        and extra[run.level] > min(extra)
+        and extra[run.level] > 0.0
         for run in runs
+    ]
+    value = (
+        sum(values[run.level] for run, ok, low in zip(runs, met, short, strict=True) if ok and not low)
+        / count
     )
     known = all(level.accuracy is not None for level in levels)
     return Outcome(
@@ -179,7 +182,7 @@ def score(
         regret=sum(oracle) / count - value,
         switches=switches,
         switches_per_minute=switches / max(runs[-1].end_ms / 60_000.0, 1e-9),
-        short_of_memory=short / count,
+        short_of_memory=sum(short) / count,
         infeasible=sum(not run.feasible for run in runs) / count,
         level_share=tuple(sum(run.level == k for run in runs) / count for k in range(len(levels))),
     )

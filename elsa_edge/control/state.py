@@ -62,7 +62,7 @@ class Estimate(NamedTuple):
         seen_run: Number of the run at which each level was last observed; -1 for never.
         scores: The latest prediction errors, oldest first.
         ordered: The same, sorted.
-        miss_rate: The rate that the tail is steered with, so that the true one becomes the allowed one.
+        miss_rate: The rate that the tail is drawn for, steered so that the true one becomes the allowed one.
         tail: How far the allowed percentile lies above the prediction.
         streak: Large errors in a row: positive for too slow, negative for too fast.
         runs: Warm runs learned from.

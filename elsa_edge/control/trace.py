@@ -186,7 +186,7 @@ def _thermal(runs: int, generator: random.Random) -> list[Sample]:
 
 
 def _memory_squeeze(runs: int, generator: random.Random) -> list[Sample]:
-    """Free memory falls from plenty to 16 MB for the middle third; the system stalls while it falls."""
+    """Free memory falls from plenty to 48 MB for the middle third; the system stalls while it falls."""
     samples = []
     for i in range(runs):
         inside = runs <= 3 * i < 2 * runs
@@ -194,7 +194,7 @@ def _memory_squeeze(runs: int, generator: random.Random) -> list[Sample]:
         samples.append(
             Sample(
                 math.exp(generator.gauss(0.0, _NOISE)),
-                available_bytes=(16.0 if inside else 1000.0) * _MB,
+                available_bytes=(48.0 if inside else 1000.0) * _MB,
                 pressure_percent=20.0 if falling else 0.0,
             )
         )
