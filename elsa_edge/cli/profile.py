@@ -1,0 +1,98 @@
+"""`elsa-edge profile`: measure every level on this machine and write a device profile that says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from elsa_edge.cli._common import cache_option, device_option, emit, json_option, new_file, print_table, say
+
+__all__ = ["command"]
+
+
+@click.command(
+    name="profile", epilog="Example: elsa-edge profile bundle/ --device raspberry-pi-5 -o my-pi.yaml"
+)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@device_option
+@new_file(help="The device profile to write, with the measured table in it.")
+@click.option(
+    "--variant", metavar="NAME", help="Variant to measure; by default the profile's first that loads."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Time for warm inferences.",
+)
+@cache_option
+@json_option
+def command(
+    *,
+    bundle: Path,
+    device: str,
+    destination: Path,
+    variant: str | None,
+    seconds: float,
+    cache: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure latency and memory of every level of BUNDLE on this machine.
+
+    Run it on the device. The controller starts from these figures.
+    """
+    from device_profiles import save_profile
+    from elsa_edge.bundle import open_bundle
+    from elsa_edge.measure import measure_bundle
+
+    opened = open_bundle(bundle)
+    profile = measure_bundle(opened, device, variant=variant, cache=cache, seconds=seconds, progress=say)
+    save_profile(profile, destination)
+    measured = profile.measured
+    assert measured is not None  # measure_bundle has just filled it
+    levels = [
+        {
+            "level": k,
+            "name": row.name,
+            "sparsity": entry.sparsity,
+            "density": entry.density,
+            "flops_fraction": entry.flops_fraction,
+            "accuracy": entry.accuracy,
+            "p50_ms": row.p50_ms,
+            "p95_ms": row.p95_ms,
+            "cold_ms": row.cold_ms,
+            "switch_ms": row.switch_ms,
+            "memory_bytes": row.memory_bytes,
+        }
+        for k, (row, entry) in enumerate(zip(measured.levels, opened.manifest.ladder, strict=True))
+    ]
+    print_table(
+        f"{opened.manifest.name} ({measured.variant}) on {profile.name}",
+        ("level", "density", "p50 ms", "p95 ms", "cold ms", "switch ms", "memory MB"),
+        [
+            (
+                f"{k['level']} {k['name']}",
+                k["density"],
+                k["p50_ms"],
+                k["p95_ms"],
+                k["cold_ms"],
+                k["switch_ms"],
+                None if k["memory_bytes"] is None else float(str(k["memory_bytes"])) / 1e6,
+            )
+            for k in levels
+        ],
+    )
+    say(f"Written to {destination}")
+    emit(
+        {
+            "bundle": str(bundle),
+            "device": profile.name,
+            "variant": measured.variant,
+            "profile": str(destination),
+            "levels": levels,
+            "context": measured.context,
+        },
+        as_json=as_json,
+    )

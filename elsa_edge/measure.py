@@ -1,0 +1,241 @@
+"""Measure a bundle on this machine: latency, switch cost and memory of every level, into a profile's `measured` table.
+
+    memory     in a process of its own a level: resident memory after running - before loading
+    cold       the first inference of that process
+    p50, p95   warm inferences; the levels take turns, so that a slow minute hits all of them
+    switch     first inference after coming from another level - p50
+
+`python -m elsa_edge.measure` is the process of its own; nobody else needs to call it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from device_profiles import load_profile, save_profile
+from device_profiles.schema import DeviceProfile, Measured, MeasuredLevel
+from elsa_edge.bundle import Bundle, Variant, open_bundle
+from elsa_edge.errors import ElsaError
+from elsa_edge.loading import CachePath, choose_variant, open_adapter, resolve_profile
+from runtime_adapters.protocol import RuntimeAdapter
+
+__all__ = ["measure_bundle", "one_sample"]
+
+Array = npt.NDArray[Any]
+Progress = Callable[[str], None]
+
+_WARM_UP_RUNS: Final = 2
+_RUNS_A_TURN: Final = 5
+_FEWEST_TURNS: Final = 4
+_MOST_TURNS: Final = 200
+_LONGEST_CHILD_S: Final = 600
+
+
+def measure_bundle(
+    bundle: str | os.PathLike[str] | Bundle,
+    device: str | os.PathLike[str] | DeviceProfile | None = None,
+    *,
+    variant: str | None = None,
+    cache: CachePath = None,
+    seconds: float = 10.0,
+    progress: Progress | None = None,
+) -> DeviceProfile:
+    """Return the device profile with a `measured` table for this bundle, made on this machine.
+
+    Args:
+        bundle: The bundle.
+        device: Its profile; by default the one the bundle was built for.
+        variant: The variant to measure; by default the profile's first that loads here.
+        cache: Folder for files that the runtime derives on this machine.
+        seconds: How long to measure warm inferences, all levels together.
+        progress: Called with a line for each step.
+
+    Raises:
+        BundleError: When the bundle is damaged.
+        RuntimeUnavailableError: When no variant's runtime is installed.
+    """
+    tell = progress or (lambda _: None)
+    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    profile = resolve_profile(opened, device)
+    chosen = choose_variant(opened, profile, variant)
+    adapter = open_adapter(
+        opened, chosen, profile, cache
+    )  # fills the cache, so that the cold runs below find it
+    try:
+        warm = _warm(adapter, one_sample(opened), seconds, tell)
+        estimate = adapter.memory()
+    finally:
+        adapter.close()
+    rows = []
+    for level, row in enumerate(opened.manifest.ladder):
+        tell(f"level {level} ({row.name}): memory and cold run")
+        fresh = _fresh(opened, chosen, profile, cache, level)
+        rows.append(
+            MeasuredLevel(
+                name=row.name,
+                p50_ms=warm[level]["p50_ms"],
+                p95_ms=warm[level]["p95_ms"],
+                cold_ms=fresh.get("cold_ms"),
+                switch_ms=warm[level]["switch_ms"],
+                memory_bytes=int(fresh.get("memory_bytes", estimate.at(level))),
+                accuracy=row.accuracy,
+            )
+        )
+    measured = Measured(
+        bundle=opened.identity,
+        variant=chosen.name,
+        levels=tuple(rows),
+        context=_context(profile, seconds, getattr(adapter, "cache_state", None)),
+    )
+    return DeviceProfile.model_validate(profile.model_copy(update={"measured": measured}))
+
+
+def one_sample(bundle: Bundle) -> dict[str, Array]:
+    """Return the first golden sample: a device rarely sees more than one input at a time."""
+    specs = bundle.inputs
+    return {
+        name: array[:1] if specs[name].shape and specs[name].shape[0] is None else array
+        for name, array in bundle.golden.inputs.items()
+    }
+
+
+def _warm(
+    adapter: RuntimeAdapter, inputs: Mapping[str, Array], seconds: float, tell: Progress
+) -> list[dict[str, float]]:
+    """Time the levels in turns. The order of a turn is rotated, so that each level is entered from each side."""
+    count = adapter.level_count
+    runs: list[list[float]] = [[] for _ in range(count)]
+    firsts: list[list[float]] = [[] for _ in range(count)]
+    for level in range(count):
+        for _ in range(_WARM_UP_RUNS):
+            adapter.run(inputs, level)
+    tell(f"warm runs of {count} levels in turns, about {seconds:g} s")
+    ends = time.monotonic() + seconds
+    turn = 0
+    while turn < _FEWEST_TURNS or (turn < _MOST_TURNS and time.monotonic() < ends):
+        for place in range(count):
+            level = (place * (1 if turn % 2 == 0 else -1) + turn) % count
+            first = _timed_ms(adapter, inputs, level)
+            if count > 1:
+                firsts[level].append(first)
+            runs[level].extend(_timed_ms(adapter, inputs, level) for _ in range(_RUNS_A_TURN))
+        turn += 1
+    return [
+        {
+            "p50_ms": float(np.percentile(times, 50)),
+            "p95_ms": float(np.percentile(times, 95)),
+            "switch_ms": max(0.0, float(np.median(first) - np.percentile(times, 50))) if first else 0.0,
+        }
+        for times, first in zip(runs, firsts, strict=True)
+    ]
+
+
+def _timed_ms(adapter: RuntimeAdapter, inputs: Mapping[str, Array], level: int) -> float:
+    began = time.perf_counter()
+    adapter.run(inputs, level)
+    return (time.perf_counter() - began) * 1e3
+
+
+def _fresh(
+    bundle: Bundle, variant: Variant, profile: DeviceProfile, cache: CachePath, level: int
+) -> dict[str, float]:
+    """Load and run one level in a process of its own; an empty result when no process can be started."""
+    if not sys.executable:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as folder:
+        settings = Path(folder) / "device.yaml"
+        save_profile(profile.model_copy(update={"measured": None}), settings)
+        request = {
+            "bundle": str(bundle.folder),
+            "variant": variant.name,
+            "device": str(settings),
+            "cache": None if cache is None else str(cache),
+            "level": level,
+        }
+        done = subprocess.run(  # noqa: S603 - our own module with our own arguments
+            [sys.executable, "-m", "elsa_edge.measure", json.dumps(request)],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            capture_output=True,
+            text=True,
+            timeout=_LONGEST_CHILD_S,
+            check=False,
+        )
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()
+        raise ElsaError(
+            f"Level {level} does not run in a process of its own ({last[-1] if last else done.returncode})"
+        )
+    answer: dict[str, float] = json.loads(done.stdout)
+    return answer
+
+
+def _child(request: Mapping[str, Any]) -> dict[str, float]:
+    bundle = open_bundle(request["bundle"], check_hashes=False)
+    profile = load_profile(request["device"])
+    variant = bundle.manifest.variant(request["variant"])
+    inputs = one_sample(bundle)
+    before = _resident_bytes()  # the runtime's own code is loaded with the first session, and counts
+    adapter = open_adapter(bundle, variant, profile, request["cache"])
+    cold_ms = _timed_ms(adapter, inputs, request["level"])
+    for _ in range(_WARM_UP_RUNS):
+        adapter.run(inputs, request["level"])
+    answer = {"cold_ms": cold_ms}
+    after = _resident_bytes()
+    if before is not None and after is not None:
+        answer["memory_bytes"] = max(0, after - before)
+    adapter.close()
+    return answer
+
+
+def _resident_bytes() -> int | None:
+    """Return this process's resident memory, or None where the system does not tell."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        return None
+    return None
+
+
+def _context(profile: DeviceProfile, seconds: float, cache_state: str | None) -> dict[str, Any]:
+    """Return the conditions of the measurement; nothing that names a person or a network."""
+    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "machine": platform.machine(),
+        "cpu": _cpu_name(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "threads": profile.runtime.threads,
+        "governor": governor.read_text(encoding="ascii").strip() if governor.is_file() else None,
+        "load_average": load,
+        "seconds": seconds,
+        "batch": 1,
+        "cache": cache_state,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model")))
+    return next(names, platform.processor())
+
+
+if __name__ == "__main__":
+    print(json.dumps(_child(json.loads(sys.argv[1]))))  # noqa: T201 - this is how the parent process is answered
