@@ -84,6 +84,7 @@ def atomic_file(destination: str | os.PathLike[str]) -> Iterator[Path]:
         raise ElsaError(f"{target} is a folder", expected="the name of a file to write")
     with _readable_disk_errors(target):
         temporary = _temporary_beside(target)
+        temporary.touch()  # with the user's own permissions; some writers would choose others
         try:
             yield temporary
             with temporary.open("rb+") as stream:

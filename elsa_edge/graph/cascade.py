@@ -24,6 +24,8 @@ from elsa_edge.graph.passes.pack_index import decode_nodes
 
 __all__ = ["choose_by_level", "level_cascade"]
 
+_SMALLEST_SHARED_BYTES: Final = 4096
+
 
 def level_cascade(graph: CanonicalGraph) -> ir.Model:
     """Return one graph with the inputs of `graph`, its level input, and a branch for every level."""
@@ -110,8 +112,7 @@ def _worth_sharing(tensors: Sequence[ir.TensorProtocol | None]) -> bool:
     first = tensors[0]
     if first is None or first.nbytes < _SMALLEST_SHARED_BYTES:
         return False
-    arrays = [None if t is None else t.numpy() for t in tensors]
-    return all(a is not None and a.dtype == arrays[0].dtype and np.array_equal(a, arrays[0]) for a in arrays)
+    return all(t is first or (t is not None and t.tobytes() == first.tobytes()) for t in tensors)
 
 
 def _keep_convolutions_local(branch: ir.Graph) -> None:
