@@ -108,9 +108,9 @@ def _share_constants(outer: ir.Graph, branches: Sequence[ir.Graph], graph: Canon
 
 
 def _worth_sharing(tensors: Sequence[ir.TensorProtocol | None]) -> bool:
-    """Whether tensors are alike and large; small ones stay in the branches, where fusions look for them."""
+    """Whether tensors are alike and large; small ones and biases stay in the branches, where fusions look for them."""
     first = tensors[0]
-    if first is None or first.nbytes < _SMALLEST_SHARED_BYTES:
+    if first is None or first.nbytes < _SMALLEST_SHARED_BYTES or len(first.numpy().shape) < 2:
         return False
     return all(t is first or (t is not None and t.tobytes() == first.tobytes()) for t in tensors)
 
