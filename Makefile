@@ -30,7 +30,7 @@ $(VENV)/.installed-quickstart: $(VENV)/.made $(PINS)
 
 $(VENV)/.installed-dev: $(VENV)/.made $(PINS)
 	$(PIP) --editable '.[dev]'
-	$(PIP) --no-deps --requirement requirements/no-deps.txt
+	$(PIP) --no-deps --ignore-requires-python --requirement requirements/no-deps.txt
 	@touch $@ $(VENV)/.installed-quickstart
 
 $(VENV)/.installed-docs: $(VENV)/.made $(PINS)
