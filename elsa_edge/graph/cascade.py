@@ -21,6 +21,7 @@ from elsa_edge.graph.fixed import at_level
 from elsa_edge.graph.names import INDEX, IR_VERSION, LEVEL_INPUT, OPSET
 from elsa_edge.graph.numbers import constant, fresh_name
 from elsa_edge.graph.passes.pack_index import decode_nodes
+from elsa_edge.levels import MAX_LEVELS
 
 __all__ = ["choose_by_level", "level_cascade"]
 
@@ -177,7 +178,7 @@ class _Chooser:
         middle = max(1, len(branches) // 2)
         first, last = branches[0][0], branches[-1][0]
         label = f"levels_{first}_{last}"
-        border = branches[middle][0] if middle < len(branches) else last + 1
+        border = branches[middle][0] if middle < len(branches) else MAX_LEVELS  # one branch serves all
         bound = constant(self.outer, f"{label}.bound", np.array(border, np.int64))
         below = ir.node("Less", [self.checked, bound])
         below.outputs[0].name = f"{label}.below"
