@@ -1,4 +1,4 @@
-"""Exporter `tflite-levels`: every level as a plain TFLite network, one file a level or a signature a level in one file."""
+"""Exporter `tflite-levels`: every level as a plain TFLite network, as a file or as a signature of one file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class TfliteLevelsExporter:
 
     def preflight(self, graph: CanonicalGraph, profile: DeviceProfile) -> Preflight:
         """Say how the levels will be packed; the converter decides about operators."""
-        how = "one file with a signature a level" if packaging(profile) == "signatures" else "one file a level"
+        how = (
+            "one file with a signature a level" if packaging(profile) == "signatures" else "one file a level"
+        )
         return Preflight(True, (f"{len(graph.ladder)} levels in {how}, batch {profile.tflite.batch}",))
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:

@@ -23,7 +23,7 @@ from device_profiles.schema import Runtime
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.errors import BundleError, LevelError
 from elsa_edge.tensors import TensorSpec, check_inputs
-from runtime_adapters.litert_engines import Engine, open_engine
+from runtime_adapters.litert_engines import Engine, ModelFile, open_engine
 from runtime_adapters.protocol import MemoryUse
 
 __all__ = ["LitertAdapter", "open_variant"]
@@ -48,7 +48,14 @@ class _Port:
     def from_json(cls, row: Mapping[str, Any]) -> _Port:
         spec = TensorSpec(row["name"], tuple(row["shape"]), row["dtype"])
         zero_point = row.get("zero_point") or 0
-        return cls(spec, row["layout"], tuple(row["file_shape"]), row["file_dtype"], row.get("scale"), int(zero_point))
+        return cls(
+            spec,
+            row["layout"],
+            tuple(row["file_shape"]),
+            row["file_dtype"],
+            row.get("scale"),
+            int(zero_point),
+        )
 
     @property
     def free_batch(self) -> bool:
@@ -79,13 +86,16 @@ class LitertAdapter:
         try:
             self._kind: str = options["kind"]
             self._batch = int(options["batch"])
+            self._stateful = bool(options["stateful"])  # recurrent kernels keep their state from run to run
             # int8 ports have their own scale at each level, so ports are listed by level.
             self._ports = [
                 ({row["name"]: _Port.from_json(row) for row in level["inputs"]},
                  {row["name"]: _Port.from_json(row) for row in level["outputs"]})
                 for level in options["levels"]
             ]  # fmt: skip
-            roles = ["model"] if self._kind == "signatures" else [f"level_{k}" for k in range(len(self._ports))]
+            roles = (
+                ["model"] if self._kind == "signatures" else [f"level_{k}" for k in range(len(self._ports))]
+            )
             self._files = [folder / variant.files[role] for role in roles]
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(
@@ -129,7 +139,8 @@ class LitertAdapter:
                 self._engine = None
             keys = [f"level_{k}" for k in range(self.level_count)] if self._kind == "signatures" else [None]
             inputs, outputs = self._ports[level]
-            self._engine = open_engine(self._files[place], keys, list(inputs), list(outputs), self._runtime, self._cache)
+            model = ModelFile(self._files[place], tuple(keys), tuple(inputs), tuple(outputs))
+            self._engine = open_engine(model, self._runtime, self._cache)
             self._loaded = place
         return self._engine
 
@@ -140,9 +151,11 @@ class LitertAdapter:
             InputError: When an input's name, shape or type is wrong.
             LevelError: When the variant has no such level.
         """
-        if isinstance(level, bool) or not isinstance(level, (int, np.integer)) or not 0 <= level < self.level_count:
+        if isinstance(level, bool) or level not in range(self.level_count):
             raise LevelError(
-                "This variant has no such level", expected=f"an integer from 0 to {self.level_count - 1}", found=repr(level)
+                "This variant has no such level",
+                expected=f"an integer from 0 to {self.level_count - 1}",
+                found=repr(level),
             )
         ready = check_inputs(self.inputs, inputs)
         engine = self._open(int(level))
@@ -151,13 +164,19 @@ class LitertAdapter:
         count = next((len(ready[name]) for name, port in in_ports.items() if port.free_batch), self._batch)
         pieces = []
         for start in range(0, max(count, 1), self._batch):
-            feed = {name: port.to_file(self._piece(port, ready[name], start)) for name, port in in_ports.items()}
+            feed = {
+                name: port.to_file(self._piece(port, ready[name], start)) for name, port in in_ports.items()
+            }
+            if self._stateful:
+                engine.reset()
             found = engine.run(key, feed)
             pieces.append({name: port.from_file(found[name]) for name, port in out_ports.items()})
         if len(pieces) == 1 and count == self._batch:
             return pieces[0]
         return {
-            name: np.concatenate([piece[name] for piece in pieces])[:count] if port.free_batch else pieces[0][name]
+            name: np.concatenate([piece[name] for piece in pieces])[:count]
+            if port.free_batch
+            else pieces[0][name]
             for name, port in out_ports.items()
         }
 
@@ -173,7 +192,7 @@ class LitertAdapter:
         return part
 
     def memory(self) -> MemoryUse:
-        """Return the memory need: the runtime's copy of a level's weights, and the activations between inputs and outputs.
+        """Return the memory need: the runtime's copy of a level's weights, inputs and outputs.
 
         With one interpreter for all signatures every level is resident at once, so all of it counts as base.
         """

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from device_profiles.schema import Runtime
 from elsa_edge.errors import BundleError, RuntimeUnavailableError
 
-__all__ = ["Engine", "choose_package", "open_engine"]
+__all__ = ["Engine", "ModelFile", "choose_package", "open_engine"]
 
 Array = npt.NDArray[Any]
 PACKAGES: Final = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
@@ -32,6 +33,9 @@ class Engine(Protocol):
 
     def run(self, signature: str | None, feed: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run a signature; names, shapes and types are the file's."""
+
+    def reset(self) -> None:
+        """Set the state of recurrent kernels back to zero."""
 
     def close(self) -> None:
         """Release it."""
@@ -49,7 +53,9 @@ def choose_package(runtime: Runtime) -> str:
     """
     wanted = runtime.options.get(_OPTION)
     if wanted is not None and wanted not in PACKAGES:
-        raise RuntimeUnavailableError("The profile names an unknown TFLite runtime", found=wanted, allowed=PACKAGES)
+        raise RuntimeUnavailableError(
+            "The profile names an unknown TFLite runtime", found=wanted, allowed=PACKAGES
+        )
     candidates = [wanted] if wanted else list(PACKAGES)
     package = next((name for name in candidates if _installed(PACKAGES[name])), None)
     if package is None:
@@ -67,44 +73,79 @@ def choose_package(runtime: Runtime) -> str:
     return package
 
 
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A `.tflite` and what the manifest says is in it.
+
+    Attributes:
+        path: The file.
+        keys: Signatures that will be run; None stands for the only one.
+        inputs: Input names that every signature must have.
+        outputs: The same for outputs.
+    """
+
+    path: Path
+    keys: tuple[str | None, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def resolve(self, signatures: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str | None, str]:
+        """Return key -> the signature of the file.
+
+        Raises:
+            BundleError: When the file has not the signatures, or these not the inputs and outputs.
+        """
+        present = list(signatures)
+        found: dict[str | None, str] = {}
+        for key in self.keys:
+            chosen = key if key is not None else present[0] if len(present) == 1 else None
+            if chosen is None or chosen not in signatures:
+                raise BundleError(
+                    f"{self.path.name} does not have the signatures that the manifest promises",
+                    expected=", ".join(name or "exactly one" for name in self.keys),
+                    found=", ".join(present) or "none",
+                    fix="Build the bundle again",
+                )
+            inputs, outputs = signatures[chosen]["inputs"], signatures[chosen]["outputs"]
+            if set(inputs) != set(self.inputs) or set(outputs) != set(self.outputs):
+                raise BundleError(
+                    f"The signature {chosen} of {self.path.name} has other inputs or outputs than the manifest says",
+                    expected=f"{', '.join(self.inputs)} -> {', '.join(self.outputs)}",
+                    found=f"{', '.join(inputs)} -> {', '.join(outputs)}",
+                    fix="Build the bundle again",
+                )
+            found[key] = chosen
+        return found
+
+
 class InterpreterEngine:
     """The classic interpreter, of either package."""
 
-    def __init__(
-        self, package: str, path: Path, keys: Sequence[str | None], inputs: Sequence[str], outputs: Sequence[str], threads: int
-    ) -> None:
+    def __init__(self, package: str, file: ModelFile, threads: int) -> None:
         module = importlib.import_module(PACKAGES[package] + ".interpreter")
         try:
-            self._interpreter: Any = module.Interpreter(model_path=str(path), num_threads=threads)
+            self._interpreter: Any = module.Interpreter(model_path=str(file.path), num_threads=threads)
             self._interpreter.allocate_tensors()  # tflite-runtime applies XNNPACK here or never
             signatures = self._interpreter.get_signature_list()
         except (RuntimeError, ValueError) as error:
-            raise BundleError(
-                f"{package} cannot load {path.name} ({str(error).strip().splitlines()[0][:200]})",
-                fix="Build the bundle again, or check it with `elsa-edge verify`",
-            ) from error
-        present = list(signatures)
-        for key in keys:
-            chosen = key if key is not None else (present[0] if len(present) == 1 else None)
-            if chosen not in signatures:
-                raise BundleError(
-                    f"{path.name} has no signature {key or 'at all' if not present else key!r}",
-                    expected=", ".join(map(str, keys)),
-                    found=", ".join(present) or "none",
-                )
-            ports = signatures[chosen]
-            if set(ports["inputs"]) != set(inputs) or set(ports["outputs"]) != set(outputs):
-                raise BundleError(
-                    f"The signature {chosen} of {path.name} has other inputs or outputs than the manifest says",
-                    expected=f"{', '.join(inputs)} -> {', '.join(outputs)}",
-                    found=f"{', '.join(ports['inputs'])} -> {', '.join(ports['outputs'])}",
-                )
-        self._runners = {key: self._interpreter.get_signature_runner(key if key is not None else present[0]) for key in keys}
+            raise not_loadable(package, file, error) from error
+        names = file.resolve(signatures)
+        self._runners = {key: self._interpreter.get_signature_runner(name) for key, name in names.items()}
+        self._allocated = len(self._runners) == 1
 
     def run(self, signature: str | None, feed: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run a signature."""
         answers: Mapping[str, Array] = self._runners[signature](**feed)
         return answers
+
+    def reset(self) -> None:
+        """Set the state of recurrent kernels back to zero."""
+        if not self._allocated:  # a signature has state to reset only after its first run
+            for runner in self._runners.values():
+                details = runner.get_input_details().items()
+                runner(**{name: np.zeros(detail["shape"], detail["dtype"]) for name, detail in details})
+            self._allocated = True
+        self._interpreter.reset_all_variables()
 
     def close(self) -> None:
         """Release the interpreter."""
@@ -112,23 +153,16 @@ class InterpreterEngine:
         self._interpreter = None
 
 
-def open_engine(
-    path: Path,
-    keys: Sequence[str | None],
-    inputs: Sequence[str],
-    outputs: Sequence[str],
-    runtime: Runtime,
-    cache: Path | None,
-) -> Engine:
-    """Open a file.
+def not_loadable(package: str, file: ModelFile, error: Exception) -> BundleError:
+    """Return the error for a file that the runtime refuses."""
+    reason = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
+    return BundleError(
+        f"{package} cannot load {file.path.name} ({reason})",
+        fix="Check the bundle with `elsa-edge verify`, or build it again",
+    )
 
-    Args:
-        path: The `.tflite`.
-        keys: Signatures that will be run; None for the only one.
-        inputs: Input names that every signature must have.
-        outputs: The same for outputs.
-        runtime: Threads, and which package.
-        cache: Folder for packed weights, or None.
-    """
+
+def open_engine(file: ModelFile, runtime: Runtime, cache: Path | None) -> Engine:
+    """Open a file with the package that `choose_package` finds; `cache` is a folder for packed weights, or None."""
     del cache
-    return InterpreterEngine(choose_package(runtime), path, keys, inputs, outputs, runtime.threads)
+    return InterpreterEngine(choose_package(runtime), file, runtime.threads)

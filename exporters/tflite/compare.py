@@ -18,7 +18,7 @@ from elsa_edge.bundle.golden import Tolerance, largest_difference
 from elsa_edge.errors import ContractError
 from exporters.tflite.convert import Converted
 from exporters.tflite.ports import TO_NHWC
-from exporters.tflite.prepare import Prepared
+from exporters.tflite.prepare import INPUT, OUTPUT, Prepared
 
 __all__ = ["Interpreter", "compare", "first_diverging", "run_onnx", "to_file"]
 
@@ -53,7 +53,12 @@ class Interpreter:
     def run(self, inputs: Mapping[str, Array], signature: str | None = None) -> dict[str, Array]:
         """Run a signature (the first by default) on inputs in the file's layout and types."""
         runner = self._interpreter.get_signature_runner(signature)
-        return dict(runner(**inputs))
+        try:
+            return dict(runner(**inputs))
+        except (RuntimeError, ValueError) as error:
+            raise ContractError(
+                f"The TFLite runtime cannot run the file ({str(error).strip()[:300]})"
+            ) from error
 
     def tensors(self) -> dict[str, Array]:
         """Return every readable tensor of the first subgraph by name, after a run with `keep_all`."""
@@ -97,10 +102,10 @@ def run_onnx(
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    feed = {f"input_{k}": inputs[name] for k, name in enumerate(prepared.inputs)}
+    feed = {f"{INPUT}{k}": inputs[name] for k, name in enumerate(prepared.inputs)}
     wanted = [output.name for output in session.get_outputs()]
     values = dict(zip(wanted, session.run(wanted, feed), strict=True))
-    return values if all_values else {name: values[f"output_{k}"] for k, name in enumerate(prepared.outputs)}
+    return values if all_values else {name: values[f"{OUTPUT}{k}"] for k, name in enumerate(prepared.outputs)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ def _closest(expected: Array, candidates: list[Array]) -> float | None:
 
 
 def first_diverging(converted: Converted, inputs: Mapping[str, Array]) -> Divergence | None:
-    """Find the first layer, in the graph's order, whose numbers differ; None when none of those that can be matched does.
+    """Find the first layer, in the graph's order, whose numbers differ; None when none that can be matched does.
 
     Args:
         converted: The model and its ONNX graph.

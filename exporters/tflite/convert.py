@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import random
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ import onnx_ir as ir
 
 from elsa_edge.errors import ExportError, RuntimeUnavailableError
 from exporters.tflite.model import NUMPY_TYPES, TfliteModel, schema
-from exporters.tflite.prepare import Prepared
+from exporters.tflite.prepare import INPUT, OUTPUT, SHIELD, Prepared
 
 __all__ = ["CONVERTER_VERSION", "INSTALL", "Converted", "convert", "require_converter"]
 
@@ -33,6 +34,8 @@ INSTALL: Final = (
     "pip install ai-edge-litert==2.3.0 psutil sng4onnx && "
     f"pip install --no-deps --ignore-requires-python onnx2tf=={CONVERTER_VERSION}"
 )
+# "features.0.weight" and "features.0.weight.masked" belong to the module "features.0".
+_PARAMETER: Final = re.compile(r"\.(weight|bias|in_proj_weight|in_proj_bias)?(\.\w*)?$|\.[^.]*$")
 _SIGNATURE: Final = "serving_default"
 
 
@@ -101,7 +104,7 @@ def _custom_operators(model: TfliteModel, prepared: Prepared) -> None:
         raise ExportError(
             f"The operator {node.op_type if node else code} has no TFLite form"
             + (f" (node {node.name or node.outputs[0].name}{_module_of(node)})" if node else ""),
-            fix="Replace it in the module with operators that TFLite has, or build an ONNX Runtime variant (ort-switch)",
+            fix="Replace it in the module by operators that TFLite has, or build an ONNX Runtime variant (ort-switch)",
         )
 
 
@@ -117,7 +120,7 @@ def _module_of(node: ir.Node) -> str:
         for value in current.inputs:
             if value is not None and value.is_initializer() and value.name and "." in value.name:
                 where = "in" if distance == 0 else "near"
-                return f", {where} module {value.name.rsplit('.', 1)[0]}"
+                return f", {where} module {_PARAMETER.sub('', value.name)}"
         neighbours = [value.producer() for value in current.inputs if value is not None]
         neighbours += [user for value in current.outputs for user, _ in value.uses()]
         pending += [(other, distance + 1) for other in neighbours if other is not None]
@@ -134,10 +137,10 @@ def _sign(model: TfliteModel, prepared: Prepared) -> None:
     graph = model.graph
     places = {(tensor.name or b"").decode(): index for index, tensor in enumerate(graph.tensors)}
 
-    def entries(kind: str, names: tuple[str, ...], values: Any, present: Any) -> list[Any]:
+    def entries(kind: str, prefix: str, names: tuple[str, ...], values: Any, present: Any) -> list[Any]:
         found = []
         for number, (name, value) in enumerate(zip(names, values, strict=True)):
-            index = places.get(f"{kind}_{number}")
+            index = places.get(f"{prefix}{number}")
             if index is None or index not in {int(item) for item in present}:
                 raise ExportError(
                     f"The converter lost the {kind} {name}", fix="Build an ONNX Runtime variant (ort-switch)"
@@ -152,8 +155,8 @@ def _sign(model: TfliteModel, prepared: Prepared) -> None:
             found.append(classes.TensorMapT(name=name.encode(), tensorIndex=index))
         return found
 
-    inputs = entries("input", prepared.inputs, prepared.model.graph.inputs, graph.inputs)
-    outputs = entries("output", prepared.outputs, prepared.model.graph.outputs, graph.outputs)
+    inputs = entries("input", INPUT, prepared.inputs, prepared.model.graph.inputs, graph.inputs)
+    outputs = entries("output", OUTPUT, prepared.outputs, prepared.model.graph.outputs, graph.outputs)
     graph.inputs = [item.tensorIndex for item in inputs]
     graph.outputs = [item.tensorIndex for item in outputs]
     model.tree.signatureDefs = [
@@ -161,6 +164,30 @@ def _sign(model: TfliteModel, prepared: Prepared) -> None:
             inputs=inputs, outputs=outputs, signatureKey=_SIGNATURE.encode(), subgraphIndex=0
         )
     ]
+
+
+def _drop_shields(model: TfliteModel) -> None:
+    """Take out the products with one that kept shared outputs apart; see `prepare`."""
+    graph = model.graph
+    for operator in list(graph.operators):
+        names = [(graph.tensors[int(index)].name or b"").decode() for index in operator.inputs]
+        shields = [place for place, name in enumerate(names) if name.startswith(SHIELD)]
+        if (
+            model.operator_name(operator) != "MUL"
+            or len(shields) != 1
+            or operator.builtinOptions.fusedActivationFunction
+        ):
+            continue
+        source, product = int(operator.inputs[1 - shields[0]]), int(operator.outputs[0])
+        if model.shape(graph.tensors[source]) != model.shape(graph.tensors[product]):
+            continue
+        for user in graph.operators:
+            user.inputs = [source if int(index) == product else int(index) for index in user.inputs]
+        graph.outputs = [source if int(index) == product else int(index) for index in graph.outputs]
+        name = graph.tensors[product].name
+        if name.startswith(OUTPUT.encode()):
+            graph.tensors[product].name, graph.tensors[source].name = graph.tensors[source].name, name
+        graph.operators.remove(operator)
 
 
 def convert(prepared: Prepared) -> Converted:
@@ -185,15 +212,16 @@ def convert(prepared: Prepared) -> Converted:
                     non_verbose=True,
                     verbosity="error",
                     copy_onnx_input_output_names_to_tflite=True,
-                    keep_shape_absolutely_input_names=[f"input_{k}" for k in range(len(prepared.inputs))],
+                    keep_shape_absolutely_input_names=[f"{INPUT}{k}" for k in range(len(prepared.inputs))],
                 )
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - it raises whatever its rules stumble over
+            except (Exception, SystemExit) as error:  # whatever its rules stumble over
                 raise _explained(prepared, f"{error}\n{said.getvalue()}") from error
         path = Path(folder) / "model_float32.tflite"
         if not path.is_file():
             raise _explained(prepared, said.getvalue())
         model = TfliteModel.load(path)
     _custom_operators(model, prepared)
+    _drop_shields(model)
     _sign(model, prepared)
     model.tree.metadata = None
     model.tree.metadataBuffer = None

@@ -52,7 +52,9 @@ class LevelModels:
     examples: Mapping[str, Array]
 
 
-def one_batch(specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array], batch: int, start: int = 0) -> dict[str, Array]:
+def one_batch(
+    specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array], batch: int, start: int = 0
+) -> dict[str, Array]:
     """Cut `batch` samples from inputs of any batch, starting over where they are too few."""
     cut = {}
     for name, spec in specs.items():
@@ -67,7 +69,9 @@ def _runs_in_pieces(graph: CanonicalGraph) -> bool:
     return all(bool(spec.shape) and spec.shape[0] is None for spec in graph.outputs.values())
 
 
-def _specs(specs: Mapping[str, TensorSpec], shapes: Mapping[str, Sequence[int]], pieces: bool) -> dict[str, TensorSpec]:
+def _specs(
+    specs: Mapping[str, TensorSpec], shapes: Mapping[str, Sequence[int]], pieces: bool
+) -> dict[str, TensorSpec]:
     fixed = {}
     for name, spec in specs.items():
         sizes: list[int | None] = list(shapes[name])
@@ -88,7 +92,11 @@ def convert_levels(graph: CanonicalGraph, profile: DeviceProfile, golden: Golden
     require_converter()
     batch = profile.tflite.batch
     pieces = _runs_in_pieces(graph)
-    sizes = {len(golden.inputs[name]) for name, spec in graph.inputs.items() if spec.shape and spec.shape[0] is None}
+    sizes = {
+        len(golden.inputs[name])
+        for name, spec in graph.inputs.items()
+        if spec.shape and spec.shape[0] is None
+    }
     if not pieces and sizes - {batch}:
         raise ExportError(
             "An output of the network does not carry the batch, so other batches cannot be run in pieces",
@@ -106,7 +114,10 @@ def convert_levels(graph: CanonicalGraph, profile: DeviceProfile, golden: Golden
         compare(result, to_file(prepared, samples), Tolerance(), level.name)
         converted.append(result)
     first = converted[0].prepared
-    out_shapes = {name: _canonical_shape(v, lay) for name, v, lay in zip(first.outputs, first.model.graph.outputs, first.output_layouts, strict=True)}
+    out_shapes = {
+        name: _canonical_shape(v, lay)
+        for name, v, lay in zip(first.outputs, first.model.graph.outputs, first.output_layouts, strict=True)
+    }
     return LevelModels(
         tuple(converted),
         _specs(graph.inputs, shapes, pieces),
@@ -147,8 +158,12 @@ def describe_ports(models: Sequence[TfliteModel], levels: LevelModels) -> list[d
         outputs = zip(prepared.outputs, prepared.output_layouts, strict=True)
         rows.append(
             {
-                "inputs": [_port(model, entries[n], graph, levels.inputs[n], lay).to_json() for n, lay in inputs],
-                "outputs": [_port(model, entries[n], graph, levels.outputs[n], lay).to_json() for n, lay in outputs],
+                "inputs": [
+                    _port(model, entries[n], graph, levels.inputs[n], lay).to_json() for n, lay in inputs
+                ],
+                "outputs": [
+                    _port(model, entries[n], graph, levels.outputs[n], lay).to_json() for n, lay in outputs
+                ],
             }
         )
     return rows
@@ -160,7 +175,10 @@ def weight_bytes(model: TfliteModel) -> int:
     for tensor in model.graph.tensors:
         data = model.tree.buffers[tensor.buffer].data
         if data is not None and len(data):
-            dense = int(np.prod(model.shape(tensor), dtype=np.int64)) * np.dtype(NUMPY_TYPES[tensor.type]).itemsize
+            dense = (
+                int(np.prod(model.shape(tensor), dtype=np.int64))
+                * np.dtype(NUMPY_TYPES[tensor.type]).itemsize
+            )
             total += max(len(data), dense) if tensor.sparsity is not None else len(data)
     return total
 
@@ -186,6 +204,7 @@ def write_variant(
     kind = packaging(profile)
     ports = describe_ports(models, levels)
     level_bytes = tuple(weight_bytes(model) for model in models)
+    stateful = any(tensor.isVariable for model in models for tensor in model.graph.tensors)
     if kind == "signatures":
         merged = merge({f"level_{k}": model for k, model in enumerate(models)})
         contents = {"model": merged.to_bytes()}
@@ -198,6 +217,7 @@ def write_variant(
         "kind": kind,
         "batch": levels.batch,
         "input_layout": profile.tflite.input_layout,
+        "stateful": stateful,
         "levels": ports,
         **(notes or {}),
     }

@@ -22,8 +22,12 @@ from elsa_edge.errors import ExportError
 from elsa_edge.tensors import TensorSpec
 from exporters.tflite.ports import FROM_NHWC, TO_NHWC, FileLayout
 
-__all__ = ["Prepared", "fixed_shapes", "prepare"]
+__all__ = ["INPUT", "OUTPUT", "SHIELD", "Prepared", "fixed_shapes", "prepare"]
 
+# The converter meets only these names: users' names may hold anything, and torch's own are output_0 and the like.
+INPUT: Final = "elsa_edge_input_"
+OUTPUT: Final = "elsa_edge_output_"
+SHIELD: Final = "elsa_edge_one_"
 _IMAGE_OPERATORS: Final = frozenset(
     {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize",
      "BatchNormalization"}
@@ -39,7 +43,7 @@ class Prepared:
     """A model ready for the converter.
 
     Attributes:
-        model: Inputs are called input_0, input_1 ..., outputs output_0 ..., whatever their names were.
+        model: Inputs are called `INPUT`0, `INPUT`1 ..., outputs `OUTPUT`0 ..., whatever their names were.
         inputs: Original names in order.
         outputs: The same.
         input_layouts: Layout of each input in the file.
@@ -154,9 +158,47 @@ def _keep_reduced_axes(model: ir.Model) -> None:
         _replace(model, node, [mean, flat], result, flat.outputs[0])
 
 
+def _widen_grouped_1d(model: ir.Model) -> None:
+    """Conv1d(x, W, groups > 1) -> Reshape(Conv2d(Reshape(x), W[:, :, None, :], groups)), which the converter knows."""
+    for node in list(model.graph):
+        if node.op_type != "Conv" or node.attributes.get_int("group", 1) == 1 or node.inputs[1] is None:
+            continue
+        source, weight, result = node.inputs[0], node.inputs[1].const_value, node.outputs[0]
+        if (
+            source is None
+            or source.shape is None
+            or len(source.shape) != 3
+            or weight is None
+            or result.shape is None
+        ):
+            continue
+        before, after = ([int(str(size)) for size in shape] for shape in (source.shape, result.shape))
+        wide_in = _constant(model, f"{result.name}_wide_in", np.array([*before[:2], 1, before[2]], np.int64))
+        narrow_out = _constant(model, f"{result.name}_narrow_out", np.array(after, np.int64))
+        kernel = _constant(model, f"{node.inputs[1].name}.wide", weight.numpy()[:, :, None, :])
+        widen = ir.Node("", "Reshape", [source, wide_in], name=f"{node.name}_widen")
+        conv = ir.Node("", "Conv", [widen.outputs[0], kernel, *node.inputs[2:]], name=f"{node.name}_wide")
+        narrow = ir.Node("", "Reshape", [conv.outputs[0], narrow_out], name=f"{node.name}_narrow")
+        for part, sizes in ((widen, before), (conv, after)):
+            value = part.outputs[0]
+            value.name, value.type = f"{part.name}_value", result.type
+            value.shape = ir.Shape([*sizes[:2], 1, sizes[2]])
+        for name, attribute in node.attributes.items():
+            if name in {"kernel_shape", "strides", "dilations"}:
+                conv.attributes[name] = ir.AttrInt64s(name, [1, *attribute.as_ints()])
+            elif name == "pads":
+                start, end = attribute.as_ints()
+                conv.attributes[name] = ir.AttrInt64s(name, [0, start, 0, end])
+            else:
+                conv.attributes[name] = attribute
+        _replace(model, node, [widen, conv, narrow], result, narrow.outputs[0])
+
+
 def _constant(model: ir.Model, name: str, numbers: np.ndarray[Any, Any]) -> ir.Value:
     tensor = ir.tensor(numbers, name=name)
-    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+    value = ir.Value(
+        name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(numbers.shape), const_value=tensor
+    )
     model.graph.register_initializer(value)
     return value
 
@@ -171,7 +213,7 @@ def _replace(
 
 def _rename_inputs(model: ir.Model, layouts: Sequence[FileLayout]) -> None:
     for place, value in enumerate(model.graph.inputs):
-        value.name = f"input_{place}"
+        value.name = f"{INPUT}{place}"
         if layouts[place] != "NHWC":
             continue
         shape = [int(str(size)) for size in value.shape or ()]
@@ -184,20 +226,32 @@ def _rename_inputs(model: ir.Model, layouts: Sequence[FileLayout]) -> None:
 
 
 def _rename_outputs(model: ir.Model, layouts: Sequence[FileLayout]) -> None:
-    """End every output with a node of its own, so that the converter cannot lose one that others also read."""
+    """End every output with a node of its own, because the converter loses an output that other nodes also read.
+
+    It strips an Identity there, so such an output is multiplied by one (`SHIELD`); after the conversion the product is
+    taken out again.
+    """
     for place, value in enumerate(list(model.graph.outputs)):
-        nhwc = layouts[place] == "NHWC"
         shape = [int(str(size)) for size in value.shape or ()]
-        last = ir.Value(
-            name=f"output_{place}",
-            type=value.type,
-            shape=ir.Shape([shape[axis] for axis in TO_NHWC] if nhwc else shape),
-        )
-        node = ir.Node(
-            "", "Transpose" if nhwc else "Identity", [value], outputs=[last], name=f"output_{place}_end"
-        )
+        shared = bool(value.uses()) and value.dtype in {
+            ir.DataType.FLOAT,
+            ir.DataType.INT32,
+            ir.DataType.INT64,
+        }
+        if shared:
+            assert value.dtype is not None
+            one = _constant(model, f"{SHIELD}{place}", np.ones([1] * len(shape), value.dtype.numpy()))
+            node = ir.Node("", "Mul", [value, one], name=f"{SHIELD}{place}_product")
+            value = node.outputs[0]  # noqa: PLW2901 - from here on this is the output
+            value.name, value.type, value.shape = f"{SHIELD}{place}_value", one.type, ir.Shape(shape)
+            model.graph.append(node)
+        nhwc = layouts[place] == "NHWC"
+        node = ir.Node("", "Transpose" if nhwc else "Identity", [value], name=f"{OUTPUT}{place}_end")
         if nhwc:
             node.attributes["perm"] = ir.AttrInt64s("perm", TO_NHWC)
+        last = node.outputs[0]
+        last.name, last.type = f"{OUTPUT}{place}", value.type
+        last.shape = ir.Shape([shape[axis] for axis in TO_NHWC] if nhwc else shape)
         model.graph.append(node)
         model.graph.outputs[place] = last
 
@@ -218,6 +272,7 @@ def prepare(
     _fix_shapes(model, shapes)
     _require_fixed(model)
     _keep_reduced_axes(model)
+    _widen_grouped_1d(model)
     inputs = tuple(str(value.name) for value in model.graph.inputs)
     outputs = tuple(str(value.name) for value in model.graph.outputs)
     channels_last = input_layout == "NHWC"

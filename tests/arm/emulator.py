@@ -22,8 +22,24 @@ REPOSITORY: Final = Path(__file__).resolve().parents[2]
 DEBIAN_PACKAGES: Final = ("python3-minimal", "libpython3-stdlib", "libstdc++6", "libgomp1", "zlib1g")
 
 # What the device side of elsa-edge imports, and one runtime.
-DEVICE_WHEELS: Final = ("numpy", "pydantic", "pydantic-core", "annotated-types", "typing-inspection", "typing-extensions", "PyYAML")
-LITERT_WHEELS: Final = ("ai-edge-litert", "backports-strenum", "flatbuffers", "ml-dtypes", "protobuf", "tqdm", "packaging")
+DEVICE_WHEELS: Final = (
+    "numpy",
+    "pydantic",
+    "pydantic-core",
+    "annotated-types",
+    "typing-inspection",
+    "typing-extensions",
+    "PyYAML",
+)
+LITERT_WHEELS: Final = (
+    "ai-edge-litert",
+    "backports-strenum",
+    "flatbuffers",
+    "ml-dtypes",
+    "protobuf",
+    "tqdm",
+    "packaging",
+)
 
 # qemu 7 hands the host's /proc/cpuinfo through; the runtimes' CPU detection then reads x86 text and crashes.
 _CPUINFO_A72: Final = "".join(
@@ -31,7 +47,9 @@ _CPUINFO_A72: Final = "".join(
     "CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: 0xd08\nCPU revision\t: 3\n\n"
     for core in range(4)
 )
-_CPUINFO_A76: Final = _CPUINFO_A72.replace("0xd08", "0xd0b").replace("crc32", "crc32 atomics fphp asimdhp asimddp")
+_CPUINFO_A76: Final = _CPUINFO_A72.replace("0xd08", "0xd0b").replace(
+    "crc32", "crc32 atomics fphp asimdhp asimddp"
+)
 CPUINFO: Final = {"cortex-a72": _CPUINFO_A72, "cortex-a76": _CPUINFO_A76}
 
 
@@ -58,7 +76,13 @@ BOARDS: Final = {
     "arm64": Board(
         "arm64",
         "qemu-aarch64-static",
-        ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_26_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64"),
+        (
+            "manylinux_2_28_aarch64",
+            "manylinux_2_27_aarch64",
+            "manylinux_2_26_aarch64",
+            "manylinux_2_17_aarch64",
+            "manylinux2014_aarch64",
+        ),
         (),
         DEVICE_WHEELS + LITERT_WHEELS,
     ),
@@ -69,13 +93,15 @@ BOARDS: Final = {
         "qemu-arm-static",
         ("manylinux_2_34_armv7l", "manylinux_2_31_armv7l", "manylinux_2_17_armv7l", "manylinux2014_armv7l"),
         ("python3-numpy", "python3-yaml"),
-        tuple(w for w in DEVICE_WHEELS if w not in {"numpy", "PyYAML"}) + ("tflite-runtime",),
+        (*(w for w in DEVICE_WHEELS if w not in {"numpy", "PyYAML"}), "tflite-runtime"),
     ),
 }
 
 
 def _run(command: Sequence[str | Path], **options: object) -> None:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]  # plain pass-through
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, **options
+    )  # type: ignore[call-overload]  # plain pass-through
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
@@ -86,12 +112,22 @@ def _debian_root(board: Board, root: Path, work: Path) -> None:
     for folder in ("state/lists/partial", "cache/archives/partial", "etc"):
         (state / folder).mkdir(parents=True, exist_ok=True)
     (state / "status").touch()
-    options = [f"Dir::State={state}/state", f"Dir::State::status={state}/status", f"Dir::Cache={state}/cache",
-               f"APT::Architecture={board.name}", f"APT::Architectures={board.name}", "APT::Sandbox::User=root"]
+    options = [
+        f"Dir::State={state}/state",
+        f"Dir::State::status={state}/status",
+        f"Dir::Cache={state}/cache",
+        f"APT::Architecture={board.name}",
+        f"APT::Architectures={board.name}",
+        "APT::Sandbox::User=root",
+    ]
     debian = Path("/etc/apt/sources.list.d/debian.sources")
-    if debian.is_file():  # other lists may have nothing for this architecture, and security updates are not needed
+    if (
+        debian.is_file()
+    ):  # other lists may have nothing for this architecture, and security updates are not needed
         chosen = state / "etc" / "debian.sources"
-        chosen.write_text("\n\n".join(part for part in debian.read_text().split("\n\n") if "-security" not in part) + "\n")
+        chosen.write_text(
+            "\n\n".join(part for part in debian.read_text().split("\n\n") if "-security" not in part) + "\n"
+        )
         options += [f"Dir::Etc::SourceList={chosen}", "Dir::Etc::SourceParts=/dev/null"]
     apt = ["apt-get", "-qq", "-y", *(word for option in options for word in ("-o", option))]
     _run([*apt, "update"])
@@ -108,9 +144,24 @@ def python_of(root: Path) -> Path:
 def _wheels(board: Board, root: Path) -> None:
     version = python_of(root).name.removeprefix("python")
     _run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--target", root / "site",
-         "--only-binary=:all:", "--implementation", "cp", "--python-version", version,
-         *(word for platform in board.platforms for word in ("--platform", platform)), *board.wheels]
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-compile",
+            "--target",
+            root / "site",
+            "--only-binary=:all:",
+            "--implementation",
+            "cp",
+            "--python-version",
+            version,
+            *(word for platform in board.platforms for word in ("--platform", platform)),
+            *board.wheels,
+        ]
     )
 
 
@@ -138,16 +189,30 @@ def build(name: str) -> Path:
 
 
 def run_python(
-    name: str, arguments: Sequence[str | Path], *, cpu: str, environment: Mapping[str, str] | None = None, timeout_s: float = 600
+    name: str,
+    arguments: Sequence[str | Path],
+    *,
+    cpu: str,
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = 600,
 ) -> subprocess.CompletedProcess[str]:
     """Run `python ARGUMENTS` on the emulated board, with elsa-edge importable, and return what it printed."""
     board, root = BOARDS[name], build(name)
     (root / "proc/cpuinfo").write_text(CPUINFO.get(cpu, _CPUINFO_A72))
-    variables = {"PYTHONPATH": f"{root / 'site'}:{REPOSITORY}", "PYTHONDONTWRITEBYTECODE": "", "OMP_NUM_THREADS": "1"}
+    variables = {
+        "PYTHONPATH": f"{root / 'site'}:{REPOSITORY}",
+        "PYTHONDONTWRITEBYTECODE": "",
+        "OMP_NUM_THREADS": "1",
+    }
     variables |= dict(environment or {})
     command = [board.qemu, "-L", root, "-cpu", cpu, python_of(root), *arguments]
     return subprocess.run(
-        [str(part) for part in command], env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=timeout_s
+        [str(part) for part in command],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
     )
 
 
