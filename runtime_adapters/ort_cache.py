@@ -108,7 +108,7 @@ def cached_model(
         return CachedModel(entry / ort_optimise.MODEL_NAME, "used")
     try:
         _build(source, entry, dict(settings))
-    except (ElsaError, OSError, subprocess.SubprocessError, RuntimeError) as error:
+    except (ElsaError, OSError, ValueError, subprocess.SubprocessError, RuntimeError) as error:
         return CachedModel(
             None, f"off: {str(error).strip().splitlines()[-1][:200] if str(error).strip() else error!r}"
         )
@@ -132,7 +132,14 @@ def _build(source: Path, entry: Path, settings: dict[str, Any]) -> None:
     with atomic_directory(entry, may_replace=_STAMP) as folder:
         if sys.executable:
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-            command = [sys.executable, ort_optimise.__file__, str(source), str(folder), json.dumps(settings)]
+            command = [
+                sys.executable,
+                "-m",
+                ort_optimise.__name__,
+                str(source),
+                str(folder),
+                json.dumps(settings),
+            ]
             done = subprocess.run(  # noqa: S603 - our own script with our own arguments
                 command,
                 env=environment,
