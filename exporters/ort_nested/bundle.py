@@ -1,0 +1,134 @@
+"""Join the branches of all levels and write them: `model.onnx` and `model.data`, weights level by level.
+
+    model.data = | segments of level 0, tables | segments of level 1 | ... | dense weights |     each part on its own pages
+
+A device that stays at level 0 reads only the first pages; one with less memory may be sent only a prefix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from elsa_edge.files import atomic_file, write_bytes
+from elsa_edge.graph.cascade import choose_by_level
+from elsa_edge.graph.names import IR_VERSION, LEVEL_INPUT, OPSET
+from elsa_edge.graph.numbers import constant
+from runtime_adapters.kernels import DOMAIN
+
+__all__ = ["join", "save"]
+
+_PAGE_BYTES: Final = 16384  # of the largest pages that phones and boards use
+_LINE_BYTES: Final = 64
+_SMALLEST_BYTES: Final = 1024
+
+Array = npt.NDArray[Any]
+
+
+def join(
+    branches: Sequence[tuple[int, ir.Model]], tensors: Mapping[str, Array], count: int, like: ir.Graph
+) -> ir.Model:
+    """Return one graph in which the level chooses the branch.
+
+    Args:
+        branches: (first level, network); inputs beyond the network's own are names in `tensors`, or the level.
+        tensors: What the branches share.
+        count: Levels of the ladder.
+        like: The graph whose inputs and outputs the result has.
+    """
+    names = {value.name for value in like.inputs} - {LEVEL_INPUT}
+    outer = ir.Graph(
+        inputs=[ir.Value(name=v.name, shape=v.shape, type=v.type) for v in like.inputs if v.name in names],
+        outputs=[], nodes=[], opset_imports={"": OPSET, DOMAIN: 1}, name="ort_nested",
+    )  # fmt: skip
+    level = ir.Value(name=LEVEL_INPUT, shape=ir.Shape([]), type=ir.TensorType(ir.DataType.INT64))
+    outer.inputs.append(level)
+    given = {str(value.name): value for value in outer.inputs}
+    for _, model in branches:
+        for inner in list(model.graph.inputs):
+            name = str(inner.name)
+            if name not in given:
+                given[name] = constant(outer, name, tensors[name])
+            inner.replace_all_uses_with(given[name], replace_graph_outputs=True)
+        model.graph.inputs.clear()
+    _share(outer, [model.graph for _, model in branches])
+    choose_by_level(outer, level, count, [(first, model.graph) for first, model in branches], like.outputs)
+    model = ir.Model(outer, ir_version=IR_VERSION, producer_name="elsa-edge")
+    common.OutputFixPass()(model)
+    common.RemoveUnusedNodesPass()(model)
+    return model
+
+
+def _share(outer: ir.Graph, branches: Sequence[ir.Graph]) -> None:
+    """Keep a constant that several branches have alike once, in the outer graph."""
+    owners: dict[tuple[str, str, str], list[tuple[ir.Graph, ir.Value]]] = {}
+    for branch in branches:
+        for value in branch.initializers.values():
+            assert value.const_value is not None
+            array = np.asarray(value.const_value.numpy())
+            key = (hashlib.sha256(array.tobytes()).hexdigest(), str(array.dtype), str(array.shape))
+            owners.setdefault(key, []).append((branch, value))
+    for same in owners.values():
+        if len({id(branch) for branch, _ in same}) < 2:
+            continue
+        tensor = same[0][1].const_value
+        assert tensor is not None
+        shared = constant(outer, f"shared/{same[0][1].name}", np.asarray(tensor.numpy()))
+        for branch, value in same:
+            value.replace_all_uses_with(shared, replace_graph_outputs=True)
+            branch.initializers.pop(str(value.name))
+
+
+def save(model: ir.Model, folder: Path, parts: Sequence[Sequence[str]]) -> list[int]:
+    """Write `model.onnx` and `model.data` into `folder`; return the bytes of each part and of the dense rest.
+
+    Args:
+        model: From `join`.
+        folder: An existing folder.
+        parts: Names of tensors that belong together, in the order of the file: one part a level.
+    """
+    proto = ir.to_proto(model)
+    tensors = {tensor.name: tensor for tensor in _initializers(proto.graph)}
+    listed = {name for part in parts for name in part}
+    rest = [name for name, tensor in tensors.items() if name not in listed and len(tensor.raw_data) >= _SMALLEST_BYTES]
+    sizes = []
+    with atomic_file(folder / "model.data") as temporary, temporary.open("wb") as stream:
+        for part in [*parts, rest]:
+            stream.write(bytes(-stream.tell() % _PAGE_BYTES))
+            start = stream.tell()
+            for name in part:
+                if name not in tensors:
+                    continue  # only in branches that were not needed
+                stream.write(bytes(-stream.tell() % _LINE_BYTES))
+                _move_out(tensors[name], stream.tell(), stream)
+            sizes.append(stream.tell() - start)
+    write_bytes(folder / "model.onnx", proto.SerializeToString())
+    return sizes
+
+
+def _initializers(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
+    """Return the initializers of a graph and of all graphs inside its nodes."""
+    found = list(graph.initializer)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                found += _initializers(attribute.g)
+    return found
+
+
+def _move_out(tensor: onnx.TensorProto, offset: int, stream: Any) -> None:
+    """Put a tensor's bytes into the data file and leave where they are."""
+    data = tensor.raw_data
+    stream.write(data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    place = {"location": "model.data", "offset": str(offset), "length": str(len(data))}
+    tensor.external_data.extend(onnx.StringStringEntryProto(key=k, value=v) for k, v in place.items())

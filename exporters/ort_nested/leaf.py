@@ -1,0 +1,201 @@
+"""Write one branch: the network of some levels, with chosen layers as nested kernels.
+
+    PlanesFromImage -> NestedConv | NestedDepthwise ... -> ImageFromPlanes,  NestedMatMul anywhere
+
+Segments, tables and the level are inputs of the branch here; joining the branches connects them to the outer graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from elsa_edge.graph.names import LEVEL_INPUT
+from elsa_edge.graph.passes.flush_subnormals import FlushSubnormals
+from elsa_edge.graph.passes.fold_batch_norm import FoldBatchNorm
+from exporters.ort_nested.layers import Layer
+from exporters.ort_nested.planes import PlanePlan, plan_planes, stride_floats
+from exporters.ort_nested.segments import Coded
+from runtime_adapters.kernels import DOMAIN
+
+__all__ = ["nested_branch", "tensor_names"]
+
+Array = npt.NDArray[Any]
+
+
+def tensor_names(layer: Layer, coded: Coded | None) -> list[str]:
+    """Return the names of a layer's outer tensors: its table, then its segments or depthwise weights."""
+    count = 1 if coded is None else len(coded.segments)
+    return [f"{layer.name}.table", *[f"{layer.name}.segment_{k}" for k in range(count)]]
+
+
+def nested_branch(model: ir.Model, layers: Sequence[Layer], coded: Mapping[int, Coded], last_level: int) -> ir.Model:
+    """Return the network of `model` with `layers` as nested kernels.
+
+    Args:
+        model: The plain network of the densest level that the branch serves; it is not modified.
+        layers: The layers to replace.
+        coded: Position -> segments; depthwise layers have none.
+        last_level: The densest level; segments of higher levels are left out.
+    """
+    copy = model.clone()
+    graph = copy.graph
+    nodes = list(graph)
+    writer = _Writer(graph, nodes, plan_planes(nodes, {layer.position: layer for layer in layers}))
+    by_end = {layer.end: layer for layer in layers}
+    skipped = {p for layer in layers for p in (layer.position, *layer.absorbed)} - set(by_end)
+    for position, node in enumerate(nodes):
+        if position in by_end:
+            layer = by_end[position]
+            writer.replace(layer, coded.get(layer.position), last_level)
+        elif position not in skipped:
+            writer.keep(node)
+    writer.finish()
+    common.RemoveUnusedNodesPass()(copy)
+    graph.opset_imports[DOMAIN] = 1
+    FoldBatchNorm()(copy)
+    FlushSubnormals()(copy)
+    common.RemoveUnusedNodesPass()(copy)
+    return copy
+
+
+class _Writer:
+    """Rewrites the graph node by node; knows which values exist as planes."""
+
+    def __init__(self, graph: ir.Graph, nodes: list[ir.Node], plan: PlanePlan) -> None:
+        self.graph, self.nodes, self.plan = graph, nodes, plan
+        self.level = self._input(LEVEL_INPUT, ir.DataType.INT64)
+        self._planes: dict[int, ir.Value] = {}  # id(original value) -> the same as planes
+        self._images: list[tuple[ir.Value, ir.Value]] = []  # (original value, its planes), natively planes
+        self._dead: set[int] = set()  # ids of nodes that something else computes now
+        self._anchor: ir.Node | None = None
+
+    def _input(self, name: str, dtype: ir.DataType) -> ir.Value:
+        for value in self.graph.inputs:
+            if value.name == name:
+                return value
+        value = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape([]) if dtype == ir.DataType.INT64 else None)
+        self.graph.inputs.append(value)
+        return value
+
+    def _insert(self, node: ir.Node, name: str) -> ir.Value:
+        """Put a node before the one being worked on; its output is a float tensor called `name`."""
+        assert self._anchor is not None
+        node.outputs[0].name = name
+        node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+        node.name = name
+        self.graph.insert_before(self._anchor, node)
+        return node.outputs[0]
+
+    def planes_of(self, value: ir.Value) -> ir.Value:
+        """Return a value as planes, converting it once where it is an image."""
+        if id(value) not in self._planes:
+            layout = self.plan.layouts[id(value)]
+            attributes = {"h": layout.height, "w": layout.width, "gap": layout.gap}
+            node = ir.node("PlanesFromImage", [value], attributes, domain=DOMAIN)
+            self._planes[id(value)] = self._insert(node, f"{value.name}.planes")
+        return self._planes[id(value)]
+
+    def replace(self, layer: Layer, coded: Coded | None, last_level: int) -> None:
+        """Put a kernel in the place of a layer."""
+        self._anchor = self.nodes[layer.end]
+        self._dead.update(id(self.nodes[p]) for p in (layer.position, *layer.absorbed))
+        source, result = self.nodes[layer.position].inputs[0], self.nodes[layer.end].outputs[0]
+        assert source is not None
+        names = tensor_names(layer, coded)
+        weights = names[1:] if coded is None else names[1 : 2 + last_level]
+        kind = ir.DataType.FLOAT if coded is None else ir.DataType.UINT8
+        table = self._input(names[0], ir.DataType.FLOAT)
+        tensors = [self._input(name, kind) for name in weights]
+        attributes: dict[str, Any] = {
+            "activation": layer.activation.kind, "low": layer.activation.low, "high": layer.activation.high,
+        }  # fmt: skip
+        if layer.geometry is None:
+            attributes |= {"rows": layer.weight.shape[0], "columns": layer.weight.shape[1]}
+            node = ir.node("NestedMatMul", [source, self.level, table, *tensors], attributes, domain=DOMAIN)
+            made = self._insert(node, f"{result.name}.nested")
+            made.shape = result.shape
+            self._become(result, made)
+            return
+        residual = None
+        if layer.residual is not None:
+            other = self.nodes[layer.residual[0]].inputs[layer.residual[1]]
+            assert other is not None
+            residual = self.planes_of(other)
+        attributes |= self._geometry(layer, source, result)
+        operator = "NestedDepthwise" if coded is None else "NestedConv"
+        inputs = [self.planes_of(source), self.level, table, residual, *tensors]
+        made = self._insert(ir.node(operator, inputs, attributes, domain=DOMAIN), f"{result.name}.planes")
+        self._planes[id(result)] = made
+        self._images.append((result, made))
+
+    def _geometry(self, layer: Layer, source: ir.Value, result: ir.Value) -> dict[str, int]:
+        g = layer.geometry
+        assert g is not None
+        attributes = {
+            "in_h": g.in_size[0], "in_w": g.in_size[1], "in_gap": self.plan.layouts[id(source)].gap,
+            "out_h": g.out_size[0], "out_w": g.out_size[1], "out_gap": self.plan.layouts[id(result)].gap,
+            "kernel_h": g.kernel[0], "kernel_w": g.kernel[1], "stride_h": g.stride[0], "stride_w": g.stride[1],
+            "dilation_h": g.dilation[0], "dilation_w": g.dilation[1], "pad_top": g.pads[0], "pad_left": g.pads[1],
+            "in_channels": g.in_channels,
+        }  # fmt: skip
+        if layer.kind == "conv":
+            attributes |= {"out_channels": len(layer.weight), "groups": g.groups}
+        return attributes
+
+    def keep(self, node: ir.Node) -> None:
+        """Leave a node, on planes where it can work on them."""
+        self._anchor = node
+        if id(node) in self.plan.means:
+            self._mean(node)
+        elif id(node) in self.plan.passing:
+            result = node.outputs[0]
+            twin = ir.node(
+                node.op_type,
+                [self._planes.get(id(value), value) if value is not None else None for value in node.inputs],
+                dict(node.attributes),
+            )
+            self._planes[id(result)] = self._insert(twin, f"{result.name}.planes")
+            self._images.append((result, self._planes[id(result)]))
+            self._dead.add(id(node))
+
+    def _mean(self, node: ir.Node) -> None:
+        """Average over planes: borders are zero, so the sum is right and only the count is not."""
+        source, result = node.inputs[0], node.outputs[0]
+        assert source is not None
+        layout = self.plan.layouts[id(source)]
+        share = np.array(stride_floats(layout) / (layout.height * layout.width), np.float32)
+        inputs = [self._planes[id(source)], *list(node.inputs)[1:]]
+        twin = self._insert(ir.node(node.op_type, inputs, dict(node.attributes)), f"{result.name}.over_planes")
+        factor = ir.Value(name=f"{result.name}.share", const_value=ir.tensor(share), shape=ir.Shape([]), type=ir.TensorType(ir.DataType.FLOAT))
+        self.graph.register_initializer(factor)
+        made = self._insert(ir.node("Mul", [twin, factor]), f"{result.name}.mean")
+        self._become(result, made)
+        self._dead.add(id(node))
+
+    def _become(self, result: ir.Value, made: ir.Value) -> None:
+        """Let every reader of a value read another of the same contents, which has its layout should it become planes."""
+        if id(result) in self.plan.layouts:
+            self.plan.layouts[id(made)] = self.plan.layouts[id(result)]
+        result.replace_all_uses_with(made, replace_graph_outputs=True)
+
+    def finish(self) -> None:
+        """Turn planes back into images for every consumer that is left."""
+        for result, planes in self._images:
+            layout = self.plan.layouts[id(result)]
+            alive = any(id(use.node) not in self._dead for use in result.uses())
+            if not alive and not result.is_graph_output():
+                continue
+            producer = planes.producer()
+            assert producer is not None
+            node = ir.node("ImageFromPlanes", [planes], {"h": layout.height, "w": layout.width, "gap": layout.gap}, domain=DOMAIN)
+            node.outputs[0].name, node.outputs[0].shape = f"{result.name}.image", result.shape
+            node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+            node.name = f"{result.name}.image"
+            self.graph.insert_after(producer, node)
+            result.replace_all_uses_with(node.outputs[0], replace_graph_outputs=True)

@@ -1,0 +1,98 @@
+"""The nested weights of a layer as segments, one a level, and which blocks each level uses.
+
+    cost of rows 1: entries / RATE_1;   cost of blocks of 4: 4 * blocks / RATE_4        the cheaper one is written
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from exporters.ort_nested.layers import Geometry, Layer
+from runtime_adapters.kernels.segments import encode
+
+__all__ = ["BLOCK_ADVANTAGE", "Coded", "code_layer", "column_block"]
+
+# One multiply-add in a block of 4 rows costs this share of one in a single row (docs/kernels.md: 60 against 37 GFLOP/s).
+BLOCK_ADVANTAGE: Final = 0.6
+_TILE_BYTES: Final = 24_000  # of the first-level cache, for the pixels that a sweep over the rows reads again and again
+_PLAIN_TILE_BYTES: Final = 48_000  # where pixels are read without neighbours a miss is prefetched well
+_TILE_FLOATS: Final = 12 * 16
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A layer's segments.
+
+    Attributes:
+        segments: One a level that the layer has, sparsest first: uint8 bytes.
+        work: Multiply-adds per output position at each level, in units of a single-row multiply-add.
+        entries_bytes: Bytes read at each level.
+        table: (levels, 2, rows) scale and bias; scales include those of int8 codes.
+    """
+
+    segments: tuple[npt.NDArray[np.uint8], ...]
+    work: tuple[float, ...]
+    table: npt.NDArray[np.float32]
+
+    def bytes_at(self, level: int) -> int:
+        """Return the bytes of weights that a level reads."""
+        return sum(segment.nbytes for segment in self.segments[: level + 1])
+
+
+def column_block(layer: Layer) -> int:
+    """Return how many columns are swept together so that their pixels stay in the first-level cache."""
+    if layer.geometry is None:
+        return 65536
+    g: Geometry = layer.geometry
+    taps = g.kernel[0] * g.kernel[1]
+    pitch = g.out_size[1] + max(g.output_gap, g.input_gap)
+    positions = min(_TILE_FLOATS, -(-g.out_size[0] * pitch // 16) * 16)
+    reach = ((g.kernel[0] - 1) * pitch * g.dilation[0] + (g.kernel[1] - 1) * g.dilation[1]) // g.stride[0]
+    budget = _PLAIN_TILE_BYTES if taps == 1 else _TILE_BYTES
+    channels = max(8, budget // ((positions + reach) * 4))
+    return min(channels * taps, 65536 // taps * taps)
+
+
+def code_layer(layer: Layer, level_count: int, *, int8: bool = False) -> Coded:
+    """Write a layer's weights as one segment a level.
+
+    Args:
+        layer: A convolution or matrix product.
+        level_count: Levels of the ladder.
+        int8: Store 8-bit codes with one scale a row instead of float32.
+    """
+    width = column_block(layer)
+    rows = len(layer.weight)
+    share = rows // (layer.geometry.groups if layer.geometry else 1)
+    weight: npt.NDArray[Any] = layer.weight
+    table = layer.table
+    if int8:
+        step = np.abs(np.where(layer.index < level_count, weight, 0)).max(axis=1) / 127.0
+        step = np.where(step > 0, step, 1.0)
+        weight = np.rint(weight / step[:, None]).clip(-127, 127).astype(np.int8)
+        table = table.copy()
+        table[:, 0] *= step
+    segments, work = [], []
+    total = 0.0
+    for level in range(int(layer.index[layer.index < level_count].max(initial=0)) + 1):
+        active = layer.index == level
+        single = float(np.count_nonzero(active))
+        block = 4.0 * _blocks(active) * BLOCK_ADVANTAGE
+        in_blocks = block < single and (share == rows or share % 4 == 0)
+        total += min(block, single) if in_blocks else single
+        segments.append(encode(weight, active, block_rows=4 if in_blocks else 1, column_block=width))
+        work.append(total)
+    work += [total] * (level_count - len(work))
+    return Coded(tuple(segments), tuple(work), np.ascontiguousarray(table, np.float32))
+
+
+def _blocks(active: npt.NDArray[np.bool_]) -> int:
+    """Count (4 rows x 1 column) blocks with any active weight."""
+    rows = -(-len(active) // 4) * 4
+    padded = np.zeros((rows, active.shape[1]), np.bool_)
+    padded[: len(active)] = active
+    return int(np.count_nonzero(padded.reshape(rows // 4, 4, -1).any(axis=1)))
