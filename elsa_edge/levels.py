@@ -61,9 +61,10 @@ class Level:
     accuracy: float | None = None
 
 
-def _default_name(sparsity: float) -> str:
-    """0.95 -> "s95", 0.955 -> "s95_5", 0.0 -> "dense"."""
-    return "dense" if sparsity == 0.0 else "s" + f"{sparsity * 100:.6g}".replace(".", "_")
+def _default_names(sparsities: Sequence[float]) -> list[str]:
+    """0.95 -> "s95", 0.955 -> "s95_5", 0.0 -> "dense"; more digits where six do not tell two levels apart."""
+    names = ["dense" if s == 0.0 else "s" + f"{s * 100:.6g}".replace(".", "_") for s in sparsities]
+    return names if len(set(names)) == len(names) else [f"s{s!r}".replace(".", "_") for s in sparsities]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,8 @@ class Ladder:
     @classmethod
     def from_sparsities(cls, sparsities: Sequence[float]) -> Ladder:
         """Build a ladder from target sparsities, sparsest first: `[0.95, 0.9, 0.0]`."""
-        return cls(tuple(Level(_default_name(float(s)), float(s)) for s in sparsities))
+        numbers = [float(s) for s in sparsities]
+        return cls(tuple(Level(name, s) for name, s in zip(_default_names(numbers), numbers, strict=True)))
 
     @classmethod
     def parse(cls, text: str) -> Ladder:

@@ -1,0 +1,32 @@
+"""Fixtures for every room: each network of the zoo is exported once a process."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from support.zoo import ZOO, nested_checkpoint
+
+from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.export import export_canonical
+
+torch.set_num_threads(1)
+
+
+@cache
+def _canonical(name: str) -> CanonicalGraph:
+    checkpoint, model = nested_checkpoint(ZOO[name])
+    return export_canonical(checkpoint, model, ZOO[name].inputs)
+
+
+@pytest.fixture(params=sorted(ZOO))
+def any_graph(request) -> CanonicalGraph:
+    """Every network of the zoo in turn, as a canonical graph. Do not modify it: it is shared."""
+    return _canonical(request.param)
+
+
+@pytest.fixture
+def canonical():
+    """Return a function from a zoo name to its canonical graph. Do not modify what it returns: it is shared."""
+    return _canonical
