@@ -148,7 +148,7 @@ class Switching(_Strict):
         default=8, ge=1, description="Runs in a row that a denser level must have fitted."
     )
     dwell_ms: Annotated[float, Field(ge=0)] = Field(
-        default=1000.0,
+        default=500.0,
         description="Shortest stay at a level before going up; doubled after each failed attempt.",
     )
     discard_runs: int = Field(

@@ -8,6 +8,7 @@ failed attempt. When nothing fits, the fastest level (or the smallest) runs and 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from elsa_edge.control.estimate import first_estimate, is_known, learn, predict
@@ -183,16 +184,13 @@ def _expected(state: State, plan: Plan, *, known: bool) -> list[float]:
     """Return log ms of each candidate's allowed percentile, with the cost of switching spread over a usual stay."""
     if not known:  # stay, unless the memory says otherwise
         return [-math.inf if p == state.position else math.inf for p in range(len(plan.candidates))]
-    predicted = predict(state.estimate, plan, state.position)
+    predicted = predict(state.estimate, plan, state.position, state.mean_stay_runs)
     if not is_known(state.estimate, plan, state.position):
         predicted[state.position] = -math.inf  # a probe: stay until a warm run was seen
-    for position, share in enumerate(plan.switch_share):
-        if share > 0.0 and position != state.position:
-            predicted[position] += math.log1p(share / state.mean_stay_runs)
     return predicted
 
 
-def _memory_gate(state: State, observation: Observation, plan: Plan) -> tuple[list[int], Reason | None]:
+def _memory_gate(state: State, observation: Observation, plan: Plan) -> tuple[Sequence[int], Reason | None]:
     """Return the candidates that the memory allows, and the reason to leave the present one if there is one."""
     policy, memory, here = plan.policy, plan.memory_bytes, state.position
     positions = range(len(memory))
@@ -218,15 +216,14 @@ def _memory_gate(state: State, observation: Observation, plan: Plan) -> tuple[li
         if smaller and observation.now_ms - state.pressure_ms >= policy.dwell_ms:
             return smaller, Reason.DOWN_PRESSURE
         return [p for p in positions if memory[p] <= memory[here] and p <= here], None
-    return [
-        p
-        for p in positions
-        if memory[p] <= memory[here] or memory[p] - memory[here] + policy.hysteresis_bytes <= head
-    ], None
+    if head >= plan.ample_bytes:
+        return positions, None
+    limit = memory[here] + head - policy.hysteresis_bytes
+    return [p for p in positions if memory[p] <= memory[here] or memory[p] <= limit], None
 
 
 def _leave(
-    plan: Plan, predicted: list[float], permitted: list[int], reason: Reason
+    plan: Plan, predicted: list[float], permitted: Sequence[int], reason: Reason
 ) -> tuple[int, Reason, bool]:
     """Return where to go from a level that cannot stay: the most valuable that fits, or else the fastest."""
     limit = plan.stay_log_ms
@@ -238,25 +235,27 @@ def _leave(
 
 
 def _upward(
-    state: State, observation: Observation, plan: Plan, predicted: list[float], permitted: list[int]
+    state: State, observation: Observation, plan: Plan, predicted: list[float], permitted: Sequence[int]
 ) -> tuple[int, Reason, int]:
     """Return the level to go up to, or the present one; the reason; and for how long a better one has fitted."""
-    policy, here, now = plan.policy, state.position, observation.now_ms
-    better = [p for p in permitted if p > here and predicted[p] <= predicted[here]]
+    here, limit, top = state.position, plan.up_log_ms, len(predicted) - 1
+    present = predicted[here]
+    if here == top or (present == -math.inf and limit < math.inf):  # nothing above, or still probing
+        return here, Reason.HOLD, 0
+    better = [p for p in permitted if p > here and predicted[p] <= present]
     if better:
         return max(better), Reason.BETTER, 0
-    limit = plan.up_log_ms
-    # Levels of unknown latency are climbed one by one: what is learned at one informs the next.
-    unknown = next((p for p in range(here + 1, len(predicted)) if not is_known(state.estimate, plan, p)), -1)
-    reachable = range(here + 1, unknown + 1 if unknown >= 0 else len(predicted))
+    unknown = -1
+    if not plan.all_measured:  # unknown latencies are climbed one by one: each teaches about the next
+        unknown = next((p for p in range(here + 1, top + 1) if not is_known(state.estimate, plan, p)), -1)
+    reachable = range(here + 1, (unknown if unknown >= 0 else top) + 1)
     fitting = [p for p in reachable if predicted[p] <= limit]
     roomy = [p for p in fitting if p in permitted]
     fits_above = state.fits_above + 1 if roomy else 0
-    probe = (
-        unknown == here + 1 and unknown in permitted and predicted[here] <= limit and _may_probe(state, plan)
-    )
+    probe = unknown == here + 1 and unknown in permitted and present <= limit and _may_probe(state, plan)
     if not roomy and not probe:
         return here, Reason.HOLD_MEMORY if fitting else Reason.HOLD, 0
+    policy, now = plan.policy, observation.now_ms
     if observation.temperature_c is not None and observation.temperature_c >= policy.temperature_limit_c:
         return here, Reason.HOLD_HEAT, fits_above
     if now - state.switched_ms < policy.dwell_ms:
@@ -279,9 +278,8 @@ def _may_probe(state: State, plan: Plan) -> bool:
         return False
     if state.misses.bit_count() + cost_runs <= policy.allowed_miss_rate * policy.window_runs:
         return True
-    return (
-        state.runs - state.probe_run
-    ) * policy.allowed_miss_rate >= cost_runs  # a window too strict for any probe
+    # A window too strict for any probe: as rarely as the allowed rate asks for.
+    return (state.runs - state.probe_run) * policy.allowed_miss_rate >= cost_runs
 
 
 def _too_many_misses(state: State, plan: Plan) -> bool:

@@ -23,17 +23,18 @@ __all__ = ["first_estimate", "is_known", "learn", "predict"]
 
 _WINDOW: Final = 100  # prediction errors kept for the tail
 _PRIOR_COUNT: Final = 10.0  # runs that the prior tail is worth
-_DRIFT: Final = 0.1  # variance that the slow-down gains each run, relative to the noise: a gain of about 0.27
+_DRIFT: Final = 0.05  # variance that the slow-down gains each run, relative to the noise: a gain of 0.2
 _FIRST_NOISE: Final = 0.05**2
 _LEAST_NOISE: Final = 0.003**2
 _CLIP: Final = 3.0  # standard deviations that one surprising run may move the estimate by
 _SURPRISE: Final = 2.5  # standard deviations that make a run surprising
 _LEAST_SURPRISE: Final = 0.10  # and at least ten percent
 _SHIFT_AFTER: Final = 2  # surprising runs of one sign in a row are a new situation, not an outlier
-_RESIDUAL_DRIFT: Final = 1e-6
-_FADE_RUNS: Final = 1000.0  # an unobserved residual counts half after as many runs
+_RESIDUAL_DRIFT: Final = 1e-6  # variance that a level's own deviation gains each run
+_FADE_RUNS: Final = 4000.0  # an unobserved residual counts half after as many runs
+_STALE_RUNS: Final = 1000  # a level without a measured latency may be probed again after as many runs
 _CONFORMAL_STEP: Final = 0.02
-_MOST_LENIENT: Final = 3.0  # the steered miss rate stays below this multiple of the allowed one
+_MOST_LENIENT: Final = 4.0  # the steered miss rate stays below this multiple of the allowed one
 _STRICTEST: Final = 0.125
 _UNKNOWN_CHARGE: Final = (
     0.5  # standard deviations that a level not in use is charged for what is unknown about it
@@ -62,7 +63,7 @@ def first_estimate(plan: Plan) -> Estimate:
 def is_known(estimate: Estimate, plan: Plan, position: int) -> bool:
     """Return whether the latency of a level was measured, or observed not too long ago."""
     seen = estimate.seen_run[position]
-    return plan.measured[position] or (seen >= 0 and estimate.runs - seen < _FADE_RUNS)
+    return plan.measured[position] or (seen >= 0 and estimate.runs - seen < _STALE_RUNS)
 
 
 def _tail(ordered: tuple[float, ...], miss_rate: float, prior: float) -> float:
@@ -77,28 +78,33 @@ def _tail(ordered: tuple[float, ...], miss_rate: float, prior: float) -> float:
     return max(0.0, weight * ordered[rank] + (1.0 - weight) * prior)
 
 
-def predict(estimate: Estimate, plan: Plan, current: int) -> list[float]:
+def predict(estimate: Estimate, plan: Plan, current: int, stay_runs: float) -> list[float]:
     """Return the log of the latency in ms that the allowed share of runs stays below, one entry a candidate.
 
-    A level other than the current one is charged for what is not known about it: half a standard deviation.
+    A level other than the current one is charged for what is not known about it (half a standard deviation) and for
+    the switch, spread over `stay_runs`.
     """
     base, runs = estimate.shared + estimate.tail, estimate.runs
     predicted = []
-    for reference, residual, variance, prior, seen in zip(
+    for reference, residual, variance, prior, seen, switch in zip(
         plan.reference_log_ms,
         estimate.residual,
         estimate.residual_variance,
         plan.residual_variance,
         estimate.seen_run,
+        plan.switch_share,
         strict=True,
     ):
-        kept = _FADE_RUNS / (_FADE_RUNS + runs - seen) if seen >= 0 else 0.0
-        unknown = math.sqrt(prior + kept * (variance - prior))
-        predicted.append(reference + base + kept * residual + _UNKNOWN_CHARGE * unknown)
-    if estimate.seen_run[current] >= 0:
-        predicted[current] = plan.reference_log_ms[current] + base + estimate.residual[current]
-    else:
-        predicted[current] -= _UNKNOWN_CHARGE * math.sqrt(plan.residual_variance[current])
+        value = reference + base + switch / stay_runs  # log(1 + x) is nearly x
+        if seen < 0:
+            value += _UNKNOWN_CHARGE * math.sqrt(prior)
+        else:
+            age = runs - seen
+            value += residual * _FADE_RUNS / (_FADE_RUNS + age)
+            value += _UNKNOWN_CHARGE * math.sqrt(min(prior, variance + age * _RESIDUAL_DRIFT))
+        predicted.append(value)
+    own = estimate.residual[current] if estimate.seen_run[current] >= 0 else 0.0
+    predicted[current] = plan.reference_log_ms[current] + base + own
     return predicted
 
 
@@ -106,10 +112,10 @@ def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estim
     """Return the estimate after one warm run of a level."""
     shared, old_variance, noise, residuals, variances, seen, scores, ordered, miss_rate = estimate[:9]
     streak, runs = estimate.streak, estimate.runs
-    prior = plan.residual_variance[position]
-    kept = _FADE_RUNS / (_FADE_RUNS + runs - seen[position]) if seen[position] >= 0 else 0.0
+    age = runs - seen[position]
+    kept = _FADE_RUNS / (_FADE_RUNS + age) if seen[position] >= 0 else 0.0
     residual = kept * residuals[position]
-    variance = prior + kept * (variances[position] - prior) + _RESIDUAL_DRIFT
+    variance = min(plan.residual_variance[position], variances[position] + age * _RESIDUAL_DRIFT)
     shared_variance = old_variance + _DRIFT * noise
     error = log_ms - plan.reference_log_ms[position] - shared - residual
 

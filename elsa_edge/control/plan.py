@@ -65,7 +65,9 @@ class Plan:
         reference_log_ms: Log of the expected warm median in ms, (candidates,).
         residual_variance: Prior variance of each level's own log error, (candidates,).
         measured: Whether the latency was measured, (candidates,); the others may be probed.
+        all_measured: Whether every candidate's latency was measured.
         memory_bytes: (candidates,). Without figures, denser counts as larger by one byte.
+        ample_bytes: With so much free beyond the reserve, any candidate may be entered.
         switch_share: Cost of switching to a level over its median, (candidates,).
         budget_log_ms: Log of the budget.
         stay_log_ms: Log of the largest predicted latency that holds the budget.
@@ -81,7 +83,9 @@ class Plan:
     reference_log_ms: tuple[float, ...]
     residual_variance: tuple[float, ...]
     measured: tuple[bool, ...]
+    all_measured: bool
     memory_bytes: tuple[int, ...]
+    ample_bytes: float
     switch_share: tuple[float, ...]
     budget_log_ms: float
     stay_log_ms: float
@@ -165,7 +169,9 @@ def make_plan(levels: Sequence[LevelFacts], policy: Policy) -> Plan:
             _PRIOR_VARIANCE if levels[k].p50_ms is None else _MEASURED_VARIANCE for k in candidates
         ),
         measured=tuple(levels[k].p50_ms is not None for k in candidates),
+        all_measured=all(levels[k].p50_ms is not None for k in candidates),
         memory_bytes=tuple(memory[k] for k in candidates),
+        ample_bytes=max(memory) - min(memory) + policy.hysteresis_bytes,
         switch_share=tuple(levels[k].switch_ms / reference[k] if known else 0.0 for k in candidates),
         budget_log_ms=math.log(policy.budget_ms),  # infinity stays infinity
         stay_log_ms=math.log(policy.budget_ms) + math.log1p(-policy.margin),

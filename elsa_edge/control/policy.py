@@ -44,7 +44,7 @@ class Policy:
     margin: float = 0.0
     up_margin: float = 0.05
     up_after_runs: int = 8
-    dwell_ms: float = 1000.0
+    dwell_ms: float = 500.0
     discard_runs: int = 2
     idle_gap_ms: float = 2000.0
 
