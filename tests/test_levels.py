@@ -168,7 +168,9 @@ class TestLadder:
         """The serial form is what docs/format.md shows."""
         text = Ladder.from_sparsities([0.5]).to_json()
         assert json.loads(text) == {
-            "levels": [{"name": "s50", "sparsity": 0.5, "density": None, "flops_fraction": None, "accuracy": None}]
+            "levels": [
+                {"name": "s50", "sparsity": 0.5, "density": None, "flops_fraction": None, "accuracy": None}
+            ]
         }
 
     def test_measurements_need_one_value_a_level(self):

@@ -184,20 +184,23 @@ def _where(error: BaseException) -> str | None:
 
 def _conversion_error(program: Any, error: BaseException) -> ExportError:
     """Explain a failed translation to ONNX: which operator, in which module of the network."""
-    messages = []
-    cause: BaseException | None = error
-    while cause is not None:
-        messages.append(str(cause))
-        cause = cause.__cause__
-    text = "\n".join(messages)
-    for node in program.graph.nodes:
-        if node.op == "call_function" and re.search(rf"%{re.escape(node.name)}\b", text):
-            stack: Mapping[str, Any] = node.meta.get("nn_module_stack") or {}
-            path, kind = list(stack.values())[-1] if stack else ("", "the model")
-            kind = kind if isinstance(kind, str) else kind.__name__
-            return ExportError(
-                f"The operator {node.target} has no ONNX form",
-                found=f"in module {path or '(top)'} of type {kind.rsplit('.', 1)[-1]}",
-                fix="Replace that module with standard operators, or exclude the part that uses it from the model",
-            )
-    return ExportError(f"The model cannot be translated to ONNX ({_first_line(error)})")
+    texts = [str(error)]
+    while error.__cause__ is not None:
+        error = error.__cause__
+        texts.append(str(error))
+    named = re.search(r"node %(\w+) .*?target=(?:torch\.ops\.)?([\w.]+)\]", "\n".join(texts))
+    if named is None:
+        return ExportError(f"The model cannot be translated to ONNX ({_first_line(error)})")
+    with contextlib.suppress(
+        Exception
+    ):  # the exporter works on the decomposed program; without it the original serves
+        program = program.run_decompositions()
+    node = next((node for node in program.graph.nodes if node.name == named[1]), None)
+    stack: Mapping[str, Any] = (node.meta.get("nn_module_stack") if node is not None else None) or {}
+    path, kind = list(stack.values())[-1] if stack else ("", "the model")
+    kind = kind if isinstance(kind, str) else kind.__name__
+    return ExportError(
+        f"The operator {named[2]} has no ONNX form",
+        found=f"in module {path or '(top)'} of type {kind.rsplit('.', 1)[-1]}",
+        fix="Replace that module with standard operators, or leave the part that uses it out of the model",
+    )

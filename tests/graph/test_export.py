@@ -113,7 +113,9 @@ class TestBadInput:
         checkpoint = one_weight(nn.Linear(3, 4))
         with pytest.raises(CheckpointError, match=r"of another shape: weight \(5, 3\) != \(4, 3\)"):
             export_canonical(checkpoint, nn.Linear(3, 5), [TensorSpec("x", (1, 3))])
-        with pytest.raises(CheckpointError, match=r"missing: 0\.bias, 0\.weight; not in the model: bias, weight"):
+        with pytest.raises(
+            CheckpointError, match=r"missing: 0\.bias, 0\.weight; not in the model: bias, weight"
+        ):
             export_canonical(checkpoint, nn.Sequential(nn.Linear(3, 4)), [TensorSpec("x", (1, 3))])
 
     def test_inputs_that_the_model_does_not_take(self):

@@ -114,11 +114,19 @@ class Entry:
 
 
 ZOO = {
-    "conv": Entry(ConvNet, (TensorSpec("input", (1, 3, 12, 12)),), (0.9, 0.5, 0.2), dense=("grouped.weight",)),
-    "recurrent": Entry(Recurrent, (TensorSpec("tokens", (1, 7), "int64"),), (0.8, 0.0), dense=("embed.weight",)),
+    "conv": Entry(
+        ConvNet, (TensorSpec("input", (1, 3, 12, 12)),), (0.9, 0.5, 0.2), dense=("grouped.weight",)
+    ),
+    "recurrent": Entry(
+        Recurrent, (TensorSpec("tokens", (1, 7), "int64"),), (0.8, 0.0), dense=("embed.weight",)
+    ),
     "two_inputs": Entry(TwoInputs, (TensorSpec("offset", (1, 3)), TensorSpec("x", (1, 6, 20))), (0.6,)),
     "transformer": Entry(
-        Transformer, (TensorSpec("tokens", (1, 9), "int64"),), (0.9, 0.0), dense=("embed.weight", "head.weight"), tables=False
+        Transformer,
+        (TensorSpec("tokens", (1, 9), "int64"),),
+        (0.9, 0.0),
+        dense=("embed.weight", "head.weight"),
+        tables=False,
     ),
     "mlp": Entry(Mlp, (TensorSpec("x", (1, 24)),), (0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.0)),
 }
