@@ -54,7 +54,7 @@ class Policy:
         switching = qos.switching
         return cls(
             budget_ms=math.inf if qos.latency_budget_ms is None else qos.latency_budget_ms,
-            allowed_miss_rate=1.0 - qos.latency_percentile / 100.0,
+            allowed_miss_rate=(100.0 - qos.latency_percentile) / 100.0,
             window_runs=qos.window_runs,
             reserve_bytes=qos.memory_reserve_mb * _MB,
             hysteresis_bytes=qos.memory_hysteresis_mb * _MB,

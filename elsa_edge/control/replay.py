@@ -51,7 +51,7 @@ class Outcome:
         runs: Number of runs.
         miss_rate: Share of runs over the budget.
         mean_accuracy: Mean accuracy of the levels that ran; None where accuracies are unknown.
-        mean_value: Mean of the level's accuracy (or its rank from 0 to 1 where unknown) over all runs, where a run
+        mean_value: Mean of the level's accuracy (or its rank, up to 1, where unknown) over all runs, where a run
             over the budget, or short of memory, counts 0.
         regret: The oracle's mean value less this one.
         switches: Level changes.
@@ -125,7 +125,7 @@ def _values(levels: Sequence[LevelFacts]) -> list[float]:
     known = [level.accuracy for level in levels if level.accuracy is not None]
     if len(known) == len(levels):
         return known
-    return [k / max(1, len(levels) - 1) for k in range(len(levels))]
+    return [(k + 1) / len(levels) for k in range(len(levels))]
 
 
 def clairvoyant(

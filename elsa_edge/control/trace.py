@@ -185,8 +185,8 @@ def _thermal(runs: int, generator: random.Random) -> list[Sample]:
     return samples
 
 
-def _memory_squeeze(runs: int, generator: random.Random) -> list[Sample]:
-    """Free memory falls from plenty to 48 MB for the middle third; the system stalls while it falls."""
+def _memory_squeeze(runs: int, generator: random.Random, reserve_bytes: float) -> list[Sample]:
+    """For the middle third only 16 MB are free beyond the reserve; the system stalls while memory falls."""
     samples = []
     for i in range(runs):
         inside = runs <= 3 * i < 2 * runs
@@ -194,30 +194,39 @@ def _memory_squeeze(runs: int, generator: random.Random) -> list[Sample]:
         samples.append(
             Sample(
                 math.exp(generator.gauss(0.0, _NOISE)),
-                available_bytes=(48.0 if inside else 1000.0) * _MB,
+                available_bytes=reserve_bytes + (16.0 if inside else 1000.0) * _MB,
                 pressure_percent=20.0 if falling else 0.0,
             )
         )
     return samples
 
 
-SCENARIOS: Final[Mapping[str, Callable[[int, random.Random], list[Sample]]]] = {
+SCENARIOS: Final = ("constant", "step", "ramp", "burst", "heavy-tail", "thermal", "memory-squeeze")
+_MAKERS: Final[Mapping[str, Callable[[int, random.Random], list[Sample]]]] = {
     "constant": _constant,
     "step": _step,
     "ramp": _ramp,
     "burst": _burst,
     "heavy-tail": _heavy_tail,
     "thermal": _thermal,
-    "memory-squeeze": _memory_squeeze,
 }
 
 
-def scenario(name: str, runs: int, seed: int = 0) -> list[Sample]:
-    """Return a made-up trace; the same name, length and seed give the same trace.
+def scenario(name: str, runs: int, seed: int = 0, *, reserve_bytes: float = 32.0 * _MB) -> list[Sample]:
+    """Return a made-up trace; the same arguments give the same trace.
+
+    Args:
+        name: One of `SCENARIOS`.
+        runs: Its length.
+        seed: Of the noise.
+        reserve_bytes: The policy's memory reserve, which the memory squeeze comes close to.
 
     Raises:
         UnknownNameError: When there is no such scenario.
     """
     if name not in SCENARIOS:
         raise UnknownNameError("scenario", name, SCENARIOS)
-    return SCENARIOS[name](runs, random.Random(seed))  # noqa: S311 - a simulation needs no secret randomness
+    generator = random.Random(seed)  # noqa: S311 - a simulation needs no secret randomness
+    if name == "memory-squeeze":
+        return _memory_squeeze(runs, generator, reserve_bytes)
+    return _MAKERS[name](runs, generator)
