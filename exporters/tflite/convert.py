@@ -7,6 +7,7 @@ Runtime (exporters/tflite/compare.py) before it may be used.
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import random
@@ -15,6 +16,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -71,6 +73,12 @@ def require_converter() -> None:
         )
 
 
+@lru_cache(maxsize=1)
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Return the one folder of this process that the converter writes to: it caches its schema by folder."""
+    return tempfile.TemporaryDirectory(prefix="elsa-edge-")
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[io.StringIO]:
     """Keep the converter's progress bars and warnings off the terminal, and its seeds out of our random numbers."""
@@ -79,9 +87,11 @@ def _quiet() -> Iterator[io.StringIO]:
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
+        gc.freeze()  # it collects garbage twice a model, which is slow next to a large heap such as torch's
         try:
             yield text
         finally:
+            gc.unfreeze()
             logging.disable(level)
             np.random.set_state(numpy_state)  # noqa: NPY002 - the same
             random.setstate(python_state)
@@ -201,25 +211,27 @@ def convert(prepared: Prepared) -> Converted:
     from onnx2tf import convert as run_converter
 
     proto = ir.to_proto(prepared.model)
-    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as folder:
-        with _quiet() as said:
-            try:
-                run_converter(
-                    onnx_graph=proto,  # a file would be overwritten
-                    input_onnx_file_path=None,
-                    output_folder_path=folder,
-                    not_use_onnxsim=True,
-                    non_verbose=True,
-                    verbosity="error",
-                    copy_onnx_input_output_names_to_tflite=True,
-                    keep_shape_absolutely_input_names=[f"{INPUT}{k}" for k in range(len(prepared.inputs))],
-                )
-            except (Exception, SystemExit) as error:  # whatever its rules stumble over
-                raise _explained(prepared, f"{error}\n{said.getvalue()}") from error
-        path = Path(folder) / "model_float32.tflite"
-        if not path.is_file():
-            raise _explained(prepared, said.getvalue())
-        model = TfliteModel.load(path)
+    folder = Path(_folder().name)
+    written = folder / "model_float32.tflite"
+    written.unlink(missing_ok=True)
+    with _quiet() as said:
+        try:
+            run_converter(
+                onnx_graph=proto,  # a file would be overwritten
+                input_onnx_file_path=None,
+                output_folder_path=str(folder),
+                not_use_onnxsim=True,
+                non_verbose=True,
+                verbosity="error",
+                copy_onnx_input_output_names_to_tflite=True,
+                keep_shape_absolutely_input_names=[f"{INPUT}{k}" for k in range(len(prepared.inputs))],
+            )
+        except (Exception, SystemExit) as error:  # whatever its rules stumble over
+            raise _explained(prepared, _chain(error)) from error
+    if not written.is_file():
+        raise _explained(prepared, said.getvalue())
+    model = TfliteModel.load(written)
+    written.unlink()
     _custom_operators(model, prepared)
     _drop_shields(model)
     _sign(model, prepared)
@@ -239,23 +251,33 @@ def _explained(prepared: Prepared, text: str) -> ExportError:
         if node.name and node.name in text:
             return ExportError(
                 f"The operator {node.op_type} ({node.name}{_module_of(node)}) could not be converted to TFLite",
-                found=_last_line(text),
+                found=_first_line(text),
                 fix="Replace it in the module, or build an ONNX Runtime variant (ort-switch)",
             )
     for node in prepared.model.graph:
         if f"op={node.op_type}" in text or f"'{node.op_type}'" in text or f"op_type={node.op_type}" in text:
             return ExportError(
                 f"The operator {node.op_type} ({node.name}{_module_of(node)}) could not be converted to TFLite",
-                found=_last_line(text),
+                found=_first_line(text),
                 fix="Replace it in the module, or build an ONNX Runtime variant (ort-switch)",
             )
     return ExportError(
         "The network could not be converted to TFLite",
-        found=_last_line(text),
+        found=_first_line(text),
         fix="Build an ONNX Runtime variant (ort-switch)",
     )
 
 
-def _last_line(text: str) -> str:
+def _chain(error: BaseException) -> str:
+    """Return the messages of an error and what caused it, the deepest cause first."""
+    messages: list[str] = []
+    current: BaseException | None = error
+    while current is not None:
+        messages.insert(0, str(current))
+        current = current.__cause__ or current.__context__
+    return "\n".join(messages)
+
+
+def _first_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0][:300] if lines else "no reason given"
+    return lines[0][:300].rstrip(".") if lines else "no reason given"
