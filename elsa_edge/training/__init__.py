@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from elsa_edge.training.asni_init import CompressedInit
+from elsa_edge.training.joint import JointLevels
 from elsa_edge.training.sparsifiers import (
     ACDC,
     ASNI,
@@ -24,9 +26,11 @@ __all__ = [
     "SET",
     "SNIP",
     "SRSTE",
+    "CompressedInit",
     "ElsaStages",
     "FixedMask",
     "GradualMagnitude",
+    "JointLevels",
     "OneShotMagnitude",
     "RandomMask",
     "RigL",

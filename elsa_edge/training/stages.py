@@ -24,14 +24,12 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import CheckpointError, ElsaError, UsageError
-from elsa_edge.levels import Ladder, index_from_masks
+from elsa_edge.levels import Ladder
 from elsa_edge.sparsify.allocation import allocation_named
-from elsa_edge.sparsify.oneshot import arrays_of, with_aliases
 from elsa_edge.sparsify.patterns import NofM, parse_pattern
+from elsa_edge.training.assemble import assemble
 from elsa_edge.training.context import Context
 from elsa_edge.training.initial import check_init, free_values
 from elsa_edge.training.partition import float_buffers, partition
@@ -278,34 +276,11 @@ class ElsaStages:
             raise UsageError(
                 "Not all levels are trained", expected=f"{len(self.ladder)} levels", found=len(self._masks)
             )
-        indices = {
-            w.name: index_from_masks([level[w.name].cpu().numpy() for level in self._masks])
-            for w in self.partition.nested
-        }
-        weights = arrays_of(self.model)
-        for name, value in self._owned.items():
-            weights[name] = value.float().cpu().numpy()
-        tables = {}
-        for name in self._rows[-1]:
-            rows = [row[name].float().cpu().numpy() for row in self._rows]
-            weights[name] = rows[-1]
-            if len(rows) > 1 and any(not np.array_equal(row, rows[-1]) for row in rows):
-                tables[name] = np.stack(rows)
-        facts = {
-            "command": "train",
-            "trainer": "freeze",
-            **self._settings,
-            "notes": list(self.partition.notes),
-        }
-        nested = with_aliases(self.partition.nested, indices)
-        for weight in self.partition.nested:
-            for alias in weight.aliases:
-                weights[alias] = weights[weight.name]
-        checkpoint = NestedCheckpoint(weights, nested, tables, self.ladder, facts | dict(provenance or {}))
-        measured = self.ladder.measured(
-            densities=checkpoint.densities, accuracies=accuracies, flops_fractions=flops_fractions
-        )
-        return NestedCheckpoint(weights, nested, tables, measured, checkpoint.provenance)
+        facts = {"command": "train", "trainer": "freeze", **self._settings, **(provenance or {})}
+        return assemble(
+            self.model, self.ladder, self.partition, masks=self._masks, rows=self._rows, owned=self._owned,
+            facts=facts, accuracies=accuracies, flops_fractions=flops_fractions,
+        )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the network and the optimiser, at any moment, for resuming after a kill."""
