@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CLASSES", "Digits", "load_digits"]
+__all__ = ["CLASSES", "Digits", "accuracy", "load_digits"]
 
 CLASSES: Final = 10
 _TEST_PER_CLASS: Final = 100
@@ -53,3 +53,8 @@ def load_digits(seed: int = 0) -> Digits:
     test = order[rank[order] < _TEST_PER_CLASS]
     train = order[rank[order] >= _TEST_PER_CLASS]
     return Digits(images[train], labels[train], images[test], labels[test])
+
+
+def accuracy(logits: npt.NDArray[np.float32], labels: Labels) -> float:
+    """Return the share of rows of `(n, classes)` whose largest entry is the label."""
+    return float(np.mean(np.argmax(logits, axis=1) == labels))

@@ -10,7 +10,7 @@ from torch import nn
 
 from elsa_edge.quickstart.data import Images, Labels
 
-__all__ = ["accuracy", "epoch_of_batches", "train"]
+__all__ = ["epoch_of_batches", "train"]
 
 BATCH_SIZE = 64
 LEARNING_RATE = 0.2
@@ -69,8 +69,3 @@ def train(
             losses.append(float(loss.detach()))
         on_epoch(epoch, float(np.mean(losses)))
     model.eval()
-
-
-def accuracy(logits: np.ndarray[tuple[int, ...], np.dtype[np.float32]], labels: Labels) -> float:
-    """Return the share of rows of `(n, classes)` whose largest entry is the label."""
-    return float(np.mean(np.argmax(logits, axis=1) == labels))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from elsa_edge.quickstart.data import load_digits
+from elsa_edge.quickstart.data import accuracy, load_digits
 from elsa_edge.quickstart.model import digits_net
-from elsa_edge.quickstart.training import BATCH_SIZE, accuracy, epoch_of_batches, train
+from elsa_edge.quickstart.training import BATCH_SIZE, epoch_of_batches, train
 
 
 @pytest.fixture(scope="module")
