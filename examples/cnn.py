@@ -82,8 +82,13 @@ class ResNet(nn.Module):
 
 
 def small() -> nn.Module:
-    """Return the network of the accuracy benchmark: 60 thousand weights, a second or so an epoch."""
+    """Return a small network: 60 thousand weights."""
     return Plain([(16, 2), (32, 2), (64, 1), (64, 2)])
+
+
+def tiny() -> nn.Module:
+    """Return the network of the accuracy benchmark: 19 thousand weights, seconds an epoch of 60000 images."""
+    return Plain([(16, 2), (32, 2), (48, 2)])
 
 
 def vgg() -> nn.Module:

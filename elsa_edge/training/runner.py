@@ -73,8 +73,11 @@ class _Run:
         from accelerate import Accelerator
 
         self.config, self.folder, self.progress = config, folder, progress
-        precision = {"fp32": "no"}.get(config.precision, config.precision)
-        self.accelerator = Accelerator(mixed_precision=precision, cpu=not torch.accelerator.is_available())
+        # Precision is ours: Accelerate fixes it once for the whole process.
+        self.accelerator = Accelerator(mixed_precision="no", cpu=not torch.accelerator.is_available())
+        self.scaler = None
+        if config.precision == "fp16":
+            self.scaler = torch.amp.GradScaler(self.accelerator.device.type)
         self.shares, self.share = self.accelerator.num_processes, self.accelerator.process_index
         if config.batch_size % (config.accumulate * self.shares):
             raise UsageError(
@@ -109,6 +112,11 @@ class _Run:
         np.random.seed(seed % 2**32)  # noqa: NPY002 - the user's own transforms may draw from numpy's global source
         torch.manual_seed(seed)
 
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which the network computes at the configured precision."""
+        kind = {"bf16": self.torch.bfloat16, "fp16": self.torch.float16}.get(self.config.precision)
+        return contextlib.nullcontext() if kind is None else self.torch.autocast(self.device.type, kind)
+
     @property
     def state_path(self) -> Path:
         """Where the state is kept."""
@@ -129,8 +137,8 @@ class _Run:
             "levels": self.levels.state_dict(), "optimizer": optimizer.state_dict(),
             "rng": torch.get_rng_state(), "accuracy": self.accuracy,
         }  # fmt: skip
-        if self.accelerator.scaler is not None:
-            state["scaler"] = self.accelerator.scaler.state_dict()
+        if self.scaler is not None:
+            state["scaler"] = self.scaler.state_dict()
         with atomic_file(self.state_path) as temporary:
             torch.save(state, temporary)
 
@@ -161,8 +169,8 @@ class _Run:
         self.place = _Place(**state["place"])
         self.accuracy = state["accuracy"]
         torch.set_rng_state(state["rng"].cpu())
-        if self.accelerator.scaler is not None and "scaler" in state:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if self.scaler is not None and "scaler" in state:
+            self.scaler.load_state_dict(state["scaler"])
         return state
 
     def evaluate(self) -> float:
@@ -174,7 +182,7 @@ class _Run:
         with evaluating(self.model), torch.no_grad():
             for batch in self.task.test_batches():
                 inputs, targets = to_device(batch, self.device)
-                with self.accelerator.autocast():
+                with self.autocast():
                     scores = self.task.metric(call_model(self.model, inputs), targets)
                 size = scores.numel()
                 samples = size if size > 1 else len(targets)
@@ -193,21 +201,21 @@ class _Run:
             last = part == config.accumulate - 1
             guard = contextlib.nullcontext() if last else accelerator.no_sync(self.wrapped)
             with guard:
-                with accelerator.autocast():
+                with self.autocast():
                     loss = self.task.loss(call_model(self.wrapped, inputs), targets) / config.accumulate
                 loss_sum += float(loss.detach())
                 if not math.isfinite(loss_sum):
                     self._not_a_number()
-                accelerator.backward(loss)
+                (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         if config.clip_norm is not None:
-            if accelerator.scaler is not None:
-                accelerator.scaler.unscale_(optimizer)
+            if self.scaler is not None:
+                self.scaler.unscale_(optimizer)
             self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-        if accelerator.scaler is None:
+        if self.scaler is None:
             optimizer.step()
         else:
-            accelerator.scaler.step(optimizer)
-            accelerator.scaler.update()
+            self.scaler.step(optimizer)
+            self.scaler.update()
         return loss_sum
 
     def _joint_step(self, optimizer: torch.optim.Optimizer, batch: Any) -> float:
