@@ -40,7 +40,7 @@ def load_profile(name_or_path: str | os.PathLike[str]) -> DeviceProfile:
     """
     profile, problems = _read(_find(name_or_path))
     if profile is None:
-        more = f" ({len(problems) - 1} more problems in this file)" if len(problems) > 1 else ""
+        more = f" (and {len(problems) - 1} more in this file)" if len(problems) > 1 else ""
         first = problems[0]
         raise ProfileError(
             first.problem + more,
@@ -94,7 +94,11 @@ def _read(path: Path) -> tuple[DeviceProfile | None, list[ProfileError]]:
         # Through JSON, because pydantic's strict mode takes lists for tuples only there.
         return DeviceProfile.model_validate_json(json.dumps(source.values)), []
     except ValidationError as error:
-        problems = [_explain(path, source, dict(detail)) for detail in error.errors(include_url=False)]
+        details = [dict(detail) for detail in error.errors(include_url=False)]
+        # A list whose entries are all wrong counts as empty too; the entries say it better.
+        deeper = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
+        details = [d for d in details if not (d["type"] == "too_short" and d["loc"] in deeper)]
+        problems = [_explain(path, source, detail) for detail in details]
         problems.sort(key=lambda pair: pair[0])
         return None, [problem for _, problem in problems]
 
@@ -135,6 +139,8 @@ def _wanted(detail: dict[str, Any]) -> str:
         return "a list"
     if detail["type"] == "finite_number":
         return "a finite number"
+    if detail["type"] == "too_short":
+        return "at least one entry"
     message: str = detail["msg"]
     for prefix in ("Input should be ", "String should ", "Tuple should ", "Data should "):
         message = message.removeprefix(prefix)

@@ -1,0 +1,173 @@
+"""Reading memory, pressure and temperature below a faked root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from device_profiles import load_profile, profile_names
+from elsa_edge.control.probes import Probes, Reading
+
+GIB = 1 << 30
+
+
+@pytest.fixture
+def root(tmp_path: Path):
+    """Return a function that writes files below a root and returns probes on it."""
+
+    def make(files: dict[str, str]) -> Probes:
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return Probes(root=tmp_path)
+
+    return make
+
+
+MEMINFO = {"proc/meminfo": "MemTotal:  4194304 kB\nMemFree:  10 kB\nMemAvailable:   2097152 kB\n"}
+
+
+def test_nothing_there_is_nothing_known(root):
+    """A system without any of the files gives None, not an error."""
+    assert root({}).read() == Reading(None, None, None)
+
+
+def test_mem_available_counts_not_mem_free(root):
+    assert root(MEMINFO).read().available_bytes == 2 * GIB
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (  # version 2: limit less usage
+            {
+                "proc/self/cgroup": "0::/app\n",
+                "sys/fs/cgroup/app/memory.max": "1073741824\n",
+                "sys/fs/cgroup/app/memory.current": "268435456\n",
+            },
+            GIB - GIB // 4,
+        ),
+        (  # the file cache can be dropped, so it is not used up
+            {
+                "proc/self/cgroup": "0::/app\n",
+                "sys/fs/cgroup/app/memory.max": "1073741824\n",
+                "sys/fs/cgroup/app/memory.current": "268435456\n",
+                "sys/fs/cgroup/app/memory.stat": "anon 1\ninactive_file 134217728\nslab 3\n",
+            },
+            GIB - GIB // 8,
+        ),
+        (  # memory.high throttles before memory.max kills
+            {
+                "proc/self/cgroup": "0::/app\n",
+                "sys/fs/cgroup/app/memory.max": "max\n",
+                "sys/fs/cgroup/app/memory.high": "536870912\n",
+                "sys/fs/cgroup/app/memory.current": "0\n",
+            },
+            GIB // 2,
+        ),
+        (  # a parent's limit holds too
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                "sys/fs/cgroup/a/b/memory.max": "max\n",
+                "sys/fs/cgroup/a/b/memory.current": "5\n",
+                "sys/fs/cgroup/a/memory.max": "1000\n",
+                "sys/fs/cgroup/a/memory.current": "400\n",
+            },
+            600,
+        ),
+        (  # in a container the path is that of the host, and the mount is the group itself
+            {
+                "proc/self/cgroup": "0::/docker/123\n",
+                "sys/fs/cgroup/memory.max": "1000\n",
+                "sys/fs/cgroup/memory.current": "400\n",
+            },
+            600,
+        ),
+        (  # version 1
+            {
+                "proc/self/cgroup": "5:cpu:/x\n4:memory:/job\n0::/\n",
+                "sys/fs/cgroup/memory/job/memory.limit_in_bytes": "300000000\n",
+                "sys/fs/cgroup/memory/job/memory.usage_in_bytes": "200000000\n",
+                "sys/fs/cgroup/memory/job/memory.stat": "cache 9\ntotal_inactive_file 50000000\n",
+            },
+            150_000_000,
+        ),
+        (  # version 1 without a limit
+            {
+                "proc/self/cgroup": "4:memory:/\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+                "sys/fs/cgroup/memory/memory.usage_in_bytes": "200\n",
+            },
+            2 * GIB,
+        ),
+        (  # used beyond the limit is nothing, not less
+            {
+                "proc/self/cgroup": "0::/\n",
+                "sys/fs/cgroup/memory.max": "100\n",
+                "sys/fs/cgroup/memory.current": "400\n",
+            },
+            0,
+        ),
+        ({"proc/self/cgroup": "0::/../../etc\n"}, 2 * GIB),
+        (
+            {
+                "proc/self/cgroup": "nonsense\n",
+                "sys/fs/cgroup/memory.max": "many\n",
+                "sys/fs/cgroup/memory.current": "\n",
+            },
+            2 * GIB,
+        ),
+    ],
+)
+def test_the_smaller_of_system_and_control_group_counts(root, files, expected):
+    assert root(MEMINFO | files).read().available_bytes == expected
+
+
+def test_a_limited_group_counts_without_meminfo(root):
+    files = {"sys/fs/cgroup/memory.max": "1000\n", "sys/fs/cgroup/memory.current": "400\n"}
+
+    assert root(files).read().available_bytes == 600
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("some avg10=12.50 avg60=1.00 avg300=0.00 total=1\nfull avg10=3.00 avg60=0 avg300=0 total=0\n", 12.5),
+        ("full avg10=3.00 avg60=0 avg300=0 total=0\n", None),
+        ("some avg10=1.2.3\n", None),
+        ("", None),
+    ],
+)
+def test_pressure_is_the_some_line(root, text, expected):
+    assert root({"proc/pressure/memory": text}).read().pressure_percent == expected
+
+
+def test_the_hottest_sensible_zone_counts(root):
+    """Milli-degrees or degrees; sensors that are off do not count."""
+    zones = {"0": "41000\n", "1": "-274000\n", "2": "65535000\n", "3": "63\n", "4": "", "5": "hot"}
+    files = {f"sys/class/thermal/thermal_zone{k}/temp": text for k, text in zones.items()}
+
+    assert root(files).read().temperature_c == 63.0
+
+
+def test_probes_can_be_switched_off(root):
+    """Null in the profile means that the figure is ignored."""
+    probes = root(
+        MEMINFO
+        | {
+            "sys/fs/cgroup/memory.max": "1\n",
+            "sys/fs/cgroup/memory.current": "0\n",
+            "proc/pressure/memory": "some avg10=1.0\n",
+        }
+    )
+    off = Probes(probes.root, cgroup=None, pressure=None, thermal=("/absolute", ""))
+
+    assert off.read() == Reading(2 * GIB, None, None)
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_built_in_profile_can_be_read_here(name):
+    """On this Linux the memory is known; the rest may not be."""
+    assert (Probes.from_settings(load_profile(name).probes).read().available_bytes or 0) > 0
