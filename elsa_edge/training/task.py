@@ -68,6 +68,8 @@ def _collate(dataset: Any, picked: Tensor) -> Any:
 
     if isinstance(dataset, TensorDataset):  # the same result, without a Python call a sample
         return [tensor[picked] for tensor in dataset.tensors]
+    if hasattr(dataset, "take"):  # the dataset's own way to make a whole batch
+        return dataset.take(picked)
     return default_collate([dataset[int(index)] for index in picked])
 
 
