@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ class TestIndex:
         index = index_from_scores(scores, counts)
         masks = [mask_at(index, level) for level in range(len(counts))]
         assert [int(mask.sum()) for mask in masks] == counts
-        assert all(np.all(b[a]) for a, b in zip(masks, masks[1:], strict=False))
+        assert all(np.all(b[a]) for a, b in pairwise(masks))
 
     @given(scores_and_counts)
     def test_the_highest_scores_are_kept(self, case):
@@ -137,7 +138,7 @@ class TestLadder:
     @pytest.mark.parametrize("level", [-1, 3, 1.0, True, "0", None])
     def test_a_level_outside_is_refused(self, level):
         """Only 0..n-1 are levels; negative numbers never count from the end."""
-        with pytest.raises(LevelError, match="0 .sparsest. to 2 .densest."):
+        with pytest.raises(LevelError, match=r"0 .sparsest. to 2 .densest."):
             Ladder.from_sparsities([0.9, 0.5, 0.0]).check(level)
 
     def test_numpy_integers_are_levels(self):

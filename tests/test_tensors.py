@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 
@@ -39,7 +41,7 @@ class TestParse:
 
 
 class TestCheck:
-    specs = {"image": TensorSpec("image", (None, 3)), "scale": TensorSpec("scale", ())}
+    specs = MappingProxyType({"image": TensorSpec("image", (None, 3)), "scale": TensorSpec("scale", ())})
 
     def test_fitting_inputs_pass_in_the_network_s_order(self):
         """Any batch size is fine; scalars stay scalars; memory becomes contiguous."""

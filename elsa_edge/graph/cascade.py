@@ -17,9 +17,9 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.constants import constant, fresh_name
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.graph.names import INDEX, IR_VERSION, LEVEL_INPUT, OPSET
-from elsa_edge.graph.numbers import constant, fresh_name
 from elsa_edge.graph.passes.pack_index import decode_nodes
 from elsa_edge.levels import MAX_LEVELS
 

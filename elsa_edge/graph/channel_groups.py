@@ -361,8 +361,7 @@ class _Analysis:
                 return False
         else:
             target = self.numbers.get(node.inputs[1])
-            if target is None or _int(node, "allowzero", 0) or target.tolist()[0] not in (-1, 0, 1):
-                # a free batch is computed from the input's shape; `-1` says the same
+            if target is None or target.reshape(-1)[0] != -1:
                 return False
         self.join(out, source, constants, factor)
         if node.op_type == "Reshape":

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
+
+from elsa_edge.graph.constants import constant
 
 __all__ = ["fold_constants", "tidy"]
 
@@ -32,12 +35,33 @@ def fold_constants(model: ir.Model, *, any_size: bool = False) -> None:
         optimizer.fold_constants(model, should_fold=_is_foldable, **limits)
 
 
+def _fix_reshapes(model: ir.Model) -> None:
+    """Reshape(x, [batch of x, 96])  ->  Reshape(x, [-1, 96]),  in place, where only one size of the result is free.
+
+    torch computes such targets from the input's shape at run time; as constants other passes and runtimes see them.
+    """
+    for node in model.graph:
+        shape = node.outputs[0].shape
+        if (
+            node.op_type != "Reshape"
+            or shape is None
+            or node.inputs[1] is None
+            or node.inputs[1].is_initializer()
+        ):
+            continue
+        sizes = [size if isinstance(size, int) else -1 for size in shape]
+        if sizes.count(-1) == 1 and 0 not in sizes:
+            wish = f"{node.outputs[0].name}.shape"
+            node.replace_input_with(1, constant(model.graph, wish, np.array(sizes, np.int64)))
+
+
 def tidy(model: ir.Model) -> None:
-    """Remove what exporters leave behind, in place: no-op casts, optional zero biases, unused and repeated nodes."""
+    """Remove what exporters leave behind, in place: no-op casts, zero biases, shape arithmetic, unused nodes."""
     from onnxscript import rewriter
     from onnxscript.rewriter.rules import common as rules
 
     fold_constants(model)
+    _fix_reshapes(model)
     rewriter.RewritePass(
         [
             rules.remove_optional_bias_from_conv_rule,
@@ -55,6 +79,7 @@ def tidy(model: ir.Model) -> None:
         common.CommonSubexpressionEliminationPass(),
         common.IdentityEliminationPass(),
         common.RemoveUnusedNodesPass(),
+        common.ShapeInferencePass(),
         common.OutputFixPass(),
         common.NameFixPass(),
     ):

@@ -98,12 +98,9 @@ def _operand_share(node: ir.Node, operand: ir.Value) -> float:
 def flops_fractions(graph: CanonicalGraph) -> tuple[float, ...]:
     """Return, for each level, its multiply-adds over those of the dense network, in (0, 1]."""
     model = graph.copy().model
-    for value in model.graph.inputs:
+    for value in [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]:
         if value.shape is not None:
             value.shape = ir.Shape([size if isinstance(size, int) else 1 for size in value.shape])
-    for node in model.graph:
-        for output in node.outputs:
-            output.shape = output.shape if output.name and output.name.endswith(MASKED) else None
     model = common.ShapeInferencePass()(model).model
     total = float(sum(_multiply_adds(node) for node in model.graph))
     values = {output.name: output for node in model.graph for output in node.outputs}

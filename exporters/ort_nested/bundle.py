@@ -20,8 +20,8 @@ from onnx_ir.passes import common
 
 from elsa_edge.files import atomic_file, write_bytes
 from elsa_edge.graph.cascade import choose_by_level
+from elsa_edge.graph.constants import constant
 from elsa_edge.graph.names import IR_VERSION, LEVEL_INPUT, OPSET
-from elsa_edge.graph.numbers import constant
 from runtime_adapters.kernels import DOMAIN
 
 __all__ = ["join", "save"]

@@ -10,9 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from elsa_edge.errors import ContractError
+from elsa_edge.graph.constants import constant
 from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.graph.nesting import CHECKED
-from elsa_edge.graph.numbers import constant
 
 __all__ = ["ApplyLevel"]
 

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from elsa_edge.graph.channel_groups import Cut, analyse
-from elsa_edge.graph.numbers import Numbers, constant, fresh_name
+from elsa_edge.graph.constants import constant, fresh_name
+from elsa_edge.graph.numbers import Numbers
 
 __all__ = ["DropDeadChannels"]
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from elsa_edge.graph.numbers import constant, fresh_name
+from elsa_edge.graph.constants import constant, fresh_name
 
 __all__ = ["EncodeZeros", "encoded_bytes", "gaps_and_values"]
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from elsa_edge.graph.numbers import Numbers, constant, fresh_name
+from elsa_edge.graph.constants import constant, fresh_name
+from elsa_edge.graph.numbers import Numbers
 
 __all__ = ["FlushSubnormals"]
 

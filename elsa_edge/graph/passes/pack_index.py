@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from elsa_edge.graph.constants import constant
 from elsa_edge.graph.names import INDEX
-from elsa_edge.graph.numbers import constant
 from elsa_edge.levels import LevelIndex
 
 __all__ = ["bits_needed", "decode_nodes", "pack"]
