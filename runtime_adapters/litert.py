@@ -41,21 +41,11 @@ class _Port:
     layout: str
     file_shape: tuple[int, ...]
     file_dtype: str
-    scale: float | None
-    zero_point: int
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> _Port:
         spec = TensorSpec(row["name"], tuple(row["shape"]), row["dtype"])
-        zero_point = row.get("zero_point") or 0
-        return cls(
-            spec,
-            row["layout"],
-            tuple(row["file_shape"]),
-            row["file_dtype"],
-            row.get("scale"),
-            int(zero_point),
-        )
+        return cls(spec, row["layout"], tuple(row["file_shape"]), row["file_dtype"])
 
     @property
     def free_batch(self) -> bool:
@@ -65,14 +55,10 @@ class _Port:
         """Canonical -> file: layout and type."""
         if self.layout == "NHWC":
             array = array.transpose(_TO_NHWC)
-        if self.scale is not None:
-            array = np.clip(np.rint(array / self.scale) + self.zero_point, -128, 127)
         return np.ascontiguousarray(array, self.file_dtype)
 
     def from_file(self, array: Array) -> Array:
         """File -> canonical."""
-        if self.scale is not None:
-            array = (array.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
         if self.layout == "NHWC":
             array = array.transpose(_FROM_NHWC)
         return np.ascontiguousarray(array, self.spec.dtype)
@@ -87,14 +73,11 @@ class LitertAdapter:
             self._kind: str = options["kind"]
             self._batch = int(options["batch"])
             self._stateful = bool(options["stateful"])  # recurrent kernels keep their state from run to run
-            # int8 ports have their own scale at each level, so ports are listed by level.
-            self._ports = [
-                ({row["name"]: _Port.from_json(row) for row in level["inputs"]},
-                 {row["name"]: _Port.from_json(row) for row in level["outputs"]})
-                for level in options["levels"]
-            ]  # fmt: skip
+            self._in_ports = {row["name"]: _Port.from_json(row) for row in options["inputs"]}
+            self._out_ports = {row["name"]: _Port.from_json(row) for row in options["outputs"]}
+            self._level_count = int(options["level_count"])
             roles = (
-                ["model"] if self._kind == "signatures" else [f"level_{k}" for k in range(len(self._ports))]
+                ["model"] if self._kind == "signatures" else [f"level_{k}" for k in range(self._level_count)]
             )
             self._files = [folder / variant.files[role] for role in roles]
         except (KeyError, TypeError, ValueError) as error:
@@ -111,22 +94,22 @@ class LitertAdapter:
         self._engine: Engine | None = None
         self._loaded = -1
         self._closed = False
-        self._open(len(self._ports) - 1 if self._kind == "signatures" else 0)
+        self._open(self._level_count - 1 if self._kind == "signatures" else 0)
 
     @property
     def inputs(self) -> Mapping[str, TensorSpec]:
         """Inputs by name, without the level."""
-        return {name: port.spec for name, port in self._ports[0][0].items()}
+        return {name: port.spec for name, port in self._in_ports.items()}
 
     @property
     def outputs(self) -> Mapping[str, TensorSpec]:
         """Outputs by name."""
-        return {name: port.spec for name, port in self._ports[0][1].items()}
+        return {name: port.spec for name, port in self._out_ports.items()}
 
     @property
     def level_count(self) -> int:
         """How many levels the variant has."""
-        return len(self._ports)
+        return self._level_count
 
     def _open(self, level: int) -> Engine:
         """Return the engine that runs `level`; the engine of another file is closed before this one is opened."""
@@ -138,8 +121,7 @@ class LitertAdapter:
                 self._engine.close()
                 self._engine = None
             keys = [f"level_{k}" for k in range(self.level_count)] if self._kind == "signatures" else [None]
-            inputs, outputs = self._ports[level]
-            model = ModelFile(self._files[place], tuple(keys), tuple(inputs), tuple(outputs))
+            model = ModelFile(self._files[place], tuple(keys), tuple(self._in_ports), tuple(self._out_ports))
             self._engine = open_engine(model, self._runtime, self._cache)
             self._loaded = place
         return self._engine
@@ -159,25 +141,27 @@ class LitertAdapter:
             )
         ready = check_inputs(self.inputs, inputs)
         engine = self._open(int(level))
-        in_ports, out_ports = self._ports[level]
         key = f"level_{level}" if self._kind == "signatures" else None
-        count = next((len(ready[name]) for name, port in in_ports.items() if port.free_batch), self._batch)
+        count = next(
+            (len(ready[name]) for name, port in self._in_ports.items() if port.free_batch), self._batch
+        )
         pieces = []
         for start in range(0, max(count, 1), self._batch):
             feed = {
-                name: port.to_file(self._piece(port, ready[name], start)) for name, port in in_ports.items()
+                name: port.to_file(self._piece(port, ready[name], start))
+                for name, port in self._in_ports.items()
             }
             if self._stateful:
                 engine.reset()
             found = engine.run(key, feed)
-            pieces.append({name: port.from_file(found[name]) for name, port in out_ports.items()})
+            pieces.append({name: port.from_file(found[name]) for name, port in self._out_ports.items()})
         if len(pieces) == 1 and count == self._batch:
             return pieces[0]
         return {
             name: np.concatenate([piece[name] for piece in pieces])[:count]
             if port.free_batch
             else pieces[0][name]
-            for name, port in out_ports.items()
+            for name, port in self._out_ports.items()
         }
 
     def _piece(self, port: _Port, array: Array, start: int) -> Array:
@@ -196,7 +180,7 @@ class LitertAdapter:
 
         With one interpreter for all signatures every level is resident at once, so all of it counts as base.
         """
-        ports = [*self._ports[0][0].values(), *self._ports[0][1].values()]
+        ports = [*self._in_ports.values(), *self._out_ports.values()]
         ends = sum(math.prod(port.file_shape) * np.dtype(port.file_dtype).itemsize for port in ports)
         if self._kind == "signatures":
             return MemoryUse(ends + sum(self._level_bytes), (0,) * self.level_count)

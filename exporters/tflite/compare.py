@@ -20,7 +20,7 @@ from exporters.tflite.convert import Converted
 from exporters.tflite.ports import TO_NHWC
 from exporters.tflite.prepare import INPUT, OUTPUT, Prepared
 
-__all__ = ["Interpreter", "compare", "first_diverging", "run_onnx", "to_file"]
+__all__ = ["Interpreter", "compare", "first_diverging", "require_equal", "run_onnx", "to_file"]
 
 Array = npt.NDArray[Any]
 _LAYER_TOLERANCE: Final = Tolerance(1e-3)  # looser than the contract: rounding accumulates inside
@@ -53,6 +53,8 @@ class Interpreter:
     def run(self, inputs: Mapping[str, Array], signature: str | None = None) -> dict[str, Array]:
         """Run a signature (the first by default) on inputs in the file's layout and types."""
         runner = self._interpreter.get_signature_runner(signature)
+        if signature is None:
+            self._interpreter.reset_all_variables()  # recurrent kernels keep their state from run to run
         try:
             return dict(runner(**inputs))
         except (RuntimeError, ValueError) as error:
@@ -199,3 +201,21 @@ def compare(converted: Converted, inputs: Mapping[str, Array], tolerance: Tolera
             )
         worst = max(worst, difference / max(1.0, scale))
     return worst
+
+
+def require_equal(
+    found: Mapping[str, Array], expected: Mapping[str, Array], what: str, reference: str
+) -> None:
+    """Check that two runs agree within the float contract.
+
+    Raises:
+        ContractError: When they do not.
+    """
+    for name, wanted in expected.items():
+        difference, scale = largest_difference(found[name], wanted)
+        if not Tolerance().allows(difference, scale):
+            raise ContractError(
+                f"{what} computes another {name} than {reference}",
+                expected=f"a difference of at most {Tolerance().relative * max(1.0, scale):.3g}",
+                found=f"{difference:.3g}",
+            )

@@ -28,7 +28,7 @@ from elsa_edge.errors import ExportError, RuntimeUnavailableError
 from exporters.tflite.model import NUMPY_TYPES, TfliteModel, schema
 from exporters.tflite.prepare import INPUT, OUTPUT, SHIELD, Prepared
 
-__all__ = ["CONVERTER_VERSION", "INSTALL", "Converted", "convert", "require_converter"]
+__all__ = ["CONVERTER_VERSION", "INSTALL", "Converted", "convert", "quiet", "require_converter"]
 
 CONVERTER_VERSION: Final = "2.6.9"
 # Its metadata asks for Python >= 3.12 and for exact versions of eighteen packages, of which this path needs none.
@@ -80,8 +80,8 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[io.StringIO]:
-    """Keep the converter's progress bars and warnings off the terminal, and its seeds out of our random numbers."""
+def quiet() -> Iterator[io.StringIO]:
+    """Keep a tool's progress bars and warnings off the terminal, and its seeds out of our random numbers."""
     text = io.StringIO()
     numpy_state, python_state, level = np.random.get_state(), random.getstate(), logging.root.manager.disable  # noqa: NPY002 - what the converter seeds
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text), warnings.catch_warnings():
@@ -214,7 +214,7 @@ def convert(prepared: Prepared) -> Converted:
     folder = Path(_folder().name)
     written = folder / "model_float32.tflite"
     written.unlink(missing_ok=True)
-    with _quiet() as said:
+    with quiet() as said:
         try:
             run_converter(
                 onnx_graph=proto,  # a file would be overwritten

@@ -22,7 +22,7 @@ from exporters.tflite.compare import compare, to_file
 from exporters.tflite.convert import Converted, convert, require_converter
 from exporters.tflite.merge import merge
 from exporters.tflite.model import NUMPY_TYPES, TfliteModel
-from exporters.tflite.ports import Port
+from exporters.tflite.ports import FileLayout, Port
 from exporters.tflite.prepare import fixed_shapes, prepare
 
 __all__ = ["RUNTIME", "LevelModels", "convert_levels", "packaging", "weight_bytes", "write_variant"]
@@ -132,41 +132,24 @@ def _canonical_shape(value: Any, layout: str) -> tuple[int, ...]:
     return tuple(sizes[axis] for axis in (0, 3, 1, 2)) if layout == "NHWC" else sizes
 
 
-def _port(model: TfliteModel, entry: Any, graph: Any, spec: TensorSpec, layout: Any) -> Port:
-    tensor = graph.tensors[entry.tensorIndex]
-    quantised = tensor.quantization is not None and tensor.quantization.scale is not None and tensor.type == 9
-    return Port(
-        name=spec.name,
-        shape=spec.shape,
-        dtype=spec.dtype,
-        layout=layout,
-        file_shape=model.shape(tensor),
-        file_dtype=NUMPY_TYPES[tensor.type],
-        scale=float(tensor.quantization.scale[0]) if quantised else None,
-        zero_point=int(tensor.quantization.zeroPoint[0]) if quantised else None,
-    )
+def _port(model: TfliteModel, tensor: Any, spec: TensorSpec, layout: FileLayout) -> Port:
+    dtype = NUMPY_TYPES[tensor.type]
+    return Port(spec.name, spec.shape, spec.dtype, layout, model.shape(tensor), dtype)
 
 
-def describe_ports(models: Sequence[TfliteModel], levels: LevelModels) -> list[dict[str, Any]]:
-    """Return for each level how its inputs and outputs are fed, for the manifest; before the models are merged."""
-    rows = []
-    for model, converted in zip(models, levels.converted, strict=True):
-        prepared, signature = converted.prepared, model.tree.signatureDefs[0]
-        graph = model.tree.subgraphs[signature.subgraphIndex]
-        entries = {item.name.decode(): item for item in (*signature.inputs, *signature.outputs)}
-        inputs = zip(prepared.inputs, prepared.input_layouts, strict=True)
-        outputs = zip(prepared.outputs, prepared.output_layouts, strict=True)
-        rows.append(
-            {
-                "inputs": [
-                    _port(model, entries[n], graph, levels.inputs[n], lay).to_json() for n, lay in inputs
-                ],
-                "outputs": [
-                    _port(model, entries[n], graph, levels.outputs[n], lay).to_json() for n, lay in outputs
-                ],
-            }
-        )
-    return rows
+def _describe_ports(model: TfliteModel, levels: LevelModels) -> dict[str, Any]:
+    """Return how inputs and outputs are fed, for the manifest. It is the same at every level."""
+    prepared, signature = levels.converted[0].prepared, model.tree.signatureDefs[0]
+    tensors = {
+        item.name.decode(): model.graph.tensors[item.tensorIndex]
+        for item in (*signature.inputs, *signature.outputs)
+    }
+    inputs = zip(prepared.inputs, prepared.input_layouts, strict=True)
+    outputs = zip(prepared.outputs, prepared.output_layouts, strict=True)
+    return {
+        "inputs": [_port(model, tensors[n], levels.inputs[n], layout).to_json() for n, layout in inputs],
+        "outputs": [_port(model, tensors[n], levels.outputs[n], layout).to_json() for n, layout in outputs],
+    }
 
 
 def weight_bytes(model: TfliteModel) -> int:
@@ -202,7 +185,7 @@ def write_variant(
 ) -> Variant:
     """Write the models into `folder`, packed as the profile says, and describe them. The models are used up."""
     kind = packaging(profile)
-    ports = describe_ports(models, levels)
+    ports = _describe_ports(models[0], levels)
     level_bytes = tuple(weight_bytes(model) for model in models)
     stateful = any(tensor.isVariable for model in models for tensor in model.graph.tensors)
     if kind == "signatures":
@@ -218,7 +201,8 @@ def write_variant(
         "batch": levels.batch,
         "input_layout": profile.tflite.input_layout,
         "stateful": stateful,
-        "levels": ports,
+        "level_count": len(models),
+        **ports,
         **(notes or {}),
     }
     return Variant(

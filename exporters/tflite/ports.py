@@ -30,8 +30,6 @@ class Port:
         layout: "NHWC" when the file has the channels last, else "same".
         file_shape: Shape in the file.
         file_dtype: Type in the file; the adapter converts.
-        scale: Quantisation of an int8 port, real = (stored - zero_point) * scale; None for others.
-        zero_point: The same.
     """
 
     name: str
@@ -40,8 +38,6 @@ class Port:
     layout: FileLayout
     file_shape: tuple[int, ...]
     file_dtype: str
-    scale: float | None = None
-    zero_point: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -92,6 +92,8 @@ def encode(weight: npt.NDArray[Any], layout: Layout) -> SparseWeight:
         raise ValueError(f"1x4 blocks need a multiple of four columns, not {columns}")
     items = weight.reshape(-1, columns // width, width)
     stored = np.any(items != 0, axis=2)
+    if not stored.any():
+        stored[0, 0] = True  # the runtime takes a tensor without any data for an activation
     rows, indices = np.nonzero(stored)
     segments = np.zeros(items.shape[0] + 1, np.int64)
     np.cumsum(np.bincount(rows, minlength=items.shape[0]), out=segments[1:])
