@@ -47,6 +47,7 @@ NestedConv::NestedConv(const ort::Info& info)
       groups_(info.integer("groups", 1, 1 << 20)),
       weights_(info, 4, out_channels_, in_channels_ / groups_ * window_.taps(), out_channels_ / groups_),
       finish_(info, 2, out_channels_),
+      sources_(window_.scratch_sources()),
       mask_(window_.output_mask()) {
   ort::require(in_channels_ % groups_ == 0 && out_channels_ % groups_ == 0, "groups must divide the channels");
   const int64_t stride = window_.direct() ? window_.in.stride() : window_.scratch_stride();
@@ -82,7 +83,7 @@ void NestedConv::compute(const ort::Context& context) const {
       const int64_t chunk = (in_channels_ + 7) / 8;
       context.parallel((in_channels_ + chunk - 1) / chunk, [&](int64_t i) {
         for (int64_t c = i * chunk; c < std::min((i + 1) * chunk, in_channels_); ++c)
-          window_.fill_scratch(image + c * window_.in.stride(), scratch + c * x_stride);
+          table.gather(image + c * window_.in.stride(), sources_.data(), x_stride, scratch + c * x_stride);
       });
       image = scratch;
     }
@@ -130,6 +131,7 @@ NestedDepthwise::NestedDepthwise(const ort::Info& info)
       finish_(info, 2, channels_),
       weight_(info.constant(4, kOrtFloat, "the weights")),
       offsets_(narrowed(window_.tap_offsets(), 1, 0)),
+      sources_(window_.scratch_sources()),
       mask_(window_.output_mask()) {
   ort::require(weight_.dims.size() == 3 && (weight_.dims[0] == 1 || weight_.dims[0] == finish_.levels) && weight_.dims[1] == channels_ &&
                    weight_.dims[2] == window_.taps(),
@@ -155,7 +157,7 @@ void NestedDepthwise::compute(const ort::Context& context) const {
       const float* plane = x.floats() + p * window_.in.stride();
       if (!window_.direct()) {
         float* scratch = partial_scratch.floats(static_cast<size_t>(window_.scratch_stride()));
-        window_.fill_scratch(plane, scratch);
+        table.gather(plane, sources_.data(), window_.scratch_stride(), scratch);
         plane = scratch;
       }
       float* to = y + p * window_.out.stride();

@@ -2,7 +2,7 @@
 #include "kernels.h"
 
 #include <cstring>
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // gcc 12 warns about its own immintrin.h
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -24,7 +24,7 @@ typedef int32_t IntAnywhere __attribute__((vector_size(kLanes * 4), aligned(4), 
 inline Vec load(const float* p) { return *reinterpret_cast<const VecAnywhere*>(p); }
 inline Int load_int(const int32_t* p) { return *reinterpret_cast<const IntAnywhere*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<VecAnywhere*>(p) = v; }
-inline Vec all(float v) { return Vec{} + v; }
+inline Vec all(float v) { return v - Vec{}; }  // not v + 0, which changes -0 and so is not free
 inline Vec zero_unless(Vec v, Int mask) { return reinterpret_cast<Vec>(reinterpret_cast<Int>(v) & mask); }
 
 // Comparisons are false for NaN, so NaN passes through, as it does in a dense network.
@@ -53,13 +53,38 @@ inline Vec exponential(Vec x) {
   return p * reinterpret_cast<Vec>(power);
 }
 
-inline Vec activate(Vec v, const Epilogue& e) {
-  switch (e.activation) {
-    case kClip: return clip(v, all(e.low), all(e.high));
-    case kHardSwish: return v * clip(v * (1.0f / 6.0f) + 0.5f, all(0.0f), all(1.0f));
-    case kSilu: return v / (1.0f + exponential(-v));
-    default: return v;
+// One choice for all vectors: the inner loops stay free of it.
+template <int N>
+inline void activate(Vec* v, const Epilogue& e) {
+  if (e.activation == kClip) {
+    const Vec low = all(e.low), high = all(e.high);
+#pragma GCC unroll 64
+    for (int n = 0; n < N; ++n) v[n] = clip(v[n], low, high);
+  } else if (e.activation == kHardSwish) {
+#pragma GCC unroll 64
+    for (int n = 0; n < N; ++n) v[n] = v[n] * clip(v[n] * (1.0f / 6.0f) + 0.5f, all(0.0f), all(1.0f));
+  } else if (e.activation == kSilu) {
+    for (int n = 0; n < N; ++n) v[n] = v[n] / (1.0f + exponential(-v[n]));
   }
+}
+
+// y = act(sum * scale + bias + residual) under the mask, for N vectors from y on.
+template <int N>
+inline void finish_vectors(Vec* sum, float scale, float bias, float* y, const float* residual, const int32_t* mask, const Epilogue& e) {
+  const Vec s = all(scale), b = all(bias);
+#pragma GCC unroll 64
+  for (int n = 0; n < N; ++n) sum[n] = sum[n] * s + b;
+  if (residual) {
+#pragma GCC unroll 64
+    for (int n = 0; n < N; ++n) sum[n] += load(residual + n * kLanes);
+  }
+  activate<N>(sum, e);
+  if (mask) {
+#pragma GCC unroll 64
+    for (int n = 0; n < N; ++n) sum[n] = zero_unless(sum[n], load_int(mask + n * kLanes));
+  }
+#pragma GCC unroll 64
+  for (int n = 0; n < N; ++n) store(y + n * kLanes, sum[n]);
 }
 
 inline float value_at(const float* v, int64_t i) { return v[i]; }
@@ -72,6 +97,15 @@ void sparse_rows(const SparseTile& t) {
     Vec sum[R][N];
     const int64_t row = static_cast<int64_t>(g) * R;
     float* partial = t.partial + (row - t.partial_row) * t.partial_stride;
+    if (t.last) {
+      // The output is often new to the cache: ask for it while the sum is made.
+      for (int r = 0; r < R; ++r)
+        if (row + r < t.row_count) {
+          float* y = t.y + (row + r - t.y_row) * t.y_stride;
+#pragma GCC unroll 64
+          for (int n = 0; n < N; n += kSteps) __builtin_prefetch(y + n * kLanes, 1);
+        }
+    }
     if (t.first) {
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r)
@@ -109,18 +143,9 @@ void sparse_rows(const SparseTile& t) {
     }
     for (int r = 0; r < R; ++r) {
       if (R > 1 && row + r >= t.row_count) break;
-      const Vec scale = all(t.finish.scale[row + r]), bias = all(t.finish.bias[row + r]);
       const int64_t at = (row + r - t.y_row) * t.y_stride;
-      float* y = t.y + at;
       const float* residual = t.finish.residual ? t.finish.residual + at : nullptr;
-#pragma GCC unroll 64
-      for (int n = 0; n < N; ++n) {
-        Vec v = sum[r][n] * scale + bias;
-        if (residual) v += load(residual + n * kLanes);
-        v = activate(v, t.finish);
-        if (t.finish.mask) v = zero_unless(v, load_int(t.finish.mask + n * kLanes));
-        store(y + n * kLanes, v);
-      }
+      finish_vectors<N>(sum[r], t.finish.scale[row + r], t.finish.bias[row + r], t.y + at, residual, t.finish.mask, t.finish);
     }
   }
 }
@@ -164,16 +189,9 @@ void depthwise_lines(const DepthwiseTile& t, int64_t line) {
 #pragma GCC unroll 16
     for (int n = 0; n < N; ++n) sum[n] += w * load(shifted + n * kLanes);
   }
-  const Vec scale = all(*t.finish.scale), bias = all(*t.finish.bias);
-#pragma GCC unroll 16
-  for (int n = 0; n < N; ++n) {
-    const int64_t at = line * 16 + n * kLanes;
-    Vec v = sum[n] * scale + bias;
-    if (t.finish.residual) v += load(t.finish.residual + at);
-    v = activate(v, t.finish);
-    if (t.finish.mask) v = zero_unless(v, load_int(t.finish.mask + at));
-    store(t.y + at, v);
-  }
+  const int64_t at = line * 16;
+  finish_vectors<N>(sum, *t.finish.scale, *t.finish.bias, t.y + at, t.finish.residual ? t.finish.residual + at : nullptr,
+                    t.finish.mask ? t.finish.mask + at : nullptr, t.finish);
 }
 
 void depthwise(const DepthwiseTile& t) {
@@ -269,13 +287,32 @@ void gemv(int block_rows, int value_type, const Run& run, const float* x, int32_
   }
 }
 
+void gather(const float* from, const int32_t* index, int64_t count, float* to) {
+  int64_t i = 0;
+#if defined(__AVX512F__)
+  for (; i + 16 <= count; i += 16) {
+    const __m512i at = _mm512_loadu_si512(index + i);
+    const __mmask16 keep = _mm512_movepi32_mask(at) ^ 0xFFFF;
+    _mm512_storeu_ps(to + i, _mm512_mask_i32gather_ps(_mm512_setzero_ps(), keep, at, from, 4));
+  }
+#elif defined(__AVX2__)
+  for (; i + 8 <= count; i += 8) {
+    const __m256i at = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index + i));
+    const __m256 keep = _mm256_castsi256_ps(_mm256_xor_si256(at, _mm256_set1_epi32(-1)));  // its sign bit decides
+    _mm256_storeu_ps(to + i, _mm256_mask_i32gather_ps(_mm256_setzero_ps(), from, at, keep, 4));
+  }
+#endif
+  for (; i < count; ++i) to[i] = index[i] < 0 ? 0.0f : from[index[i]];
+}
+
 // The last values of an odd count go through a full vector on the stack.
 void finish(float* y, int64_t count, const Epilogue& e) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     Vec v = load(y + i) * load(e.scale + i) + load(e.bias + i);
     if (e.residual) v += load(e.residual + i);
-    store(y + i, activate(v, e));
+    activate<1>(&v, e);
+    store(y + i, v);
   }
   if (i == count) return;
   float padded[kLanes] = {};
@@ -283,13 +320,15 @@ void finish(float* y, int64_t count, const Epilogue& e) {
     padded[j] = y[i + j] * e.scale[i + j] + e.bias[i + j];
     if (e.residual) padded[j] += e.residual[i + j];
   }
-  store(padded, activate(load(padded), e));
+  Vec v = load(padded);
+  activate<1>(&v, e);
+  store(padded, v);
   std::memcpy(y + i, padded, static_cast<size_t>(count - i) * sizeof(float));
 }
 
 }  // namespace
 
 extern const KernelTable ELSA_TABLE;
-const KernelTable ELSA_TABLE = {ELSA_NAME, kLanes, {0, kMax1, 0, 0, kMax4}, sparse, depthwise, gemv, finish};
+const KernelTable ELSA_TABLE = {ELSA_NAME, kLanes, {0, kMax1, 0, 0, kMax4}, sparse, depthwise, gemv, gather, finish};
 
 }  // namespace elsa

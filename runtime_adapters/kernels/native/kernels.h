@@ -62,6 +62,8 @@ struct KernelTable {
   // y[row] (+)= sum of value * x[column]: the same segments, one input vector.
   void (*gemv)(int block_rows, int value_type, const Run&, const float* x, int32_t group_begin, int32_t group_end,
                int32_t row_count, float* y);
+  // to[i] = index[i] < 0 ? 0 : from[index[i]]
+  void (*gather)(const float* from, const int32_t* index, int64_t count, float* to);
   // y = act(y * scale + bias + residual) over `count` values, scale and bias per value.
   void (*finish)(float* y, int64_t count, const Epilogue&);
 };

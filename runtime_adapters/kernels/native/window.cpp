@@ -2,7 +2,6 @@
 #include "window.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace elsa {
 
@@ -60,37 +59,20 @@ std::vector<int64_t> Window::tap_offsets() const {
   return offsets;
 }
 
-void Window::fill_scratch(const float* plane, float* scratch) const {
-  const float* image = plane + in.lead();
+std::vector<int32_t> Window::scratch_sources() const {
+  std::vector<int32_t> sources(static_cast<size_t>(scratch_stride()), -1);
+  if (direct()) return sources;
   const int64_t pitch = out.pitch(), floats = phase_floats();
+  int64_t at = 0;
   for (const auto& [py, px] : phases()) {
-    const int64_t rows = std::min(out.h + (kh - 1) * dh / sh, floats / pitch);
-    const int64_t columns = std::min(out.w + (kw - 1) * dw / sw, pitch);
-    // Columns c with 0 <= c * sw + px - pad_left < in.w.
-    const int64_t before = std::clamp<int64_t>((pad_left - px + sw - 1) / sw, 0, columns);
-    const int64_t inside = in.w + pad_left - px;
-    const int64_t after = std::clamp<int64_t>(inside > 0 ? (inside + sw - 1) / sw : 0, before, columns);
-    for (int64_t r = 0; r < rows; ++r) {
-      float* to = scratch + r * pitch;
-      const int64_t y = r * sh + py - pad_top;
-      if (y < 0 || y >= in.h) {
-        std::fill(to, to + pitch, 0.0f);
-        continue;
-      }
-      const float* from = image + y * in.pitch() + px - pad_left;
-      std::fill(to, to + before, 0.0f);
-      if (sw == 1) {
-        std::copy(from + before, from + after, to + before);
-      } else if (sw == 2) {
-        for (int64_t c = before; c < after; ++c) to[c] = from[c * 2];
-      } else {
-        for (int64_t c = before; c < after; ++c) to[c] = from[c * sw];
-      }
-      std::fill(to + after, to + pitch, 0.0f);
+    for (int64_t i = 0; i < floats; ++i) {
+      // Row r, column c of this phase is padded input (r * sh + py, c * sw + px).
+      const int64_t y = i / pitch * sh + py - pad_top, x = i % pitch * sw + px - pad_left;
+      if (0 <= y && y < in.h && 0 <= x && x < in.w) sources[static_cast<size_t>(at + i)] = static_cast<int32_t>(in.lead() + y * in.pitch() + x);
     }
-    std::fill(scratch + rows * pitch, scratch + floats, 0.0f);
-    scratch += floats;
+    at += floats;
   }
+  return sources;
 }
 
 std::vector<int32_t> Window::output_mask() const {

@@ -22,9 +22,9 @@ struct Window {
   // Distance in floats, from the position in the (first phase) plane, for each tap.
   std::vector<int64_t> tap_offsets() const;
 
-  // The copy of one channel: floats needed, and the copy itself (every float of it is written).
+  // The copy of one channel: floats needed, and from where in the plane each comes (-1: it is a zero).
   int64_t scratch_stride() const;
-  void fill_scratch(const float* plane, float* scratch) const;
+  std::vector<int32_t> scratch_sources() const;
   // From the start of a channel in `in` planes or scratch to position 0.
   int64_t origin() const { return direct() ? in.lead() : 0; }
 
