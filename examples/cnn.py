@@ -101,6 +101,13 @@ def resnet20() -> nn.Module:
     return ResNet(3)
 
 
+def lenet_300_100() -> nn.Module:
+    """Return three linear layers, 266 thousand weights."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10)
+    )
+
+
 def fashion() -> tuple[TensorDataset, TensorDataset]:
     """Return Fashion-MNIST, all of it."""
     return fashion_mnist()
@@ -109,6 +116,11 @@ def fashion() -> tuple[TensorDataset, TensorDataset]:
 def fashion_small() -> tuple[TensorDataset, TensorDataset]:
     """Return the first 10000 training images of Fashion-MNIST and its test set."""
     return fashion_mnist(10_000)
+
+
+def fashion_half() -> tuple[TensorDataset, TensorDataset]:
+    """Return the first 30000 training images of Fashion-MNIST and its test set."""
+    return fashion_mnist(30_000)
 
 
 def handwritten() -> tuple[TensorDataset, TensorDataset]:
