@@ -30,7 +30,6 @@ __all__ = ["LitertAdapter", "open_variant"]
 
 Array = npt.NDArray[Any]
 _TO_NHWC: Final = (0, 2, 3, 1)
-_FROM_NHWC: Final = (0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,6 @@ class _Port:
 
     def from_file(self, array: Array) -> Array:
         """File -> canonical."""
-        if self.layout == "NHWC":
-            array = array.transpose(_FROM_NHWC)
         return np.ascontiguousarray(array, self.spec.dtype)
 
 

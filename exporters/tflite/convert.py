@@ -11,7 +11,6 @@ import gc
 import io
 import logging
 import random
-import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ import numpy as np
 import onnx_ir as ir
 
 from elsa_edge.errors import ExportError, RuntimeUnavailableError
+from exporters.tflite.blame import module_of, no_tflite_form
 from exporters.tflite.model import NUMPY_TYPES, TfliteModel, schema
 from exporters.tflite.prepare import INPUT, OUTPUT, SHIELD, Prepared
 
@@ -36,8 +36,6 @@ INSTALL: Final = (
     "pip install ai-edge-litert==2.3.0 psutil sng4onnx && "
     f"pip install --no-deps --ignore-requires-python onnx2tf=={CONVERTER_VERSION}"
 )
-# "features.0.weight" and "features.0.weight.masked" belong to the module "features.0".
-_PARAMETER: Final = re.compile(r"\.(weight|bias|in_proj_weight|in_proj_bias)?(\.\w*)?$|\.[^.]*$")
 _SIGNATURE: Final = "serving_default"
 
 
@@ -111,30 +109,7 @@ def _custom_operators(model: TfliteModel, prepared: Prepared) -> None:
             if node.op_type.upper() == code or any(o.name == result for o in node.outputs)
         ]
         node = makers[0] if makers else None
-        raise ExportError(
-            f"The operator {node.op_type if node else code} has no TFLite form"
-            + (f" (node {node.name or node.outputs[0].name}{_module_of(node)})" if node else ""),
-            fix="Replace it in the module by operators that TFLite has, or build an ONNX Runtime variant (ort-switch)",
-        )
-
-
-def _module_of(node: ir.Node) -> str:
-    """Return the module that a node probably belongs to, from the name of the nearest weight."""
-    pending: list[tuple[ir.Node, int]] = [(node, 0)]
-    seen: set[ir.Node] = set()
-    while pending:
-        current, distance = pending.pop(0)
-        if current in seen or distance > 4:
-            continue
-        seen.add(current)
-        for value in current.inputs:
-            if value is not None and value.is_initializer() and value.name and "." in value.name:
-                where = "in" if distance == 0 else "near"
-                return f", {where} module {_PARAMETER.sub('', value.name)}"
-        neighbours = [value.producer() for value in current.inputs if value is not None]
-        neighbours += [user for value in current.outputs for user, _ in value.uses()]
-        pending += [(other, distance + 1) for other in neighbours if other is not None]
-    return ""
+        raise no_tflite_form(node.op_type, node) if node else no_tflite_form(code)
 
 
 def _sign(model: TfliteModel, prepared: Prepared) -> None:
@@ -250,14 +225,14 @@ def _explained(prepared: Prepared, text: str) -> ExportError:
     for node in prepared.model.graph:
         if node.name and node.name in text:
             return ExportError(
-                f"The operator {node.op_type} ({node.name}{_module_of(node)}) could not be converted to TFLite",
+                f"The operator {node.op_type} ({node.name}{module_of(node)}) could not be converted to TFLite",
                 found=_first_line(text),
                 fix="Replace it in the module, or build an ONNX Runtime variant (ort-switch)",
             )
     for node in prepared.model.graph:
         if f"op={node.op_type}" in text or f"'{node.op_type}'" in text or f"op_type={node.op_type}" in text:
             return ExportError(
-                f"The operator {node.op_type} ({node.name}{_module_of(node)}) could not be converted to TFLite",
+                f"The operator {node.op_type} ({node.name}{module_of(node)}) could not be converted to TFLite",
                 found=_first_line(text),
                 fix="Replace it in the module, or build an ONNX Runtime variant (ort-switch)",
             )

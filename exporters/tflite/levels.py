@@ -115,8 +115,8 @@ def convert_levels(graph: CanonicalGraph, profile: DeviceProfile, golden: Golden
         converted.append(result)
     first = converted[0].prepared
     out_shapes = {
-        name: _canonical_shape(v, lay)
-        for name, v, lay in zip(first.outputs, first.model.graph.outputs, first.output_layouts, strict=True)
+        name: tuple(int(str(size)) for size in value.shape or ())
+        for name, value in zip(first.outputs, first.model.graph.outputs, strict=True)
     }
     return LevelModels(
         tuple(converted),
@@ -125,11 +125,6 @@ def convert_levels(graph: CanonicalGraph, profile: DeviceProfile, golden: Golden
         batch,
         to_file(first, samples),
     )
-
-
-def _canonical_shape(value: Any, layout: str) -> tuple[int, ...]:
-    sizes = tuple(int(str(size)) for size in value.shape)
-    return tuple(sizes[axis] for axis in (0, 3, 1, 2)) if layout == "NHWC" else sizes
 
 
 def _port(model: TfliteModel, tensor: Any, spec: TensorSpec, layout: FileLayout) -> Port:
@@ -145,10 +140,9 @@ def _describe_ports(model: TfliteModel, levels: LevelModels) -> dict[str, Any]:
         for item in (*signature.inputs, *signature.outputs)
     }
     inputs = zip(prepared.inputs, prepared.input_layouts, strict=True)
-    outputs = zip(prepared.outputs, prepared.output_layouts, strict=True)
     return {
         "inputs": [_port(model, tensors[n], levels.inputs[n], layout).to_json() for n, layout in inputs],
-        "outputs": [_port(model, tensors[n], levels.outputs[n], layout).to_json() for n, layout in outputs],
+        "outputs": [_port(model, tensors[n], levels.outputs[n], "same").to_json() for n in prepared.outputs],
     }
 
 

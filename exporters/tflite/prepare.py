@@ -1,4 +1,4 @@
-"""From one level's ONNX graph to the form that converts well: fixed shapes, channels-last ends, a safe head.
+"""From one level's ONNX graph to the form that converts well: fixed shapes, channels-last inputs, a safe head.
 
     every free size -> the size of the example      (TFLite has one arena; a free batch makes it slow or fail)
     ReduceMean(x, (2, 3), keepdims=0) -> Reshape(ReduceMean(x, (2, 3), keepdims=1))
@@ -11,7 +11,7 @@ over the last axes) the sparse path of ai-edge-litert 2.3.0 computes something e
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from elsa_edge.errors import ExportError
 from elsa_edge.tensors import TensorSpec
+from exporters.tflite.blame import module_of, no_tflite_form
 from exporters.tflite.ports import FROM_NHWC, TO_NHWC, FileLayout
 
 __all__ = ["INPUT", "OUTPUT", "SHIELD", "Prepared", "fixed_shapes", "prepare"]
@@ -47,18 +48,18 @@ class Prepared:
         inputs: Original names in order.
         outputs: The same.
         input_layouts: Layout of each input in the file.
-        output_layouts: The same for outputs.
     """
 
     model: ir.Model
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     input_layouts: tuple[FileLayout, ...]
-    output_layouts: tuple[FileLayout, ...]
 
 
-def _reaches_image_operator(value: ir.Value) -> bool:
-    """Whether the first operator that is not elementwise, on every path from the value, works on images."""
+def _is_image(value: ir.Value) -> bool:
+    """Whether a four-dimensional value goes, on every path and past elementwise operators, into operators on images."""
+    if value.shape is None or len(value.shape) != 4:
+        return False
     seen: set[ir.Value] = set()
     pending = [value]
     found = False
@@ -75,23 +76,6 @@ def _reaches_image_operator(value: ir.Value) -> bool:
             else:
                 return False
     return found
-
-
-def _comes_from_image_operator(value: ir.Value) -> bool:
-    """Whether the first operator that is not elementwise, backwards from the value, works on images."""
-    seen: set[ir.Value] = set()
-    pending = [value]
-    while pending:
-        current = pending.pop()
-        node = current.producer()
-        if node is None or current in seen:
-            continue
-        seen.add(current)
-        if node.op_type in _IMAGE_OPERATORS:
-            return True
-        if node.op_type in _ELEMENTWISE:
-            pending.extend(item for item in node.inputs if item is not None)
-    return False
 
 
 def _fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
@@ -115,6 +99,8 @@ def _fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
 
 def _require_fixed(model: ir.Model) -> None:
     for node in model.graph:
+        if node.domain not in {"", "ai.onnx"}:
+            raise no_tflite_form(f"{node.domain}.{node.op_type}", node)
         for value in node.outputs:
             if value.shape is None or not all(isinstance(size, int) for size in value.shape):
                 if not value.uses() and value not in model.graph.outputs:
@@ -122,7 +108,7 @@ def _require_fixed(model: ir.Model) -> None:
                 known = "unknown" if value.shape is None else "x".join(map(str, value.shape))
                 raise ExportError(
                     f"TFLite needs fixed shapes, and that of {value.name}, made by the operator {node.op_type} "
-                    f"({node.name}), depends on the data",
+                    f"({node.name}{module_of(node)}), depends on the data",
                     found=known,
                     fix="Move that operator out of the network, or build an ONNX Runtime variant (ort-switch)",
                 )
@@ -225,7 +211,7 @@ def _rename_inputs(model: ir.Model, layouts: Sequence[FileLayout]) -> None:
         model.graph.insert_before(model.graph[0], node) if len(model.graph) else model.graph.append(node)
 
 
-def _rename_outputs(model: ir.Model, layouts: Sequence[FileLayout]) -> None:
+def _rename_outputs(model: ir.Model) -> None:
     """End every output with a node of its own, because the converter loses an output that other nodes also read.
 
     It strips an Identity there, so such an output is multiplied by one (`SHIELD`); after the conversion the product is
@@ -245,13 +231,9 @@ def _rename_outputs(model: ir.Model, layouts: Sequence[FileLayout]) -> None:
             value = node.outputs[0]  # noqa: PLW2901 - from here on this is the output
             value.name, value.type, value.shape = f"{SHIELD}{place}_value", one.type, ir.Shape(shape)
             model.graph.append(node)
-        nhwc = layouts[place] == "NHWC"
-        node = ir.Node("", "Transpose" if nhwc else "Identity", [value], name=f"{OUTPUT}{place}_end")
-        if nhwc:
-            node.attributes["perm"] = ir.AttrInt64s("perm", TO_NHWC)
+        node = ir.Node("", "Identity", [value], name=f"{OUTPUT}{place}_end")
         last = node.outputs[0]
-        last.name, last.type = f"{OUTPUT}{place}", value.type
-        last.shape = ir.Shape([shape[axis] for axis in TO_NHWC] if nhwc else shape)
+        last.name, last.type, last.shape = f"{OUTPUT}{place}", value.type, ir.Shape(shape)
         model.graph.append(node)
         model.graph.outputs[place] = last
 
@@ -264,7 +246,7 @@ def prepare(
     Args:
         model: One level, without a level input; it is rewritten.
         shapes: The fixed shape of every input, in canonical order of axes.
-        input_layout: "NHWC" moves the channels of images last at both ends; "NCHW" leaves the ends as they are.
+        input_layout: "NHWC" moves the channels of image inputs last; "NCHW" leaves them. Outputs stay as they are.
 
     Raises:
         ExportError: When a shape depends on the data.
@@ -275,17 +257,12 @@ def prepare(
     _widen_grouped_1d(model)
     inputs = tuple(str(value.name) for value in model.graph.inputs)
     outputs = tuple(str(value.name) for value in model.graph.outputs)
-    channels_last = input_layout == "NHWC"
-
-    def layout(value: ir.Value, of_images: Callable[[ir.Value], bool]) -> FileLayout:
-        is_image = value.shape is not None and len(value.shape) == 4 and of_images(value)
-        return "NHWC" if channels_last and is_image else "same"
-
-    input_layouts = tuple(layout(value, _reaches_image_operator) for value in model.graph.inputs)
-    output_layouts = tuple(layout(value, _comes_from_image_operator) for value in model.graph.outputs)
+    input_layouts: tuple[FileLayout, ...] = tuple(
+        "NHWC" if input_layout == "NHWC" and _is_image(value) else "same" for value in model.graph.inputs
+    )
     _rename_inputs(model, input_layouts)
-    _rename_outputs(model, output_layouts)
-    return Prepared(model, inputs, outputs, input_layouts, output_layouts)
+    _rename_outputs(model)
+    return Prepared(model, inputs, outputs, input_layouts)
 
 
 def fixed_shapes(
