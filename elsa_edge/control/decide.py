@@ -64,6 +64,7 @@ def start(
         switched_ms=now_ms,
         fits_above=0,
         misses=0,
+        avoidable=0,
         misses_length=0,
         failures=(0,) * count,
         blocked_until_ms=(-math.inf,) * count,
@@ -149,15 +150,17 @@ def _take_in(state: State, observation: Observation, plan: Plan) -> State:
     cold_left = state.cold_left
     if (not first and level != state.last_level) or gaps == 1:
         cold_left = policy.discard_runs
-    position = plan.candidates.index(level) if level in plan.candidates else None
+    position = plan.positions[level]
     estimate = state.estimate
-    if cold_left == 0 and position is not None:
+    if cold_left == 0 and position >= 0:
         estimate = learn(estimate, plan, position, math.log(max(latency, _LEAST_MS)))
     here = position == state.position
     failures = state.failures
     if state.trial_left == 1 and here:  # the way up has held: forget one failure
         failures = _put(failures, state.position, max(0, failures[state.position] - 1))
     length = min(state.misses_length + 1, policy.window_runs)
+    window = (1 << length) - 1
+    missed = latency > policy.budget_ms
     return State(  # by position: `_replace` would cost a tenth of the decision
         state.position,
         estimate,
@@ -170,7 +173,8 @@ def _take_in(state: State, observation: Observation, plan: Plan) -> State:
         state.mean_stay_runs,
         state.switched_ms,
         state.fits_above,
-        ((state.misses << 1) | (latency > policy.budget_ms)) & ((1 << length) - 1),
+        ((state.misses << 1) | missed) & window,
+        ((state.avoidable << 1) | (missed and position != plan.fastest)) & window,
         length,
         failures,
         state.blocked_until_ms,
@@ -276,7 +280,7 @@ def _may_probe(state: State, plan: Plan) -> bool:
     cost_runs = policy.discard_runs + 2
     if state.estimate.seen_run[state.position] < 0:
         return False
-    if state.misses.bit_count() + cost_runs <= policy.allowed_miss_rate * policy.window_runs:
+    if state.avoidable.bit_count() + cost_runs <= policy.allowed_miss_rate * policy.window_runs:
         return True
     # A window too strict for any probe: as rarely as the allowed rate asks for.
     return (state.runs - state.probe_run) * policy.allowed_miss_rate >= cost_runs
@@ -285,7 +289,7 @@ def _may_probe(state: State, plan: Plan) -> bool:
 def _too_many_misses(state: State, plan: Plan) -> bool:
     if state.misses_length < min(plan.policy.window_runs, _LEAST_WINDOW_RUNS):
         return False
-    return state.misses.bit_count() > plan.policy.allowed_miss_rate * state.misses_length
+    return state.avoidable.bit_count() > plan.policy.allowed_miss_rate * state.misses_length
 
 
 def _moved(state: State, observation: Observation, plan: Plan, target: int, reason: Reason) -> State:

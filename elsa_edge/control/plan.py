@@ -62,6 +62,8 @@ class Plan:
         policy: What must hold.
         levels: All levels of the network, sparsest first.
         candidates: Level numbers that are worth using, (candidates,).
+        positions: The place of each level in these tuples, -1 for one that is no candidate, (levels,).
+        fastest: The candidate expected to be the fastest.
         reference_log_ms: Log of the expected warm median in ms, (candidates,).
         residual_variance: Prior variance of each level's own log error, (candidates,).
         measured: Whether the latency was measured, (candidates,); the others may be probed.
@@ -80,6 +82,8 @@ class Plan:
     policy: Policy
     levels: tuple[LevelFacts, ...]
     candidates: tuple[int, ...]
+    positions: tuple[int, ...]
+    fastest: int
     reference_log_ms: tuple[float, ...]
     residual_variance: tuple[float, ...]
     measured: tuple[bool, ...]
@@ -164,6 +168,8 @@ def make_plan(levels: Sequence[LevelFacts], policy: Policy) -> Plan:
         policy=policy,
         levels=tuple(levels),
         candidates=tuple(candidates),
+        positions=tuple(candidates.index(k) if k in candidates else -1 for k in range(len(levels))),
+        fastest=min(range(len(candidates)), key=lambda position: reference[candidates[position]]),
         reference_log_ms=tuple(math.log(reference[k]) for k in candidates),
         residual_variance=tuple(
             _PRIOR_VARIANCE if levels[k].p50_ms is None else _MEASURED_VARIANCE for k in candidates

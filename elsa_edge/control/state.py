@@ -98,7 +98,8 @@ class State(NamedTuple):
         switched_ms: When the level last changed.
         fits_above: Decisions in a row at which a more valuable level fitted.
         misses: One bit a run of the window, the latest lowest: 1 for over budget.
-        misses_length: How many runs `misses` holds.
+        avoidable: The same without the runs of the fastest level, which no other level could have saved.
+        misses_length: How many runs these two hold.
         failures: Failed attempts to go up to each candidate, (candidates,).
         blocked_until_ms: No attempt before then, (candidates,).
         trial_left: Runs until the last way up counts as a success.
@@ -118,6 +119,7 @@ class State(NamedTuple):
     switched_ms: float
     fits_above: int
     misses: int
+    avoidable: int
     misses_length: int
     failures: tuple[int, ...]
     blocked_until_ms: tuple[float, ...]
