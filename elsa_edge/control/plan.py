@@ -2,8 +2,8 @@
 
     reference_ms = measured median, or scale * (0.15 + 0.85 * work) where a level was never measured
 
-A level is left out when another is at least as accurate, at most 2 % slower and needs no more memory (a Pareto
-front with a tolerance for measuring noise). Sources: ALERT, USENIX ATC 2020, for one profile scaled at run time.
+A level is left out when another is at least as accurate, and at most 2 % slower and larger (a Pareto front with a
+tolerance for measuring noise). Sources: ALERT, USENIX ATC 2020, for one profile scaled at run time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from elsa_edge.errors import ProfileError
 __all__ = ["LevelFacts", "Plan", "level_facts", "make_plan"]
 
 _FIXED_SHARE: Final = 0.15  # of the dense latency, whatever the sparsity: activations, dispatch, dense layers
-_SAME_SPEED: Final = 1.02  # medians closer than this are one speed
+_SAME: Final = 1.02  # medians, and memory figures, closer than this are one: measuring is not finer
 _MEASURED_VARIANCE: Final = 0.1**2  # of the log ratio between a measured median and the truth on this day
 _PRIOR_VARIANCE: Final = 0.6**2  # the same where only the work is known
 _SCALE_VARIANCE: Final = 0.3**2  # of the log slow-down shared by all levels, with a measured table
@@ -160,7 +160,7 @@ def make_plan(levels: Sequence[LevelFacts], policy: Policy) -> Plan:
         # Equal accuracy: the faster one is worth more.
         value = [(level.accuracy or 0.0, -reference[k]) for k, level in enumerate(levels)]
     order = sorted(allowed, key=lambda k: (value[k], k))
-    candidates = _without_dominated(order, levels, reference, memory, notes)
+    candidates = _without_dominated(order, levels, notes)
     known = any(level.p50_ms is not None for level in levels)
     if not known:
         notes.append("No latency was measured on this device; the controller learns it while running.")
@@ -231,38 +231,31 @@ def _memory(levels: Sequence[LevelFacts]) -> list[int]:
 def _without_dominated(
     order: Sequence[int],
     levels: Sequence[LevelFacts],
-    reference: Sequence[float],
-    memory: Sequence[int],
     notes: list[str],
 ) -> list[int]:
     """Return the levels of `order` (least valuable first) that are not dominated by a more valuable one."""
     kept: list[int] = []
     for k in reversed(order):
-        better = next(
-            (
-                m
-                for m in kept
-                if _dominates(levels[m], levels[k], reference[m] / reference[k], memory[m] - memory[k])
-            ),
-            None,
-        )
+        better = next((m for m in kept if _dominates(levels[m], levels[k])), None)
         if better is None:
             kept.insert(0, k)
         else:
             notes.append(
                 f"{levels[k].name} is left out: {levels[better].name} is worth more, and is as fast and as small"
-                f" on this device ({reference[better]:.3g} ms against {reference[k]:.3g} ms)."
+                f" on this device ({levels[better].p50_ms:.3g} ms against {levels[k].p50_ms:.3g} ms)."
             )
     if len(kept) == 1 < len(order):
         notes.append(f"Only {levels[kept[0]].name} is left, so there is nothing to adapt on this device.")
     return kept
 
 
-def _dominates(better: LevelFacts, worse: LevelFacts, time_ratio: float, extra_bytes: int) -> bool:
-    if better.p50_ms is None or worse.p50_ms is None:
-        return False  # a guess is no reason to drop a level
-    unknown_memory = better.memory_bytes is None or worse.memory_bytes is None
-    return time_ratio <= _SAME_SPEED and (unknown_memory or extra_bytes <= 0)
+def _dominates(better: LevelFacts, worse: LevelFacts) -> bool:
+    """Return whether a level of more value is as fast and as small; a guess is no reason to drop a level."""
+    if better.p50_ms is None or worse.p50_ms is None or better.p50_ms > _SAME * worse.p50_ms:
+        return False
+    if better.memory_bytes is None or worse.memory_bytes is None:
+        return True
+    return better.memory_bytes <= _SAME * worse.memory_bytes
 
 
 def _tail_log(levels: Sequence[LevelFacts], policy: Policy) -> float:
