@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +113,9 @@ class _Settings:
                 options.add_session_config_entry(key, value)
             for library in self.custom_ops:
                 options.register_custom_ops_library(library)
-            return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            _give_memory_back()  # what folding needed: for a moment a multiple of the network
+            return session
         except Exception as error:
             raise BundleError(
                 f"ONNX Runtime {ort.__version__} cannot open {path.name} ({_first_line(error)})",
@@ -192,8 +193,7 @@ def _run(call: Callable[..., list[Array]], names: list[str], feed: dict[str, Arr
 
 
 def _give_memory_back() -> None:
-    """Return freed memory to the system: sessions that come and go otherwise leave the process larger each time."""
-    gc.collect()
+    """Return freed memory to the system, which glibc otherwise keeps for this process."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):

@@ -108,10 +108,10 @@ def cached_model(
         return CachedModel(entry / ort_optimise.MODEL_NAME, "used")
     try:
         _build(source, entry, dict(settings))
-    except (ElsaError, OSError, ValueError, subprocess.SubprocessError, RuntimeError) as error:
-        return CachedModel(
-            None, f"off: {str(error).strip().splitlines()[-1][:200] if str(error).strip() else error!r}"
-        )
+    except ElsaError as error:
+        return CachedModel(None, f"off: {error.problem}")
+    except (OSError, ValueError, subprocess.SubprocessError, RuntimeError) as error:
+        return CachedModel(None, f"off: {type(error).__name__} {str(error)[:200]}")
     if _size_bytes(entry) > limit_bytes:
         shutil.rmtree(entry, ignore_errors=True)
         return CachedModel(
