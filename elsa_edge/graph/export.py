@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import CheckpointError, ContractError, ExportError
+from elsa_edge.errors import CheckpointError, ContractError, ElsaError, ExportError
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.check import check_contract
 from elsa_edge.graph.cleaning import tidy
@@ -128,6 +128,8 @@ def export_canonical(
         checkpoint.provenance,
     )
     tidy(onnx_model)
+    for value, spec in zip(onnx_model.graph.inputs, ordered, strict=False):
+        value.name = spec.name  # an input that is also an output got the output's name
     attach(onnx_model, detached, used)
     for node in (
         onnx_model.graph.all_nodes()
@@ -184,9 +186,17 @@ def _prove_equal(
     inputs: Sequence[TensorSpec],
     examples: Mapping[str, np.ndarray[Any, Any]],
 ) -> None:
-    for level, (difference, scale) in enumerate(
-        differences_from_torch(graph, checkpoint, model, inputs, examples)
-    ):
+    try:
+        differences = differences_from_torch(graph, checkpoint, model, inputs, examples)
+    except ElsaError:
+        raise
+    except Exception as error:
+        first = str(error).strip().splitlines()[0][:300]
+        raise ExportError(
+            f"The exported graph does not run ({first})",
+            fix="torch's exporter wrote one of the model's layers wrongly: use another form of that layer",
+        ) from error
+    for level, (difference, scale) in enumerate(differences):
         if not difference <= _RELATIVE_TOLERANCE * max(1.0, scale):
             raise ContractError(
                 f"The exported graph does not compute what the model computes at level {graph.ladder[level].name}",

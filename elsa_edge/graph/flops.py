@@ -95,12 +95,18 @@ def _operand_share(node: ir.Node, operand: ir.Value) -> float:
     return float(_multiply_adds(node))
 
 
+def _at_batch_1(shape: ir.Shape) -> ir.Shape | None:
+    """Return a shape with the batch set to 1, or None where an expression leaves it to shape inference."""
+    sizes = [1 if not isinstance(size, int) and size.value == "batch" else size for size in shape]
+    return ir.Shape(sizes) if all(isinstance(size, int) for size in sizes) else None
+
+
 def flops_fractions(graph: CanonicalGraph) -> tuple[float, ...]:
     """Return, for each level, its multiply-adds over those of the dense network, in (0, 1]."""
     model = graph.copy().model
     for value in [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]:
         if value.shape is not None:
-            value.shape = ir.Shape([size if isinstance(size, int) else 1 for size in value.shape])
+            value.shape = _at_batch_1(value.shape)
     model = common.ShapeInferencePass()(model).model
     total = float(sum(_multiply_adds(node) for node in model.graph))
     values = {output.name: output for node in model.graph for output in node.outputs}

@@ -139,22 +139,19 @@ def torch_to_onnx(model: torch.nn.Module, inputs: Sequence[TensorSpec]) -> ir.Mo
 
 
 def _name_batch(model: ir.Model) -> None:
-    """Call the free batch dimension "batch" instead of torch's symbol, in place."""
+    """Call the free batch dimension "batch" instead of torch's symbol, also inside expressions; in place."""
     import onnx_ir as ir
 
-    free = {
-        size.value
-        for value in model.graph.inputs
-        if value.shape
-        for size in value.shape
-        if isinstance(size, ir.SymbolicDim)
-    }
-    values = [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]
-    for value in values:
-        if value.shape is not None:
+    sizes = [size for value in model.graph.inputs if value.shape for size in value.shape]
+    symbols = {str(size.value) for size in sizes if isinstance(size, ir.SymbolicDim) and size.value}
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, symbols))})\b") if symbols else None
+    for value in [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]:
+        if value.shape is not None and pattern is not None:
             value.shape = ir.Shape(
                 [
-                    "batch" if isinstance(size, ir.SymbolicDim) and size.value in free else size
+                    pattern.sub("batch", str(size.value))
+                    if isinstance(size, ir.SymbolicDim) and size.value
+                    else size
                     for size in value.shape
                 ]
             )

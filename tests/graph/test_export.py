@@ -207,3 +207,53 @@ class TestBadInput:
 def test_the_graph_passes_its_own_contract(any_graph):
     """What export returns keeps format 1."""
     assert check_contract(any_graph) is any_graph
+
+
+def test_an_input_that_is_also_an_output():
+    """A network may hand an input through; names of inputs stay the user's."""
+
+    class HandThrough(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 4)
+
+        def forward(self, x):
+            return self.linear(x), x
+
+    model = HandThrough()
+    graph = export_canonical(one_weight(model, "linear.weight"), model, [TensorSpec("x", (1, 3))])
+    assert list(graph.inputs) == ["x"]
+    assert list(graph.outputs) == ["output_0", "output_1"]
+
+
+def test_several_arguments_without_names():
+    """A forward with *args takes its inputs in the order given."""
+
+    class Variadic(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 4)
+
+        def forward(self, *parts):
+            return self.linear(parts[0] - 2 * parts[1])
+
+    model = Variadic()
+    inputs = [TensorSpec("a", (1, 3)), TensorSpec("b", (1, 3))]
+    graph = export_canonical(one_weight(model, "linear.weight"), model, inputs)
+    assert list(graph.inputs) == ["a", "b"]
+
+
+def test_a_layer_that_torch_exports_wrongly_is_an_error():
+    """ONNX has no LSTM with projection; the graph that torch writes does not run, and is not returned."""
+
+    class Projected(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(3, 8, proj_size=4, batch_first=True)
+
+        def forward(self, x):
+            return self.lstm(x)[0]
+
+    model = Projected()
+    with pytest.raises(ExportError, match=r"does not run .*LSTM"):
+        export_canonical(one_weight(model, "lstm.weight_ih_l0"), model, [TensorSpec("x", (1, 5, 3))])
