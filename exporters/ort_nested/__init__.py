@@ -73,16 +73,24 @@ class OrtNestedExporter:
         """Needs a processor that the kernels are written for, and a layer that they can compute."""
         arch = profile.hardware.arch
         if arch not in RATES:
-            return Preflight(applies=False, reasons=(f"there are no nested kernels for {arch}, only for {', '.join(RATES)}",))
+            return Preflight(
+                applies=False,
+                reasons=(f"there are no nested kernels for {arch}, only for {', '.join(RATES)}",),
+            )
         if self._is_here(profile) and library_path() is None:
             fix = "run: python -m runtime_adapters.kernels.build"
             return Preflight(applies=False, reasons=(f"the kernels are not compiled on this machine; {fix}",))
         layers, refused = find_layers(level_models(graph))
         reasons = [f"{name} stays dense: {reason}" for name, reason in refused.items()]
         if not layers:
-            return Preflight(applies=False, reasons=("no layer is a convolution or product with a constant weight", *reasons))
+            return Preflight(
+                applies=False,
+                reasons=("no layer is a convolution or product with a constant weight", *reasons),
+            )
         if not self._is_here(profile):
-            reasons.append("the device needs the kernels compiled for it: python -m runtime_adapters.kernels.build --target ...")
+            reasons.append(
+                "the device needs the kernels compiled for it: python -m runtime_adapters.kernels.build --target ..."
+            )
         return Preflight(applies=True, reasons=(f"{len(layers)} layers can use nested kernels", *reasons))
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
@@ -114,7 +122,9 @@ class OrtNestedExporter:
 
     @staticmethod
     def _is_here(profile: DeviceProfile) -> bool:
-        return _ARCHITECTURES.get(platform.machine()) == profile.hardware.arch and profile.hardware.os == "linux"
+        return (
+            _ARCHITECTURES.get(platform.machine()) == profile.hardware.arch and profile.hardware.os == "linux"
+        )
 
     @staticmethod
     def _timed(plan: _Plan, chosen: list[frozenset[int]], golden: Golden) -> list[frozenset[int]]:
@@ -142,7 +152,9 @@ class _Plan:
         self.layers, _ = find_layers(self.models)
         count = len(graph.ladder)
         self.coded: dict[int, Coded] = {
-            layer.position: code_layer(layer, count, int8=int8) for layer in self.layers if layer.kind != "depthwise"
+            layer.position: code_layer(layer, count, int8=int8)
+            for layer in self.layers
+            if layer.kind != "depthwise"
         }
 
     def write(self, folder: Path, chosen: list[frozenset[int]]) -> list[int]:
@@ -164,7 +176,12 @@ class _Plan:
         """Return (first, last) levels that one branch can serve: the same choice, and nothing else differs by level."""
         spans: list[tuple[int, int]] = []
         for level, positions in enumerate(chosen):
-            if spans and positions and chosen[spans[-1][1]] == positions and self._alike(spans[-1][1], level, positions):
+            if (
+                spans
+                and positions
+                and chosen[spans[-1][1]] == positions
+                and self._alike(spans[-1][1], level, positions)
+            ):
                 spans[-1] = (spans[-1][0], level)
             else:
                 spans.append((level, level))
@@ -172,8 +189,15 @@ class _Plan:
 
     def _alike(self, a: int, b: int, positions: frozenset[int]) -> bool:
         """Tell whether two levels agree in every constant outside the chosen layers."""
-        inside = {p for layer in self.layers if layer.position in positions for p in (layer.position, *layer.absorbed)}
-        for position, (first, second) in enumerate(zip(self.models[a].graph, self.models[b].graph, strict=True)):
+        inside = {
+            p
+            for layer in self.layers
+            if layer.position in positions
+            for p in (layer.position, *layer.absorbed)
+        }
+        for position, (first, second) in enumerate(
+            zip(self.models[a].graph, self.models[b].graph, strict=True)
+        ):
             if position in inside:
                 continue
             for left, right in zip(first.inputs, second.inputs, strict=True):
@@ -182,7 +206,9 @@ class _Plan:
                     return False
         return True
 
-    def _tensors(self, layers: list[Layer], count: int) -> tuple[Mapping[str, npt.NDArray[Any]], list[list[str]]]:
+    def _tensors(
+        self, layers: list[Layer], count: int
+    ) -> tuple[Mapping[str, npt.NDArray[Any]], list[list[str]]]:
         """Return the tensors that branches share and their order: part k holds what level k adds."""
         tensors: dict[str, npt.NDArray[Any]] = {}
         parts: list[list[str]] = [[] for _ in range(count)]
@@ -205,5 +231,7 @@ def _same(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> bool:
 
 def _by_level(layer: Layer, count: int) -> npt.NDArray[np.float32]:
     """Return depthwise weights (levels, channels, taps), or (1, ...) where no level differs."""
-    every = np.stack([np.where(layer.index <= level, layer.weight, 0) for level in range(count)]).astype(np.float32)
+    every = np.stack([np.where(layer.index <= level, layer.weight, 0) for level in range(count)]).astype(
+        np.float32
+    )
     return every[:1] if all(np.array_equal(every[0], other) for other in every[1:]) else every

@@ -2,7 +2,9 @@
 
     model.data = | segments of level 0, tables | segments of level 1 | ... | dense weights |     each part on its own pages
 
-A device that stays at level 0 reads only the first pages; one with less memory may be sent only a prefix.
+A device that stays at level 0 reads only the first pages; one with less memory may be sent only a prefix. A dense
+weight that several branches have alike is one place of the file, but a constant of each branch: ONNX Runtime does not
+use its fast layout for a convolution whose weight lies in the outer graph.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
@@ -59,32 +60,11 @@ def join(
                 given[name] = constant(outer, name, tensors[name])
             inner.replace_all_uses_with(given[name], replace_graph_outputs=True)
         model.graph.inputs.clear()
-    _share(outer, [model.graph for _, model in branches])
     choose_by_level(outer, level, count, [(first, model.graph) for first, model in branches], like.outputs)
     model = ir.Model(outer, ir_version=IR_VERSION, producer_name="elsa-edge")
     common.OutputFixPass()(model)
     common.RemoveUnusedNodesPass()(model)
     return model
-
-
-def _share(outer: ir.Graph, branches: Sequence[ir.Graph]) -> None:
-    """Keep a constant that several branches have alike once, in the outer graph."""
-    owners: dict[tuple[str, str, str], list[tuple[ir.Graph, ir.Value]]] = {}
-    for branch in branches:
-        for value in branch.initializers.values():
-            assert value.const_value is not None
-            array = np.asarray(value.const_value.numpy())
-            key = (hashlib.sha256(array.tobytes()).hexdigest(), str(array.dtype), str(array.shape))
-            owners.setdefault(key, []).append((branch, value))
-    for same in owners.values():
-        if len({id(branch) for branch, _ in same}) < 2:
-            continue
-        tensor = same[0][1].const_value
-        assert tensor is not None
-        shared = constant(outer, f"shared/{same[0][1].name}", np.asarray(tensor.numpy()))
-        for branch, value in same:
-            value.replace_all_uses_with(shared, replace_graph_outputs=True)
-            branch.initializers.pop(str(value.name))
 
 
 def save(model: ir.Model, folder: Path, parts: Sequence[Sequence[str]]) -> list[int]:
@@ -98,8 +78,13 @@ def save(model: ir.Model, folder: Path, parts: Sequence[Sequence[str]]) -> list[
     proto = ir.to_proto(model)
     tensors = {tensor.name: tensor for tensor in _initializers(proto.graph)}
     listed = {name for part in parts for name in part}
-    rest = [name for name, tensor in tensors.items() if name not in listed and len(tensor.raw_data) >= _SMALLEST_BYTES]
+    rest = [
+        name
+        for name, tensor in tensors.items()
+        if name not in listed and len(tensor.raw_data) >= _SMALLEST_BYTES
+    ]
     sizes = []
+    places: dict[str, int] = {}
     with atomic_file(folder / "model.data") as temporary, temporary.open("wb") as stream:
         for part in [*parts, rest]:
             stream.write(bytes(-stream.tell() % _PAGE_BYTES))
@@ -107,8 +92,13 @@ def save(model: ir.Model, folder: Path, parts: Sequence[Sequence[str]]) -> list[
             for name in part:
                 if name not in tensors:
                     continue  # only in branches that were not needed
-                stream.write(bytes(-stream.tell() % _LINE_BYTES))
-                _move_out(tensors[name], stream.tell(), stream)
+                data = tensors[name].raw_data
+                key = hashlib.sha256(data).hexdigest()
+                if key not in places:
+                    stream.write(bytes(-stream.tell() % _LINE_BYTES))
+                    places[key] = stream.tell()
+                    stream.write(data)
+                _refer(tensors[name], places[key])
             sizes.append(stream.tell() - start)
     write_bytes(folder / "model.onnx", proto.SerializeToString())
     return sizes
@@ -124,11 +114,9 @@ def _initializers(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
     return found
 
 
-def _move_out(tensor: onnx.TensorProto, offset: int, stream: Any) -> None:
-    """Put a tensor's bytes into the data file and leave where they are."""
-    data = tensor.raw_data
-    stream.write(data)
+def _refer(tensor: onnx.TensorProto, offset: int) -> None:
+    """Replace a tensor's bytes by their place in the data file."""
+    place = {"location": "model.data", "offset": str(offset), "length": str(len(tensor.raw_data))}
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
-    place = {"location": "model.data", "offset": str(offset), "length": str(len(data))}
     tensor.external_data.extend(onnx.StringStringEntryProto(key=k, value=v) for k, v in place.items())

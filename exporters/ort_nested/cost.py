@@ -85,13 +85,13 @@ def choose_layers(
     """
     usable = [layer for layer in layers if not wasteful(layer)]
     gain = {
-        layer.position: _nested_us(layer, coded.get(layer.position), level, rates) - _dense_us(layer, rates) for layer in usable
+        layer.position: _nested_us(layer, coded.get(layer.position), level, rates) - _dense_us(layer, rates)
+        for layer in usable
     }
-    by_position = {layer.position: layer for layer in usable}
+    borders = _borders(nodes, usable, rates)
 
     def cost(chosen: frozenset[int]) -> float:
-        own = sum(gain[position] for position in chosen)
-        return own + _copies_us(nodes, {p: by_position[p] for p in chosen}, rates)
+        return sum(gain[position] for position in chosen) + sum(border.cost_us(chosen) for border in borders)
 
     starts = (
         frozenset[int](),
@@ -116,24 +116,67 @@ def _descend(chosen: frozenset[int], positions: Sequence[int], cost: object) -> 
     return chosen
 
 
-def _copies_us(nodes: Sequence[ir.Node], chosen: Mapping[int, Layer], rates: Rates) -> float:
-    """Return what copies between planes and images cost: each is read and written once, and once more in NCHWc."""
-    if not any(layer.geometry for layer in chosen.values()):
-        return 0.0
-    plan = plan_planes(nodes, chosen)
-    dead = {id(nodes[p]) for layer in chosen.values() for p in (layer.position, *layer.absorbed)}
-    dead |= plan.passing | plan.means
-    total = 0.0
-    seen: dict[int, ir.Value] = {}
-    for layer in chosen.values():
-        if layer.geometry is None:
+@dataclass(frozen=True, slots=True)
+class _Border:
+    """A value that planes and images may meet at.
+
+    Attributes:
+        makers: Positions of the layers that it comes from, through nodes that work on planes as they are.
+        readers: Positions of the layers that read it.
+        others: Whether anything else reads it.
+        copy_us: What turning it from one layout into the other costs.
+    """
+
+    makers: frozenset[int]
+    readers: frozenset[int]
+    others: bool
+    copy_us: float
+
+    def cost_us(self, chosen: frozenset[int]) -> float:
+        native = bool(self.makers & chosen)
+        if native:
+            return self.copy_us if self.others or not self.readers <= chosen else 0.0
+        return self.copy_us if self.readers & chosen else 0.0
+
+
+def _borders(nodes: Sequence[ir.Node], layers: Sequence[Layer], rates: Rates) -> list[_Border]:
+    """Describe every value that a convolution reads or makes, as it is when all of them are nested."""
+    images = [layer for layer in layers if layer.geometry is not None]
+    plan = plan_planes(nodes, {layer.position: layer for layer in images})
+    absorbed = {id(nodes[p]) for layer in images for p in (layer.position, *layer.absorbed)}
+    values: dict[int, ir.Value] = {}
+    makers: dict[int, set[int]] = {}
+    readers: dict[int, set[int]] = {}
+    for layer in images:
+        result = nodes[layer.end].outputs[0]
+        values[id(result)] = result
+        makers[id(result)] = {layer.position}
+        read = [(layer.position, 0)] + ([layer.residual] if layer.residual else [])
+        for position, number in read:
+            source = nodes[position].inputs[number]
+            assert source is not None
+            values[id(source)] = source
+            readers.setdefault(id(source), set()).add(layer.position)
+    for node in nodes:  # in order: what passes planes on comes from what its inputs come from
+        if id(node) in plan.passing:
+            result = node.outputs[0]
+            values[id(result)] = result
+            makers[id(result)] = set().union(*(makers.get(id(value), set()) for value in node.inputs))
+    borders = []
+    for key, value in values.items():
+        if key not in plan.layouts or value.shape is None or not isinstance(value.shape[1], int):
             continue
-        ends = [nodes[layer.position].inputs[0], nodes[layer.end].outputs[0]]
-        if layer.residual is not None:
-            ends.append(nodes[layer.residual[0]].inputs[layer.residual[1]])
-        seen.update({id(value): value for value in ends if value is not None})
-    for key, value in seen.items():
-        copied = key not in plan.native or any(id(use.node) not in dead for use in value.uses())
-        if copied and value.shape is not None and isinstance(value.shape[1], int):
-            total += value.shape[1] * stride_floats(plan.layouts[key]) * 4 * 3 / rates.memory_gbps / 1e3 + rates.node_us
-    return total
+        copied = (
+            value.shape[1] * stride_floats(plan.layouts[key]) * 4 * _COPIES / rates.memory_gbps / 1e3
+            + rates.node_us
+        )
+        others = value.is_graph_output() or any(
+            id(use.node) not in absorbed | plan.passing | plan.means for use in value.uses()
+        )
+        borders.append(
+            _Border(frozenset(makers.get(key, ())), frozenset(readers.get(key, ())), others, copied)
+        )
+    return borders
+
+
+_COPIES: Final = 3  # each value is read and written once, and once more to or from ONNX Runtime's own NCHWc

@@ -21,7 +21,18 @@ from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.levels import NEVER
 
-__all__ = ["CLIP", "HARD_SWISH", "NONE", "SILU", "Activation", "Geometry", "Layer", "array_of", "find_layers", "level_models"]
+__all__ = [
+    "CLIP",
+    "HARD_SWISH",
+    "NONE",
+    "SILU",
+    "Activation",
+    "Geometry",
+    "Layer",
+    "array_of",
+    "find_layers",
+    "level_models",
+]
 
 Array = npt.NDArray[Any]
 NONE: Final = 0
@@ -116,9 +127,12 @@ def level_models(graph: CanonicalGraph) -> tuple[ir.Model, ...]:
         ExportError: When the levels do not have the same nodes.
     """
     models = tuple(
-        at_level(graph, level, fold_batch_norm=False, drop_dead_channels=False) for level in range(len(graph.ladder))
+        at_level(graph, level, fold_batch_norm=False, drop_dead_channels=False)
+        for level in range(len(graph.ladder))
     )
-    shapes = {tuple((node.domain, node.op_type, len(node.inputs)) for node in model.graph) for model in models}
+    shapes = {
+        tuple((node.domain, node.op_type, len(node.inputs)) for node in model.graph) for model in models
+    }
     if len(shapes) != 1:
         raise ExportError("The levels of this network differ in more than their constants")
     return models
@@ -201,7 +215,9 @@ class _Finder:
         table[:, 0] = alpha
         if len(node.inputs) > 2 and node.inputs[2] is not None:
             biases = self.constants(position, 2)
-            if biases is None or not all(b.size in (1, rows) and b.shape[-1:] in ((), (1,), (rows,)) for b in biases):
+            if biases is None or not all(
+                b.size in (1, rows) and b.shape[-1:] in ((), (1,), (rows,)) for b in biases
+            ):
                 return None
             table[:, 1] = [np.broadcast_to(b.reshape(-1), rows) * beta for b in biases]
         return table
@@ -220,7 +236,12 @@ class _Follow:
     """Absorbs what comes after a linear node: constant additions, BatchNorm, a residual, an activation."""
 
     def __init__(
-        self, finder: _Finder, position: int, taken: set[int], table: npt.NDArray[np.float64], geometry: Geometry | None
+        self,
+        finder: _Finder,
+        position: int,
+        taken: set[int],
+        table: npt.NDArray[np.float64],
+        geometry: Geometry | None,
     ) -> None:
         self.finder, self.taken, self.table, self.geometry = finder, taken, table, geometry
         self.end = position
@@ -287,9 +308,19 @@ class _Follow:
             return
         place, node, number = following
         other = node.inputs[1 - number]
-        if other is None or array_of(other) is not None or _image(other) is None or _image(other) != _image(self.value):
+        if (
+            other is None
+            or array_of(other) is not None
+            or _image(other) is None
+            or _image(other) != _image(self.value)
+        ):
             return
-        if other.is_graph_input() or other.shape is None or self.value.shape is None or other.shape[0] != self.value.shape[0]:
+        if (
+            other.is_graph_input()
+            or other.shape is None
+            or self.value.shape is None
+            or other.shape[0] != self.value.shape[0]
+        ):
             return  # what it is at run time must be certain: the kernel does not broadcast
         self.residual = (place, 1 - number)
         self._absorb(place)
@@ -315,7 +346,7 @@ class _Follow:
         return self._absorb(place)
 
     def _gated(self) -> bool:
-        """x * sigmoid(x), and x * hardsigmoid(x) with slope 1/6."""
+        """X * sigmoid(x), and x * hardsigmoid(x) with slope 1/6."""
         uses = list(self.value.uses())
         if len(uses) != 2 or self.value.is_graph_output():
             return False
@@ -324,10 +355,17 @@ class _Follow:
         if len(gates) != 1 or len(products) != 1 or gates[0].outputs[0] not in products[0].inputs:
             return False
         gate, product = self.finder.place(gates[0]), self.finder.place(products[0])
-        if gate is None or product is None or {gate, product} & self.taken or self.finder.only_use(gates[0].outputs[0]) is None:
+        if (
+            gate is None
+            or product is None
+            or {gate, product} & self.taken
+            or self.finder.only_use(gates[0].outputs[0]) is None
+        ):
             return False
         hard = gates[0].op_type == "HardSigmoid"
-        if hard and (abs(_float(gates[0], "alpha", 0.2) - 1 / 6) > 1e-6 or _float(gates[0], "beta", 0.5) != 0.5):
+        if hard and (
+            abs(_float(gates[0], "alpha", 0.2) - 1 / 6) > 1e-6 or _float(gates[0], "beta", 0.5) != 0.5
+        ):
             return False
         self.activation = Activation(HARD_SWISH if hard else SILU)
         self.absorbed.append(gate)
@@ -340,7 +378,9 @@ def _index_of(flat: Sequence[Array]) -> npt.NDArray[np.uint8] | None:
     index = np.full(last.shape, NEVER, np.uint8)
     for level in reversed(range(len(flat))):
         active = flat[level] != 0
-        if not np.array_equal(flat[level][active], last[active]) or np.any(active & (index > level + 1) & (level + 1 < len(flat))):
+        if not np.array_equal(flat[level][active], last[active]) or np.any(
+            active & (index > level + 1) & (level + 1 < len(flat))
+        ):
             return None
         index[active] = level
     return index

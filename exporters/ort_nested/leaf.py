@@ -34,7 +34,9 @@ def tensor_names(layer: Layer, coded: Coded | None) -> list[str]:
     return [f"{layer.name}.table", *[f"{layer.name}.segment_{k}" for k in range(count)]]
 
 
-def nested_branch(model: ir.Model, layers: Sequence[Layer], coded: Mapping[int, Coded], last_level: int) -> ir.Model:
+def nested_branch(
+    model: ir.Model, layers: Sequence[Layer], coded: Mapping[int, Coded], last_level: int
+) -> ir.Model:
     """Return the network of `model` with `layers` as nested kernels.
 
     Args:
@@ -79,7 +81,9 @@ class _Writer:
         for value in self.graph.inputs:
             if value.name == name:
                 return value
-        value = ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape([]) if dtype == ir.DataType.INT64 else None)
+        value = ir.Value(
+            name=name, type=ir.TensorType(dtype), shape=ir.Shape([]) if dtype == ir.DataType.INT64 else None
+        )
         self.graph.inputs.append(value)
         return value
 
@@ -171,8 +175,15 @@ class _Writer:
         layout = self.plan.layouts[id(source)]
         share = np.array(stride_floats(layout) / (layout.height * layout.width), np.float32)
         inputs = [self._planes[id(source)], *list(node.inputs)[1:]]
-        twin = self._insert(ir.node(node.op_type, inputs, dict(node.attributes)), f"{result.name}.over_planes")
-        factor = ir.Value(name=f"{result.name}.share", const_value=ir.tensor(share), shape=ir.Shape([]), type=ir.TensorType(ir.DataType.FLOAT))
+        twin = self._insert(
+            ir.node(node.op_type, inputs, dict(node.attributes)), f"{result.name}.over_planes"
+        )
+        factor = ir.Value(
+            name=f"{result.name}.share",
+            const_value=ir.tensor(share),
+            shape=ir.Shape([]),
+            type=ir.TensorType(ir.DataType.FLOAT),
+        )
         self.graph.register_initializer(factor)
         made = self._insert(ir.node("Mul", [twin, factor]), f"{result.name}.mean")
         self._become(result, made)
@@ -193,7 +204,12 @@ class _Writer:
                 continue
             producer = planes.producer()
             assert producer is not None
-            node = ir.node("ImageFromPlanes", [planes], {"h": layout.height, "w": layout.width, "gap": layout.gap}, domain=DOMAIN)
+            node = ir.node(
+                "ImageFromPlanes",
+                [planes],
+                {"h": layout.height, "w": layout.width, "gap": layout.gap},
+                domain=DOMAIN,
+            )
             node.outputs[0].name, node.outputs[0].shape = f"{result.name}.image", result.shape
             node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
             node.name = f"{result.name}.image"

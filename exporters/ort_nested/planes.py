@@ -112,7 +112,9 @@ def plan_planes(nodes: Sequence[ir.Node], layers: Mapping[int, Layer]) -> PlaneP
     return plan
 
 
-def _visit_layer(nodes: Sequence[ir.Node], layer: Layer, plan: PlanePlan, union: _Union, sizes: dict[int, tuple[int, int]]) -> None:
+def _visit_layer(
+    nodes: Sequence[ir.Node], layer: Layer, plan: PlanePlan, union: _Union, sizes: dict[int, tuple[int, int]]
+) -> None:
     g = layer.geometry
     assert g is not None
     source, result = nodes[layer.position].inputs[0], nodes[layer.end].outputs[0]
@@ -152,13 +154,16 @@ def _visit_other(node: ir.Node, plan: PlanePlan, union: _Union, sizes: dict[int,
 
 def _passes(node: ir.Node, inputs: Sequence[ir.Value], plan: PlanePlan) -> bool:
     """Tell whether a node computes on planes what it computes on images."""
+
     def is_native(value: ir.Value) -> bool:
         return id(value) in plan.native
 
     if node.op_type == "Concat":
         axis = node.attributes.get("axis")
         sizes = {_size(value) for value in inputs}
-        return axis is not None and axis.as_int() in (1, -3) and all(map(is_native, inputs)) and len(sizes) == 1
+        return (
+            axis is not None and axis.as_int() in (1, -3) and all(map(is_native, inputs)) and len(sizes) == 1
+        )
     if node.op_type == "Clip":
         bounds = [array_of(value) for value in inputs[1:]]
         return (

@@ -1,6 +1,6 @@
 """The nested weights of a layer as segments, one a level, and which blocks each level uses.
 
-    cost of rows 1: entries / RATE_1;   cost of blocks of 4: 4 * blocks / RATE_4        the cheaper one is written
+cost of rows 1: entries / RATE_1;   cost of blocks of 4: 4 * blocks / RATE_4        the cheaper one is written
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ __all__ = ["BLOCK_ADVANTAGE", "Coded", "code_layer", "column_block"]
 
 # One multiply-add in a block of 4 rows costs this share of one in a single row (docs/kernels.md: 60 against 37 GFLOP/s).
 BLOCK_ADVANTAGE: Final = 0.6
-_TILE_BYTES: Final = 24_000  # of the first-level cache, for the pixels that a sweep over the rows reads again and again
+_TILE_BYTES: Final = (
+    24_000  # of the first-level cache, for the pixels that a sweep over the rows reads again and again
+)
 _PLAIN_TILE_BYTES: Final = 48_000  # where pixels are read without neighbours a miss is prefetched well
 _TILE_FLOATS: Final = 12 * 16
 

@@ -49,7 +49,10 @@ class Target:
 _X86 = {
     "base": (4, ("-march=x86-64",)),
     "avx2": (8, ("-mavx2", "-mfma")),
-    "avx512": (16, ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mprefer-vector-width=512")),
+    "avx512": (
+        16,
+        ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mprefer-vector-width=512"),
+    ),
 }
 _OTHER: dict[str, tuple[int, tuple[str, ...]]] = {"base": (4, ())}
 _HERE = _X86 if platform.machine() in {"x86_64", "AMD64"} else _OTHER
@@ -64,10 +67,15 @@ TARGETS = {
 def find_compiler(target: Target) -> str | None:
     """Return the compiler to use: `$CXX` for this machine where set, else the first found."""
     wished = os.environ.get("CXX", "") if target is TARGETS["native"] else ""
-    return next((found for name in (wished, *target.compilers) if name and (found := shutil.which(name.split()[0]))), None)
+    return next(
+        (found for name in (wished, *target.compilers) if name and (found := shutil.which(name.split()[0]))),
+        None,
+    )
 
 
-def compile_library(output: Path, *, target: str = "native", sanitize: str = "", compiler: str | None = None) -> Path:
+def compile_library(
+    output: Path, *, target: str = "native", sanitize: str = "", compiler: str | None = None
+) -> Path:
     """Compile all sources into `output` and return it; on failure the file is as it was.
 
     Args:
@@ -98,7 +106,18 @@ def compile_library(output: Path, *, target: str = "native", sanitize: str = "",
         for name, (lanes, extra) in wanted.tables.items():
             defines = [f"-DELSA_TABLE=kernels_{name}", f'-DELSA_NAME="{name}"', f"-DELSA_LANES={lanes}"]
             kernels = str(NATIVE_SOURCES / "kernels.cpp")
-            jobs.append([command, *flags, *extra, *defines, "-c", kernels, "-o", str(Path(folder, f"kernels_{name}.o"))])
+            jobs.append(
+                [
+                    command,
+                    *flags,
+                    *extra,
+                    *defines,
+                    "-c",
+                    kernels,
+                    "-o",
+                    str(Path(folder, f"kernels_{name}.o")),
+                ]
+            )
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_run, jobs))
         made = Path(folder, "library.so")
@@ -113,20 +132,28 @@ def compile_library(output: Path, *, target: str = "native", sanitize: str = "",
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (our own command line)
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()
+        lines = [
+            line for line in done.stderr.splitlines() if "error" in line.lower()
+        ] or done.stderr.splitlines()
         raise CompileError(lines[0] if lines else f"{command[0]} failed with status {done.returncode}")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: compile, print the path, return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m runtime_adapters.kernels.build", description="Compile the nested sparse kernels.")
-    parser.add_argument("--target", choices=sorted(TARGETS), default="native", help="the kind of machine (default: this one)")
+    parser = argparse.ArgumentParser(
+        prog="python -m runtime_adapters.kernels.build", description="Compile the nested sparse kernels."
+    )
+    parser.add_argument(
+        "--target", choices=sorted(TARGETS), default="native", help="the kind of machine (default: this one)"
+    )
     parser.add_argument("--sanitize", default="", metavar="LIST", help="address,undefined or thread")
     parser.add_argument("--compiler", help="the C++ compiler to use")
     parser.add_argument("-o", "--output", type=Path, default=LIBRARY, help="where to write the library")
     given = parser.parse_args(arguments)
     try:
-        path = compile_library(given.output, target=given.target, sanitize=given.sanitize, compiler=given.compiler)
+        path = compile_library(
+            given.output, target=given.target, sanitize=given.sanitize, compiler=given.compiler
+        )
     except CompileError as error:
         sys.stderr.write(f"The kernels were not built: {error}\n")
         return 1

@@ -49,7 +49,11 @@ def _padded(data: npt.NDArray[Any]) -> bytes:
 
 
 def encode(
-    weight: npt.NDArray[Any], active: npt.NDArray[np.bool_], *, block_rows: int = 1, column_block: int | None = None
+    weight: npt.NDArray[Any],
+    active: npt.NDArray[np.bool_],
+    *,
+    block_rows: int = 1,
+    column_block: int | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Write the active entries of a weight as one segment.
 
@@ -87,7 +91,12 @@ def encode(
     header["magic"], header["rows"], header["columns"] = MAGIC, rows, columns
     header["block_rows"], header["value_type"] = block_rows, _VALUES.index(weight.dtype)
     header["column_block"], header["entries"] = width, pointers[-1]
-    parts = (header.tobytes(), _padded(pointers), _padded(np.concatenate(indices)), _padded(np.concatenate(values)))
+    parts = (
+        header.tobytes(),
+        _padded(pointers),
+        _padded(np.concatenate(indices)),
+        _padded(np.concatenate(values)),
+    )
     return np.frombuffer(b"".join(parts), np.uint8)
 
 
@@ -97,14 +106,18 @@ def decode(data: npt.NDArray[np.uint8]) -> Segment:
     if raw[: len(MAGIC)] != MAGIC or len(raw) < _HEADER.itemsize:
         raise ContractError("This is not a segment", expected="ELSASEG1", found=raw[: len(MAGIC)])
     header = np.frombuffer(raw, _HEADER, 1)[0]
-    rows, columns, block_rows, width = (int(header[n]) for n in ("rows", "columns", "block_rows", "column_block"))
+    rows, columns, block_rows, width = (
+        int(header[n]) for n in ("rows", "columns", "block_rows", "column_block")
+    )
     groups, blocks, entries = -(-rows // block_rows), -(-columns // width), int(header["entries"])
     at = _HEADER.itemsize
     pointers = np.frombuffer(raw, "<u4", groups * blocks + 1, at)
     at += -(-pointers.nbytes // 64) * 64
     index = np.frombuffer(raw, "<u2", entries, at)
     at += -(-index.nbytes // 64) * 64
-    value = np.frombuffer(raw, _VALUES[int(header["value_type"])], entries * block_rows, at).reshape(entries, block_rows)
+    value = np.frombuffer(raw, _VALUES[int(header["value_type"])], entries * block_rows, at).reshape(
+        entries, block_rows
+    )
     place = np.repeat(np.arange(groups * blocks), np.diff(pointers))  # block * groups + group
     column = index.astype(np.int64) + place // groups * width
     values = np.zeros((groups, block_rows, columns), value.dtype)

@@ -47,7 +47,6 @@ NestedConv::NestedConv(const ort::Info& info)
       groups_(info.integer("groups", 1, 1 << 20)),
       weights_(info, 4, out_channels_, in_channels_ / groups_ * window_.taps(), out_channels_ / groups_),
       finish_(info, 2, out_channels_),
-      sources_(window_.scratch_sources()),
       mask_(window_.output_mask()) {
   ort::require(in_channels_ % groups_ == 0 && out_channels_ % groups_ == 0, "groups must divide the channels");
   const int64_t stride = window_.direct() ? window_.in.stride() : window_.scratch_stride();
@@ -77,13 +76,14 @@ void NestedConv::compute(const ort::Context& context) const {
   const int64_t parts = (share + part_rows - 1) / part_rows;
 
   float* scratch = direct ? nullptr : image_scratch.floats(static_cast<size_t>(in_channels_ * x_stride));
+  if (scratch) window_.clear(scratch, in_channels_);
   for (int64_t n = 0; n < batch; ++n) {
     const float* image = x.floats() + n * in_channels_ * window_.in.stride();
     if (!direct) {
       const int64_t chunk = (in_channels_ + 7) / 8;
       context.parallel((in_channels_ + chunk - 1) / chunk, [&](int64_t i) {
         for (int64_t c = i * chunk; c < std::min((i + 1) * chunk, in_channels_); ++c)
-          table.gather(image + c * window_.in.stride(), sources_.data(), x_stride, scratch + c * x_stride);
+          window_.fill(table, image + c * window_.in.stride(), scratch + c * x_stride);
       });
       image = scratch;
     }
@@ -131,7 +131,6 @@ NestedDepthwise::NestedDepthwise(const ort::Info& info)
       finish_(info, 2, channels_),
       weight_(info.constant(4, kOrtFloat, "the weights")),
       offsets_(narrowed(window_.tap_offsets(), 1, 0)),
-      sources_(window_.scratch_sources()),
       mask_(window_.output_mask()) {
   ort::require(weight_.dims.size() == 3 && (weight_.dims[0] == 1 || weight_.dims[0] == finish_.levels) && weight_.dims[1] == channels_ &&
                    weight_.dims[2] == window_.taps(),
@@ -152,12 +151,13 @@ void NestedDepthwise::compute(const ort::Context& context) const {
   const float* weight = weight_.floats() + (weight_.dims[0] == 1 ? 0 : level * channels_ * window_.taps());
   const int64_t chunk = (planes + 15) / 16;
   context.parallel((planes + chunk - 1) / chunk, [&](int64_t i) {
+    float* scratch = window_.direct() ? nullptr : partial_scratch.floats(static_cast<size_t>(window_.scratch_stride()));
+    if (scratch) window_.clear(scratch, 1);
     for (int64_t p = i * chunk; p < std::min((i + 1) * chunk, planes); ++p) {
       const int64_t c = p % channels_;
       const float* plane = x.floats() + p * window_.in.stride();
-      if (!window_.direct()) {
-        float* scratch = partial_scratch.floats(static_cast<size_t>(window_.scratch_stride()));
-        table.gather(plane, sources_.data(), window_.scratch_stride(), scratch);
+      if (scratch) {
+        window_.fill(table, plane, scratch);
         plane = scratch;
       }
       float* to = y + p * window_.out.stride();

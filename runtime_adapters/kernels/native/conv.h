@@ -25,7 +25,6 @@ class NestedConv {
   NestedWeights weights_;
   Finish finish_;
   std::vector<int32_t> offsets_;  // (columns)
-  std::vector<int32_t> sources_;  // of the copy into phases, where taps are not offsets in the input itself
   std::vector<int32_t> mask_;
 };
 
@@ -48,7 +47,6 @@ class NestedDepthwise {
   Finish finish_;
   ort::Tensor weight_;
   std::vector<int32_t> offsets_;
-  std::vector<int32_t> sources_;  // of the copy into phases, where taps are not offsets in the input itself
   std::vector<int32_t> mask_;
 };
 

@@ -305,6 +305,43 @@ void gather(const float* from, const int32_t* index, int64_t count, float* to) {
   for (; i < count; ++i) to[i] = index[i] < 0 ? 0.0f : from[index[i]];
 }
 
+#if ELSA_LANES == 16
+#define ELSA_EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ELSA_ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#elif ELSA_LANES == 8
+#define ELSA_EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define ELSA_ODD 1, 3, 5, 7, 9, 11, 13, 15
+#else
+#define ELSA_EVEN 0, 2, 4, 6
+#define ELSA_ODD 1, 3, 5, 7
+#endif
+
+void split(const float* from, int64_t count, float* even, float* odd) {
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
+    const Vec a = load(from + i), b = load(from + i + kLanes);
+    store(even + i / 2, __builtin_shufflevector(a, b, ELSA_EVEN));
+    store(odd + i / 2, __builtin_shufflevector(a, b, ELSA_ODD));
+  }
+#if defined(__AVX512F__)
+  if (i < count) {
+    const int64_t left = count - i;
+    const __mmask16 low = static_cast<__mmask16>(left >= 16 ? 0xFFFF : (1u << left) - 1);
+    const __mmask16 high = static_cast<__mmask16>(left > 16 ? (1u << (left - 16)) - 1 : 0);
+    const Vec a = reinterpret_cast<Vec>(_mm512_maskz_loadu_ps(low, from + i)), b = reinterpret_cast<Vec>(_mm512_maskz_loadu_ps(high, from + i + 16));
+    const __mmask16 evens = static_cast<__mmask16>((1u << ((left + 1) / 2)) - 1), odds = static_cast<__mmask16>((1u << (left / 2)) - 1);
+    _mm512_mask_storeu_ps(even + i / 2, evens, reinterpret_cast<__m512>(__builtin_shufflevector(a, b, ELSA_EVEN)));
+    _mm512_mask_storeu_ps(odd + i / 2, odds, reinterpret_cast<__m512>(__builtin_shufflevector(a, b, ELSA_ODD)));
+  }
+#else
+  for (; i + 2 <= count; i += 2) {
+    even[i / 2] = from[i];
+    odd[i / 2] = from[i + 1];
+  }
+  if (i < count) even[i / 2] = from[i];
+#endif
+}
+
 // The last values of an odd count go through a full vector on the stack.
 void finish(float* y, int64_t count, const Epilogue& e) {
   int64_t i = 0;
@@ -329,6 +366,6 @@ void finish(float* y, int64_t count, const Epilogue& e) {
 }  // namespace
 
 extern const KernelTable ELSA_TABLE;
-const KernelTable ELSA_TABLE = {ELSA_NAME, kLanes, {0, kMax1, 0, 0, kMax4}, sparse, depthwise, gemv, gather, finish};
+const KernelTable ELSA_TABLE = {ELSA_NAME, kLanes, {0, kMax1, 0, 0, kMax4}, sparse, depthwise, gemv, gather, split, finish};
 
 }  // namespace elsa

@@ -64,6 +64,8 @@ struct KernelTable {
                int32_t row_count, float* y);
   // to[i] = index[i] < 0 ? 0 : from[index[i]]
   void (*gather)(const float* from, const int32_t* index, int64_t count, float* to);
+  // even[i] = from[2 i], odd[i] = from[2 i + 1], for `count` floats of from
+  void (*split)(const float* from, int64_t count, float* even, float* odd);
   // y = act(y * scale + bias + residual) over `count` values, scale and bias per value.
   void (*finish)(float* y, int64_t count, const Epilogue&);
 };

@@ -17,6 +17,15 @@ Window::Window(const ort::Info& info) {
   dh = info.integer("dilation_h", 1, 256), dw = info.integer("dilation_w", 1, 256);
   pad_top = info.integer("pad_top", 0, 1 << 14), pad_left = info.integer("pad_left", 0, 1 << 14);
   ort::require(direct() || out.gap >= (kw - 1) * dw / sw, "out_gap is too small for this kernel and stride");
+  phase_starts_.assign(static_cast<size_t>(sh * sw), -1);
+  int64_t at = 0;
+  for (const auto& [py, px] : phases()) {
+    phase_starts_[static_cast<size_t>(py * sw + px)] = at;
+    at += phase_floats();
+  }
+  // A row of the input must fit a row of each phase, or it would run into the next one.
+  by_rows_ = !direct() && sw == 2 && (in.w + pad_left + 1) / 2 <= out.pitch();
+  if (!direct() && !by_rows_) sources_ = scratch_sources();
   ort::require(in.stride() < kLargest * 1024 && scratch_stride() < kLargest * 1024, "the image is too large");
 }
 
@@ -57,6 +66,25 @@ std::vector<int64_t> Window::tap_offsets() const {
       offsets.push_back((at - list.begin()) * phase_floats() + ky * dh / sh * out.pitch() + kx * dw / sw);
     }
   return offsets;
+}
+
+int64_t Window::phase_at(int64_t py, int64_t px) const { return phase_starts_[static_cast<size_t>(py * sw + px)]; }
+
+void Window::clear(float* scratch, int64_t channels) const { std::fill(scratch, scratch + channels * scratch_stride(), 0.0f); }
+
+void Window::fill(const KernelTable& table, const float* plane, float* scratch) const {
+  if (!by_rows_) return table.gather(plane, sources_.data(), scratch_stride(), scratch);
+  // Even columns of the input go to one phase, odd ones to the other; which is which depends on the padding.
+  const float* row = plane + in.lead();
+  float unused[1 << 14];
+  const int64_t even_phase = pad_left % 2, even_column = pad_left / 2, odd_column = (pad_left + 1) / 2;
+  for (int64_t y = 0; y < in.h; ++y, row += in.pitch()) {
+    const int64_t py = (y + pad_top) % sh, r = (y + pad_top) / sh * out.pitch();
+    const int64_t even = phase_at(py, even_phase), odd = phase_at(py, 1 - even_phase);
+    if (even < 0 && odd < 0) continue;
+    if (r + even_column + (in.w + 1) / 2 > phase_floats() || r + odd_column + in.w / 2 > phase_floats()) break;  // below the last tap
+    table.split(row, in.w, even < 0 ? unused : scratch + even + r + even_column, odd < 0 ? unused : scratch + odd + r + odd_column);
+  }
 }
 
 std::vector<int32_t> Window::scratch_sources() const {

@@ -5,6 +5,7 @@
 #pragma once
 #include <vector>
 
+#include "kernels.h"
 #include "layout.h"
 #include "ort.h"
 
@@ -22,9 +23,10 @@ struct Window {
   // Distance in floats, from the position in the (first phase) plane, for each tap.
   std::vector<int64_t> tap_offsets() const;
 
-  // The copy of one channel: floats needed, and from where in the plane each comes (-1: it is a zero).
+  // The copy of one channel. Its zeros are written by `clear` and stay; `fill` writes the rest, again for each channel.
   int64_t scratch_stride() const;
-  std::vector<int32_t> scratch_sources() const;
+  void clear(float* scratch, int64_t channels) const;
+  void fill(const KernelTable& table, const float* plane, float* scratch) const;
   // From the start of a channel in `in` planes or scratch to position 0.
   int64_t origin() const { return direct() ? in.lead() : 0; }
 
@@ -33,6 +35,12 @@ struct Window {
  private:
   std::vector<std::pair<int64_t, int64_t>> phases() const;
   int64_t phase_floats() const;
+  int64_t phase_at(int64_t py, int64_t px) const;  // where a phase starts in the scratch, -1 where no tap reads it
+  std::vector<int32_t> scratch_sources() const;    // from where in the plane each float comes, -1: it is a zero
+
+  std::vector<int64_t> phase_starts_;  // (sh * sw)
+  std::vector<int32_t> sources_;       // only for strides other than 2
+  bool by_rows_ = false;
 };
 
 // The borders of an output plane that no position covers.

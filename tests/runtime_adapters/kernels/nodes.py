@@ -15,17 +15,24 @@ from runtime_adapters.kernels.segments import encode
 Array = np.ndarray[Any, Any]
 
 
-def run_graph(nodes: list[onnx.NodeProto], constants: dict[str, Array], inputs: dict[str, Array], threads: int = 1) -> Array:
+def run_graph(
+    nodes: list[onnx.NodeProto], constants: dict[str, Array], inputs: dict[str, Array], threads: int = 1
+) -> Array:
     """Run a graph whose output is called `y`; the inputs are its run-time inputs, `level` among them."""
     graph = helper.make_graph(
         nodes,
         "one",
-        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in inputs.items()],
+        [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for n, a in inputs.items()
+        ],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(a, n) for n, a in constants.items()],
     )
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid(DOMAIN, 1)]
-    return open_session(helper.make_model(graph, opset_imports=opsets, ir_version=10), threads).run(["y"], inputs)[0]
+    return open_session(helper.make_model(graph, opset_imports=opsets, ir_version=10), threads).run(
+        ["y"], inputs
+    )[0]
 
 
 def open_session(model: onnx.ModelProto, threads: int = 1) -> ort.InferenceSession:
@@ -38,11 +45,14 @@ def open_session(model: onnx.ModelProto, threads: int = 1) -> ort.InferenceSessi
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def segments(weight: Array, index: Array, block_rows: list[int], column_block: int | None) -> dict[str, Array]:
+def segments(
+    weight: Array, index: Array, block_rows: list[int], column_block: int | None
+) -> dict[str, Array]:
     """One segment a level: `index` is the level index, `weight` (rows, ...) is flattened to (rows, columns)."""
     flat, where = weight.reshape(len(weight), -1), index.reshape(len(index), -1)
     return {
-        f"segment{k}": encode(flat, where == k, block_rows=rows, column_block=column_block) for k, rows in enumerate(block_rows)
+        f"segment{k}": encode(flat, where == k, block_rows=rows, column_block=column_block)
+        for k, rows in enumerate(block_rows)
     }
 
 
@@ -57,7 +67,14 @@ def activated(y: Array, kind: int, low: float, high: float) -> Array:
     return y
 
 
-def convolve(x: Array, w: Array, stride: tuple[int, int], pads: tuple[int, int, int, int], dilation: tuple[int, int], groups: int) -> Array:
+def convolve(
+    x: Array,
+    w: Array,
+    stride: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> Array:
     """Convolve in float64; pads are top, left, bottom, right. A zero weight takes no part, whatever it meets."""
     n, _, h, width = x.shape
     out_channels, share_in, kh, kw = w.shape
@@ -69,7 +86,9 @@ def convolve(x: Array, w: Array, stride: tuple[int, int], pads: tuple[int, int, 
     for o, c, ky, kx in zip(*np.nonzero(w), strict=True):
         channel = o // (out_channels // groups) * share_in + c
         top, left = ky * dilation[0], kx * dilation[1]
-        seen = padded[:, channel, top : top + oh * stride[0] : stride[0], left : left + ow * stride[1] : stride[1]]
+        seen = padded[
+            :, channel, top : top + oh * stride[0] : stride[0], left : left + ow * stride[1] : stride[1]
+        ]
         with np.errstate(invalid="ignore"):
             y[:, o] += w[o, c, ky, kx].astype(np.float64) * seen[:, :oh, :ow]
     return y

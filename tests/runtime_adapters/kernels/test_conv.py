@@ -33,12 +33,31 @@ def geometries(draw: st.DrawFn) -> dict[str, Any]:
     w = draw(st.integers(max(1, reach[1] + 1 - pads[1] - pads[3]), 20))
     gap = max(*pads, reach[1] // stride[1])
     in_gap = draw(st.sampled_from([gap, gap + 1, 0]))
-    return {"kernel": kernel, "stride": stride, "dilation": dilation, "pads": pads, "size": (h, w), "in_gap": in_gap, "out_gap": gap}
+    return {
+        "kernel": kernel,
+        "stride": stride,
+        "dilation": dilation,
+        "pads": pads,
+        "size": (h, w),
+        "in_gap": in_gap,
+        "out_gap": gap,
+    }
 
 
 def run_conv(
-    x: Array, w: Array, index: Array, table: Array, level: int, g: dict[str, Any], *, groups: int = 1, block_rows: list[int] | None = None,
-    column_block: int | None = None, residual: Array | None = None, activation: tuple[int, float, float] = (0, 0.0, 0.0), threads: int = 1,
+    x: Array,
+    w: Array,
+    index: Array,
+    table: Array,
+    level: int,
+    g: dict[str, Any],
+    *,
+    groups: int = 1,
+    block_rows: list[int] | None = None,
+    column_block: int | None = None,
+    residual: Array | None = None,
+    activation: tuple[int, float, float] = (0, 0.0, 0.0),
+    threads: int = 1,
     depthwise: bool = False,
 ) -> tuple[Array, Array]:
     """Return what the kernel computes and what it must compute."""  # fmt: skip
@@ -47,13 +66,19 @@ def run_conv(
     scale, bias = table[level].astype(np.float64)[:, None, :, None, None]
     expected = expected * scale + bias
     oh, ow = expected.shape[2:]
-    nodes = [helper.make_node("PlanesFromImage", ["x"], ["px"], domain=DOMAIN, h=x.shape[2], w=x.shape[3], gap=g["in_gap"])]
+    nodes = [
+        helper.make_node(
+            "PlanesFromImage", ["x"], ["px"], domain=DOMAIN, h=x.shape[2], w=x.shape[3], gap=g["in_gap"]
+        )
+    ]
     inputs = {"x": x, "level": np.array(level, np.int64)}
     if residual is not None:
         residual = np.resize(residual, expected.shape).astype(np.float32)
         expected = expected + residual
         inputs["r"] = residual
-        nodes.append(helper.make_node("PlanesFromImage", ["r"], ["pr"], domain=DOMAIN, h=oh, w=ow, gap=g["out_gap"]))
+        nodes.append(
+            helper.make_node("PlanesFromImage", ["r"], ["pr"], domain=DOMAIN, h=oh, w=ow, gap=g["out_gap"])
+        )
     attributes = {
         "in_h": x.shape[2], "in_w": x.shape[3], "in_gap": g["in_gap"], "out_h": oh, "out_w": ow, "out_gap": g["out_gap"],
         "kernel_h": g["kernel"][0], "kernel_w": g["kernel"][1], "stride_h": g["stride"][0], "stride_w": g["stride"][1],
@@ -63,7 +88,9 @@ def run_conv(
     constants = {"table": table}
     if depthwise:
         levels = len(table)
-        constants["w"] = np.stack([np.where(index <= k, w, 0).reshape(len(w), -1) for k in range(levels)]).astype(np.float32)
+        constants["w"] = np.stack(
+            [np.where(index <= k, w, 0).reshape(len(w), -1) for k in range(levels)]
+        ).astype(np.float32)
         names, kind = ["w"], "NestedDepthwise"
     else:
         attributes |= {"out_channels": len(w), "groups": groups}
@@ -72,7 +99,9 @@ def run_conv(
         names, kind = list(parts), "NestedConv"
     given_residual = "pr" if residual is not None else ""
     nodes += [
-        helper.make_node(kind, ["px", "level", "table", given_residual, *names], ["py"], domain=DOMAIN, **attributes),
+        helper.make_node(
+            kind, ["px", "level", "table", given_residual, *names], ["py"], domain=DOMAIN, **attributes
+        ),
         helper.make_node("ImageFromPlanes", ["py"], ["y"], domain=DOMAIN, h=oh, w=ow, gap=g["out_gap"]),
     ]
     return run_graph(nodes, constants, inputs, threads), activated(expected, *activation)
@@ -123,7 +152,14 @@ def test_depthwise_agrees_with_float64(data: st.DataObject, g: dict[str, Any]) -
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-SAME_3X3 = {"kernel": (3, 3), "stride": (1, 1), "dilation": (1, 1), "pads": (1, 1, 1, 1), "in_gap": 1, "out_gap": 1}
+SAME_3X3 = {
+    "kernel": (3, 3),
+    "stride": (1, 1),
+    "dilation": (1, 1),
+    "pads": (1, 1, 1, 1),
+    "in_gap": 1,
+    "out_gap": 1,
+}
 
 
 @pytest.mark.parametrize("block_rows", [1, 4])
@@ -134,7 +170,9 @@ def test_not_a_number_reaches_only_the_outputs_that_read_it(block_rows: int) -> 
     x[0, 1, 0, 4], x[0, 2, 5, 0] = np.nan, np.inf
     w = random.standard_normal((8, 3, 3, 3)).astype(np.float32)
     index = np.full(w.shape, 0, np.uint8)
-    found, expected = run_conv(x, w, index, np.ones((1, 2, 8), np.float32), 0, SAME_3X3, block_rows=[block_rows])
+    found, expected = run_conv(
+        x, w, index, np.ones((1, 2, 8), np.float32), 0, SAME_3X3, block_rows=[block_rows]
+    )
 
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
@@ -147,6 +185,8 @@ def test_a_large_layer_is_split_into_tiles_and_parts() -> None:
     index = random.integers(0, 12, w.shape).astype(np.uint8)
     table = random.standard_normal((3, 2, 130)).astype(np.float32)
     for level in range(3):
-        found, expected = run_conv(x, w, index, table, level, SAME_3X3, block_rows=[1, 4, 1], column_block=90, threads=2)
+        found, expected = run_conv(
+            x, w, index, table, level, SAME_3X3, block_rows=[1, 4, 1], column_block=90, threads=2
+        )
 
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-4)

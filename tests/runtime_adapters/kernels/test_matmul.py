@@ -18,9 +18,24 @@ sys.path.insert(0, str(Path(__file__).parent))
 from nodes import Array, activated, run_graph, segments
 
 
-def run_matmul(x: Array, table: Array, parts: dict[str, Array], level: int, activation: tuple[int, float, float], threads: int = 1) -> Array:
-    attributes = {"columns": x.shape[-1], "rows": table.shape[2], "activation": activation[0], "low": activation[1], "high": activation[2]}
-    node = helper.make_node("NestedMatMul", ["x", "level", "table", *parts], ["y"], domain=DOMAIN, **attributes)
+def run_matmul(
+    x: Array,
+    table: Array,
+    parts: dict[str, Array],
+    level: int,
+    activation: tuple[int, float, float],
+    threads: int = 1,
+) -> Array:
+    attributes = {
+        "columns": x.shape[-1],
+        "rows": table.shape[2],
+        "activation": activation[0],
+        "low": activation[1],
+        "high": activation[2],
+    }
+    node = helper.make_node(
+        "NestedMatMul", ["x", "level", "table", *parts], ["y"], domain=DOMAIN, **attributes
+    )
     return run_graph([node], {"table": table, **parts}, {"x": x, "level": np.array(level, np.int64)}, threads)
 
 
@@ -38,10 +53,18 @@ def test_matmul_agrees_with_float64(data: st.DataObject) -> None:
     table = random.standard_normal((levels, 2, rows)).astype(np.float32)
     level = draw(st.integers(0, levels - 1))
     activation = draw(st.sampled_from([(0, 0.0, 0.0), (1, 0.0, 6.0), (3, 0.0, 0.0)]))
-    parts = segments(w, index, draw(st.lists(st.sampled_from([1, 4]), min_size=levels, max_size=levels)), draw(st.sampled_from([None, 16, 50])))
+    parts = segments(
+        w,
+        index,
+        draw(st.lists(st.sampled_from([1, 4]), min_size=levels, max_size=levels)),
+        draw(st.sampled_from([None, 16, 50])),
+    )
     found = run_matmul(x, table, parts, level, activation, draw(st.sampled_from([1, 2])))
 
-    expected = x.astype(np.float64) @ np.where(index <= level, w, 0).T.astype(np.float64) * table[level, 0] + table[level, 1]
+    expected = (
+        x.astype(np.float64) @ np.where(index <= level, w, 0).T.astype(np.float64) * table[level, 0]
+        + table[level, 1]
+    )
     np.testing.assert_allclose(found, activated(expected, *activation), rtol=1e-4, atol=2e-4)
 
 
@@ -54,7 +77,9 @@ def test_int8_codes_are_exact(block_rows: int, batch: int) -> None:
     active = random.random(codes.shape) < 0.3
     x = random.integers(-8, 9, (batch, 90)).astype(np.float32)
     table = np.stack([np.full(37, 0.5, np.float32), np.zeros(37, np.float32)])[None]
-    found = run_matmul(x, table, {"s": encode(codes, active, block_rows=block_rows, column_block=33)}, 0, (0, 0.0, 0.0))
+    found = run_matmul(
+        x, table, {"s": encode(codes, active, block_rows=block_rows, column_block=33)}, 0, (0, 0.0, 0.0)
+    )
 
     expected = x @ np.where(active, codes, 0).astype(np.float32).T * 0.5
     assert np.array_equal(found, expected)
@@ -72,7 +97,17 @@ def test_a_level_that_does_not_exist_is_an_error(level: int) -> None:
 def test_a_wrong_input_width_is_an_error() -> None:
     """The sentence names the width that was expected."""
     parts = segments(np.ones((4, 5), np.float32), np.zeros((4, 5), np.uint8), [1], None)
-    node = helper.make_node("NestedMatMul", ["x", "level", "table", *parts], ["y"], domain=DOMAIN, columns=5, rows=4, activation=0, low=0.0, high=0.0)
+    node = helper.make_node(
+        "NestedMatMul",
+        ["x", "level", "table", *parts],
+        ["y"],
+        domain=DOMAIN,
+        columns=5,
+        rows=4,
+        activation=0,
+        low=0.0,
+        high=0.0,
+    )
     inputs = {"x": np.ones((1, 6), np.float32), "level": np.array(0, np.int64)}
     with pytest.raises(Exception, match="the last dimension of the input must be 5"):
         run_graph([node], {"table": np.ones((1, 2, 4), np.float32), **parts}, inputs)

@@ -48,7 +48,9 @@ def test_what_is_encoded_is_decoded(data: st.DataObject) -> None:
 
 def test_the_bytes_are_those_of_the_format() -> None:
     """A tiny segment, written down by hand."""
-    raw = encode(np.array([[0, 2.0], [3.0, 0]], np.float32), np.array([[False, True], [True, False]])).tobytes()
+    raw = encode(
+        np.array([[0, 2.0], [3.0, 0]], np.float32), np.array([[False, True], [True, False]])
+    ).tobytes()
     header = b"ELSASEG1" + np.array([2, 2, 1, 0, 2, 2, 0, 0], "<u4").tobytes() + bytes(24)
     parts = [np.array(p, t).tobytes() for p, t in (([0, 1, 2], "<u4"), ([1, 0], "<u2"), ([2.0, 3.0], "<f4"))]
 
@@ -81,7 +83,10 @@ def test_damage_is_named(offset: int, value: bytes, complaint: str) -> None:
 
 
 @settings(max_examples=300)
-@given(changes=st.lists(st.tuples(st.integers(0, 383), st.integers(0, 255)), min_size=1, max_size=6), cut=st.integers(0, 400))
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 383), st.integers(0, 255)), min_size=1, max_size=6),
+    cut=st.integers(0, 400),
+)
 def test_random_damage_is_refused_or_harmless(changes: list[tuple[int, int]], cut: int) -> None:
     """What passes the check decodes without leaving its bounds."""
     raw = bytearray(example())
