@@ -6,37 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.tflite_variants import golden_for as golden
+from support.tflite_variants import profile_with as profile
 
 from device_profiles import load_profile
-from device_profiles.schema import DeviceProfile, Tflite
 from elsa_edge.bundle.golden import Golden, Tolerance, largest_difference
 from elsa_edge.errors import ExportError, InputError
 from elsa_edge.graph.canonical import CanonicalGraph
-from elsa_edge.graph.oracle import run_canonical
 from exporters.protocol import Exporter
 from exporters.tflite_int8 import TfliteInt8Exporter
 from exporters.tflite_levels import TfliteLevelsExporter
 from exporters.tflite_sparse import TfliteSparseExporter
 from runtime_adapters.litert import open_variant
-
-
-def profile(**settings: object) -> DeviceProfile:
-    base = load_profile("generic-x86-64")
-    return base.model_copy(update={"tflite": Tflite(**settings)})
-
-
-def golden(graph: CanonicalGraph, batch: int = 3, seed: int = 0) -> Golden:
-    generator = np.random.default_rng(seed)
-    inputs = {}
-    for name, spec in graph.inputs.items():
-        shape = [batch if axis == 0 and size is None else size or 7 for axis, size in enumerate(spec.shape)]
-        integers = spec.dtype.startswith("int")
-        inputs[name] = (
-            generator.integers(0, 15, shape).astype(spec.dtype)
-            if integers
-            else generator.standard_normal(shape).astype(spec.dtype)
-        )
-    return Golden(inputs, run_canonical(graph, inputs))
 
 
 def largest_relative(folder: Path, variant, known: Golden) -> float:

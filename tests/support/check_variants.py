@@ -1,0 +1,51 @@
+"""Run variants on a device and compare them with their golden outputs; needs only what a device has.
+
+    python check_variants.py FOLDER     FOLDER holds variant folders, each with variant.json and golden.npz
+
+Prints one JSON object: folder name -> {"differences": [largest |difference| / max(1, largest) by level], "tolerance"}.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from device_profiles.schema import Runtime
+from elsa_edge.bundle.golden import Golden, largest_difference
+from elsa_edge.bundle.manifest import Variant
+from runtime_adapters.litert import open_variant
+from runtime_adapters.litert_engines import choose_package
+
+
+def check(folder: Path) -> dict[str, object]:
+    """Return the largest relative difference of every level of one variant."""
+    variant = Variant.model_validate_json((folder / "variant.json").read_text())
+    golden = Golden.load(folder / "golden.npz", int(variant.options["level_count"]))
+    adapter = open_variant(folder, variant, Runtime(name="litert"), None)
+    differences = []
+    for level, expected in enumerate(golden.outputs):
+        found = adapter.run(golden.inputs, level)
+        pairs = [largest_difference(found[name], value) for name, value in expected.items()]
+        differences.append(max(difference / max(1.0, scale) for difference, scale in pairs))
+    adapter.close()
+    return {"differences": differences, "tolerance": variant.relative_tolerance}
+
+
+def main() -> None:
+    """Check every variant folder that is named."""
+    folders = sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir())
+    report = {folder.name: check(folder) for folder in folders}
+    context = {
+        "machine": platform.machine(),
+        "numpy": np.__version__,
+        "package": choose_package(Runtime(name="litert")),
+    }
+    print(json.dumps({"context": context, "variants": report}))  # noqa: T201 - a command
+
+
+if __name__ == "__main__":
+    main()
