@@ -1,0 +1,212 @@
+"""The session: what an application sees. Real bundles, real runtime, a clock and a /proc that the test owns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.bundles import bundle
+
+import elsa_edge
+from device_profiles import load_profile
+from device_profiles.schema import DeviceProfile, Measured, MeasuredLevel
+from elsa_edge import AdaptiveSession
+from elsa_edge.control import Reason
+from elsa_edge.errors import ElsaError, InputError, LevelError, ProfileError, UnknownNameError
+from elsa_edge.loading import default_cache
+
+MB = 1_000_000
+
+
+class Clock:
+    """Seconds that pass only when told to; each call adds what one inference is meant to take."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.step_s = 0.0
+
+    def __call__(self) -> float:
+        self.now_s += self.step_s
+        return self.now_s
+
+
+def profile(root: Path, budget_ms: float | None = 10.0, measured: bool = True) -> DeviceProfile:
+    """Return a profile that reads its memory below `root` and whose levels take 2, 4 and 8 ms."""
+    base = load_profile("generic-x86-64")
+    qos = base.qos.model_copy(
+        update={"latency_budget_ms": budget_ms, "memory_reserve_mb": 100.0, "memory_hysteresis_mb": 0.0}
+    )
+    rows = tuple(
+        MeasuredLevel(name=name, p50_ms=2.0 * 2**k, p95_ms=2.2 * 2**k, memory_bytes=(50 + 50 * k) * MB)
+        for k, name in enumerate(("s90", "s50", "s20"))
+    )
+    return base.model_copy(
+        update={
+            "probes": base.probes.model_copy(update={"root": str(root), "interval_ms": 100.0}),
+            "qos": qos,
+            "measured": Measured(levels=rows) if measured else None,
+        }
+    )
+
+
+def free(root: Path, megabytes: float) -> None:
+    (root / "proc").mkdir(exist_ok=True)
+    (root / "proc" / "meminfo").write_text(f"MemAvailable: {int(megabytes * MB / 1024)} kB\n")
+
+
+@pytest.fixture
+def session(tmp_path: Path):
+    """A session on a device with 1 GB free and levels of 2, 4, 8 ms."""
+    free(tmp_path, 1000)
+    clock = Clock()
+    with AdaptiveSession.open(
+        bundle("conv"), profile(tmp_path), variant="onnx-selector", cache=False, clock_s=clock
+    ) as opened:
+        opened.clock = clock
+        opened.root = tmp_path
+        opened.x = {"input": opened.bundle.golden.inputs["input"][:1]}
+        yield opened
+
+
+def test_what_an_application_sees(session: AdaptiveSession) -> None:
+    """Inputs and outputs as (shape, dtype), the ladder, the memory, outputs by name."""
+    assert elsa_edge.AdaptiveSession is AdaptiveSession
+    shape, dtype = session.inputs["input"]
+    assert (shape, dtype) == ((None, 3, 12, 12), "float32")
+    assert session.outputs == {"output": ((None, 5), "float32")}
+    assert [level.sparsity for level in session.ladder] == [0.9, 0.5, 0.2]
+    assert session.run(session.x)["output"].shape == (1, 5)
+    assert session.memory().at(0) > 0
+
+
+def test_the_densest_level_that_fits_runs(session: AdaptiveSession) -> None:
+    """Budget 10 ms: the level of 8 ms."""
+    assert session.level == 2
+    assert session.last_decision.reason is Reason.START
+
+
+def test_a_slow_device_goes_down_and_comes_up_again(session: AdaptiveSession) -> None:
+    """Four times slower: the level of 2 ms; fast again: up, after a while."""
+    session.clock.step_s = 0.032 / 2  # two readings of the clock between begin and end at least
+    for _ in range(30):
+        session.run(session.x)
+    assert session.level == 0
+    session.clock.step_s = 0.0005
+    for _ in range(3000):
+        session.run(session.x)
+        session.clock.now_s += 0.05
+        if session.level == 2:
+            break
+    assert session.level == 2
+
+
+def test_memory_comes_first(session: AdaptiveSession) -> None:
+    """Free memory falls below the reserve: down at once, before the next run, whatever the latency."""
+    session.run(session.x)
+    free(session.root, 60)
+    session.clock.now_s += 0.2  # the next reading is due
+    session.run(session.x)
+    assert session.level < 2
+    assert session.last_decision.reason in (Reason.DOWN_MEMORY, Reason.INFEASIBLE_MEMORY, Reason.HOLD_MEMORY)
+
+
+def test_memory_is_read_at_most_once_an_interval(session: AdaptiveSession) -> None:
+    """A hundred runs within the interval read nothing; files that vanish do not disturb."""
+    free(session.root, 60)
+    for _ in range(100):
+        session.run(session.x)
+    assert session.level == 2
+    (session.root / "proc" / "meminfo").unlink()
+    session.clock.now_s += 1.0
+    session.run(session.x)
+
+
+def test_the_caller_may_choose_the_level(session: AdaptiveSession) -> None:
+    """It runs there, its latency teaches, and the controller's level is not lost."""
+    golden = session.bundle.golden
+    for level in (0, 1, 2):
+        found = session.run(golden.inputs, level=level)
+        np.testing.assert_allclose(found["output"], golden.outputs[level]["output"], atol=1e-4)
+    for wrong in (-1, 3, True, 0.0):
+        with pytest.raises(LevelError):
+            session.run(session.x, level=wrong)
+
+
+def test_wrong_inputs_teach_the_controller_nothing(session: AdaptiveSession) -> None:
+    """An error is no observation."""
+    before = session._controller.state
+    with pytest.raises(InputError):
+        session.run({"inputt": session.x["input"]})
+    assert session._controller.state is before
+
+
+def test_a_closed_session_says_so(session: AdaptiveSession) -> None:
+    """Closing twice is fine."""
+    session.close()
+    session.close()
+    with pytest.raises(ElsaError, match="closed"):
+        session.run(session.x)
+
+
+def test_without_measurements_it_learns(tmp_path: Path) -> None:
+    """No table, no memory file, no budget: it runs, says what is unknown, and ends at the densest level."""
+    with AdaptiveSession.open(
+        bundle("conv"), profile(tmp_path, None, measured=False), variant="onnx-selector", cache=False
+    ) as session:
+        assert any("No latency was measured" in note for note in session.notes)
+        session.run(session.bundle.golden.inputs)
+        assert session.level == 2
+
+
+def test_the_profile_in_the_bundle_is_the_default() -> None:
+    """A device needs only the bundle; an unknown device or variant is named with the nearest."""
+    with AdaptiveSession.open(bundle("two_inputs"), cache=None) as session:
+        assert session.profile.name == "generic-x86-64"
+        assert session.variant.name == "ort-switch"
+        assert session.run(session.bundle.golden.inputs)
+    with pytest.raises(UnknownNameError, match="generic-x86-64"):
+        AdaptiveSession.open(bundle("two_inputs"), device="generic-x86")
+    with pytest.raises(UnknownNameError, match="Nearest: 'ort-levels'"):
+        AdaptiveSession.open(bundle("two_inputs"), variant="ort-level")
+
+
+def test_an_accuracy_that_cannot_be_held_is_refused_when_opening(tmp_path: Path) -> None:
+    """minimum_accuracy without known accuracies."""
+    base = profile(tmp_path)
+    strict = base.model_copy(update={"qos": base.qos.model_copy(update={"minimum_accuracy": 0.9})})
+    with pytest.raises(ProfileError, match="minimum_accuracy"):
+        AdaptiveSession.open(bundle("conv"), strict, cache=False)
+
+
+def test_the_cache_folder_can_be_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """ELSA_EDGE_CACHE wins, empty means none, else the user's cache."""
+    monkeypatch.setenv("ELSA_EDGE_CACHE", str(tmp_path))
+    assert default_cache() == tmp_path
+    monkeypatch.setenv("ELSA_EDGE_CACHE", "")
+    assert default_cache() is None
+    monkeypatch.delenv("ELSA_EDGE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache() == tmp_path / "elsa-edge"
+
+
+def test_a_device_needs_neither_torch_nor_the_onnx_tools() -> None:
+    """A fresh process opens, verifies and runs a bundle; afterwards only one runtime and small packages are there."""
+    script = textwrap.dedent(
+        f"""
+        import sys
+        for name in ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "rich", "click", "scipy"):
+            sys.modules[name] = None  # importing it is an error
+        from elsa_edge import AdaptiveSession
+        from elsa_edge.verify import verify_bundle
+        assert "onnxruntime" not in sys.modules, "the runtime is loaded only when a bundle is"
+        with AdaptiveSession.open({str(bundle("two_inputs"))!r}, cache=False) as session:
+            session.run(session.bundle.golden.inputs)
+        assert verify_bundle({str(bundle("two_inputs"))!r}).ok
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

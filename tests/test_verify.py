@@ -1,0 +1,133 @@
+"""Verifying with nothing but the bundle: what is right passes, what is wrong is named, what is absent is skipped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.bundles import VARIANTS, bundle
+
+import elsa_edge.verify as verify_module
+from elsa_edge.bundle import Golden, open_bundle
+from elsa_edge.errors import BundleError, RuntimeUnavailableError
+from elsa_edge.files import sha256_of
+from elsa_edge.verify import verify_bundle
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A bundle that a test may harm."""
+    shutil.copytree(bundle("two_inputs"), tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def resign(folder: Path, change=lambda _: None) -> None:
+    """Write the hashes of harmed files into the manifest, as someone who means harm would."""
+    path = folder / "manifest.json"
+    data = json.loads(path.read_text())
+    for entry in data["files"]:
+        file = folder / entry["path"]
+        entry["size_bytes"], entry["sha256"] = file.stat().st_size, sha256_of(file)
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def harm_golden(folder: Path, level: int, difference: float) -> None:
+    golden = open_bundle(folder).golden
+    outputs = tuple(
+        {name: array + (difference if k == level else 0) for name, array in rows.items()}
+        for k, rows in enumerate(golden.outputs)
+    )
+    Golden(golden.inputs, tuple({n: a.astype(np.float32) for n, a in o.items()} for o in outputs)).save(
+        folder / "golden.npz"
+    )
+    resign(folder)
+
+
+def test_a_good_bundle_passes_at_every_level_of_every_variant() -> None:
+    """Also seven levels, integers, and several outputs; the report is JSON."""
+    for name in ("conv", "mlp", "two_inputs"):
+        result = verify_bundle(bundle(name))
+        assert result.ok
+        assert [variant.name for variant in result.variants] == list(VARIANTS)
+        levels = len(open_bundle(bundle(name)).ladder)
+        assert all(len(variant.levels) == levels for variant in result.variants)
+        assert all(k.max_difference <= k.allowed for variant in result.variants for k in variant.levels)
+        assert json.loads(json.dumps(result.as_json()))["ok"] is True
+
+
+def test_a_difference_beyond_the_contract_is_found(copy: Path) -> None:
+    """The level and the size of the difference are told; ten times less passes."""
+    harm_golden(copy, 0, 1e-2)
+    result = verify_bundle(copy)
+    assert not result.ok
+    assert all(not variant.levels[0].ok for variant in result.variants)
+    assert result.variants[0].levels[0].max_difference == pytest.approx(1e-2, rel=0.05)
+    harm_golden(copy, 0, -1e-2 + 1e-5)
+    assert verify_bundle(copy).ok
+
+
+def test_not_a_number_is_a_difference(copy: Path) -> None:
+    """NaN in the golden outputs matches only NaN."""
+    harm_golden(copy, 0, float("nan"))
+    assert not verify_bundle(copy).ok
+
+
+def test_too_little_agreement_fails_even_within_the_tolerance(copy: Path) -> None:
+    """For variants that are not exact, the largest entry must be in the same place."""
+    golden = open_bundle(copy).golden
+    outputs = tuple({name: -array for name, array in rows.items()} for rows in golden.outputs)
+    Golden(golden.inputs, outputs).save(copy / "golden.npz")
+
+    def loose(data, agreement):
+        for variant in data["variants"]:
+            variant |= {"relative_tolerance": 1e6, "minimum_agreement": agreement}
+
+    resign(copy, lambda data: loose(data, None))
+    assert verify_bundle(copy).ok
+    resign(copy, lambda data: loose(data, 0.9))
+    result = verify_bundle(copy)
+    assert not result.ok
+    assert result.variants[0].levels[0].agreement < 0.9
+
+
+def test_a_changed_file_is_found_before_anything_runs(copy: Path) -> None:
+    """Hashes come first."""
+    path = copy / "onnx-selector" / "model.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BundleError, match="SHA-256 differs"):
+        verify_bundle(copy)
+
+
+def test_a_variant_that_has_other_levels_or_outputs_is_refused(copy: Path) -> None:
+    """A manifest that promises more levels than the model has, or a model with other outputs."""
+    resign(copy, lambda data: data["variants"][2]["options"].update(level_count=2))
+    with pytest.raises(BundleError, match="another number of levels"):
+        verify_bundle(copy)
+    resign(copy, lambda data: data["variants"][2]["options"].update(level_count=1))
+    golden = open_bundle(copy).golden
+    Golden(golden.inputs, tuple({"other": np.zeros(1)} for _ in golden.outputs)).save(copy / "golden.npz")
+    resign(copy)
+    with pytest.raises(BundleError, match="other outputs"):
+        verify_bundle(copy)
+
+
+def test_a_runtime_that_is_not_installed_is_skipped_and_said(copy: Path) -> None:
+    """One variant of an unknown runtime does not stop the others; only unknown ones do."""
+    resign(copy, lambda data: data["variants"][0].update(runtime="another-runtime"))
+    result = verify_bundle(copy)
+    assert result.ok
+    assert "another-runtime" in str(result.variants[0].skipped)
+    resign(copy, lambda data: [variant.update(runtime="another-runtime") for variant in data["variants"]])
+    with pytest.raises(RuntimeUnavailableError, match="No variant of the bundle can be loaded here"):
+        verify_bundle(copy)
+
+
+def test_nothing_of_the_training_side_is_needed() -> None:
+    """The module's own imports name neither torch nor onnx (test_session holds it for the running process)."""
+    assert not {"torch", "onnx", "onnx_ir"} & set(vars(verify_module))
