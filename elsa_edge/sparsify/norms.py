@@ -102,8 +102,16 @@ def _followers_by_tracing(model: nn.Module, layers: Mapping[str, str]) -> dict[s
 
     modules = dict(model.named_modules())
     norms = batch_norms(model)
+
+    class Tracer(torch.fx.Tracer):
+        """Stops at the layers that are looked for, also where a user has derived them from torch's own."""
+
+        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+            wanted = module_qualified_name in layers or module_qualified_name in norms
+            return wanted or super().is_leaf_module(m, module_qualified_name)
+
     found = {}
-    nodes = list(torch.fx.symbolic_trace(model).graph.nodes)
+    nodes = list(Tracer().trace(model).nodes)
     calls = Counter(str(node.target) for node in nodes if node.op == "call_module")
     for node in nodes:
         if node.op != "call_module" or str(node.target) not in norms or not node.args:
@@ -170,10 +178,11 @@ def followers(
         weight name -> BatchNorm module name, and None or a sentence that says why none could be looked for.
     """
     layers = {weight.module: weight.name for weight in weights}
-    if not batch_norms(model):
+    norms = batch_norms(model)
+    if not norms:
         return {}, None
     try:
-        return _followers_by_tracing(model, layers), None
+        found = _followers_by_tracing(model, layers)
     except Exception as error:  # noqa: BLE001 - torch.fx raises whatever the traced code raises
         if batches is not None:
             return _followers_by_running(model, layers, batches), None
@@ -182,3 +191,11 @@ def followers(
             f"The BatchNorm behind each layer was not found: torch.fx cannot trace the network ({reason}). "
             "Dead channels keep a constant output there; give --data to find them by running it."
         )
+    lonely = [name for name in norms if name not in found.values()]
+    if lonely:
+        shown = ", ".join(lonely[:5]) + (" ..." if len(lonely) > 5 else "")
+        return (
+            found,
+            f"No nested layer stands right in front of BatchNorm {shown}: its channels stay as they are.",
+        )
+    return found, None

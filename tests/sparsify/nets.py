@@ -30,6 +30,22 @@ class Branching(Conv):
         return super().forward(x if x.sum() > 0 else x * 1.0)
 
 
+class PaddedConv(nn.Conv2d):
+    """A user's own convolution: torch.fx would look inside it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.pad(x, (1, 1, 1, 1))
+        return nn.functional.conv2d(x, self.weight, self.bias)
+
+
+class Derived(Conv):
+    """The network with a convolution of the user's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv2 = PaddedConv(8, 16, 3, bias=False)
+
+
 class Tied(nn.Module):
     """An embedding tied to the last layer, and two layers tied to each other."""
 
