@@ -16,20 +16,7 @@ from elsa_edge.graph.passes.drop_dead_channels import DropDeadChannels
 from elsa_edge.graph.passes.flush_subnormals import FlushSubnormals
 from elsa_edge.graph.passes.fold_batch_norm import FoldBatchNorm
 
-__all__ = ["at_level", "level_passes"]
-
-
-def level_passes(
-    level: int, *, fold_batch_norm: bool = True, drop_dead_channels: bool = True
-) -> list[ir.passes.InPlacePass]:
-    """Return the passes for one level, in order, without the final constant folding."""
-    passes: list[ir.passes.InPlacePass] = [ApplyLevel(level)]
-    if fold_batch_norm:
-        passes.append(FoldBatchNorm())
-    passes.append(FlushSubnormals())
-    if drop_dead_channels:
-        passes.append(DropDeadChannels())
-    return passes
+__all__ = ["at_level"]
 
 
 def at_level(
@@ -54,14 +41,24 @@ def at_level(
         LevelError: When the ladder has no such level.
     """
     model = graph.copy().model
-    for rewrite in level_passes(
-        graph.ladder.check(level), fold_batch_norm=fold_batch_norm, drop_dead_channels=drop_dead_channels
-    ):
-        rewrite(model)
+    ApplyLevel(graph.ladder.check(level))(model)
+    if fold:
+        _fold(model)  # now, so that the passes below find their numbers at hand
+    if fold_batch_norm:
+        FoldBatchNorm()(model)
+    FlushSubnormals()(model)
+    dropped = drop_dead_channels and DropDeadChannels()(model).modified
+    if fold:
+        _fold(model)
+    common.RemoveUnusedNodesPass()(model)
+    if dropped:
+        common.ShapeInferencePass()(model)
     for key in (FORMAT_KEY, LADDER_KEY, PROVENANCE_KEY):
         model.metadata_props.pop(key, None)
-    if fold:
-        fold_constants(model, any_size=True)
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    common.RemoveUnusedNodesPass()(model)
     return model
+
+
+def _fold(model: ir.Model) -> None:
+    fold_constants(model, any_size=True)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.RemoveUnusedNodesPass()(model)
