@@ -158,7 +158,7 @@ class _Plan:
         }
 
     def write(self, folder: Path, chosen: list[frozenset[int]]) -> list[int]:
-        """Write the graph with the chosen layers of each level; return the bytes of each level's part and of the rest."""
+        """Write the graph with each level's chosen layers; return the bytes of each level's part and of the rest."""
         count = len(chosen)
         by_position = {layer.position: layer for layer in self.layers}
         branches: list[tuple[int, ir.Model]] = []

@@ -1,6 +1,6 @@
 """Join the branches of all levels and write them: `model.onnx` and `model.data`, weights level by level.
 
-    model.data = | segments of level 0, tables | segments of level 1 | ... | dense weights |     each part on its own pages
+    model.data = | segments of level 0, tables | segments of level 1 | ... | dense weights |    parts start at pages
 
 A device that stays at level 0 reads only the first pages; one with less memory may be sent only a prefix. A dense
 weight that several branches have alike is one place of the file, but a constant of each branch: ONNX Runtime does not

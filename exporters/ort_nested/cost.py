@@ -1,6 +1,6 @@
 """Choose, for each level, which layers the nested kernels compute and which stay ONNX Runtime's dense ones.
 
-    time = dense layers: 2 * multiply-adds / rate        nested: the same on active weights / its rate + bytes / bandwidth
+    dense time = 2 * multiply-adds / rate;  nested time = the same on active weights / its rate + bytes / bandwidth
            + a copy wherever a value changes between planes and images
 
 Rates are relative to dense convolution on the same machine, so one set of constants serves a kind of processor; where

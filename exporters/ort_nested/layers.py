@@ -200,7 +200,8 @@ class _Finder:
             kind = "depthwise"
         follow = _Follow(self, position, taken, table, geometry)
         return Layer(
-            name=node.name or f"{node.op_type}_{position}", position=position, end=follow.end, absorbed=tuple(follow.absorbed),
+            name=node.name or f"{node.op_type}_{position}", position=position, end=follow.end,
+            absorbed=tuple(follow.absorbed),
             kind=kind, weight=np.ascontiguousarray(flat[-1]), index=index, table=follow.table.astype(np.float32),
             activation=follow.activation, residual=follow.residual, geometry=geometry,
         )  # fmt: skip

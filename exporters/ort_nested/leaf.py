@@ -190,7 +190,7 @@ class _Writer:
         self._dead.add(id(node))
 
     def _become(self, result: ir.Value, made: ir.Value) -> None:
-        """Let every reader of a value read another of the same contents, which has its layout should it become planes."""
+        """Let every reader of a value read another of the same contents."""
         if id(result) in self.plan.layouts:
             self.plan.layouts[id(made)] = self.plan.layouts[id(result)]
         result.replace_all_uses_with(made, replace_graph_outputs=True)

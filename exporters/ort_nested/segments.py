@@ -16,7 +16,7 @@ from runtime_adapters.kernels.segments import encode
 
 __all__ = ["BLOCK_ADVANTAGE", "Coded", "code_layer", "column_block"]
 
-# One multiply-add in a block of 4 rows costs this share of one in a single row (docs/kernels.md: 60 against 37 GFLOP/s).
+# A multiply-add in a block of 4 rows costs this share of one in a single row (docs/kernels.md: 60 and 37 GFLOP/s).
 BLOCK_ADVANTAGE: Final = 0.6
 _TILE_BYTES: Final = (
     24_000  # of the first-level cache, for the pixels that a sweep over the rows reads again and again

@@ -21,8 +21,10 @@ __all__ = ["TARGETS", "CompileError", "Target", "compile_library", "find_compile
 
 NATIVE_SOURCES = Path(__file__).with_name("native")
 LIBRARY = Path(__file__).with_name("libelsa_nested.so")
-_FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
-          "-Wall", "-Wextra", "-Wno-psabi"]  # fmt: skip
+_FLAGS = [
+    "-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-fno-math-errno",
+    "-fno-trapping-math", "-Wall", "-Wextra", "-Wno-psabi",
+]  # fmt: skip
 # -static-libgcc and -static-libstdc++: a device may have another C++ runtime, or none.
 _LINK = ["-shared", "-static-libgcc", "-static-libstdc++", "-Wl,--no-undefined", "-Wl,-z,max-page-size=16384"]
 

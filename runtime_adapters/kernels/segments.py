@@ -76,9 +76,9 @@ def encode(
     groups = -(-rows // block_rows)
     kept = np.zeros((groups * block_rows, columns), weight.dtype)
     kept[:rows] = np.where(active, weight, 0)
-    there = np.zeros((groups * block_rows, columns), np.bool_)
-    there[:rows] = active
-    there = there.reshape(groups, block_rows, columns).any(axis=1)  # (groups, columns)
+    padded = np.zeros((groups * block_rows, columns), np.bool_)
+    padded[:rows] = active
+    there: npt.NDArray[np.bool_] = np.logical_or.reduce(padded.reshape(groups, block_rows, columns), axis=1)
     indices, values, counts = [], [], []
     for start in range(0, columns, width):
         group, column = np.nonzero(there[:, start : start + width])  # in order of groups

@@ -107,7 +107,7 @@ def run_conv(
     return run_graph(nodes, constants, inputs, threads), activated(expected, *activation)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), g=geometries())
 def test_conv_agrees_with_float64(data: st.DataObject, g: dict[str, Any]) -> None:
     """Any geometry, group count, density, ladder, block form, column block, activation, residual, batch, threads."""
@@ -133,7 +133,7 @@ def test_conv_agrees_with_float64(data: st.DataObject, g: dict[str, Any]) -> Non
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), g=geometries())
 def test_depthwise_agrees_with_float64(data: st.DataObject, g: dict[str, Any]) -> None:
     """A channel by itself, with weights of its own at every level."""

@@ -39,7 +39,7 @@ def run_matmul(
     return run_graph([node], {"table": table, **parts}, {"x": x, "level": np.array(level, np.int64)}, threads)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_matmul_agrees_with_float64(data: st.DataObject) -> None:
     """Any shape of input, density, ladder, block form, column block, activation and number of threads."""
