@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from elsa_edge.control.estimate import first_estimate, is_known, learn, predict
+from elsa_edge.control.estimate import first_estimate, is_known, is_stale, learn, predict
 from elsa_edge.control.plan import Plan
 from elsa_edge.control.state import Decision, Observation, Reason, State
 from elsa_edge.errors import InputError
@@ -70,6 +70,7 @@ def start(
         blocked_until_ms=(-math.inf,) * count,
         trial_left=0,
         probe_run=0,
+        probe_left=0,
         pressure_ms=-math.inf,
     )
     fits = not known or predicted[position] <= plan.stay_log_ms
@@ -151,10 +152,11 @@ def _take_in(state: State, observation: Observation, plan: Plan) -> State:
     if (not first and level != state.last_level) or gaps == 1:
         cold_left = policy.discard_runs
     position = plan.positions[level]
-    estimate = state.estimate
+    here = position == state.position
+    estimate, probe_left = state.estimate, state.probe_left
     if cold_left == 0 and position >= 0:
         estimate = learn(estimate, plan, position, math.log(max(latency, _LEAST_MS)))
-    here = position == state.position
+        probe_left = max(0, probe_left - here)
     failures = state.failures
     if state.trial_left == 1 and here:  # the way up has held: forget one failure
         failures = _put(failures, state.position, max(0, failures[state.position] - 1))
@@ -180,6 +182,7 @@ def _take_in(state: State, observation: Observation, plan: Plan) -> State:
         state.blocked_until_ms,
         max(0, state.trial_left - here),
         state.probe_run,
+        probe_left,
         state.pressure_ms,
     )
 
@@ -189,8 +192,8 @@ def _expected(state: State, plan: Plan, *, known: bool) -> list[float]:
     if not known:  # stay, unless the memory says otherwise
         return [-math.inf if p == state.position else math.inf for p in range(len(plan.candidates))]
     predicted = predict(state.estimate, plan, state.position, state.mean_stay_runs)
-    if not is_known(state.estimate, plan, state.position):
-        predicted[state.position] = -math.inf  # a probe: stay until a warm run was seen
+    if state.probe_left or not is_known(state.estimate, plan, state.position):
+        predicted[state.position] = -math.inf  # a probe: stay until warm runs were seen
     return predicted
 
 
@@ -256,7 +259,7 @@ def _upward(
     fitting = [p for p in reachable if predicted[p] <= limit]
     roomy = [p for p in fitting if p in permitted]
     fits_above = state.fits_above + 1 if roomy else 0
-    probe = unknown == here + 1 and unknown in permitted and present <= limit and _may_probe(state, plan)
+    probe = here + 1 in permitted and _worth_a_probe(state, plan, present) and _may_probe(state, plan)
     if not roomy and not probe:
         return here, Reason.HOLD_MEMORY if fitting else Reason.HOLD, 0
     policy, now = plan.policy, observation.now_ms
@@ -269,9 +272,22 @@ def _upward(
     open_now = [p for p in roomy if state.blocked_until_ms[p] <= now]
     if open_now and fits_above >= policy.up_after_runs:
         return max(open_now), Reason.UP, 0
-    if probe and state.blocked_until_ms[unknown] <= now:
-        return unknown, Reason.PROBE, 0
+    if probe and state.blocked_until_ms[here + 1] <= now:
+        return here + 1, Reason.PROBE, 0
     return here, Reason.HOLD_DWELL if open_now else Reason.HOLD_BACKOFF, fits_above
+
+
+def _worth_a_probe(state: State, plan: Plan, present: float) -> bool:
+    """Return whether the next level may fit though nothing says so: it is unknown, or believed too slow for long.
+
+    A belief that old is checked when the next level would fit by the plain ratio of the two references.
+    """
+    here = state.position
+    if not is_known(state.estimate, plan, here + 1):
+        return present <= plan.up_log_ms
+    if not is_stale(state.estimate, here + 1):
+        return False
+    return present + plan.reference_log_ms[here + 1] - plan.reference_log_ms[here] <= plan.up_log_ms
 
 
 def _may_probe(state: State, plan: Plan) -> bool:
@@ -311,6 +327,7 @@ def _moved(state: State, observation: Observation, plan: Plan, target: int, reas
         blocked_until_ms=blocked,
         trial_left=4 * plan.policy.up_after_runs if target > here else 0,
         probe_run=state.runs if reason is Reason.PROBE else state.probe_run,
+        probe_left=(1 + plan.measured[target]) if reason is Reason.PROBE else 0,
         pressure_ms=now if reason is Reason.DOWN_PRESSURE else state.pressure_ms,
     )
 

@@ -19,7 +19,7 @@ from typing import Final
 from elsa_edge.control.plan import Plan
 from elsa_edge.control.state import Estimate
 
-__all__ = ["first_estimate", "is_known", "learn", "predict"]
+__all__ = ["first_estimate", "is_known", "is_stale", "learn", "predict"]
 
 _WINDOW: Final = 100  # prediction errors kept for the tail
 _PRIOR_COUNT: Final = 10.0  # runs that the prior tail is worth
@@ -30,9 +30,11 @@ _CLIP: Final = 3.0  # standard deviations that one surprising run may move the e
 _SURPRISE: Final = 2.5  # standard deviations that make a run surprising
 _LEAST_SURPRISE: Final = 0.10  # and at least ten percent
 _SHIFT_AFTER: Final = 2  # surprising runs of one sign in a row are a new situation, not an outlier
+_ARRIVAL_RUNS: Final = 4  # warm runs at a level during which a surprise is taken for its own
+_JUMP_RUNS: Final = 12  # runs for which a shift of all levels is remembered, in case it is undone
 _RESIDUAL_DRIFT: Final = 1e-6  # variance that a level's own deviation gains each run
 _FADE_RUNS: Final = 4000.0  # an unobserved residual counts half after as many runs
-_STALE_RUNS: Final = 1000  # a level without a measured latency may be probed again after as many runs
+_STALE_RUNS: Final = 1000  # a level that was not observed in as many runs may be probed again
 _CONFORMAL_STEP: Final = 0.02
 _MOST_LENIENT: Final = 4.0  # the steered miss rate stays below this multiple of the allowed one
 _STRICTEST: Final = 0.125
@@ -57,13 +59,20 @@ def first_estimate(plan: Plan) -> Estimate:
         tail=plan.tail_log,
         streak=0,
         runs=0,
+        latest=-1,
+        stay=0,
+        jump=0,
     )
+
+
+def is_stale(estimate: Estimate, position: int) -> bool:
+    """Return whether a level was not observed for long, so that what is believed about it may be wrong."""
+    return estimate.runs - max(0, estimate.seen_run[position]) >= _STALE_RUNS
 
 
 def is_known(estimate: Estimate, plan: Plan, position: int) -> bool:
     """Return whether the latency of a level was measured, or observed not too long ago."""
-    seen = estimate.seen_run[position]
-    return plan.measured[position] or (seen >= 0 and estimate.runs - seen < _STALE_RUNS)
+    return plan.measured[position] or (estimate.seen_run[position] >= 0 and not is_stale(estimate, position))
 
 
 def _tail(ordered: tuple[float, ...], miss_rate: float, prior: float) -> float:
@@ -110,29 +119,37 @@ def predict(estimate: Estimate, plan: Plan, current: int, stay_runs: float) -> l
 
 def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estimate:
     """Return the estimate after one warm run of a level."""
-    shared, old_variance, noise, residuals, variances, seen, scores, ordered, miss_rate = estimate[:9]
-    streak, runs = estimate.streak, estimate.runs
+    shared, shared_variance, noise, residuals, variances, seen, scores, ordered, miss_rate = estimate[:9]
+    runs = estimate.runs
     age = runs - seen[position]
     kept = _FADE_RUNS / (_FADE_RUNS + age) if seen[position] >= 0 else 0.0
     residual = kept * residuals[position]
     variance = min(plan.residual_variance[position], variances[position] + age * _RESIDUAL_DRIFT)
-    shared_variance = old_variance + _DRIFT * noise
+    # Errors of a model that does not know its parameters yet say nothing about the noise.
+    settled = shared_variance + variance <= 4.0 * noise + 0.01
+    shared_variance += _DRIFT * noise
     error = log_ms - plan.reference_log_ms[position] - shared - residual
 
-    total = shared_variance + variance + noise
-    spread = math.sqrt(total)
-    streak = _next_streak(streak, error, spread)
-    surprised = abs(streak) >= _SHIFT_AFTER
-    if surprised:  # believe it at once, and blame what all levels share
-        shared_variance = max(shared_variance, error * error)
-        total = shared_variance + variance + noise
-        move = error
-    else:
-        move = max(-_CLIP * spread, min(_CLIP * spread, error))
-    shared_gain, residual_gain = shared_variance / total, variance / total
-
-    # Errors of a model that does not know its parameters yet say nothing about the noise.
-    if not surprised and old_variance + variance <= 4.0 * noise + 0.01:
+    spread = math.sqrt(shared_variance + variance + noise)
+    streak = _next_streak(estimate.streak, error, spread)
+    stay = estimate.stay + 1 if position == estimate.latest else 1
+    jump = estimate.jump - (estimate.jump > 0) + (estimate.jump < 0)
+    shared_part, own_part = shared_variance, variance
+    move = max(-_CLIP * spread, min(_CLIP * spread, error))
+    if streak:
+        # A surprise on arrival is the level's own, unless it undoes what was just blamed on all levels.
+        own = stay <= _ARRIVAL_RUNS and jump * error >= 0.0
+        if abs(streak) >= _SHIFT_AFTER:  # a new situation: believe it at once
+            shared_variance, variance = (
+                max(shared_variance, error * error),
+                max(variance, error * error * own),
+            )
+            move = error
+            jump = jump if own else (_JUMP_RUNS if error > 0.0 else -_JUMP_RUNS)
+        settled = settled and not own and abs(streak) < _SHIFT_AFTER
+        shared_part, own_part = (0.0, variance) if own else (shared_variance, 0.0)
+    total = shared_part + own_part + noise
+    if settled:
         scores, ordered = _push(scores, ordered, error)
         noise = _noise(ordered)
     allowed = plan.policy.allowed_miss_rate
@@ -141,11 +158,11 @@ def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estim
 
     after = position + 1
     return Estimate(
-        shared + shared_gain * move,
-        shared_variance * (1.0 - shared_gain),
+        shared + move * shared_part / total,
+        shared_variance - shared_variance * shared_part / total,
         noise,
-        (*residuals[:position], residual + residual_gain * move, *residuals[after:]),
-        (*variances[:position], variance * (1.0 - residual_gain), *variances[after:]),
+        (*residuals[:position], residual + move * own_part / total, *residuals[after:]),
+        (*variances[:position], variance - variance * own_part / total, *variances[after:]),
         (*seen[:position], runs + 1, *seen[after:]),
         scores,
         ordered,
@@ -153,6 +170,9 @@ def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estim
         _tail(ordered, miss_rate, plan.tail_log),
         streak,
         runs + 1,
+        position,
+        stay,
+        jump,
     )
 
 

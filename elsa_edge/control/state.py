@@ -66,6 +66,10 @@ class Estimate(NamedTuple):
         tail: How far the allowed percentile lies above the prediction.
         streak: Large errors in a row: positive for too slow, negative for too fast.
         runs: Warm runs learned from.
+        latest: Position of the level that the latest of them ran at, -1 before the first.
+        stay: How many of the latest ran at that level without another between.
+        jump: Runs for which the latest shift of all levels is still remembered: positive for slower, negative for
+            faster.
     """
 
     shared: float
@@ -80,6 +84,9 @@ class Estimate(NamedTuple):
     tail: float
     streak: int
     runs: int
+    latest: int
+    stay: int
+    jump: int
 
 
 class State(NamedTuple):
@@ -104,6 +111,7 @@ class State(NamedTuple):
         blocked_until_ms: No attempt before then, (candidates,).
         trial_left: Runs until the last way up counts as a success.
         probe_run: Number of the run at which a level was last probed.
+        probe_left: Warm runs until a probed level is judged.
         pressure_ms: When memory pressure last forced a level down.
     """
 
@@ -125,6 +133,7 @@ class State(NamedTuple):
     blocked_until_ms: tuple[float, ...]
     trial_left: int
     probe_run: int
+    probe_left: int
     pressure_ms: float
 
 
