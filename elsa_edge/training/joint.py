@@ -114,7 +114,8 @@ class JointLevels:
             for name, buffer in self._buffers.items()
         }
         self.masks = [{n: torch.ones_like(p, dtype=torch.bool) for n, p in self._nested.items()}] * count
-        self._order = layer_order(model, parts.nested) if switch_points else []
+        self._order = layer_order(model, parts.nested)
+        self._switch = switch_points and count > 1 and len(self._order) > 1
         self._settings = {
             "granularity": granularity, "allocation": allocation or "global", "distillation": distillation,
             "switch_points": switch_points, "end": end, "include": list(include), "exclude": list(exclude),
@@ -232,7 +233,7 @@ class JointLevels:
 
         total, teacher = 0.0, None
         runs = [(self._everywhere(k), self._weights[k]) for k in reversed(range(len(self.ladder)))]
-        if self._order and len(self.ladder) > 1:
+        if self._switch:
             runs.append((self._drawn(), 1.0 / len(self.ladder)))
         for levels, share in runs:
             with self._masked(levels):
@@ -265,14 +266,28 @@ class JointLevels:
 
         dense = int(torch.randint(1, len(self.ladder), (), generator=self._generator))
         sparse = int(torch.randint(0, dense, (), generator=self._generator))
-        at = (
-            int(torch.randint(1, len(self._order), (), generator=self._generator))
-            if len(self._order) > 1
-            else 0
-        )
-        vector = [dense] * at + [sparse] * (len(self._order) - at)
-        names = (*self._nested, *self._switched, *self._buffers)
-        return levels_of_tensors(self._order, vector, names)
+        at = int(torch.randint(1, len(self._order), (), generator=self._generator))
+        return self._along([dense] * at + [sparse] * (len(self._order) - at))
+
+    def _along(self, vector: Sequence[int]) -> dict[str, int]:
+        return levels_of_tensors(self._order, vector, (*self._nested, *self._switched, *self._buffers))
+
+    @property
+    def depth(self) -> int:
+        """How many steps of depth have a level of their own, see `rerouting`."""
+        return len(self._order)
+
+    @contextlib.contextmanager
+    def rerouted(self, vector: Sequence[int]) -> Iterator[nn.Module]:
+        """Let the network have one level a step of depth for a while, not rising, for evaluation.
+
+        Raises:
+            LevelError: When the vector has another length, rises, or names a level that the ladder has not.
+        """
+        for level in vector:
+            self.ladder.check(level)
+        with self._masked(self._along(vector)):
+            yield self.model
 
     @contextlib.contextmanager
     def at_level(self, level: int) -> Iterator[nn.Module]:

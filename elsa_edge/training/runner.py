@@ -206,7 +206,8 @@ class _Run:
                 loss_sum += float(loss.detach())
                 if not math.isfinite(loss_sum):
                     self._not_a_number()
-                (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+                scaled: Any = loss if self.scaler is None else self.scaler.scale(loss)
+                scaled.backward()
         if config.clip_norm is not None:
             if self.scaler is not None:
                 self.scaler.unscale_(optimizer)
@@ -373,6 +374,8 @@ def run_training(
         "config": config.model_dump(mode="json"), "history": run.place.history, "processes": run.shares,
         "method": config.method.name, "torch": run.torch.__version__,
     }  # fmt: skip
+    if config.switch_points and config.trainer == "joint":
+        facts["switch_points"] = _switch_points(run)
     checkpoint = run.levels.checkpoint(accuracies=accuracies, provenance=facts)
     inputs, _ = to_device(next(run.task.test_batches(2)), run.device)
     if not isinstance(inputs, dict):
@@ -386,6 +389,18 @@ def run_training(
         run.state_path.unlink(missing_ok=True)
     run.accelerator.wait_for_everyone()
     return checkpoint
+
+
+def _switch_points(run: _Run) -> list[dict[str, Any]]:
+    """Measure the network that begins at the densest level and goes on at the sparsest, for each place to switch."""
+    from elsa_edge.training.rerouting import switch_vectors
+
+    joint: Any = run.levels
+    measured = []
+    for vector in switch_vectors(joint.depth, len(run.config.ladder) - 1, 0):
+        with joint.rerouted(vector):
+            measured.append({"levels": vector, "accuracy": run.evaluate()})
+    return measured
 
 
 def _compressed(checkpoint: NestedCheckpoint) -> Any:

@@ -103,6 +103,11 @@ def test_a_rerouted_network_takes_each_layer_from_its_level():
         assert np.array_equal(state[name], high[name])
     for name in ("conv2.weight", "bn2.weight", "head.bias"):
         assert np.array_equal(state[name], low[name])
+    fresh = nets.Conv().eval()
+    fresh.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()})
+    x = batches(1)[0][0]
+    with joint.rerouted([1, 0, 0]), torch.no_grad():
+        assert torch.equal(model.eval()(x), fresh(x))
     with pytest.raises(LevelError, match="must not rise"):
         rerouted_state(checkpoint, order, [0, 1, 1])
     with pytest.raises(LevelError, match="One level a layer"):

@@ -97,6 +97,10 @@ def test_a_stopped_run_ends_like_one_that_was_not(write, tmp_path, changes, stop
     resumed = run_training(config, out, progress=lambda event: steps.append(event.step))
     assert steps[0] == stop_after
     assert same(whole, resumed)
+    if changes.get("switch_points"):
+        measured = [entry["accuracy"] for entry in resumed.provenance["switch_points"]]
+        assert len(measured) == 4
+        assert (measured[0], measured[-1]) == (resumed.ladder[0].accuracy, resumed.ladder[2].accuracy)
     assert whole.ladder == resumed.ladder
 
 
@@ -250,14 +254,22 @@ def test_another_configuration_does_not_resume(write, tmp_path):
     assert out.exists()
 
 
-def test_bf16_trains_and_a_compressed_start_goes_round(write, tmp_path):
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision_trains(write, tmp_path, precision):
+    """Autocast, and loss scaling with fp16: the levels come out finite and nested."""
+    config = read_config(write(precision=precision, epochs=1, clip_norm=1.0))
+    checkpoint = run_training(config, tmp_path / "out.safetensors")
+    assert all(np.isfinite(array).all() for array in checkpoint.weights.values())
+    assert checkpoint.densities == pytest.approx((0.2, 0.5, 1.0), abs=1e-3)
+
+
+def test_a_compressed_start_goes_round(write, tmp_path):
     """ASNI-I writes its compressed start; ASNI-II begins from it with the same masks."""
     start = tmp_path / "start.safetensors"
     config = read_config(
         write(
             ladder=[0.8],
             method={"name": "asni", "width": 0.5},
-            precision="bf16",
             save_compressed_start=str(start),
         )
     )

@@ -343,3 +343,19 @@ def test_wrong_settings_are_refused():
         elsa_stages(model, [0.9, 0.5], sparsifier=make, granularity="2:4")
     with pytest.raises(LevelError, match="cannot be reached"):
         next(iter(elsa_stages(model, [0.9999, 0.5], sparsifier=make)))
+
+
+def test_a_sharded_network_is_refused(tmp_path):
+    """FSDP2 splits parameters over processes; masks need them whole, and the error says so."""
+    import torch.distributed as dist
+    from torch.distributed.tensor import Replicate, distribute_tensor, init_device_mesh
+
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        model = nets.Conv()
+        model.head.weight = nn.Parameter(distribute_tensor(model.head.weight.detach(), mesh, [Replicate()]))
+        with pytest.raises(UsageError, match=r"head\.weight is a DTensor"):
+            elsa_stages(model, LADDER, sparsifier=OneShotMagnitude())
+    finally:
+        dist.destroy_process_group()
