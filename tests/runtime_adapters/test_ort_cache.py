@@ -14,7 +14,7 @@ from support.bundles import bundle
 
 from device_profiles.schema import Runtime
 from elsa_edge.bundle import Bundle, open_bundle
-from runtime_adapters import ort_cache
+from runtime_adapters import ort_cache, ort_optimise
 from runtime_adapters.ort import LevelInputAdapter, open_variant
 from runtime_adapters.ort_align import ALIGNMENT, external_spans
 
@@ -186,3 +186,21 @@ def test_the_cpu_is_told_apart_by_its_instructions(tmp_path: Path) -> None:
     a, b, c, d = (ort_cache.cpu_identity(tmp_path / name) for name in "abcd")
     assert a == b
     assert len({a, c, d, ort_cache.cpu_identity(tmp_path / "none")}) == 4
+
+
+def test_an_optimised_model_with_other_numbers_is_found(mlp: Bundle, tmp_path: Path) -> None:
+    """The optimiser runs what it wrote at every level before anyone else does."""
+    import onnx
+    import onnxruntime as ort
+    from onnx import numpy_helper
+
+    source = mlp.folder / mlp.manifest.variant("onnx-selector").files["model"]
+    proto = onnx.load(source)
+    head = next(tensor for tensor in proto.graph.initializer if tensor.name == "head.bias")
+    head.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(head) + np.float32(0.01), head.name))
+    onnx.save(proto, tmp_path / "other.onnx")
+    session = ort.InferenceSession(source, providers=["CPUExecutionProvider"])
+
+    ort_optimise._prove(session, source, {"custom_ops": []})
+    with pytest.raises(RuntimeError, match="other numbers at level 0"):
+        ort_optimise._prove(session, tmp_path / "other.onnx", {"custom_ops": []})
