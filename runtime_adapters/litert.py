@@ -119,7 +119,7 @@ class LitertAdapter:
                 self._engine = None
             keys = [f"level_{k}" for k in range(self.level_count)] if self._kind == "signatures" else [None]
             model = ModelFile(self._files[place], tuple(keys), tuple(self._in_ports), tuple(self._out_ports))
-            self._engine = open_engine(model, self._runtime, self._cache)
+            self._engine = open_engine(model, self._runtime, self._cache, stateful=self._stateful)
             self._loaded = place
         return self._engine
 

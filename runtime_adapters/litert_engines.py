@@ -162,7 +162,30 @@ def not_loadable(package: str, file: ModelFile, error: Exception) -> BundleError
     )
 
 
-def open_engine(file: ModelFile, runtime: Runtime, cache: Path | None) -> Engine:
-    """Open a file with the package that `choose_package` finds; `cache` is a folder for packed weights, or None."""
-    del cache
-    return InterpreterEngine(choose_package(runtime), file, runtime.threads)
+def open_engine(file: ModelFile, runtime: Runtime, cache: Path | None, *, stateful: bool = False) -> Engine:
+    """Open a file.
+
+    Args:
+        file: The model.
+        runtime: Which package, threads, and whether weights are mapped from a cache (`memory_map`, `cache_mb`).
+        cache: Folder for packed weights, or None.
+        stateful: Whether it keeps state from run to run that must be reset.
+
+    Raises:
+        RuntimeUnavailableError: When no package can be used.
+        BundleError: When the file is damaged or has not what was promised.
+    """
+    package = choose_package(runtime)
+    if (
+        cache is not None
+        and package == "ai-edge-litert"
+        and runtime.memory_map
+        and runtime.cache_mb
+        and not stateful
+    ):
+        from runtime_adapters.litert_cached import open_cached
+
+        engine = open_cached(file, runtime.threads, cache, runtime.cache_mb * 1_000_000)
+        if engine is not None:
+            return engine
+    return InterpreterEngine(package, file, runtime.threads)

@@ -184,3 +184,50 @@ def test_a_profile_may_name_the_package():
     """An unknown one is refused with those that are known."""
     with pytest.raises(RuntimeUnavailableError, match="tflite-runtime"):
         litert_engines.choose_package(Runtime(name="litert", options={"litert.package": "tensorflow"}))
+
+
+def _cached(folder, cache, kind="signatures", **settings: object):
+    return open_variant(folder, _variant(folder, kind), Runtime(name="litert", **settings), cache)
+
+
+@pytest.mark.parametrize("kind", ["signatures", "files"])
+def test_packed_weights_are_written_once_and_used_again(tmp_path, kind):
+    """The numbers are the same without a cache, while it is made, and from it."""
+    cache = tmp_path / "cache"
+    x = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32)
+    for _ in range(2):
+        adapter = _cached(tmp_path, cache, kind)
+        for level in (0, 1, 2, 0):
+            assert np.allclose(adapter.run({"x": x}, level)["y"], x @ WEIGHTS[level].T, atol=1e-5)
+        adapter.close()
+
+    packed = sorted(cache.glob("litert-*.xnnpack"))
+    assert len(packed) == (1 if kind == "signatures" else LEVELS)
+    assert all(path.with_suffix(".crc32").is_file() for path in packed)
+    assert len(list(cache.iterdir())) == 2 * len(packed)
+
+
+def test_a_damaged_cache_is_rebuilt(tmp_path):
+    """A flipped byte never becomes a wrong answer."""
+    cache = tmp_path / "cache"
+    _cached(tmp_path, cache).close()
+    (packed,) = cache.glob("*.xnnpack")
+    whole = packed.read_bytes()
+    packed.write_bytes(whole[:-8] + bytes(byte ^ 255 for byte in whole[-8:]))
+    x = np.ones((1, 8), np.float32)
+
+    found = _cached(tmp_path, cache).run({"x": x}, 1)["y"]
+
+    assert np.allclose(found, x @ WEIGHTS[1].T, atol=1e-5)
+    assert packed.read_bytes()[-8:] == whole[-8:]
+
+
+def test_a_cache_that_cannot_be_used_is_done_without(tmp_path):
+    """A file where the folder should be, or no space for it."""
+    (tmp_path / "file").write_text("")
+    x = np.ones((1, 8), np.float32)
+
+    for cache, settings in ((tmp_path / "file", {}), (tmp_path / "small", {"cache_mb": 0})):
+        assert np.allclose(
+            _cached(tmp_path, cache, **settings).run({"x": x}, 2)["y"], x @ WEIGHTS[2].T, atol=1e-5
+        )

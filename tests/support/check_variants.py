@@ -2,11 +2,13 @@
 
     python check_variants.py FOLDER     FOLDER holds variant folders, each with variant.json and golden.npz
 
-Prints one JSON object: folder name -> {"differences": [largest |difference| / max(1, largest) by level], "tolerance"}.
+Prints one JSON object: folder name -> {"differences": [largest |difference| / max(1, largest) by level], "tolerance",
+"digests": [of all outputs, by level]}. Equal digests mean equal bits, and so the same kernels.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import sys
@@ -26,13 +28,15 @@ def check(folder: Path) -> dict[str, object]:
     variant = Variant.model_validate_json((folder / "variant.json").read_text())
     golden = Golden.load(folder / "golden.npz", int(variant.options["level_count"]))
     adapter = open_variant(folder, variant, Runtime(name="litert"), None)
-    differences = []
+    differences, digests = [], []
     for level, expected in enumerate(golden.outputs):
         found = adapter.run(golden.inputs, level)
         pairs = [largest_difference(found[name], value) for name, value in expected.items()]
         differences.append(max(difference / max(1.0, scale) for difference, scale in pairs))
+        bits = b"".join(np.ascontiguousarray(found[name]).tobytes() for name in expected)
+        digests.append(hashlib.sha256(bits).hexdigest())
     adapter.close()
-    return {"differences": differences, "tolerance": variant.relative_tolerance}
+    return {"differences": differences, "tolerance": variant.relative_tolerance, "digests": digests}
 
 
 def main() -> None:
