@@ -23,10 +23,10 @@ from elsa_edge.control import (
     start,
     step,
 )
-from elsa_edge.control.estimate import predict
+from elsa_edge.control.estimate import _push, predict
 
 MB = 1_000_000
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = settings(max_examples=40, deadline=None)
 
 
 @st.composite
@@ -194,6 +194,18 @@ def test_the_object_and_the_function_agree(levels, policy, trace):
     for _, observation, state, decision in walk(plan, trace):
         assert controller.observe(observation) == decision
         assert (controller.state, controller.level) == (state, decision.level)
+
+
+@given(errors=st.lists(st.floats(-2.0, 2.0), max_size=300))
+@settings(max_examples=30, deadline=None)
+def test_the_window_of_errors_holds_the_latest_hundred_sorted(errors):
+    scores: tuple[float, ...] = ()
+    ordered: tuple[float, ...] = ()
+    for error in errors:
+        scores, ordered = _push(scores, ordered, error)
+
+    assert list(scores) == errors[-100:]
+    assert list(ordered) == sorted(errors[-100:])
 
 
 def test_states_and_decisions_cannot_be_changed():
