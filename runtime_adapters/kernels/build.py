@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["TARGETS", "CompileError", "Target", "compile_library", "find_compiler", "main"]
+__all__ = ["TARGETS", "CompileError", "Target", "compile_library", "ensure_library", "find_compiler", "main"]
 
 NATIVE_SOURCES = Path(__file__).with_name("native")
 LIBRARY = Path(__file__).with_name("libelsa_nested.so")
@@ -129,6 +129,18 @@ def compile_library(
         shutil.copyfile(made, beside)
         beside.replace(output)
     return output
+
+
+def ensure_library() -> Path:
+    """Return this machine's library beside this file, compiled again when a source is newer.
+
+    Raises:
+        CompileError: When there is none and it cannot be compiled.
+    """
+    sources = [*NATIVE_SOURCES.iterdir(), Path(__file__)]
+    if LIBRARY.is_file() and all(source.stat().st_mtime <= LIBRARY.stat().st_mtime for source in sources):
+        return LIBRARY
+    return compile_library(LIBRARY)
 
 
 def _run(command: list[str]) -> None:

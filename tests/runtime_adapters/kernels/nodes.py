@@ -67,7 +67,8 @@ def activated(y: Array, kind: int, low: float, high: float) -> Array:
     return y
 
 
-def convolve(
+def convolve(  # noqa: PLR0917 - the usual order
+    
     x: Array,
     w: Array,
     stride: tuple[int, int],
