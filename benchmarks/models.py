@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import nn
 
-__all__ = ["NETS", "Net", "efficientnet_lite0", "mlp", "mobilenet_v2", "resnet18"]
+__all__ = ["NETS", "Net", "efficientnet_lite0", "mlp", "mobilenet_v2", "resnet18", "tiny"]
 
 
 def _seeded(model: nn.Module, seed: int = 0) -> nn.Module:
@@ -27,6 +27,12 @@ def _seeded(model: nn.Module, seed: int = 0) -> nn.Module:
             module.running_mean = torch.randn(shape, generator=generator) * 0.1
             module.running_var = torch.rand(shape, generator=generator) + 0.5
     return model.eval()
+
+
+def tiny() -> nn.Module:
+    """Return 16-32-4, for trying a benchmark out; too small for its figures to mean anything; input `(batch, 16)`."""
+    torch.manual_seed(0)
+    return _seeded(nn.Sequential(nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 4)))
 
 
 def mlp() -> nn.Module:
