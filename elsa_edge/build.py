@@ -90,7 +90,7 @@ def build_bundle(
         for exporter in exporters:
             tell(f"{exporter.name}: exporting")
             _export(exporter, graph, profile, answers, writer)
-        save_profile(profile, writer.folder / PROFILE_NAME)
+        save_profile(_without_old_measurements(profile), writer.folder / PROFILE_NAME)
         writer.seal(
             name=name or source.stem,
             device=profile.name,
@@ -103,6 +103,13 @@ def build_bundle(
         )
         _prove(open_bundle(writer.folder), profile, tell)
     return open_bundle(destination, check_hashes=False)
+
+
+def _without_old_measurements(profile: DeviceProfile) -> DeviceProfile:
+    """Leave out a table that was measured for another bundle; one without a bundle's identity was meant for any."""
+    if profile.measured is None or profile.measured.bundle is None:
+        return profile
+    return profile.model_copy(update={"measured": None})
 
 
 def _golden(graph: CanonicalGraph, given: str | os.PathLike[str] | Mapping[str, Array] | None) -> Golden:

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 import numpy.typing as npt
 
-from device_profiles.schema import DeviceProfile
+from device_profiles.schema import DeviceProfile, Measured
 from elsa_edge.bundle import Bundle, Variant, open_bundle
 from elsa_edge.control import Controller, Decision, Observation, Policy, level_facts, make_plan
 from elsa_edge.control.probes import Probes, Reading
@@ -65,13 +65,14 @@ class AdaptiveSession:
         self._reading = Reading()
         self._read_ms = -float("inf")
         memory = adapter.memory()
+        measured, stale = _measured_here(bundle, variant, profile)
         facts = level_facts(
             bundle.manifest.ladder,
-            profile.measured,
+            measured,
             [memory.at(level) for level in range(len(bundle.ladder))],
         )
         plan = make_plan(facts, Policy.from_qos(profile.qos))
-        self.notes: tuple[str, ...] = plan.notes
+        self.notes: tuple[str, ...] = (*stale, *plan.notes)
         now_ms = self._now_ms()
         self._controller = Controller(
             plan, now_ms=now_ms, available_bytes=self._read_probes(now_ms).available_bytes
@@ -210,6 +211,24 @@ class AdaptiveSession:
                     temperature_c=reading.temperature_c,
                 )
             )
+
+
+def _measured_here(
+    bundle: Bundle, variant: Variant, profile: DeviceProfile
+) -> tuple[Measured | None, tuple[str, ...]]:
+    """Return the profile's table when it was measured for this bundle and variant, else why it is ignored."""
+    table = profile.measured
+    if table is None:
+        return None, ()
+    if table.bundle is not None and table.bundle != bundle.identity:
+        return None, (
+            "The profile's measured table belongs to another bundle and is ignored; measure again.",
+        )
+    if table.variant is not None and table.variant != variant.name:
+        return None, (
+            f"The profile's measured table is of {table.variant}, not {variant.name}, and is ignored.",
+        )
+    return table, ()
 
 
 def _pairs(specs: Mapping[str, TensorSpec]) -> dict[str, tuple[tuple[int | None, ...], str]]:
