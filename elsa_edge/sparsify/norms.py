@@ -19,6 +19,7 @@ import numpy as np
 from elsa_edge.errors import InputError
 from elsa_edge.sparsify.data import Batches
 from elsa_edge.sparsify.prunable import Prunable
+from elsa_edge.sparsify.tracing import followers_by_tracing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -96,37 +97,6 @@ def reestimate(model: nn.Module, batches: Batches) -> dict[str, np.ndarray[Any, 
     return found
 
 
-def _followers_by_tracing(model: nn.Module, layers: Mapping[str, str]) -> dict[str, str]:
-    """Return weight name -> name of the BatchNorm that its layer's output goes straight into, by torch.fx."""
-    import torch.fx
-
-    modules = dict(model.named_modules())
-    norms = batch_norms(model)
-
-    class Tracer(torch.fx.Tracer):
-        """Stops at the layers that are looked for, also where a user has derived them from torch's own."""
-
-        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-            wanted = module_qualified_name in layers or module_qualified_name in norms
-            return wanted or super().is_leaf_module(m, module_qualified_name)
-
-    found = {}
-    nodes = list(Tracer().trace(model).nodes)
-    calls = Counter(str(node.target) for node in nodes if node.op == "call_module")
-    for node in nodes:
-        if node.op != "call_module" or str(node.target) not in norms or not node.args:
-            continue
-        if calls[str(node.target)] > 1:
-            continue  # it also stands behind another layer, whose channels may live
-        source = node.args[0]
-        is_layer = (
-            isinstance(source, torch.fx.Node) and source.op == "call_module" and str(source.target) in modules
-        )
-        if is_layer and str(source.target) in layers:
-            found[layers[str(source.target)]] = str(node.target)
-    return found
-
-
 def _followers_by_running(model: nn.Module, layers: Mapping[str, str], batches: Batches) -> dict[str, str]:
     """The same, by watching which tensor objects pass from layer to BatchNorm in one inference."""
     import torch
@@ -182,7 +152,7 @@ def followers(
     if not norms:
         return {}, None
     try:
-        found = _followers_by_tracing(model, layers)
+        found = followers_by_tracing(model, layers, norms)
     except Exception as error:  # noqa: BLE001 - torch.fx raises whatever the traced code raises
         if batches is not None:
             return _followers_by_running(model, layers, batches), None

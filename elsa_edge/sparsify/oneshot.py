@@ -22,6 +22,7 @@ from elsa_edge.sparsify.patterns import Channel, NofM, Pattern, parse_pattern
 from elsa_edge.sparsify.prunable import Prunable, choose, find_prunable
 from elsa_edge.sparsify.scores import score_named
 from elsa_edge.sparsify.selection import select
+from elsa_edge.sparsify.tracing import output_layers, unwrap
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -60,10 +61,13 @@ def nested_weights(
     every = find_prunable(model)
     wanted = choose(every, include, exclude)
     notes, chosen = [], []
-    last = every[-1].name
+    outputs: set[str] = set()
+    if isinstance(pattern, Channel) and not include:
+        traced = output_layers(model, {weight.module for weight in every})
+        outputs = {every[-1].module} if traced is None else traced
     for weight in wanted:
         reason = pattern.fits(weight)
-        if isinstance(pattern, Channel) and weight.name == last and not include:
+        if weight.module in outputs:
             reason = "its channels are the network's outputs; name it in --include to cut it all the same"
         if reason is None:
             chosen.append(weight)
@@ -168,6 +172,7 @@ def sparsify(
     """
     import torch
 
+    model = unwrap(model)
     steps = ladder if isinstance(ladder, Ladder) else Ladder.from_sparsities(list(ladder))
     pattern = parse_pattern(granularity, steps.sparsities)
     if isinstance(pattern, NofM) and allocation not in (None, "uniform"):

@@ -62,7 +62,7 @@ class Context:
 
     def magnitudes(self) -> dict[str, Tensor]:
         """Return |w| of every nested weight."""
-        return {name: parameter.detach().abs() for name, parameter in self.parameters.items()}
+        return {name: parameter.detach().abs().float() for name, parameter in self.parameters.items()}
 
     def choose(self, density: float, scores: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Return the masks with the highest scores (default |w|) at a density, frozen weights included.

@@ -30,6 +30,7 @@ from elsa_edge.levels import Ladder
 from elsa_edge.sparsify.allocation import allocation_named
 from elsa_edge.sparsify.patterns import NofM, parse_pattern
 from elsa_edge.sparsify.selection import select
+from elsa_edge.sparsify.tracing import unwrap
 from elsa_edge.training.assemble import assemble
 from elsa_edge.training.partition import float_buffers, partition
 from elsa_edge.training.rerouting import layer_order, levels_of_tensors
@@ -83,7 +84,7 @@ class JointLevels:
     ) -> None:
         import torch
 
-        self.model = model
+        self.model = model = unwrap(model)
         self.ladder = ladder if isinstance(ladder, Ladder) else Ladder.from_sparsities(list(ladder))
         self.steps = check_steps(steps)
         self._last = max(1, round(check_fraction("end", end) * steps))

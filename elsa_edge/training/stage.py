@@ -96,6 +96,12 @@ class Stage:
                 "The optimiser has none of the network's parameters",
                 fix="Make it from the same network that was given to elsa_stages, after moving it to its device",
             )
+        moved = [n for n, p in self.context.parameters.items() if p.device != self.context.active[n].device]
+        if moved:
+            raise UsageError(
+                "The network has moved to another device since elsa_stages", found=", ".join(moved[:3]),
+                fix="Move it before elsa_stages",
+            )  # fmt: skip
         self.context.optimizers.append(optimizer)
         if state == "fresh":
             for parameter in held:

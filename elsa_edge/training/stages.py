@@ -29,6 +29,7 @@ from elsa_edge.errors import CheckpointError, ElsaError, UsageError
 from elsa_edge.levels import Ladder
 from elsa_edge.sparsify.allocation import allocation_named
 from elsa_edge.sparsify.patterns import NofM, parse_pattern
+from elsa_edge.sparsify.tracing import unwrap
 from elsa_edge.training.assemble import assemble
 from elsa_edge.training.context import Context
 from elsa_edge.training.initial import check_init, free_values
@@ -77,7 +78,7 @@ class ElsaStages:
         seed: int = 0,
     ) -> None:
         _refuse_sharded(model)
-        self.model = model
+        self.model = model = unwrap(model)
         self.ladder = ladder if isinstance(ladder, Ladder) else Ladder.from_sparsities(list(ladder))
         self._sparsifier = sparsifier
         self._pattern = parse_pattern(granularity, self.ladder.sparsities)

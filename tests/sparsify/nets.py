@@ -46,6 +46,20 @@ class Derived(Conv):
         self.conv2 = PaddedConv(8, 16, 3, bias=False)
 
 
+class HeadFirst(nn.Module):
+    """Two heads, registered before the layers that feed them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes = nn.Linear(16, 10)
+        self.boxes = nn.Linear(16, 4)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 16))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.relu(self.body(x))
+        return self.classes(x), self.boxes(x)
+
+
 class Tied(nn.Module):
     """An embedding tied to the last layer, and two layers tied to each other."""
 

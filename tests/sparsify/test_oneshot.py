@@ -174,3 +174,17 @@ def test_data_that_does_not_fit_is_refused():
         reestimate(model, [])
     with pytest.raises(UsageError, match="N:M keeps the same share"):
         sparsify(model, [0.5], granularity="2:4", allocation="erk")
+
+
+def test_channels_of_every_output_stay_wherever_they_are_registered():
+    """Cutting a channel of a last layer would silence a class: layers that make outputs are found, not guessed."""
+    checkpoint = sparsify(nets.HeadFirst(), [0.5], granularity="channel")
+    assert sorted(checkpoint.indices) == ["body.1.weight", "body.3.weight"]
+    named = sparsify(nets.HeadFirst(), [0.5], granularity="channel", include=["classes"])
+    assert sorted(named.indices) == ["classes.weight"]
+
+
+def test_wrapped_networks_have_their_own_names():
+    """What torch.compile wraps is sparsified under the names of the network inside."""
+    compiled = torch.compile(nets.Conv(), backend="eager")
+    assert sorted(sparsify(compiled, [0.5]).indices) == ["conv1.weight", "conv2.weight", "head.weight"]
