@@ -2,6 +2,7 @@
 #   make quickstart    train a small network, put sparsity levels into it, build, verify and run a bundle (minutes)
 #   make test          all tests            make check    lint, format, types, floors
 #   make docs          the site in site/    make setup    only the environment, in .venv
+#   make test-arm      the ARM variants and wheels under emulation (needs Debian packages; says which)
 # Each target installs what it needs once; a stamp in .venv remembers it until pyproject.toml or requirements/ change.
 
 PYTHON ?= python3
@@ -11,12 +12,13 @@ PIP := $(BIN)/python -m pip install --quiet --constraint requirements/constraint
 PINS := pyproject.toml requirements/constraints.txt requirements/no-deps.txt
 WORKERS ?= 2
 PYTEST_ARGS ?=
+KERNELS := $(wildcard runtime_adapters/kernels/native/*) runtime_adapters/kernels/build.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test check docs clean
+.PHONY: help setup quickstart test test-arm check docs clean
 
 help:
-	@sed -n 's/^#  *//p' Makefile | head -5
+	@sed -n 's/^#  *//p' Makefile | head -6
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -37,14 +39,22 @@ $(VENV)/.installed-docs: $(VENV)/.made $(PINS)
 	$(PIP) 'mkdocs>=1.6,<2'
 	@touch $@
 
-setup: $(VENV)/.installed-dev
+# Installing compiles the kernels; this compiles them again when a source has changed. Without a compiler all else works.
+$(VENV)/.kernels: $(VENV)/.installed-dev $(KERNELS)
+	-@$(BIN)/python -c 'from runtime_adapters.kernels.build import ensure_library; ensure_library()'
+	@touch $@
+
+setup: $(VENV)/.kernels
 
 # The developers' environment contains the quickstart's; the smaller one is installed where there is neither.
 quickstart: $(VENV)/.installed-quickstart
 	$(BIN)/elsa-edge quickstart --out quickstart
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+test-arm: $(VENV)/.kernels
+	ELSA_EDGE_ARM=1 $(BIN)/python -m pytest tests/arm $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
