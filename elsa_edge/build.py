@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -89,7 +90,13 @@ def build_bundle(
     with write_bundle(destination) as writer:
         for exporter in exporters:
             tell(f"{exporter.name}: exporting")
-            _export(exporter, graph, profile, answers, writer)
+            try:
+                _export(exporter, graph, profile, answers, writer)
+            except (ExportError, ContractError) as error:
+                if variants is not None or exporter is exporters[0]:
+                    raise
+                shutil.rmtree(writer.folder / exporter.name)
+                tell(f"{exporter.name}: left out, because {error}")
         save_profile(_without_old_measurements(profile), writer.folder / PROFILE_NAME)
         writer.seal(
             name=name or source.stem,

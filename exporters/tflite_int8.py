@@ -25,7 +25,7 @@ from elsa_edge.errors import ExportError, RuntimeUnavailableError
 from elsa_edge.graph.canonical import CanonicalGraph
 from exporters.protocol import Preflight
 from exporters.tflite.calibration import batches, calibration_inputs, outputs, ranges
-from exporters.tflite.convert import Converted, quiet
+from exporters.tflite.convert import Converted, missing_converter, quiet
 from exporters.tflite.levels import RUNTIME, convert_levels, write_variant
 from exporters.tflite.model import TfliteModel
 
@@ -133,6 +133,9 @@ class TfliteInt8Exporter:
     def preflight(self, graph: CanonicalGraph, profile: DeviceProfile) -> Preflight:
         """Say where the ranges will come from."""
         del graph
+        missing = missing_converter()
+        if missing is not None:
+            return Preflight(False, (missing,))
         origin = profile.tflite.calibration or "the golden inputs, which must be real ones"
         return Preflight(True, (f"ranges come from {origin}",))
 

@@ -9,6 +9,7 @@ from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.graph.canonical import CanonicalGraph
 from exporters.protocol import Preflight
+from exporters.tflite.convert import missing_converter
 from exporters.tflite.levels import RUNTIME, convert_levels, packaging, write_variant
 
 __all__ = ["TfliteLevelsExporter"]
@@ -22,6 +23,9 @@ class TfliteLevelsExporter:
 
     def preflight(self, graph: CanonicalGraph, profile: DeviceProfile) -> Preflight:
         """Say how the levels will be packed; the converter decides about operators."""
+        missing = missing_converter()
+        if missing is not None:
+            return Preflight(False, (missing,))
         how = (
             "one file with a signature a level" if packaging(profile) == "signatures" else "one file a level"
         )

@@ -16,6 +16,7 @@ from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
 from exporters.protocol import Preflight
 from exporters.tflite.compare import Interpreter, require_equal
+from exporters.tflite.convert import missing_converter
 from exporters.tflite.densify import DirectPolicy, encode_weights
 from exporters.tflite.levels import RUNTIME, convert_levels, write_variant
 from exporters.tflite.model import TfliteModel
@@ -62,6 +63,9 @@ class TfliteSparseExporter:
 
     def preflight(self, graph: CanonicalGraph, profile: DeviceProfile) -> Preflight:
         """Say for every level whether it would be faster, and why; refuse where only the file would be smaller."""
+        missing = missing_converter()
+        if missing is not None:
+            return Preflight(False, (missing,))
         verdicts = self._verdicts(graph, profile)
         device = device_reasons(profile)
         reasons = list(device)

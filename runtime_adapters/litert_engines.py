@@ -46,7 +46,7 @@ def _installed(module: str) -> bool:
 
 
 def choose_package(runtime: Runtime) -> str:
-    """Return the package to run with: the one that the profile names, else the newer one that is installed.
+    """Return the package to run with: the one that the profile prefers, else the newer one, else what is installed.
 
     Raises:
         RuntimeUnavailableError: When there is none, or it would crash with this numpy.
@@ -56,7 +56,7 @@ def choose_package(runtime: Runtime) -> str:
         raise RuntimeUnavailableError(
             "The profile names an unknown TFLite runtime", found=wanted, allowed=PACKAGES
         )
-    candidates = [wanted] if wanted else list(PACKAGES)
+    candidates = [*([wanted] if wanted else []), *(name for name in PACKAGES if name != wanted)]
     package = next((name for name in candidates if _installed(PACKAGES[name])), None)
     if package is None:
         raise RuntimeUnavailableError(

@@ -28,7 +28,15 @@ from exporters.tflite.blame import module_of, no_tflite_form
 from exporters.tflite.model import NUMPY_TYPES, TfliteModel, schema
 from exporters.tflite.prepare import INPUT, OUTPUT, SHIELD, Prepared
 
-__all__ = ["CONVERTER_VERSION", "INSTALL", "Converted", "convert", "quiet", "require_converter"]
+__all__ = [
+    "CONVERTER_VERSION",
+    "INSTALL",
+    "Converted",
+    "convert",
+    "missing_converter",
+    "quiet",
+    "require_converter",
+]
 
 CONVERTER_VERSION: Final = "2.6.9"
 # Its metadata asks for Python >= 3.12 and for exact versions of eighteen packages, of which this path needs none.
@@ -93,6 +101,16 @@ def quiet() -> Iterator[io.StringIO]:
             logging.disable(level)
             np.random.set_state(numpy_state)  # noqa: NPY002 - the same
             random.setstate(python_state)
+
+
+def missing_converter() -> str | None:
+    """Return what stands in the way of converting on this machine, with the install command; None when nothing does."""
+    try:
+        require_converter()
+        schema()
+    except RuntimeUnavailableError as error:
+        return str(error)
+    return None
 
 
 def _custom_operators(model: TfliteModel, prepared: Prepared) -> None:

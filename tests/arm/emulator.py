@@ -205,7 +205,20 @@ def run_python(
         "OMP_NUM_THREADS": "1",
     }
     variables |= dict(environment or {})
-    command = [board.qemu, "-L", root, "-cpu", cpu, python_of(root), *arguments]
+    libraries = ":".join(
+        str(path.parent) for path in root.glob("usr/lib/*/*/lib*.so.3")
+    )  # what alternatives link
+    command = [
+        board.qemu,
+        "-L",
+        root,
+        "-cpu",
+        cpu,
+        "-E",
+        f"LD_LIBRARY_PATH={libraries}",
+        python_of(root),
+        *arguments,
+    ]
     return subprocess.run(
         [str(part) for part in command],
         env={**os.environ, **variables},

@@ -33,6 +33,7 @@ def test_built_in_profiles_load_under_their_file_name():
     assert {
         "generic-x86-64",
         "raspberry-pi-zero-2w",
+        "raspberry-pi-32bit",
         "raspberry-pi-4",
         "raspberry-pi-5",
         "android-arm64",
