@@ -12,5 +12,5 @@ def test_rows_cover_every_policy_and_claims_read_them():
     assert {"oracle", "controller", "ewma threshold", "static level-0"} <= {row["policy"] for row in rows}
     assert rows[-1]["decision_us_p50"] > 0.0
     claims = _claims(rows)
-    assert len(claims) == 6
+    assert len(claims) == 10
     assert all(claim.measured is not None for claim in claims)
