@@ -1,4 +1,4 @@
-"""ONNX Runtime adapter: a variant as one session with a level input, or as one session a level.
+"""ONNX Runtime adapter: open a variant as one session with a level input, or as one session a level.
 
 `variant.options["kind"]` says which:
 
@@ -10,42 +10,30 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
 from device_profiles.schema import Runtime
 from elsa_edge.bundle.manifest import FILE_NAME, Variant
 from elsa_edge.bundle.reader import read_manifest
-from elsa_edge.errors import BundleError, ElsaError, InputError, RuntimeUnavailableError
+from elsa_edge.errors import BundleError, RuntimeUnavailableError
 from elsa_edge.files import sha256_of
 from elsa_edge.levels import Ladder
-from elsa_edge.tensors import TensorSpec, check_inputs
 from runtime_adapters.ort_cache import CachedModel, cached_model
-from runtime_adapters.protocol import MemoryUse, RuntimeAdapter, check_level
+from runtime_adapters.ort_sessions import (
+    LevelInputAdapter,
+    LevelSessionsAdapter,
+    first_line,
+    give_memory_back,
+)
+from runtime_adapters.protocol import MemoryUse, RuntimeAdapter
 
 __all__ = ["LevelInputAdapter", "LevelSessionsAdapter", "open_variant"]
 
-Array = npt.NDArray[Any]
 Session = Any  # onnxruntime ships no types
 
-_LEVEL_INPUT: Final = "level"
 _LADDER_KEY: Final = "elsa_edge.ladder"
-_DTYPES: Final = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(double)": "float64",
-    "tensor(int64)": "int64",
-    "tensor(int32)": "int32",
-    "tensor(int8)": "int8",
-    "tensor(uint8)": "uint8",
-    "tensor(bool)": "bool",
-}
 
 
 def _runtime() -> Any:
@@ -56,11 +44,6 @@ def _runtime() -> Any:
             f"ONNX Runtime cannot be loaded ({error})", fix="Install it: pip install onnxruntime"
         ) from error
     return onnxruntime
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,222 +97,13 @@ class _Settings:
             for library in self.custom_ops:
                 options.register_custom_ops_library(library)
             session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            _give_memory_back()  # what folding needed: for a moment a multiple of the network
+            give_memory_back()  # what folding needed: for a moment a multiple of the network
             return session
         except Exception as error:
             raise BundleError(
-                f"ONNX Runtime {ort.__version__} cannot open {path.name} ({_first_line(error)})",
+                f"ONNX Runtime {ort.__version__} cannot open {path.name} ({first_line(error)})",
                 fix="Build the bundle again, or update onnxruntime",
             ) from error
-
-
-def _specs(entries: list[Any]) -> dict[str, TensorSpec]:
-    """Describe a session's inputs or outputs, without the level."""
-    specs = {}
-    for entry in entries:
-        if entry.name == _LEVEL_INPUT:
-            continue
-        if entry.type not in _DTYPES:
-            raise BundleError(
-                f"{entry.name} has a type that is not supported",
-                expected=", ".join(_DTYPES),
-                found=entry.type,
-            )
-        shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in entry.shape)
-        specs[entry.name] = TensorSpec(entry.name, shape, _DTYPES[entry.type])
-    return specs
-
-
-class _Gate:
-    """Lets inputs in that fit the network; others get `check_inputs` and its explanation.
-
-    Shapes that fitted once are remembered. After a network has filled the caches with weights, Python runs five times
-    slower than in a loop of its own, so every step saved here counts: checking anew each time cost 8 % on an MLP.
-    """
-
-    _MOST_SHAPES: Final = 64
-
-    def __init__(self, specs: Mapping[str, TensorSpec]) -> None:
-        self._specs = specs
-        self._known: list[tuple[str, Any, set[tuple[int, ...]]]] = [
-            (name, np.dtype(spec.dtype), set()) for name, spec in specs.items()
-        ]
-
-    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the inputs as arrays of the right type; raises InputError."""
-        if len(inputs) == len(self._known):
-            for name, dtype, shapes in self._known:
-                array = inputs.get(name)
-                # numpy has one object for each native type; other spellings take the long way
-                if type(array) is not np.ndarray or array.dtype is not dtype or array.shape not in shapes:
-                    break
-            else:
-                return dict(inputs)
-        checked = check_inputs(self._specs, inputs)
-        for name, _, shapes in self._known:
-            if len(shapes) < self._MOST_SHAPES:
-                shapes.add(checked[name].shape)
-        return checked
-
-
-def _caller(session: Session) -> Callable[..., list[Array]]:
-    """Return what runs a session: the wrapped object's method where there is one.
-
-    The wrapper checks names again, which `_Gate` has done; on an MLP of half a millisecond that costs 2 %.
-    """
-    inner = getattr(getattr(session, "_sess", None), "run", None)
-    run: Callable[..., list[Array]] = inner if callable(inner) else session.run
-    return run
-
-
-def _run(call: Callable[..., list[Array]], names: list[str], feed: dict[str, Array]) -> dict[str, Array]:
-    try:
-        answers = call(names, feed, None)
-    except Exception as error:
-        raise InputError(
-            f"ONNX Runtime could not run the network on these inputs ({_first_line(error)})"
-        ) from error
-    return dict(zip(names, answers, strict=False))  # one answer for each name is asked for
-
-
-def _give_memory_back() -> None:
-    """Return freed memory to the system, which glibc otherwise keeps for this process."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError):
-        return  # not glibc
-
-
-class LevelInputAdapter:
-    """One session in which every level lives; `level` is an input of the graph.
-
-    Attributes:
-        cache_state: "used", "built" or "off: " and why, for people.
-    """
-
-    def __init__(self, session: Session, level_count: int, memory: MemoryUse, cache_state: str) -> None:
-        self.cache_state = cache_state
-        self._session: Session | None = session
-        self._call: Callable[..., list[Array]] | None = _caller(session)
-        self._count = level_count
-        self._memory = memory
-        self._inputs = _specs(session.get_inputs())
-        self._outputs = _specs(session.get_outputs())
-        self._names = list(self._outputs)
-        self._gate = _Gate(self._inputs)
-        self._levels = [np.array(level, np.int64) for level in range(level_count)]
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Inputs by name, without the level."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Outputs by name."""
-        return self._outputs
-
-    @property
-    def level_count(self) -> int:
-        """How many levels the variant has."""
-        return self._count
-
-    def run(self, inputs: Mapping[str, Array], level: int) -> dict[str, Array]:
-        """Run one inference at `level`; see `RuntimeAdapter.run`."""
-        k = level if type(level) is int and 0 <= level < self._count else check_level(level, self._count)
-        feed = self._gate(inputs)
-        if self._call is None:
-            raise ElsaError("The network is closed", fix="Open it again")
-        feed[_LEVEL_INPUT] = self._levels[k]
-        return _run(self._call, self._names, feed)
-
-    def memory(self) -> MemoryUse:
-        """Return the memory need, base and per level."""
-        return self._memory
-
-    def close(self) -> None:
-        """Release the session and its memory."""
-        self._session = self._call = None
-        _give_memory_back()
-
-
-class LevelSessionsAdapter:
-    """A network a level, of which one is loaded: the least memory. Switching closes one before opening the next."""
-
-    def __init__(
-        self, models: list[Path], open_session: Callable[[Path], Session], memory: MemoryUse
-    ) -> None:
-        self._models = models
-        self._open = open_session
-        self._memory = memory
-        self._session: Session | None = None
-        self._resident: int | None = None
-        self._closed = False
-        self._inputs: dict[str, TensorSpec] | None = None
-        self._outputs: dict[str, TensorSpec] = {}
-        self._names: list[str] = []
-        self._gate: _Gate | None = None
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Inputs by name; before the first run this loads the sparsest level to ask it."""
-        return self._specs()[0]
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Outputs by name."""
-        return self._specs()[1]
-
-    @property
-    def level_count(self) -> int:
-        """How many levels the variant has."""
-        return len(self._models)
-
-    @property
-    def resident_level(self) -> int | None:
-        """The level whose session is loaded, if any."""
-        return self._resident
-
-    def run(self, inputs: Mapping[str, Array], level: int) -> dict[str, Array]:
-        """Run one inference at `level`, loading it first where needed; see `RuntimeAdapter.run`."""
-        k = check_level(level, len(self._models))
-        feed = None if self._gate is None else self._gate(inputs)  # wrong inputs must not cost a switch
-        session = self._at(k)
-        if feed is None:
-            feed = check_inputs(self._specs()[0], inputs)
-        return _run(_caller(session), self._names, feed)
-
-    def memory(self) -> MemoryUse:
-        """Return the memory need, base and per level."""
-        return self._memory
-
-    def close(self) -> None:
-        """Release the session and its memory."""
-        self._closed = True
-        self._drop()
-
-    def _specs(self) -> tuple[dict[str, TensorSpec], dict[str, TensorSpec]]:
-        if self._inputs is None:
-            session = self._session if self._session is not None else self._at(0)
-            self._inputs, self._outputs = _specs(session.get_inputs()), _specs(session.get_outputs())
-            self._names = list(self._outputs)
-            self._gate = _Gate(self._inputs)
-        return self._inputs, self._outputs
-
-    def _at(self, level: int) -> Session:
-        if self._closed:
-            raise ElsaError("The network is closed", fix="Open it again")
-        if self._resident != level:
-            self._drop()
-            self._session = self._open(self._models[level])
-            self._resident = level
-        return self._session
-
-    def _drop(self) -> None:
-        if self._session is not None:
-            self._session = None
-            self._resident = None
-            _give_memory_back()
 
 
 def open_variant(folder: Path, variant: Variant, runtime: Runtime, cache: Path | None) -> RuntimeAdapter:
