@@ -94,7 +94,7 @@ def _read(path: Path) -> tuple[DeviceProfile | None, list[ProfileError]]:
         # Through JSON, because pydantic's strict mode takes lists for tuples only there.
         return DeviceProfile.model_validate_json(json.dumps(source.values)), []
     except ValidationError as error:
-        details = [dict(detail) for detail in error.errors(include_url=False)]
+        details: list[dict[str, Any]] = [dict(detail) for detail in error.errors(include_url=False)]
         # A list whose entries are all wrong counts as empty too; the entries say it better.
         deeper = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
         details = [d for d in details if not (d["type"] == "too_short" and d["loc"] in deeper)]

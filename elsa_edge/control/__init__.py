@@ -22,8 +22,9 @@ recorded or made-up traces (`elsa_edge.control.replay`) drives the same one.
 
 from __future__ import annotations
 
+from elsa_edge.control.begin import start
 from elsa_edge.control.controller import Controller
-from elsa_edge.control.decide import start, step
+from elsa_edge.control.decide import step
 from elsa_edge.control.plan import LevelFacts, Plan, level_facts, make_plan
 from elsa_edge.control.policy import Policy
 from elsa_edge.control.state import Decision, Observation, Reason, State

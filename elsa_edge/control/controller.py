@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from elsa_edge.control.decide import start, step
+from elsa_edge.control.begin import start
+from elsa_edge.control.decide import step
 from elsa_edge.control.plan import Plan
 from elsa_edge.control.state import Decision, Observation, State
 
