@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,18 +70,19 @@ class TfliteSparseExporter:
         verdicts = self._verdicts(graph, profile)
         device = device_reasons(profile)
         reasons = list(device)
+        words: defaultdict[str, list[str]] = defaultdict(list)  # what holds at which levels
         faster = False
         for level, verdict in zip(graph.ladder, verdicts, strict=True):
             if not device:
                 taken = "takes its sparse kernels" if verdict.cluster.sparse else "runs its dense kernels"
-                reasons.append(f"level {level.name}: XNNPACK {taken}: " + "; ".join(verdict.cluster.reasons))
+                words[f"XNNPACK {taken}: " + "; ".join(verdict.cluster.reasons)].append(level.name)
                 faster |= verdict.cluster.sparse
             if verdict.direct_layers:
                 faster = True
-                reasons.append(
-                    f"level {level.name}: sparse fully connected kernels for "
-                    + ", ".join(verdict.direct_layers)
+                words["sparse fully connected kernels for " + ", ".join(verdict.direct_layers)].append(
+                    level.name
                 )
+        reasons += [f"level {', '.join(names)}: {sentence}" for sentence, names in words.items()]
         if faster:
             return Preflight(True, tuple(reasons))
         if profile.tflite.sparse_for_size:

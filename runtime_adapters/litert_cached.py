@@ -10,11 +10,13 @@ the file is whole. Whatever fails here, the interpreter runs without it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
+import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -63,20 +65,45 @@ def _evict(cache: Path, keep: Path, limit_bytes: int) -> None:
             _stamp(entry).unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the runtime's notes about accelerators that we do not ask for off stderr; it has no switch for them."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 class CachedEngine:
     """ai-edge-litert's compiled model with its weights packed in a file."""
 
     def __init__(self, file: ModelFile, threads: int, packed: Path) -> None:
         from ai_edge_litert.compiled_model import CompiledModel
+        from ai_edge_litert.environment import Environment
         from ai_edge_litert.hardware_accelerator import HardwareAccelerator
         from ai_edge_litert.options import CpuOptions, Options
 
         cpu = CpuOptions(num_threads=threads, xnnpack_weight_cache_path=str(packed))
         options = Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
+        elsewhere = str(packed.parent)  # no accelerator lies there: the CPU is all that is wanted
         try:
-            self._model: Any = CompiledModel.from_file(str(file.path), options=options)
+            with _silence():
+                environment = Environment.create(
+                    runtime_path=elsewhere, compiler_plugin_path=elsewhere, dispatch_library_path=elsewhere
+                )
+                self._model: Any = CompiledModel.from_file(
+                    str(file.path), environment=environment, options=options
+                )
+                del environment
         except (RuntimeError, ValueError) as error:
             raise not_loadable("ai-edge-litert", file, error) from error
+        self._ran = False
         signatures = self._model.get_signature_list()
         self._signatures = file.resolve(signatures)
         self._names = {key: signatures[name] for key, name in self._signatures.items()}
@@ -111,12 +138,17 @@ class CachedEngine:
     def run(self, signature: str | None, feed: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run a signature."""
         if signature not in self._buffers:
-            self._prepare(signature)
+            with _silence():
+                self._prepare(signature)
         index, inputs, outputs = self._buffers[signature]
         names = self._names[signature]
         for name, buffer in zip(names["inputs"], inputs, strict=True):
             buffer.write(feed[name])
-        self._model.run_by_index(index, inputs, outputs)
+        with (
+            contextlib.nullcontext() if self._ran else _silence()
+        ):  # the first run makes yet another environment
+            self._model.run_by_index(index, inputs, outputs)
+        self._ran = True
         return {
             name: buffer.read(int(np.prod(shape)), dtype).reshape(shape)
             for name, buffer, (shape, dtype) in zip(
@@ -130,9 +162,8 @@ class CachedEngine:
 
     def close(self) -> None:
         """Release the model and its buffers."""
-        self._buffers = {}
-        if self._model is not None:
-            self._model.close()
+        with _silence():
+            self._buffers = {}
             self._model = None
 
 
