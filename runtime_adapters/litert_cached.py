@@ -137,24 +137,21 @@ class CachedEngine:
 
     def run(self, signature: str | None, feed: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run a signature."""
-        if signature not in self._buffers:
-            with _silence():
+        first, self._ran = not self._ran, True
+        with _silence() if first else contextlib.nullcontext():  # the first run makes yet another environment
+            if signature not in self._buffers:
                 self._prepare(signature)
-        index, inputs, outputs = self._buffers[signature]
-        names = self._names[signature]
-        for name, buffer in zip(names["inputs"], inputs, strict=True):
-            buffer.write(feed[name])
-        with (
-            contextlib.nullcontext() if self._ran else _silence()
-        ):  # the first run makes yet another environment
+            index, inputs, outputs = self._buffers[signature]
+            names = self._names[signature]
+            for name, buffer in zip(names["inputs"], inputs, strict=True):
+                buffer.write(feed[name])
             self._model.run_by_index(index, inputs, outputs)
-        self._ran = True
-        return {
-            name: buffer.read(int(np.prod(shape)), dtype).reshape(shape)
-            for name, buffer, (shape, dtype) in zip(
-                names["outputs"], outputs, self._shapes[signature], strict=True
-            )
-        }
+            return {
+                name: buffer.read(int(np.prod(shape)), dtype).reshape(shape)
+                for name, buffer, (shape, dtype) in zip(
+                    names["outputs"], outputs, self._shapes[signature], strict=True
+                )
+            }
 
     def reset(self) -> None:
         """Recurrent models are never run here: this runtime cannot reset their state."""
