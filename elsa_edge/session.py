@@ -72,7 +72,7 @@ class AdaptiveSession:
             [memory.at(level) for level in range(len(bundle.ladder))],
         )
         plan = make_plan(facts, Policy.from_qos(profile.qos))
-        self.notes: tuple[str, ...] = (*stale, *plan.notes)
+        self.notes: tuple[str, ...] = (*_about_cache(adapter), *stale, *plan.notes)
         now_ms = self._now_ms()
         self._controller = Controller(
             plan, now_ms=now_ms, available_bytes=self._read_probes(now_ms).available_bytes
@@ -211,6 +211,14 @@ class AdaptiveSession:
                     temperature_c=reading.temperature_c,
                 )
             )
+
+
+def _about_cache(adapter: RuntimeAdapter) -> tuple[str, ...]:
+    """Say why an adapter that wanted to keep derived files could not; the network runs all the same."""
+    state = str(getattr(adapter, "cache_state", ""))
+    if not state.startswith("off: ") or state == "off: not wanted":
+        return ()
+    return (f"The runtime's cache is {state}. Every level stays in memory.",)
 
 
 def _measured_here(

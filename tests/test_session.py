@@ -184,6 +184,16 @@ def test_a_table_of_another_bundle_or_variant_is_ignored_and_said(
         assert any("No latency was measured" in note for note in session.notes)
 
 
+def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """The network runs; the note tells what it costs."""
+    (tmp_path / "file").write_text("in the way")
+    with AdaptiveSession.open(bundle("two_inputs"), cache=tmp_path / "file") as session:
+        assert any("Every level stays in memory" in note for note in session.notes)
+        assert session.run(session.bundle.golden.inputs)
+    with AdaptiveSession.open(bundle("two_inputs"), cache=False) as session:
+        assert not any("cache" in note for note in session.notes)
+
+
 def test_an_accuracy_that_cannot_be_held_is_refused_when_opening(tmp_path: Path) -> None:
     """minimum_accuracy without known accuracies."""
     base = profile(tmp_path)
