@@ -39,13 +39,13 @@ from elsa_edge.training.task import call_model
 KEPT: Final = Path(__file__).parent.parent / ".cache" / "benchmarks" / "accuracy.jsonl"
 # experiment, setting, seeds
 PLAN: Final = (
-    ("elsa", "graph", 5),
-    ("asni", "dense-digits", 3),
     ("elsa", "cnn", 3),
-    ("halo", "cnn-half", 3),
-    ("multilevel", "digits", 3),
-    ("granularity", "cnn-half", 3),
-    ("inits", "graph", 3),
+    ("asni", "dense-digits", 3),
+    ("multilevel", "digits", 2),
+    ("halo", "cnn-half", 2),
+    ("elsa", "graph", 3),
+    ("granularity", "cnn-half", 2),
+    ("inits", "graph", 1),
 )
 FULL: Final = (*PLAN, ("elsa", "cnn-full", 3), ("multilevel", "cnn-full", 3), ("granularity", "cnn-full", 3))
 # Two-sided 95 % points of Student's t for n - 1 degrees of freedom.

@@ -63,7 +63,7 @@ class Setting:
 
 
 SETTINGS = {
-    "cnn": Setting("examples.cnn:tiny", "examples.cnn:fashion", 2),
+    "cnn": Setting("examples.cnn:tiny", "examples.cnn:fashion", 1),
     "cnn-half": Setting("examples.cnn:tiny", "examples.cnn:fashion_half", 2),
     "graph": Setting(
         "examples.graph:gat", "examples.graph:package_sections", 8, 64, adam=True, lr=0.005, weight_decay=0.02,
@@ -71,7 +71,7 @@ SETTINGS = {
     ),
     "digits": Setting("examples.cnn:small", "examples.cnn:handwritten", 10, 64),
     "dense-digits": Setting(
-        "examples.cnn:lenet_300_100", "examples.cnn:handwritten", 20, 60, adam=True, lr=1.2e-3, weight_decay=0.0
+        "examples.cnn:lenet_300_100", "examples.cnn:handwritten", 12, 60, adam=True, lr=1.2e-3, weight_decay=0.0
     ),
     "cnn-full": Setting("examples.cnn:resnet20", "examples.cnn:fashion", 30),
 }  # fmt: skip
