@@ -31,6 +31,10 @@ _OPTIONS = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "halt_on_error=1:
             "TSAN_OPTIONS": "ignore_noninstrumented_modules=1:halt_on_error=1"}  # fmt: skip
 
 
+def _said(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+
+
 def _sanitized_tests(kind: str, folder: Path) -> int:
     compiler = find_compiler(TARGETS["native"])
     if compiler is None:

@@ -66,6 +66,8 @@ struct KernelTable {
   void (*gather)(const float* from, const int32_t* index, int64_t count, float* to);
   // even[i] = from[2 i], odd[i] = from[2 i + 1], for `count` floats of from
   void (*split)(const float* from, int64_t count, float* even, float* odd);
+  // Multiply-adds in registers only, `rounds` times 12 vectors: what the machine can do at most. For benchmarks.
+  float (*burst)(int64_t rounds);
   // y = act(y * scale + bias + residual) over `count` values, scale and bias per value.
   void (*finish)(float* y, int64_t count, const Epilogue&);
 };

@@ -67,6 +67,12 @@ __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(OrtSessionOp
 // Which instruction set the kernels use here: "avx512", "avx2", "base".
 __attribute__((visibility("default"))) const char* elsa_kernels_isa() { return elsa::kernels().name; }
 
+// Multiply-adds in registers: rounds * 12 * (floats of a vector, returned through `lanes`). For benchmarks.
+__attribute__((visibility("default"))) float elsa_burst(int64_t rounds, int32_t* lanes) {
+  *lanes = elsa::kernels().vector_floats;
+  return elsa::kernels().burst(rounds);
+}
+
 // Checks the bytes of a segment as a session would. Returns null, or why they are refused (valid until the next call
 // of the same thread). For tests and the fuzzer.
 __attribute__((visibility("default"))) const char* elsa_segment_problem(const void* data, size_t size) {
