@@ -257,8 +257,10 @@ void gemv_rows4(const Run& run, const float* x, int32_t begin, int32_t end, int3
       std::memcpy(&v, value + 4 * i, 16);
       return v;
     } else {
-      const Value* v = value + 4 * i;
-      return Four{static_cast<float>(v[0]), static_cast<float>(v[1]), static_cast<float>(v[2]), static_cast<float>(v[3])};
+      typedef int8_t Codes __attribute__((vector_size(4)));
+      Codes codes;
+      std::memcpy(&codes, value + 4 * i, 4);
+      return __builtin_convertvector(codes, Four);
     }
   };
   for (int32_t g = begin; g < end; ++g) {
