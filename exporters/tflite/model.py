@@ -73,6 +73,16 @@ def _pack_aligned(buffer: Any, builder: Any) -> int:
     return int(classes.BufferEnd(builder))
 
 
+def _bring_in(tree: Any, content: bytes) -> None:
+    """Load constant data that a writer of large models has put behind the flatbuffer."""
+    for buffer in tree.buffers:
+        if buffer.offset > 1:
+            if buffer.offset + buffer.size > len(content):
+                raise ValueError("constant data end behind the file")
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+
+
 class TfliteModel:
     """A mutable TFLite model.
 
@@ -99,7 +109,9 @@ class TfliteModel:
                 found=repr(content[4:8]),
             )
         try:
-            return cls(classes.ModelT.InitFromObj(classes.Model.GetRootAs(content, 0)))
+            tree = classes.ModelT.InitFromObj(classes.Model.GetRootAs(content, 0))
+            _bring_in(tree, content)
+            return cls(tree)
         except Exception as error:  # whatever a damaged offset makes the reader stumble over
             raise ExportError(f"{origin} is a damaged TFLite file ({type(error).__name__})") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import flatbuffers
 import numpy as np
 import pytest
 from support.tflite_models import fully_connected, sparse_weight
@@ -44,6 +45,25 @@ def test_a_cut_file_is_refused(layers):
 
     with pytest.raises((ExportError, ContractError)):
         Interpreter(TfliteModel.from_bytes(content[:60]).to_bytes())
+
+
+def test_data_behind_the_flatbuffer_are_brought_in(layers):
+    """Writers of large models put constants at the end of the file; the quantiser does so."""
+    model = fully_connected(layers)
+    buffer = model.tree.buffers[model.graph.tensors[1].buffer]
+    head = len(model.to_bytes()) + 64
+    buffer.data, buffer.offset, buffer.size = None, head, layers[0].nbytes
+    builder = flatbuffers.Builder(0)
+    for item in model.tree.buffers:
+        vars(item).pop("Pack", None)
+    builder.Finish(model.tree.Pack(builder), b"TFL3")
+    content = bytes(builder.Output()).ljust(head, b"\0") + layers[0].tobytes()
+
+    read = TfliteModel.from_bytes(content)
+
+    assert np.array_equal(read.constant(read.graph.tensors[1]), layers[0])
+    with pytest.raises(ExportError, match="damaged"):
+        TfliteModel.from_bytes(content[:-1])
 
 
 def test_unused_tensors_and_equal_buffers_go(layers):
