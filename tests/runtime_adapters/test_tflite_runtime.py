@@ -9,9 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.tflite_variants import golden_for, write_variant_folder
 
+from elsa_edge.bundle.golden import Golden
+from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.graph.export import export_canonical
+from elsa_edge.graph.oracle import run_canonical
+from elsa_edge.tensors import TensorSpec
+from examples.cnn import tiny
 from exporters.tflite_int8 import TfliteInt8Exporter
 from exporters.tflite_levels import TfliteLevelsExporter
 from exporters.tflite_sparse import TfliteSparseExporter
@@ -67,3 +74,30 @@ def test_every_variant_computes_the_same_on_the_old_runtime(canonical, tmp_path,
     assert report["context"]["numpy"].startswith("1.")
     for name, row in report["variants"].items():
         assert max(row["differences"]) <= row["tolerance"], name
+
+
+def test_int8_keeps_the_accuracy_of_a_trained_network_in_both_runtimes(tmp_path, old_python):
+    """At every level int8 loses less than one point of accuracy on 500 test images, and both runtimes agree."""
+    data = REPOSITORY / "tests" / "data"
+    images = np.load(data / "fashion_test.npz")
+    x = ((images["images"].reshape(-1, 1, 28, 28) / 255 - 0.2860) / 0.3530).astype(np.float32)
+    graph = export_canonical(
+        NestedCheckpoint.load(data / "fashion.safetensors"), tiny(), [TensorSpec("x", (1, 1, 28, 28))]
+    )
+    known = Golden({"x": x}, run_canonical(graph, {"x": x}))
+    np.savez(tmp_path / "calibration.npz", x=x[:64])
+    settings = {"packaging": "signatures", "calibration": str(tmp_path / "calibration.npz")}
+    write_variant_folder(
+        tmp_path / "all" / "int8", TfliteInt8Exporter(), graph, known, int8_changed_answers=0.05, **settings
+    )
+    np.save(tmp_path / "all" / "int8" / "labels.npy", images["labels"])
+    floats = [np.mean(next(iter(out.values())).argmax(1) == images["labels"]) for out in known.outputs]
+
+    new, old = (_check(python, tmp_path / "all") for python in (Path(sys.executable), old_python))
+
+    assert (new["context"]["package"], old["context"]["package"]) == ("ai-edge-litert", "tflite-runtime")
+    for report in (new, old):
+        small = report["variants"]["int8"]["accuracies"]
+        assert all(a - b < 0.01 for a, b in zip(floats, small, strict=True)), (floats, small)
+    pairs = zip(new["variants"]["int8"]["accuracies"], old["variants"]["int8"]["accuracies"], strict=True)
+    assert all(abs(a - b) <= 0.005 for a, b in pairs)

@@ -3,7 +3,8 @@
     python check_variants.py FOLDER     FOLDER holds variant folders, each with variant.json and golden.npz
 
 Prints one JSON object: folder name -> {"differences": [largest |difference| / max(1, largest) by level], "tolerance",
-"digests": [of all outputs, by level]}. Equal digests mean equal bits, and so the same kernels.
+"digests": [of all outputs, by level]}. Equal digests mean equal bits, and so the same kernels. With a labels.npy in the
+folder also "accuracies": [by level], of the first output.
 """
 
 from __future__ import annotations
@@ -28,15 +29,23 @@ def check(folder: Path) -> dict[str, object]:
     variant = Variant.model_validate_json((folder / "variant.json").read_text())
     golden = Golden.load(folder / "golden.npz", int(variant.options["level_count"]))
     adapter = open_variant(folder, variant, Runtime(name="litert"), None)
-    differences, digests = [], []
+    labels = np.load(folder / "labels.npy") if (folder / "labels.npy").is_file() else None
+    differences, digests, accuracies = [], [], []
     for level, expected in enumerate(golden.outputs):
         found = adapter.run(golden.inputs, level)
         pairs = [largest_difference(found[name], value) for name, value in expected.items()]
         differences.append(max(difference / max(1.0, scale) for difference, scale in pairs))
         bits = b"".join(np.ascontiguousarray(found[name]).tobytes() for name in expected)
         digests.append(hashlib.sha256(bits).hexdigest())
+        if labels is not None:
+            accuracies.append(float(np.mean(next(iter(found.values())).argmax(1) == labels)))
     adapter.close()
-    return {"differences": differences, "tolerance": variant.relative_tolerance, "digests": digests}
+    return {
+        "differences": differences,
+        "tolerance": variant.relative_tolerance,
+        "digests": digests,
+        "accuracies": accuracies,
+    }
 
 
 def main() -> None:
