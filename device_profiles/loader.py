@@ -18,6 +18,7 @@ __all__ = ["find_problems", "load_profile", "profile_names"]
 
 _FOLDER: Final = Path(__file__).parent
 _LARGEST_BYTES: Final = 1 << 20
+_LAST_LINE: Final = 1 << 30
 _PATTERNS: Final = {
     NAME_PATTERN: "a name of lower-case letters, digits, dots, dashes and underscores",
     RELATIVE_PATTERN: "a path relative to probes.root, without a leading slash",
@@ -53,7 +54,7 @@ def load_profile(name_or_path: str | os.PathLike[str]) -> DeviceProfile:
 
 
 def find_problems(path: str | os.PathLike[str]) -> list[ProfileError]:
-    """Return every mistake in a profile file, in the order of its lines; an empty list when it is correct."""
+    """Return every mistake in a profile file by its line, missing keys last; an empty list when it is correct."""
     try:
         return _read(_find(path))[1]
     except ProfileError as error:
@@ -118,7 +119,10 @@ def _explain(path: Path, source: Source, detail: dict[str, Any]) -> tuple[tuple[
         )
     if kind == "missing":
         field = _fields_at(location[:-1])[str(location[-1])]
-        return order, ProfileError(
+        return (
+            _LAST_LINE,
+            position.line,
+        ), ProfileError(  # a misspelt key explains more than the one it left out
             f"{where}: the key {key!r} is missing", expected=_lower(field.description or "a value")
         )
     if kind == "value_error":
