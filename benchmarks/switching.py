@@ -146,11 +146,11 @@ def _memory(net: Prepared, bundles: dict[str, Path], cache: Path) -> list[Row]:
     return rows
 
 
-def _decision(decisions: int) -> Row:
-    """Return the row of one decision of the controller: ten levels, noisy latencies around the budget."""
+def _decision(decisions: int, count: int) -> Row:
+    """Return the row of one decision of the controller among `count` levels, with noisy latencies."""
     from elsa_edge.control import Controller, LevelFacts, Observation, Policy, make_plan
 
-    levels = [LevelFacts(name=f"level {k}", work=0.1 * (k + 1), p50_ms=4.0 * (k + 1)) for k in range(10)]
+    levels = [LevelFacts(name=f"level {k}", work=0.1 * (k + 1), p50_ms=4.0 * (k + 1)) for k in range(count)]
     controller = Controller(make_plan(levels, Policy(budget_ms=25.0)), now_ms=0.0)
     slow_down = np.random.default_rng(0).lognormal(0.0, 0.2, decisions)
     seconds = np.empty(decisions)
@@ -163,14 +163,14 @@ def _decision(decisions: int) -> Row:
         controller.observe(seen)
         seconds[number] = time.thread_time() - start
     us = [round(float(q) * 1e6, 2) for q in np.quantile(seconds, [0.5, 0.99])]
-    return {"what": "decision", "variant": "controller, 10 levels", "us": us[0], "p99_us": us[1]}
+    return {"what": "decision", "variant": f"controller, {count} levels", "us": us[0], "p99_us": us[1]}
 
 
 def _claims(rows: Sequence[Row]) -> list[Claim]:
     def worst(what: str, variant: str) -> float:
         return max(float(row["ratio"]) for row in rows if row["what"] == what and row["variant"] == variant)
 
-    decision_us = next(float(row["us"]) for row in rows if row["what"] == "decision")
+    decision_us = max(float(row["us"]) for row in rows if row["what"] == "decision")
 
     nets = ", ".join(dict.fromkeys(row["net"] for row in rows if "net" in row))
     targets = [
@@ -181,7 +181,7 @@ def _claims(rows: Sequence[Row]) -> list[Claim]:
     ]
     return [
         *(at_most(f"{claim} (worst of {nets})", target, found) for claim, target, found in targets),
-        at_most("one decision of the controller, microseconds", 50, decision_us),
+        at_most("one decision of the controller, microseconds (worst of 3 and 10 levels)", 50, decision_us),
     ]
 
 
@@ -203,7 +203,7 @@ def main(quick: bool) -> Result:
             rows += _latency(net, bundles, cache, 9 if quick else 61)
             rows.append(_switching(net, bundles["ort-switch"], cache, 9 if quick else 61))
             rows += _memory(net, bundles, cache)
-    rows.append(_decision(500 if quick else 20_000))
+    rows += [_decision(500 if quick else 20_000, count) for count in (3, 10)]
     return Result(rows, _claims(rows))
 
 
