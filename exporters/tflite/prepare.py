@@ -268,10 +268,23 @@ def prepare(
 def fixed_shapes(
     specs: Mapping[str, TensorSpec], examples: Mapping[str, np.ndarray[Any, Any]], batch: int
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each input: `batch` for a free first size, the example's size for other free ones."""
+    """Return the shape of each input: `batch` for a free first size, the example's size for other free ones.
+
+    Raises:
+        ExportError: When a size beside the batch is free and the example does not say it.
+    """
     fixed = {}
     for name, spec in specs.items():
         example = examples[name].shape
+        unknown = [
+            axis for axis, size in enumerate(spec.shape) if size is None and axis and example[axis] == 1
+        ]
+        if unknown:
+            raise ExportError(
+                f"TFLite needs fixed shapes, and the input {name} leaves axis {unknown[0]} free",
+                found=f"size 1 in the golden inputs, which is what is taken when nobody says ({spec})",
+                fix="Build with `--golden FILE.npz`, with inputs of the size that the device will see",
+            )
         fixed[name] = tuple(
             size if size is not None else batch if axis == 0 else int(example[axis])
             for axis, size in enumerate(spec.shape)

@@ -10,10 +10,11 @@ import pytest
 
 from elsa_edge.bundle.golden import Tolerance
 from elsa_edge.errors import ContractError, ExportError, RuntimeUnavailableError
+from elsa_edge.tensors import TensorSpec
 from exporters.tflite import convert as converter
 from exporters.tflite.compare import compare, first_diverging, to_file
 from exporters.tflite.convert import Converted, convert
-from exporters.tflite.prepare import prepare
+from exporters.tflite.prepare import fixed_shapes, prepare
 
 HEADER = '<ir_version: 10, opset_import: ["" : 20, "my.domain" : 1]>'
 
@@ -125,6 +126,15 @@ def test_a_shape_that_depends_on_the_data_is_named():
     """Such a network cannot be fixed; the operator that makes the shape is named."""
     with pytest.raises(ExportError, match=r"NonZero \(search\).*depends on the data"):
         _converted(_model(DATA_DEPENDENT), x=(1, 4))
+
+
+def test_a_free_size_is_taken_from_real_inputs_or_refused():
+    """A sequence length that nobody gave would silently become one."""
+    specs = {"x": TensorSpec("x", (None, None, 8))}
+
+    assert fixed_shapes(specs, {"x": np.zeros((4, 24, 8))}, batch=2) == {"x": (2, 24, 8)}
+    with pytest.raises(ExportError, match=r"leaves axis 1 free.*--golden"):
+        fixed_shapes(specs, {"x": np.zeros((4, 1, 8))}, batch=2)
 
 
 def test_a_damaged_layer_is_found_by_name():
