@@ -108,8 +108,15 @@ def plan_planes(nodes: Sequence[ir.Node], layers: Mapping[int, Layer]) -> PlaneP
         elif position not in skipped:
             _visit_other(node, plan, union, sizes)
     for key, (height, width) in sizes.items():
-        plan.layouts[key] = Planes(height, width, union.gap[union.root(key)])
+        plan.layouts[key] = Planes(height, width, _aligned_gap(height, width, union.gap[union.root(key)]))
     return plan
+
+
+def _aligned_gap(height: int, width: int, gap: int) -> int:
+    """Return a gap that makes rows start at vectors, where that takes no vector more: fewer loads cross a line."""
+    pitch = width + gap
+    wider = -(-pitch // 16) * 16
+    return wider - width if gap and -(-height * pitch // 16) == -(-height * wider // 16) else gap
 
 
 def _visit_layer(

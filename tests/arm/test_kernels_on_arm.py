@@ -1,0 +1,109 @@
+"""The nested kernels, cross-compiled, inside the real aarch64 ONNX Runtime under emulation."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from device_profiles import load_profile
+from elsa_edge.bundle.golden import Golden
+from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.graph.export import export_canonical
+from elsa_edge.graph.oracle import run_canonical
+from elsa_edge.levels import Ladder
+from elsa_edge.tensors import TensorSpec
+from exporters.ort_nested import OrtNestedExporter
+from runtime_adapters.kernels.build import compile_library
+
+_SPEC = importlib.util.spec_from_file_location("emulator", Path(__file__).with_name("emulator.py"))
+assert _SPEC is not None
+assert _SPEC.loader is not None
+emulator = sys.modules.get("emulator") or importlib.util.module_from_spec(_SPEC)
+sys.modules["emulator"] = emulator
+_SPEC.loader.exec_module(emulator)
+
+pytestmark = [pytest.mark.arm, pytest.mark.timeout(1200)]
+SCRIPT = Path(__file__).resolve().parents[1] / "support" / "run_nested.py"
+ORT_WHEELS = ("onnxruntime", "flatbuffers", "packaging", "protobuf")
+
+
+class Mixed(nn.Module):
+    """Strided, residual, depthwise and pointwise convolution, pooling and a product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Sequential(nn.Conv2d(3, 12, 3, 2, 1), nn.BatchNorm2d(12), nn.ReLU6())
+        self.deep = nn.Sequential(
+            nn.Conv2d(12, 12, 3, padding=1, groups=12), nn.Hardswish(), nn.Conv2d(12, 12, 1)
+        )
+        self.last = nn.Sequential(nn.Conv2d(12, 20, 3, 2, 1), nn.SiLU())
+        self.head = nn.Linear(20, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        return self.head(self.last(torch.relu(self.deep(x) + x)).mean((2, 3)))
+
+
+def runtime_folder() -> Path:
+    """Return the folder with the aarch64 wheels of ONNX Runtime, installed once beside the board."""
+    root = emulator.build("arm64")
+    folder = root / "site-onnxruntime"
+    if not folder.is_dir():
+        version = emulator.python_of(root).name.removeprefix("python")
+        platforms = [word for name in emulator.BOARDS["arm64"].platforms for word in ("--platform", name)]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-compile",
+            "--target",
+            str(folder),
+        ]
+        command += [
+            "--only-binary=:all:",
+            "--implementation",
+            "cp",
+            "--python-version",
+            version,
+            *platforms,
+            *ORT_WHEELS,
+        ]
+        subprocess.run(command, check=True)
+    return folder
+
+
+@pytest.mark.parametrize(("cpu", "choose"), [("cortex-a72", "nested"), ("cortex-a76", "auto")])
+def test_every_level_agrees_with_the_oracle(cpu, choose, tmp_path):
+    """Blocks of 1 and 4 rows, on both generations of boards."""
+    random = np.random.default_rng(0)
+    model = Mixed().eval()
+    weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    indices = {n: random.integers(0, 3, w.shape).astype(np.uint8) for n, w in weights.items() if w.ndim >= 2}
+    checkpoint = NestedCheckpoint(weights, indices, {}, Ladder.from_sparsities((0.66, 0.33, 0.0)))
+    graph = export_canonical(checkpoint, model, [TensorSpec("image", (1, 3, 21, 30))])
+    feed = {"image": random.standard_normal((2, 3, 21, 30)).astype(np.float32)}
+    golden = Golden(feed, run_canonical(graph, feed))
+    OrtNestedExporter(choose=choose).export(graph, load_profile("raspberry-pi-4"), golden, tmp_path)
+    library = compile_library(tmp_path / "libelsa_nested.so", target="linux-aarch64")
+    np.savez(tmp_path / "in.npz", levels=3, **feed)
+    paths = [tmp_path / "model.onnx", library, tmp_path / "in.npz", tmp_path / "out.npz"]
+    path = f"{runtime_folder()}:{emulator.build('arm64') / 'site'}"
+    done = emulator.run_python("arm64", [SCRIPT, *paths], cpu=cpu, environment={"PYTHONPATH": path})
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] == "base"
+    with np.load(tmp_path / "out.npz") as answers:
+        for level, expected in enumerate(golden.outputs):
+            for name, array in expected.items():
+                np.testing.assert_allclose(answers[f"{level}/{name}"], array, rtol=1e-4, atol=1e-5)
