@@ -123,6 +123,20 @@ class LitertAdapter:
             self._loaded = place
         return self._engine
 
+    def _checked(self, level: object) -> int:
+        """Return the level as an integer; nothing is ever rounded or counted from the end."""
+        if (
+            isinstance(level, bool)
+            or not isinstance(level, (int, np.integer))
+            or not 0 <= level < self._level_count
+        ):
+            raise LevelError(
+                "This variant has no such level",
+                expected=f"an integer from 0 to {self._level_count - 1}",
+                found=repr(level),
+            )
+        return int(level)
+
     def run(self, inputs: Mapping[str, Array], level: int) -> dict[str, Array]:
         """Run one inference at `level`, switching first where needed.
 
@@ -130,14 +144,9 @@ class LitertAdapter:
             InputError: When an input's name, shape or type is wrong.
             LevelError: When the variant has no such level.
         """
-        if isinstance(level, bool) or level not in range(self.level_count):
-            raise LevelError(
-                "This variant has no such level",
-                expected=f"an integer from 0 to {self.level_count - 1}",
-                found=repr(level),
-            )
+        level = self._checked(level)
         ready = check_inputs(self.inputs, inputs)
-        engine = self._open(int(level))
+        engine = self._open(level)
         key = f"level_{level}" if self._kind == "signatures" else None
         count = next(
             (len(ready[name]) for name, port in self._in_ports.items() if port.free_batch), self._batch
@@ -173,13 +182,14 @@ class LitertAdapter:
         return part
 
     def memory(self) -> MemoryUse:
-        """Return the memory need: the runtime's copy of a level's weights, inputs and outputs.
+        """Return the memory need: inputs and outputs, and the runtime's copy of the weights.
 
-        With one interpreter for all signatures every level is resident at once, so all of it counts as base.
+        A plain interpreter keeps the weights of all its signatures, so all of them count as base; with one file a
+        level, or with weights mapped from a cache, only those of the level that runs do.
         """
         ports = [*self._in_ports.values(), *self._out_ports.values()]
         ends = sum(math.prod(port.file_shape) * np.dtype(port.file_dtype).itemsize for port in ports)
-        if self._kind == "signatures":
+        if self._kind == "signatures" and not (self._engine is not None and self._engine.maps_weights):
             return MemoryUse(ends + sum(self._level_bytes), (0,) * self.level_count)
         return MemoryUse(ends, tuple(self._level_bytes))
 

@@ -83,6 +83,8 @@ def _silence() -> Iterator[None]:
 class CachedEngine:
     """ai-edge-litert's compiled model with its weights packed in a file."""
 
+    maps_weights: Final = True
+
     def __init__(self, file: ModelFile, threads: int, packed: Path) -> None:
         from ai_edge_litert.compiled_model import CompiledModel
         from ai_edge_litert.environment import Environment

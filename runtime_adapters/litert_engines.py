@@ -31,6 +31,10 @@ _OPTION: Final = "litert.package"
 class Engine(Protocol):
     """One loaded file."""
 
+    @property
+    def maps_weights(self) -> bool:
+        """Whether weights stay in a mapped file, whose pages the system may drop."""
+
     def run(self, signature: str | None, feed: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run a signature; names, shapes and types are the file's."""
 
@@ -120,6 +124,8 @@ class ModelFile:
 
 class InterpreterEngine:
     """The classic interpreter, of either package."""
+
+    maps_weights: Final = False
 
     def __init__(self, package: str, file: ModelFile, threads: int) -> None:
         module = importlib.import_module(PACKAGES[package] + ".interpreter")
