@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from elsa_edge.levels import Ladder
 from elsa_edge.quickstart.data import accuracy, load_digits
+from elsa_edge.quickstart.levels import _level_epochs
 from elsa_edge.quickstart.model import digits_net
-from elsa_edge.quickstart.training import BATCH_SIZE, epoch_of_batches, train
+from elsa_edge.quickstart.training import BATCH_SIZE, epoch_of_batches, pace, train
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +63,24 @@ def test_accuracy_counts_rows_whose_largest_entry_is_the_label():
     logits = np.array([[0, 2, 1], [3, 0, 0], [0, 0, 1]], np.float32)
 
     assert accuracy(logits, np.array([1, 0, 1])) == pytest.approx(2 / 3)
+
+
+def test_trying_the_pace_leaves_the_network_and_the_threads_alone(digits):
+    torch.manual_seed(0)
+    model = digits_net()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    threads = torch.get_num_threads()
+    chosen, epoch_s = pace(model, digits.train_images[:128], digits.train_labels[:128])
+
+    assert chosen in {1, threads}
+    assert epoch_s > 0
+    assert torch.get_num_threads() == threads
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_sparsest_level_learns_longest_and_every_level_learns():
+    ladder = Ladder.from_sparsities([0.95, 0.9, 0.5, 0.0])
+
+    assert _level_epochs(6, ladder) == [4, 2, 2, 1]
+    assert _level_epochs(1, ladder) == [1, 1, 1, 1]
+    assert _level_epochs(6, Ladder.from_sparsities([0.0])) == [4]
