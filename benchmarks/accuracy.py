@@ -41,8 +41,8 @@ KEPT: Final = Path(__file__).parent.parent / ".cache" / "benchmarks" / "accuracy
 PLAN: Final = (
     ("elsa", "cnn", 3),
     ("asni", "dense-digits", 3),
-    ("multilevel", "digits", 2),
-    ("halo", "cnn-half", 2),
+    ("multilevel", "digits", 3),
+    ("halo", "cnn-half", 3),
     ("elsa", "graph", 3),
     ("granularity", "cnn-half", 2),
     ("inits", "graph", 1),

@@ -125,7 +125,7 @@ def _graph() -> tuple[Tensor, list[list[int]], Tensor]:
         names = sorted(name for name, (own, _, depends) in packages.items() if own == section and depends)
         chosen += [names[i] for i in order.permutation(len(names))[:_PER_SECTION]]
     number = {name: i for i, name in enumerate(chosen)}
-    counts = Counter(word for name in chosen for word in _words(packages[name][1]))
+    counts = Counter(word for name in chosen for word in sorted(_words(packages[name][1])))
     vocabulary = {word: i for i, (word, _) in enumerate(counts.most_common(WORDS))}
     features = torch.zeros(len(chosen), WORDS)
     neighbours: list[set[int]] = [set() for _ in chosen]
