@@ -16,6 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,7 +131,7 @@ def _measure(name: str, granularity: str, rounds: int, folder: Path) -> list[Row
         session = _session(path, threads)
         for level in levels if levels is not None else (len(LADDER) - 1,):
             feed = inputs if levels is None else {**inputs, "level": np.array(level, np.int64)}
-            runs[engine, level] = lambda feed=feed: session.run(None, feed)
+            runs[engine, level] = partial(session.run, None, feed)
 
     add("ort-dense", dense, None)
     for int8 in (False, True):
@@ -228,18 +229,23 @@ def _layer_session(
     layer = Layer("layer", 0, 0, (), "conv", weight, index, table, Activation(), None, geometry)
     segment = encode(weight, active, block_rows=block_rows, column_block=column_block(layer))
     floats = stride_floats(Planes(side, side, gap))
-    attributes = {
+    attributes: dict[str, Any] = {
         "in_h": side, "in_w": side, "in_gap": gap, "out_h": side, "out_w": side, "out_gap": gap, "kernel_h": kernel,
-        "kernel_w": kernel, "stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "pad_top": pad, "pad_left": pad,
+        "kernel_w": kernel, "stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "pad_top": pad,
+        "pad_left": pad,
         "in_channels": channels, "out_channels": channels, "groups": 1, "activation": 1, "low": 0.0, "high": 6.0,
     }  # fmt: skip
-    node = helper.make_node("NestedConv", ["x", "level", "table", "", "segment"], ["all"], domain=DOMAIN, **attributes)
+    node = helper.make_node(
+        "NestedConv", ["x", "level", "table", "", "segment"], ["all"], domain=DOMAIN, **attributes
+    )
     # A small result: what leaves the session is new memory each time, which would cost more than the layer.
     small = helper.make_node("Slice", ["all", "zero", "one", "one"], ["y"])
     values = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, channels, 1, floats])]
     values.append(helper.make_tensor_value_info("level", TensorProto.INT64, []))
     constants = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(segment, "segment")]
-    constants += [numpy_helper.from_array(np.array([n], np.int64), name) for n, name in ((0, "zero"), (1, "one"))]
+    constants += [
+        numpy_helper.from_array(np.array([n], np.int64), name) for n, name in ((0, "zero"), (1, "one"))
+    ]
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     body = helper.make_graph([node, small], "layer", values, [output], constants)
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid(DOMAIN, 1)]
@@ -248,7 +254,10 @@ def _layer_session(
     options.intra_op_num_threads = 1
     options.register_custom_ops_library(str(library_path()))
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    feed = {"x": np.zeros((1, channels, 1, floats), np.float32), "level": np.array(0, np.int64)}
+    feed: dict[str, Array] = {
+        "x": np.zeros((1, channels, 1, floats), np.float32),
+        "level": np.array(0, np.int64),
+    }
     return session, feed, int(np.count_nonzero(active)) * side * side
 
 
@@ -267,10 +276,11 @@ def _roofline(rounds: int) -> tuple[list[Row], list[Claim]]:
     ):
         for block_rows in (1, 4):
             session, feed, products = _layer_session(channels, side, kernel, 0.1, block_rows)
-            times = interleaved({"layer": lambda s=session, f=feed: s.run(None, f)}, rounds=rounds)["layer"]
+            times = interleaved({"layer": partial(session.run, None, feed)}, rounds=rounds)["layer"]
             gflops = 2.0 * products / float(np.median(times)) / 1e9
             rows.append({
-                "layer": f"{channels} channels {side}x{side} {kernel}x{kernel}", "block_rows": block_rows, "sparsity": 0.9,
+                "layer": f"{channels} channels {side}x{side} {kernel}x{kernel}", "block_rows": block_rows,
+                "sparsity": 0.9,
                 "gflops": round(gflops, 1), "share_of_peak": round(gflops / peak, 3), "peak_gflops": round(peak, 1),
                 "memory_gbps": round(bandwidth, 1),
             })  # fmt: skip

@@ -1,4 +1,4 @@
-"""The networks of benchmarks.latency that benchmarks.models has not: ResNet-50, MobileNetV1, a transformer block, an LSTM."""
+"""Networks that benchmarks.models has not: ResNet-50, MobileNetV1, a transformer block, an LSTM."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ class _Feed(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight = torch.softmax(self.query(x) @ self.key(x).transpose(1, 2) / 512**0.5, -1)
         x = x + self.out(weight @ self.value(x))
-        return x + self.down(torch.relu(self.up(self.norm(x))))
+        y: torch.Tensor = x + self.down(torch.relu(self.up(self.norm(x))))
+        return y
 
 
 def transformer() -> nn.Module:

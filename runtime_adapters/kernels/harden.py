@@ -35,6 +35,11 @@ def _said(command: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
 
 
+def _path_of(compiler: str, library: str) -> str:
+    command = [compiler, f"-print-file-name={library}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+
+
 def _sanitized_tests(kind: str, folder: Path) -> int:
     compiler = find_compiler(TARGETS["native"])
     if compiler is None:
@@ -45,12 +50,7 @@ def _sanitized_tests(kind: str, folder: Path) -> int:
         else ("thread", ("libtsan.so",))
     )
     library = compile_library(folder / "libelsa_nested.so", sanitize=what, compiler=compiler)
-    preload = [
-        subprocess.run(
-            [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
-        ).stdout.strip()  # noqa: S603
-        for name in (*runtimes, "libstdc++.so.6")
-    ]
+    preload = [_path_of(compiler, name) for name in (*runtimes, "libstdc++.so.6")]
     chosen = ["-k", "not build"] if kind == "asan" else ["-k", "split_into_tiles or matmul_agrees"]
     environment = os.environ | _OPTIONS | {LIBRARY_VARIABLE: str(library), "LD_PRELOAD": ":".join(preload)}
     command = [sys.executable, "-m", "pytest", str(_TESTS), "-q", "-p", "no:cacheprovider", *chosen]

@@ -67,8 +67,7 @@ def activated(y: Array, kind: int, low: float, high: float) -> Array:
     return y
 
 
-def convolve(  # noqa: PLR0917 - the usual order
-    
+def convolve(  # noqa: PLR0917 - the usual order of a convolution's settings
     x: Array,
     w: Array,
     stride: tuple[int, int],

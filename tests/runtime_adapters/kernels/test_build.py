@@ -18,7 +18,9 @@ def test_the_library_says_which_instruction_set_it_uses(library):
         "import ctypes, sys; lib = ctypes.CDLL(sys.argv[1]); lib.elsa_kernels_isa.restype = ctypes.c_char_p;"
         "print(lib.elsa_kernels_isa().decode())"
     )
-    chosen = subprocess.run([sys.executable, "-c", code, str(library)], capture_output=True, text=True, check=True)
+    chosen = subprocess.run(
+        [sys.executable, "-c", code, str(library)], capture_output=True, text=True, check=True
+    )
     wished = subprocess.run(
         [sys.executable, "-c", code, str(library)],
         capture_output=True, text=True, check=True, env={"ELSA_KERNELS_ISA": "base"},

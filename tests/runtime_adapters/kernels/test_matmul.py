@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from nodes import Array, activated, run_graph, segments
 
 
-def run_matmul(
+def run_matmul(  # noqa: PLR0917 - called in one way only
     x: Array,
     table: Array,
     parts: dict[str, Array],
