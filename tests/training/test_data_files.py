@@ -31,7 +31,9 @@ def test_levels_have_the_accuracy_that_their_ladder_says(name):
     model = tiny().eval()
     found = []
     for level in range(4):
-        model.load_state_dict({n: torch.from_numpy(np.array(a)) for n, a in checkpoint.at_level(level).items()})
+        model.load_state_dict(
+            {n: torch.from_numpy(np.array(a)) for n, a in checkpoint.at_level(level).items()}
+        )
         with torch.no_grad():
             found.append(float((model(images).argmax(1).numpy() == test["labels"]).mean()))
     assert found == pytest.approx([level.accuracy for level in checkpoint.ladder], abs=0.04)
