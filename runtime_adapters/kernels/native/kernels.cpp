@@ -181,8 +181,11 @@ void sparse(int block_rows, int value_type, int lines, const SparseTile& t) {
 template <int N>
 void depthwise_lines(const DepthwiseTile& t, int64_t line) {
   Vec sum[N];
+#pragma GCC unroll 16
   for (int n = 0; n < N; ++n) sum[n] = Vec{};
   const float* x = t.x + line * 16;
+#pragma GCC unroll 16
+  for (int n = 0; n < N; n += kSteps) __builtin_prefetch(t.y + line * 16 + n * kLanes, 1);
   for (int32_t k = 0; k < t.taps; ++k) {
     const Vec w = all(t.weight[k]);
     const float* shifted = x + t.offset[k];
@@ -194,11 +197,22 @@ void depthwise_lines(const DepthwiseTile& t, int64_t line) {
                     t.finish.mask ? t.finish.mask + at : nullptr, t.finish);
 }
 
+template <int Lines>
+void depthwise_some(int64_t lines, const DepthwiseTile& t, int64_t line) {
+  if constexpr (Lines > 0) {
+    if (lines == Lines) return depthwise_lines<Lines * kSteps>(t, line);
+    depthwise_some<Lines - 1>(lines, t, line);
+  }
+}
+
 void depthwise(const DepthwiseTile& t) {
-  constexpr int kLines = kLanes == 16 ? 8 : 2;
-  int64_t line = 0;
-  for (; line + kLines <= t.lines; line += kLines) depthwise_lines<kLines * kSteps>(t, line);
-  for (; line < t.lines; ++line) depthwise_lines<kSteps>(t, line);
+  // Even parts: a last part of one line would wait for each of its additions.
+  constexpr int64_t kLines = kLanes == 16 ? 8 : kLanes == 8 ? 4 : 2;
+  const int64_t parts = (t.lines + kLines - 1) / kLines;
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t line = t.lines * part / parts, end = t.lines * (part + 1) / parts;
+    depthwise_some<kLines>(end - line, t, line);
+  }
 }
 
 // One input vector. Rows of 1: gather where there is one, else four sums to hide the latency of the additions.
