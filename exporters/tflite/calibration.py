@@ -24,9 +24,10 @@ from exporters.tflite.levels import one_batch
 from exporters.tflite.model import TfliteModel
 from exporters.tflite.prepare import Prepared
 
-__all__ = ["MIN_SAMPLES", "Ranges", "batches", "calibration_inputs", "outputs", "ranges"]
+__all__ = ["LIKE_INFINITY", "MIN_SAMPLES", "Ranges", "batches", "calibration_inputs", "outputs", "ranges"]
 
 MIN_SAMPLES: Final = 16
+LIKE_INFINITY: Final = 1e30
 _MOST_SAMPLES: Final = 256  # more hardly move the extremes and take time at every level
 
 Array = npt.NDArray[Any]
@@ -117,10 +118,15 @@ def ranges(model: TfliteModel, prepared: Prepared, samples: list[dict[str, Array
     for sample in samples:
         interpreter.run(to_file(prepared, sample))
         for name, value in interpreter.tensors().items():
-            if value.dtype != np.float32 or value.size == 0:
+            if value.dtype != np.float32:
+                continue
+            finite = value[
+                np.abs(value) < LIKE_INFINITY
+            ]  # padding before a maximum is as small as float32 goes
+            if finite.size == 0:
                 continue
             low, high = found.get(name, (0.0, 0.0))
-            found[name] = (min(low, float(value.min())), max(high, float(value.max())))
+            found[name] = (min(low, float(finite.min())), max(high, float(finite.max())))
             dims[name] = value.ndim
     return {
         name: {

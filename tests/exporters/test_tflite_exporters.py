@@ -6,13 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support.tflite_variants import golden_for as golden
 from support.tflite_variants import profile_with as profile
+from torch import nn
 
 from device_profiles import load_profile
 from elsa_edge.bundle.golden import Golden, Tolerance, largest_difference
+from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import ExportError, InputError
 from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.export import export_canonical
+from elsa_edge.levels import Ladder, index_from_scores
+from elsa_edge.tensors import TensorSpec
 from exporters.protocol import Exporter
 from exporters.tflite_int8 import TfliteInt8Exporter
 from exporters.tflite_levels import TfliteLevelsExporter
@@ -103,6 +109,24 @@ def test_int8_keeps_its_promise_at_every_level(canonical, tmp_path, calibration)
     assert variant.minimum_agreement is not None
     assert len(variant.options["calibration_agreement"]) == len(graph.ladder)
     assert set(variant.options["recipes"]) == {"everything"}
+
+
+def test_int8_survives_a_padded_maximum(tmp_path):
+    """MaxPool pads with the smallest float, which would stretch the range of int8 to nothing."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3), nn.MaxPool2d(3, 2, 1), nn.Flatten(), nn.Linear(36, 5)]
+    model = nn.Sequential(*layers).eval()
+    weight = model[0].weight.detach().numpy()
+    index = index_from_scores(np.abs(weight), [18, 36])
+    state = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    checkpoint = NestedCheckpoint(state, {"0.weight": index}, {}, Ladder.from_sparsities([0.5, 0.0]))
+    graph = export_canonical(checkpoint, model, [TensorSpec("x", (1, 1, 8, 8))])
+    known = golden(graph, batch=16)
+
+    variant = TfliteInt8Exporter().export(graph, profile(int8_changed_answers=0.3), known, tmp_path)
+
+    assert variant.options["recipes"] == ["everything", "everything"]
+    assert largest_relative(tmp_path, variant, known) <= variant.relative_tolerance < 0.05
 
 
 @pytest.mark.parametrize(
