@@ -207,6 +207,7 @@ def stand_in(dense: str, sparse: str, rounds: int) -> dict[str, Any]:
         "gain_low": gain.low,
         "gain_high": gain.high,
         "relative_difference": difference / max(1.0, scale),
+        "same_bits": bool(np.array_equal(answers[0], answers[1])),
     }
 
 

@@ -26,7 +26,9 @@ import onnx_ir as ir
 from elsa_edge.errors import ExportError, RuntimeUnavailableError
 from exporters.tflite.blame import module_of, no_tflite_form
 from exporters.tflite.model import NUMPY_TYPES, TfliteModel, schema
+from exporters.tflite.ports import FROM_NHWC, TO_NHWC
 from exporters.tflite.prepare import INPUT, OUTPUT, SHIELD, Prepared
+from exporters.tflite.transposes import cancel_transposes, reshape_trivial
 
 __all__ = [
     "CONVERTER_VERSION",
@@ -130,6 +132,36 @@ def _custom_operators(model: TfliteModel, prepared: Prepared) -> None:
         raise no_tflite_form(node.op_type, node) if node else no_tflite_form(code)
 
 
+def _channels_first(model: TfliteModel, index: int) -> int:
+    """Append a TRANSPOSE (n, H, W, C) -> (n, C, H, W) that the converter forgot, and return its result's index."""
+    classes, graph = schema(), model.graph
+    source = graph.tensors[index]
+    shape = model.shape(source)
+    order = np.array(FROM_NHWC, np.int32)
+    permutation = classes.TensorT(
+        shape=np.array([4], np.int32),
+        type=classes.TensorType.INT32,
+        buffer=model.add_buffer(order),
+        name=b"to_nchw",
+    )
+    result = classes.TensorT(
+        shape=np.array([shape[axis] for axis in FROM_NHWC], np.int32),
+        type=source.type,
+        name=source.name + b"_nchw",
+    )
+    graph.tensors += [permutation, result]
+    graph.operators.append(
+        classes.OperatorT(
+            opcodeIndex=model.operator_code("TRANSPOSE"),
+            inputs=[index, len(graph.tensors) - 2],
+            outputs=[len(graph.tensors) - 1],
+            builtinOptionsType=classes.BuiltinOptions.TransposeOptions,
+            builtinOptions=classes.TransposeOptionsT(),
+        )
+    )
+    return len(graph.tensors) - 1
+
+
 def _sign(model: TfliteModel, prepared: Prepared) -> None:
     """Replace the converter's signature by one with the canonical names, and check the shapes.
 
@@ -149,6 +181,12 @@ def _sign(model: TfliteModel, prepared: Prepared) -> None:
                     f"The converter lost the {kind} {name}", fix="Build an ONNX Runtime variant (ort-switch)"
                 )
             expected = tuple(int(str(size)) for size in value.shape)
+            is_image = kind == "output" and len(expected) == 4
+            if (
+                is_image
+                and model.shape(graph.tensors[index]) == tuple(expected[axis] for axis in TO_NHWC) != expected
+            ):
+                index = _channels_first(model, index)
             if model.shape(graph.tensors[index]) != expected:
                 raise ExportError(
                     f"The converter gave the {kind} {name} another shape",
@@ -227,7 +265,9 @@ def convert(prepared: Prepared) -> Converted:
     written.unlink()
     _custom_operators(model, prepared)
     _drop_shields(model)
+    cancel_transposes(model)
     _sign(model, prepared)
+    reshape_trivial(model)
     model.tree.metadata = None
     model.tree.metadataBuffer = None
     model.tree.description = "elsa-edge"

@@ -4,7 +4,7 @@ XNNPACK takes its sparse kernels for a cluster of layers in one piece or not at 
 
     begin  3x3 convolution, stride 2, padding 1 on all sides, 3 input channels, on a graph input that nothing else reads
     middle 1x1 convolutions of stride 1; 3x3 or 5x5 depthwise ones of stride 1 or 2, padded alike on all sides;
-           addition and multiplication of images; elementwise functions; bilinear resizing
+           addition of images of one size; elementwise functions; bilinear resizing
     end    the mean over all pixels, or depth-to-space
     and    more than two thirds of all weights of the cluster's 1x1 convolutions are zero; float, channels last
 
@@ -29,7 +29,7 @@ _LEAST_ZEROS: Final = 2 / 3
 _UNARY: Final = frozenset(
     {"Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid", "Abs", "Neg", "Floor", "Ceil", "Elu"}
 )
-_BINARY: Final = frozenset({"Add", "Mul"})
+_BINARY: Final = frozenset({"Add"})
 _REWRITTEN: Final = re.compile(
     r"(\.(masked|folded|kept|flat)(_\d+)?)+$"
 )  # what our passes add to a weight's name
@@ -42,6 +42,7 @@ class Cluster:
 
     Attributes:
         sparse: Whether it would take its sparse kernels.
+        begins: Whether the first convolution could begin a cluster.
         zeros: Share of zeros over the weights of the cluster's 1x1 convolutions; None when there is no cluster.
         reasons: A sentence for each layer that matters, the deciding one last.
     """
@@ -49,6 +50,7 @@ class Cluster:
     sparse: bool
     zeros: float | None
     reasons: tuple[str, ...]
+    begins: bool = False
 
 
 def device_reasons(profile: DeviceProfile) -> tuple[str, ...]:
@@ -196,7 +198,8 @@ def _follow(stem: ir.Node) -> Cluster:
                 continue
             problem = _node_problem(user)
             if problem is not None:
-                return Cluster(False, None, (*reasons, f"{_label(user)} breaks the cluster: {problem}"))
+                reasons.append(f"{_label(user)} breaks the cluster: {problem}")
+                return Cluster(False, None, tuple(reasons), begins=True)
             pending.append(user)
             weight = _weight(user) if user.op_type == "Conv" else None
             if weight is not None and weight.shape[2:] == (1, 1):
@@ -205,14 +208,19 @@ def _follow(stem: ir.Node) -> Cluster:
                 weights += weight.size
                 reasons.append(f"{_label(user)} fits, {layer_zeros / weight.size:.0%} zeros")
         if any(value.is_graph_output() for value in node.outputs):
-            return Cluster(False, None, (*reasons, f"{_label(node)} is an output inside the cluster"))
+            return Cluster(
+                False, None, (*reasons, f"{_label(node)} is an output inside the cluster"), begins=True
+            )
     if not ended:
         return Cluster(
-            False, None, (*reasons, "no mean over all pixels and no depth-to-space ends the cluster")
+            False,
+            None,
+            (*reasons, "no mean over all pixels and no depth-to-space ends the cluster"),
+            begins=True,
         )
     share = zeros / weights if weights else 0.0
     verdict = "more" if share > _LEAST_ZEROS else "not more"
     reasons.append(
         f"{share:.0%} of the weights of its 1x1 convolutions are zero, {verdict} than the 67% that it takes"
     )
-    return Cluster(share > _LEAST_ZEROS, share, tuple(reasons))
+    return Cluster(share > _LEAST_ZEROS, share, tuple(reasons), begins=True)
