@@ -57,6 +57,10 @@ def _key(experiment: str, setting: Setting, seed: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _kept_lines() -> list[str]:
+    return KEPT.read_text().splitlines() if KEPT.is_file() else []
+
+
 def _run(experiment: str, name: str, seed: int, *, quick: bool) -> list[Row]:
     """Return the rows of one experiment and seed, from the file of finished ones where they are there."""
     setting = SETTINGS[name]
@@ -66,8 +70,7 @@ def _run(experiment: str, name: str, seed: int, *, quick: bool) -> list[Row]:
         )
         setting = dataclasses.replace(setting, data=setting.data.replace("_small_half", "_small"))
     key = _key(experiment, setting, seed)
-    lines = KEPT.read_text().splitlines() if KEPT.is_file() else []
-    for line in lines:
+    for line in _kept_lines():
         kept = json.loads(line)
         if kept["key"] == key:
             rows: list[Row] = kept["rows"]
@@ -77,7 +80,7 @@ def _run(experiment: str, name: str, seed: int, *, quick: bool) -> list[Row]:
         {"experiment": experiment, "setting": name, "seed": seed, **row}
         for row in EXPERIMENTS[experiment](setting, seed)
     ]
-    lines.append(json.dumps({"key": key, "rows": rows}))
+    lines = [*_kept_lines(), json.dumps({"key": key, "rows": rows})]
     write_bytes(KEPT, ("\n".join(lines) + "\n").encode())
     return rows
 
