@@ -120,7 +120,9 @@ def _network(name: str) -> tuple[nn.Module, tuple[int, ...]]:
 
 def _case(name: str) -> _Case:
     model, shape = _network(name)
-    checkpoint = sparsify(model, LADDER, allocation="uniform")
+    # Statistics of every level from data: without them, activations of a random deep network fade to subnormals.
+    data = [torch.randn(4, *shape[1:])] if name == "mobilenet_v1" else None
+    checkpoint = sparsify(model, LADDER, allocation="uniform", data=data)
     graph = export_canonical(checkpoint, model, [TensorSpec("x", shape)])
     x = np.random.default_rng(0).standard_normal((_SAMPLES, *shape[1:])).astype(np.float32)
     few = {"x": x[:2]} if len(shape) == 4 else {"x": x}
@@ -353,7 +355,9 @@ def main(quick: bool) -> Result:
                 at_least(
                     "mobilenet_v1 at 90 %: dense over sparse on the SSE stand-in (AVX hidden; not ARM)",
                     3.0,
-                    found["gain"] if found["hidden"] and found["relative_difference"] <= 1e-4 else None,
+                    found["gain"]
+                    if found["hidden"] and found["relative_difference"] <= 1e-4 and not found["same_bits"]
+                    else None,
                 )
             )
     return Result(rows, claims)
