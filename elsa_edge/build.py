@@ -27,6 +27,7 @@ from elsa_edge.errors import (
     ExportError,
     InputError,
     RuntimeUnavailableError,
+    first_line,
 )
 from elsa_edge.files import sha256_of
 from elsa_edge.inputs import read_inputs
@@ -133,7 +134,7 @@ def _golden(graph: CanonicalGraph, given: str | os.PathLike[str] | Mapping[str, 
     except ElsaError:
         raise
     except Exception as error:
-        first = str(error).strip().splitlines()[0][:300]
+        first = first_line(error)
         raise InputError(
             f"The canonical graph does not run on the golden inputs ({first})",
             fix="Give real inputs with --golden FILE.npz",

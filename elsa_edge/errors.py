@@ -23,6 +23,7 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "closest",
+    "first_line",
 ]
 
 
@@ -30,6 +31,12 @@ def closest(name: str, allowed: Iterable[str]) -> str | None:
     """Return the allowed name nearest to a misspelt one, or None when none is near."""
     matches = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
     return matches[0] if matches else None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of somebody else's error, at most 300 characters; its class when it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]
 
 
 class ElsaError(Exception):

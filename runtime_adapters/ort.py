@@ -17,14 +17,13 @@ from typing import Any, Final
 from device_profiles.schema import Runtime
 from elsa_edge.bundle.manifest import FILE_NAME, Variant
 from elsa_edge.bundle.reader import read_manifest
-from elsa_edge.errors import BundleError, RuntimeUnavailableError
+from elsa_edge.errors import BundleError, RuntimeUnavailableError, first_line
 from elsa_edge.files import sha256_of
 from elsa_edge.levels import Ladder
 from runtime_adapters.ort_cache import CachedModel, cached_model
 from runtime_adapters.ort_sessions import (
     LevelInputAdapter,
     LevelSessionsAdapter,
-    first_line,
     give_memory_back,
 )
 from runtime_adapters.protocol import MemoryUse, RuntimeAdapter

@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.errors import BundleError, ElsaError, InputError
+from elsa_edge.errors import BundleError, ElsaError, InputError, first_line
 from elsa_edge.tensors import TensorSpec, check_inputs
 from runtime_adapters.protocol import MemoryUse, check_level
 
-__all__ = ["LevelInputAdapter", "LevelSessionsAdapter", "first_line", "give_memory_back"]
+__all__ = ["LevelInputAdapter", "LevelSessionsAdapter", "give_memory_back"]
 
 Array = npt.NDArray[Any]
 Session = Any  # onnxruntime ships no types
@@ -35,12 +35,6 @@ _DTYPES: Final = {
     "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
 }
-
-
-def first_line(error: Exception) -> str:
-    """Return what a runtime's error says first."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
 
 
 def give_memory_back() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from elsa_edge.errors import ElsaError, UnknownNameError, UsageError
+from elsa_edge.errors import ElsaError, UnknownNameError, UsageError, first_line
 
 
 def test_all_parts_make_sentences():
@@ -28,3 +28,9 @@ def test_an_unknown_name_suggests_the_nearest():
     assert "no device named 'rasberry-pi-5'" in text
     assert "Nearest: 'raspberry-pi-5'" in text
     assert "Allowed: android-arm64, raspberry-pi-5" in text
+
+
+def test_the_first_line_of_somebody_else_s_error():
+    """One line, and never an empty one: an error that says nothing is named by its class."""
+    assert first_line(ValueError("\n  bad shape \nmore")) == "bad shape"
+    assert first_line(AssertionError()) == "AssertionError"

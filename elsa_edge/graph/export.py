@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import CheckpointError, ContractError, ElsaError, ExportError
+from elsa_edge.errors import CheckpointError, ContractError, ElsaError, ExportError, first_line
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.check import check_contract
 from elsa_edge.graph.cleaning import tidy
@@ -191,7 +191,7 @@ def _prove_equal(
     except ElsaError:
         raise
     except Exception as error:
-        first = str(error).strip().splitlines()[0][:300]
+        first = first_line(error)
         raise ExportError(
             f"The exported graph does not run ({first})",
             fix="torch's exporter wrote one of the model's layers wrongly: use another form of that layer",

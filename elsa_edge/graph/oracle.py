@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from elsa_edge.errors import ContractError
+from elsa_edge.errors import ContractError, first_line
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.names import LEVEL_INPUT
 
@@ -29,9 +29,7 @@ def _session(model: ir.Model) -> Any:
             ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        raise ContractError(
-            f"ONNX Runtime does not accept the graph ({str(error).strip().splitlines()[0][:200]})"
-        ) from error
+        raise ContractError(f"ONNX Runtime does not accept the graph ({first_line(error)})") from error
 
 
 def run_canonical(graph: CanonicalGraph, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], ...]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from elsa_edge.errors import ExportError
+from elsa_edge.errors import ExportError, first_line
 from elsa_edge.graph.names import OPSET
 from elsa_edge.tensors import TensorSpec
 
@@ -105,7 +105,7 @@ def torch_to_onnx(model: torch.nn.Module, inputs: Sequence[TensorSpec]) -> ir.Mo
                 names = output_names(model(*arguments))
             except Exception as error:
                 raise ExportError(
-                    f"The model cannot be called with these inputs ({_first_line(error)})",
+                    f"The model cannot be called with these inputs ({first_line(_root(error))})",
                     found="; ".join(map(str, inputs)),
                     fix="Check --input-shape: one for each argument of forward, the batch first",
                 ) from error
@@ -115,7 +115,7 @@ def torch_to_onnx(model: torch.nn.Module, inputs: Sequence[TensorSpec]) -> ir.Mo
                 program = torch.export.export(model, arguments, dynamic_shapes=shapes)
             except Exception as error:
                 raise ExportError(
-                    f"torch.export cannot trace the model ({_first_line(error)})",
+                    f"torch.export cannot trace the model ({first_line(_root(error))})",
                     found=_where(error),
                     fix="Change that part of the model so that it does not depend on the values or the batch size",
                 ) from error
@@ -162,11 +162,9 @@ def _is_variadic(model: torch.nn.Module) -> bool:
     return kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
 
 
-def _first_line(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
+def _root(error: BaseException) -> BaseException:
+    """Return the error that torch's exporter wrapped into others."""
+    return error if error.__cause__ is None else _root(error.__cause__)
 
 
 def _where(error: BaseException) -> str | None:
@@ -187,7 +185,7 @@ def _conversion_error(program: Any, error: BaseException) -> ExportError:
         texts.append(str(error))
     named = re.search(r"node %(\w+) .*?target=(?:torch\.ops\.)?([\w.]+)\]", "\n".join(texts))
     if named is None:
-        return ExportError(f"The model cannot be translated to ONNX ({_first_line(error)})")
+        return ExportError(f"The model cannot be translated to ONNX ({first_line(_root(error))})")
     with contextlib.suppress(
         Exception
     ):  # the exporter works on the decomposed program; without it the original serves

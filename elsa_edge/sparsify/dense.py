@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from elsa_edge.errors import CheckpointError
+from elsa_edge.errors import CheckpointError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -83,16 +83,9 @@ def _read_torch(path: Path) -> Any:
                 f"{path} holds pickled objects or code, not only tensors; it was refused, nothing was run",
                 fix="Save the state_dict alone: torch.save(model.state_dict(), ...)",
             ) from error
-        raise CheckpointError(f"{path} is damaged ({_first_line(error)})") from error
+        raise CheckpointError(f"{path} is damaged ({first_line(error)})") from error
     except Exception as error:
-        raise CheckpointError(
-            f"{path} cannot be read as a torch checkpoint ({_first_line(error)})"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]
+        raise CheckpointError(f"{path} cannot be read as a torch checkpoint ({first_line(error)})") from error
 
 
 def _unwrap(loaded: Any, path: Path) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from elsa_edge.errors import InputError
+from elsa_edge.errors import InputError, first_line
 from elsa_edge.sparsify.data import Batches
 from elsa_edge.sparsify.prunable import Prunable
 from elsa_edge.sparsify.tracing import followers_by_tracing
@@ -81,7 +81,7 @@ def reestimate(model: nn.Module, batches: Batches) -> dict[str, np.ndarray[Any, 
                 model(*moved, **{key: value.to(device) for key, value in keywords.items()})
                 count += 1
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            raise InputError(f"The network does not take this data ({str(error).splitlines()[0]})") from error
+            raise InputError(f"The network does not take this data ({first_line(error)})") from error
         finally:
             for name, norm in norms.items():
                 norm.momentum = momenta[name]
