@@ -1,6 +1,6 @@
 """Write one branch: the network of some levels, with chosen layers as nested kernels.
 
-    PlanesFromImage -> NestedConv | NestedDepthwise ... -> ImageFromPlanes,  NestedMatMul anywhere
+    PlanesFromImage -> NestedConv | NestedDepthwise | NestedConvDepthwise ... -> ImageFromPlanes,  NestedMatMul anywhere
 
 Segments, tables and the level are inputs of the branch here; joining the branches connects them to the outer graph.
 """
@@ -18,7 +18,8 @@ from onnx_ir.passes import common
 from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.graph.passes.flush_subnormals import FlushSubnormals
 from elsa_edge.graph.passes.fold_batch_norm import FoldBatchNorm
-from exporters.ort_nested.layers import Layer
+from exporters.ort_nested.layers import Activation, Layer
+from exporters.ort_nested.pairs import find_pairs
 from exporters.ort_nested.planes import PlanePlan, plan_planes, stride_floats
 from exporters.ort_nested.segments import Coded
 from runtime_adapters.kernels import DOMAIN
@@ -49,13 +50,20 @@ def nested_branch(
     graph = copy.graph
     nodes = list(graph)
     writer = _Writer(graph, nodes, plan_planes(nodes, {layer.position: layer for layer in layers}))
-    by_end = {layer.end: layer for layer in layers}
-    skipped = {p for layer in layers for p in (layer.position, *layer.absorbed)} - set(by_end)
+    by_position = {layer.position: layer for layer in layers}
+    firsts = {second: by_position[first] for first, second in find_pairs(nodes, layers).items()}
+    covered = {p for layer in layers for p in (layer.position, *layer.absorbed)}
+    deferred = {layer.position for layer in firsts.values()}
+    by_end = {layer.end: layer for layer in layers if layer.position not in deferred}
     for position, node in enumerate(nodes):
         if position in by_end:
             layer = by_end[position]
-            writer.replace(layer, coded.get(layer.position), last_level)
-        elif position not in skipped:
+            first = firsts.get(layer.position)
+            if first is not None:
+                writer.replace_pair(first, layer, coded[first.position], last_level)
+            else:
+                writer.replace(layer, coded.get(layer.position), last_level)
+        elif position not in covered:
             writer.keep(node)
     writer.finish()
     common.RemoveUnusedNodesPass()(copy)
@@ -107,21 +115,14 @@ class _Writer:
 
     def replace(self, layer: Layer, coded: Coded | None, last_level: int) -> None:
         """Put a kernel in the place of a layer."""
-        self._anchor = self.nodes[layer.end]
-        self._dead.update(id(self.nodes[p]) for p in (layer.position, *layer.absorbed))
+        self._take_over(layer)
         source, result = self.nodes[layer.position].inputs[0], self.nodes[layer.end].outputs[0]
         assert source is not None
-        names = tensor_names(layer, coded)
-        weights = names[1:] if coded is None else names[1 : 2 + last_level]
-        kind = ir.DataType.FLOAT if coded is None else ir.DataType.UINT8
-        table = self._input(names[0], ir.DataType.FLOAT)
-        tensors = [self._input(name, kind) for name in weights]
-        attributes: dict[str, Any] = {
-            "activation": layer.activation.kind, "low": layer.activation.low, "high": layer.activation.high,
-        }  # fmt: skip
+        table, *weights = self._tensors(layer, coded, last_level)
+        attributes: dict[str, Any] = _finish(layer.activation)
         if layer.geometry is None:
             attributes |= {"rows": layer.weight.shape[0], "columns": layer.weight.shape[1]}
-            node = ir.node("NestedMatMul", [source, self.level, table, *tensors], attributes, domain=DOMAIN)
+            node = ir.node("NestedMatMul", [source, self.level, table, *weights], attributes, domain=DOMAIN)
             made = self._insert(node, f"{result.name}.nested")
             made.shape = result.shape
             self._become(result, made)
@@ -131,26 +132,52 @@ class _Writer:
             other = self.nodes[layer.residual[0]].inputs[layer.residual[1]]
             assert other is not None
             residual = self.planes_of(other)
-        attributes |= self._geometry(layer, source, result)
+        attributes |= self._window(layer) | _channels(layer)
         operator = "NestedDepthwise" if coded is None else "NestedConv"
-        inputs = [self.planes_of(source), self.level, table, residual, *tensors]
-        made = self._insert(ir.node(operator, inputs, attributes, domain=DOMAIN), f"{result.name}.planes")
+        inputs = [self.planes_of(source), self.level, table, residual, *weights]
+        self._image(result, ir.node(operator, inputs, attributes, domain=DOMAIN))
+
+    def replace_pair(self, first: Layer, second: Layer, coded: Coded, last_level: int) -> None:
+        """Put one kernel in the place of a convolution and the depthwise one that alone reads it."""
+        self._take_over(first)
+        self._take_over(second)
+        source, result = self.nodes[first.position].inputs[0], self.nodes[second.end].outputs[0]
+        assert source is not None
+        table, *segments = self._tensors(first, coded, last_level)
+        following = _finish(second.activation) | self._window(second)
+        attributes: dict[str, Any] = _finish(first.activation) | self._window(first) | _channels(first)
+        attributes |= {f"depthwise_{name}": value for name, value in following.items()}
+        inputs = [self.planes_of(source), self.level, table, *self._tensors(second, None, last_level), *segments]
+        self._image(result, ir.node("NestedConvDepthwise", inputs, attributes, domain=DOMAIN))
+
+    def _take_over(self, layer: Layer) -> None:
+        self._anchor = self.nodes[layer.end]
+        self._dead.update(id(self.nodes[p]) for p in (layer.position, *layer.absorbed))
+
+    def _tensors(self, layer: Layer, coded: Coded | None, last_level: int) -> list[ir.Value]:
+        """Return a layer's table, then its segments or its depthwise weights, as inputs of the branch."""
+        table, *weights = tensor_names(layer, coded)
+        kind = ir.DataType.FLOAT if coded is None else ir.DataType.UINT8
+        used = weights if coded is None else weights[: 1 + last_level]
+        return [self._input(table, ir.DataType.FLOAT), *[self._input(name, kind) for name in used]]
+
+    def _image(self, result: ir.Value, node: ir.Node) -> None:
+        """Let a node make the planes of a value."""
+        made = self._insert(node, f"{result.name}.planes")
         self._planes[id(result)] = made
         self._images.append((result, made))
 
-    def _geometry(self, layer: Layer, source: ir.Value, result: ir.Value) -> dict[str, int]:
+    def _window(self, layer: Layer) -> dict[str, int]:
+        """Return the geometry of a layer between the layouts of its input and output."""
         g = layer.geometry
-        assert g is not None
-        attributes = {
+        source, result = self.nodes[layer.position].inputs[0], self.nodes[layer.end].outputs[0]
+        assert g is not None and source is not None
+        return {
             "in_h": g.in_size[0], "in_w": g.in_size[1], "in_gap": self.plan.layouts[id(source)].gap,
             "out_h": g.out_size[0], "out_w": g.out_size[1], "out_gap": self.plan.layouts[id(result)].gap,
             "kernel_h": g.kernel[0], "kernel_w": g.kernel[1], "stride_h": g.stride[0], "stride_w": g.stride[1],
             "dilation_h": g.dilation[0], "dilation_w": g.dilation[1], "pad_top": g.pads[0], "pad_left": g.pads[1],
-            "in_channels": g.in_channels,
         }  # fmt: skip
-        if layer.kind == "conv":
-            attributes |= {"out_channels": len(layer.weight), "groups": g.groups}
-        return attributes
 
     def keep(self, node: ir.Node) -> None:
         """Leave a node, on planes where it can work on them."""
@@ -215,3 +242,15 @@ class _Writer:
             node.name = f"{result.name}.image"
             self.graph.insert_after(producer, node)
             result.replace_all_uses_with(node.outputs[0], replace_graph_outputs=True)
+
+
+def _finish(activation: Activation) -> dict[str, Any]:
+    return {"activation": activation.kind, "low": activation.low, "high": activation.high}
+
+
+def _channels(layer: Layer) -> dict[str, int]:
+    assert layer.geometry is not None
+    channels = {"in_channels": layer.geometry.in_channels}
+    if layer.kind == "conv":
+        channels |= {"out_channels": len(layer.weight), "groups": layer.geometry.groups}
+    return channels

@@ -3,6 +3,8 @@
 #include <cstring>
 
 #include "conv.h"
+#include "conv_depthwise.h"
+#include "depthwise.h"
 #include "kernels.h"
 #include "matmul.h"
 #include "planes.h"
@@ -31,6 +33,7 @@ OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
   // Operators outlive every session: ONNX Runtime keeps pointers to them.
   static ort::Operator<NestedConv> conv;
   static ort::Operator<NestedDepthwise> depthwise;
+  static ort::Operator<NestedConvDepthwise> conv_depthwise;
   static ort::Operator<NestedMatMul> matmul;
   static ort::Operator<PlanesFromImage> pack;
   static ort::Operator<ImageFromPlanes> unpack;
@@ -38,7 +41,7 @@ OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
   static const std::string problem = [api]() -> std::string {
     try {
       ort::check(api, ort::call<OrtStatus*(const char*, OrtCustomOpDomain**)>(api, ort::kCreateCustomOpDomain, "elsa.nested", &domain));
-      for (const OrtCustomOp* op : std::initializer_list<const OrtCustomOp*>{&conv, &depthwise, &matmul, &pack, &unpack})
+      for (const OrtCustomOp* op : std::initializer_list<const OrtCustomOp*>{&conv, &depthwise, &conv_depthwise, &matmul, &pack, &unpack})
         ort::check(api, ort::call<OrtStatus*(OrtCustomOpDomain*, const OrtCustomOp*)>(api, ort::kCustomOpDomainAdd, domain, op));
       return "";
     } catch (const std::exception& error) {

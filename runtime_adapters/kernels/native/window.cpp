@@ -9,13 +9,14 @@ namespace {
 constexpr int64_t kLargest = 1 << 20;  // of any attribute: keeps every product far from overflow
 }
 
-Window::Window(const ort::Info& info) {
-  in = {info.integer("in_h", 1, 1 << 14), info.integer("in_w", 1, 1 << 14), info.integer("in_gap", 0, 256)};
-  out = {info.integer("out_h", 1, 1 << 14), info.integer("out_w", 1, 1 << 14), info.integer("out_gap", 0, 256)};
-  kh = info.integer("kernel_h", 1, 256), kw = info.integer("kernel_w", 1, 256);
-  sh = info.integer("stride_h", 1, 256), sw = info.integer("stride_w", 1, 256);
-  dh = info.integer("dilation_h", 1, 256), dw = info.integer("dilation_w", 1, 256);
-  pad_top = info.integer("pad_top", 0, 1 << 14), pad_left = info.integer("pad_left", 0, 1 << 14);
+Window::Window(const ort::Info& info, const std::string& prefix) {
+  const auto number = [&](const char* name, int64_t low, int64_t high) { return info.integer((prefix + name).c_str(), low, high); };
+  in = {number("in_h", 1, 1 << 14), number("in_w", 1, 1 << 14), number("in_gap", 0, 256)};
+  out = {number("out_h", 1, 1 << 14), number("out_w", 1, 1 << 14), number("out_gap", 0, 256)};
+  kh = number("kernel_h", 1, 256), kw = number("kernel_w", 1, 256);
+  sh = number("stride_h", 1, 256), sw = number("stride_w", 1, 256);
+  dh = number("dilation_h", 1, 256), dw = number("dilation_w", 1, 256);
+  pad_top = number("pad_top", 0, 1 << 14), pad_left = number("pad_left", 0, 1 << 14);
   ort::require(direct() || out.gap >= (kw - 1) * dw / sw, "out_gap is too small for this kernel and stride");
   phase_starts_.assign(static_cast<size_t>(sh * sw), -1);
   int64_t at = 0;

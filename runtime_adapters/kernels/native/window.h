@@ -15,7 +15,8 @@ struct Window {
   PlaneLayout in, out;
   int64_t kh, kw, sh, sw, dh, dw, pad_top, pad_left;
 
-  explicit Window(const ort::Info& info);
+  // `prefix` goes before the names of the attributes, where an operator has two windows.
+  explicit Window(const ort::Info& info, const std::string& prefix = "");
 
   int64_t taps() const { return kh * kw; }
   // True where taps are offsets in the input planes themselves; otherwise each channel is first copied into phases.

@@ -1,0 +1,67 @@
+// Each task: some channels of the convolution into memory of its thread, then their depthwise convolution.
+#include "conv_depthwise.h"
+
+#include <algorithm>
+
+#include "scratch.h"
+
+namespace elsa {
+namespace {
+
+constexpr const char* kPrefix = "depthwise_";
+constexpr int64_t kNearFloats = 48 * 1024;  // planes between the two, of one task: a tenth of a second-level cache
+constexpr int64_t kMostRows = 32;
+
+thread_local Scratch between_scratch;  // of each worker
+
+}  // namespace
+
+NestedConvDepthwise::NestedConvDepthwise(const ort::Info& info)
+    : conv_(info, 5),
+      finish_(info, 2, conv_.out_channels),
+      depthwise_finish_(info, 3, conv_.out_channels, kPrefix),
+      depthwise_(info, 4, conv_.out_channels, finish_.levels, kPrefix) {
+  const PlaneLayout &made = conv_.window.out, &read = depthwise_.window.in;
+  ort::require(made.h == read.h && made.w == read.w && made.gap == read.gap, "the two convolutions do not fit together");
+  ort::require(finish_.levels == depthwise_finish_.levels, "the tables must have the same levels");
+}
+
+void NestedConvDepthwise::compute(const ort::Context& context) const {
+  const Window& window = conv_.window;
+  const ort::Tensor x = context.input(0, kOrtFloat, "the input");
+  require_planes(x, conv_.in_channels, window.in.stride(), "the input");
+  const int64_t level = context.level(1, finish_.levels);
+  conv_.validate(level);
+  const int64_t batch = x.dims[0], y_stride = depthwise_.window.out.stride();
+  float* y = context.output({batch, conv_.out_channels, 1, y_stride});
+  if (batch == 0) return;
+
+  const KernelTable& table = kernels();
+  const int64_t lines = window.out.vectors(), most = conv_.tile_lines(level, table);
+  const int64_t tiles = (lines + most - 1) / most;
+  const int64_t share = conv_.rows_of_group(), between = window.out.stride();
+  const int64_t part_rows = std::clamp<int64_t>(kNearFloats / between / 4 * 4, 4, kMostRows);
+  const int64_t parts = (share + part_rows - 1) / part_rows;
+
+  for (int64_t n = 0; n < batch; ++n) {
+    const float* image = conv_.prepared(context, table, x.floats() + n * conv_.in_channels * window.in.stride());
+    float* planes = y + n * conv_.out_channels * y_stride;
+    context.parallel(conv_.groups * parts, [&](int64_t task) {
+      const int64_t row = task / parts * share + task % parts * part_rows;
+      const int64_t row_end = std::min(row + part_rows, (task / parts + 1) * share);
+      float* near = between_scratch.floats(static_cast<size_t>(part_rows * between));
+      const SparseConv::Target target{near + window.out.lead(), row, between};
+      for (int64_t tile = 0; tile < tiles; ++tile)
+        conv_.tile(table, level, image, lines * tile / tiles, lines * (tile + 1) / tiles, row, row_end, finish_.at(level), target);
+      float* phases = depthwise_.phases();
+      for (int64_t r = row; r < row_end; ++r) {
+        float* plane = near + (r - row) * between;
+        zero_head(plane, window.out);
+        zero_tail(plane, window.out);
+        depthwise_.channel(table, level, r, plane, phases, depthwise_finish_.at(level), planes + r * y_stride);
+      }
+    });
+  }
+}
+
+}  // namespace elsa
