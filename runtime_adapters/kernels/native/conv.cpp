@@ -16,7 +16,7 @@ void NestedConv::compute(const ort::Context& context) const {
   const Window& window = conv_.window;
   const ort::Tensor x = context.input(0, kOrtFloat, "the input");
   require_planes(x, conv_.in_channels, window.in.stride(), "the input");
-  const int64_t level = context.level(1, finish_.levels);
+  const int64_t level = context.level(1, finish_.levels());
   conv_.validate(level);
   const int64_t batch = x.dims[0], y_stride = window.out.stride();
   const std::vector<int64_t> dims{batch, conv_.out_channels, 1, y_stride};

@@ -9,7 +9,8 @@ namespace elsa {
 namespace {
 
 constexpr const char* kPrefix = "depthwise_";
-constexpr int64_t kNearFloats = 48 * 1024;  // planes between the two, of one task: a tenth of a second-level cache
+constexpr int64_t kNearFloats = 4 * 1024;  // rows of one task between the two: a third of a first-level cache
+constexpr int64_t kWholeFloats = 48 * 1024;  // where whole planes must be there first: of a second-level cache
 constexpr int64_t kMostRows = 32;
 
 thread_local Scratch between_scratch;  // of each worker
@@ -20,17 +21,17 @@ NestedConvDepthwise::NestedConvDepthwise(const ort::Info& info)
     : conv_(info, 5),
       finish_(info, 2, conv_.out_channels),
       depthwise_finish_(info, 3, conv_.out_channels, kPrefix),
-      depthwise_(info, 4, conv_.out_channels, finish_.levels, kPrefix) {
+      depthwise_(info, 4, conv_.out_channels, finish_.levels(), kPrefix) {
   const PlaneLayout &made = conv_.window.out, &read = depthwise_.window.in;
   ort::require(made.h == read.h && made.w == read.w && made.gap == read.gap, "the two convolutions do not fit together");
-  ort::require(finish_.levels == depthwise_finish_.levels, "the tables must have the same levels");
+  ort::require(finish_.levels() == depthwise_finish_.levels(), "the tables must have the same levels");
 }
 
 void NestedConvDepthwise::compute(const ort::Context& context) const {
   const Window& window = conv_.window;
   const ort::Tensor x = context.input(0, kOrtFloat, "the input");
   require_planes(x, conv_.in_channels, window.in.stride(), "the input");
-  const int64_t level = context.level(1, finish_.levels);
+  const int64_t level = context.level(1, finish_.levels());
   conv_.validate(level);
   const int64_t batch = x.dims[0], y_stride = depthwise_.window.out.stride();
   float* y = context.output({batch, conv_.out_channels, 1, y_stride});
@@ -40,7 +41,10 @@ void NestedConvDepthwise::compute(const ort::Context& context) const {
   const int64_t lines = window.out.vectors(), most = conv_.tile_lines(level, table);
   const int64_t tiles = (lines + most - 1) / most;
   const int64_t share = conv_.rows_of_group(), between = window.out.stride();
-  const int64_t part_rows = std::clamp<int64_t>(kNearFloats / between / 4 * 4, 4, kMostRows);
+  // What a row has in use at a time: a tile, and what the depthwise convolution still reads above it.
+  const bool streams = depthwise_.steps() > 1;
+  const int64_t in_use = std::min(between, most * kLine + depthwise_.window.kh * depthwise_.window.dh * window.out.pitch());
+  const int64_t part_rows = std::clamp<int64_t>((streams ? kNearFloats / in_use : kWholeFloats / between) / 4 * 4, 4, kMostRows);
   const int64_t parts = (share + part_rows - 1) / part_rows;
 
   for (int64_t n = 0; n < batch; ++n) {
@@ -51,14 +55,20 @@ void NestedConvDepthwise::compute(const ort::Context& context) const {
       const int64_t row_end = std::min(row + part_rows, (task / parts + 1) * share);
       float* near = between_scratch.floats(static_cast<size_t>(part_rows * between));
       const SparseConv::Target target{near + window.out.lead(), row, between};
-      for (int64_t tile = 0; tile < tiles; ++tile)
-        conv_.tile(table, level, image, lines * tile / tiles, lines * (tile + 1) / tiles, row, row_end, finish_.at(level), target);
+      for (int64_t r = 0; r < row_end - row; ++r) {
+        zero_head(near + r * between, window.out);
+        zero_tail(near + r * between, window.out);
+      }
       float* phases = depthwise_.phases();
-      for (int64_t r = row; r < row_end; ++r) {
-        float* plane = near + (r - row) * between;
-        zero_head(plane, window.out);
-        zero_tail(plane, window.out);
-        depthwise_.channel(table, level, r, plane, phases, depthwise_finish_.at(level), planes + r * y_stride);
+      int64_t step = 0;
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        const int64_t line_end = lines * (tile + 1) / tiles;
+        conv_.tile(table, level, image, lines * tile / tiles, line_end, row, row_end, finish_.at(level), target);
+        const int64_t step_end = depthwise_.steps_within(line_end * kLine);
+        if (step_end == step) continue;
+        for (int64_t r = row; r < row_end; ++r)
+          depthwise_.compute(table, level, r, near + (r - row) * between, phases, depthwise_finish_.at(level), step, step_end, planes + r * y_stride);
+        step = step_end;
       }
     });
   }

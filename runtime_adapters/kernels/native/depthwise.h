@@ -5,24 +5,32 @@
 
 namespace elsa {
 
-// What operators that contain a depthwise convolution share.
+// What operators that contain a depthwise convolution share. A channel is computed in steps, in order: lines of 16
+// positions, or rows of the output where it moves by two columns, or all at once where it needs a copy into phases.
 class DenseDepthwise {
  public:
   // `weights` is the input (levels or 1, channels, taps); `prefix` goes before the names of the window's attributes.
   DenseDepthwise(const ort::Info& info, size_t weights, int64_t channels, int64_t levels, const std::string& prefix);
 
-  // Memory of this thread that `channel` copies planes into for strides, with its zeros; null where it copies nothing.
+  int64_t steps() const;
+  // How many steps can be computed when only the first `positions` of the input's body are known.
+  int64_t steps_within(int64_t positions) const;
+  // Memory of this thread that planes are copied into, with its zeros; null where nothing is copied.
   float* phases() const;
-  // One whole channel, from its plane to its plane; scale and bias of `finish` start at channel 0, its residual at
-  // position 0 of `to`.
-  void channel(const KernelTable& table, int64_t level, int64_t c, const float* plane, float* phases, const Epilogue& finish,
-               float* to) const;
+  // Steps [begin, end) of one channel, from its plane to its plane; scale and bias of `finish` start at channel 0, its
+  // residual at position 0 of `to`.
+  void compute(const KernelTable& table, int64_t level, int64_t c, const float* plane, float* phases, const Epilogue& finish,
+               int64_t begin, int64_t end, float* to) const;
 
   const Window window;
   const int64_t channels;
 
  private:
+  enum class Form { kLines, kRows, kWhole };
+  static Form form_of(const Window& window);
+
   ort::Tensor weight_;
+  Form form_;
   std::vector<int32_t> offsets_;  // (taps)
   std::vector<int32_t> mask_;
 };

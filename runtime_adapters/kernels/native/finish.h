@@ -6,33 +6,29 @@
 namespace elsa {
 
 // `table` is (levels, 2, rows): scale, bias.
-struct Finish {
-  int32_t activation;
-  float low, high;
-  int64_t rows, levels;
-
+class Finish {
+ public:
   // `prefix` goes before the names of the attributes, where an operator finishes twice.
-  Finish(const ort::Info& info, size_t table_input, int64_t row_count, const std::string& prefix = "") : rows(row_count) {
-    activation = static_cast<int32_t>(info.integer((prefix + "activation").c_str(), kNone, kSilu));
-    low = info.real((prefix + "low").c_str()), high = info.real((prefix + "high").c_str());
+  Finish(const ort::Info& info, size_t table_input, int64_t rows, const std::string& prefix = "") {
     const ort::Tensor table = info.constant(table_input, kOrtFloat, "the table of scales and biases");
     ort::require(table.dims.size() == 3 && table.dims[0] >= 1 && table.dims[1] == 2 && table.dims[2] == rows,
                  "the table of scales and biases must be (levels, 2, rows)");
-    levels = table.dims[0];
-    table_ = table.floats();
+    Epilogue e;
+    e.activation = static_cast<int32_t>(info.integer((prefix + "activation").c_str(), kNone, kSilu));
+    e.low = info.real((prefix + "low").c_str()), e.high = info.real((prefix + "high").c_str());
+    for (int64_t level = 0; level < table.dims[0]; ++level) {
+      e.scale = table.floats() + level * 2 * rows;
+      e.bias = e.scale + rows;
+      levels_.push_back(e);
+    }
   }
 
-  Epilogue at(int64_t level) const {
-    Epilogue e;
-    e.scale = table_ + level * 2 * rows;
-    e.bias = e.scale + rows;
-    e.activation = activation;
-    e.low = low, e.high = high;
-    return e;
-  }
+  int64_t levels() const { return static_cast<int64_t>(levels_.size()); }
+  // Made once: what is copied right after it was written in parts waits for the writes.
+  const Epilogue& at(int64_t level) const { return levels_[static_cast<size_t>(level)]; }
 
  private:
-  const float* table_;
+  std::vector<Epilogue> levels_;
 };
 
 // The optional input that is added before the activation, of the shape of the output; null where it is absent.

@@ -47,9 +47,23 @@ struct DepthwiseTile {
   const int32_t* offset;  // (taps)
   const float* weight;    // (taps)
   int32_t taps;
+  int32_t side, step;     // taps are side x side, `step` floats from one to the next in a row; side 0: anything else
   int64_t lines;
   float* y;
   Epilogue finish;        // scale and bias point at this channel's value
+};
+
+// Rows of a depthwise convolution that moves by two columns: one channel, every second position of its input.
+struct StridedTile {
+  const float* x;         // where the first tap of output (0, 0) reads; borders are there, as zeros
+  int64_t x_pitch;        // from one row of the input to the next
+  int64_t x_step;         // from what one row of the output reads to what the next one does
+  const float* weight;    // (side, side)
+  int32_t side;           // 3, 5 or 7
+  int64_t rows, width;
+  float* y;
+  int64_t y_pitch;        // width and the zeros behind it, which are written too
+  Epilogue finish;        // scale and bias point at this channel's value; no mask
 };
 
 struct KernelTable {
@@ -59,6 +73,7 @@ struct KernelTable {
   // value_type: 0 float, 1 int8. lines: 1 .. max_lines[block_rows].
   void (*sparse)(int block_rows, int value_type, int lines, const SparseTile&);
   void (*depthwise)(const DepthwiseTile&);
+  void (*strided)(const StridedTile&);  // null where there is none
   // y[row] (+)= sum of value * x[column]: the same segments, one input vector.
   void (*gemv)(int block_rows, int value_type, const Run&, const float* x, int32_t group_begin, int32_t group_end,
                int32_t row_count, float* y);

@@ -28,7 +28,7 @@ NestedMatMul::NestedMatMul(const ort::Info& info)
 void NestedMatMul::compute(const ort::Context& context) const {
   const ort::Tensor x = context.input(0, kOrtFloat, "the input");
   ort::require(!x.dims.empty() && x.dims.back() == columns_, "the last dimension of the input must be " + std::to_string(columns_));
-  const int64_t level = context.level(1, finish_.levels);
+  const int64_t level = context.level(1, finish_.levels());
   std::vector<int64_t> dims = x.dims;
   dims.back() = rows_;
   float* y = context.output(dims);

@@ -17,20 +17,22 @@ Window::Window(const ort::Info& info, const std::string& prefix) {
   sh = number("stride_h", 1, 256), sw = number("stride_w", 1, 256);
   dh = number("dilation_h", 1, 256), dw = number("dilation_w", 1, 256);
   pad_top = number("pad_top", 0, 1 << 14), pad_left = number("pad_left", 0, 1 << 14);
-  ort::require(direct() || out.gap >= (kw - 1) * dw / sw, "out_gap is too small for this kernel and stride");
+  direct_ = is_direct();
+  ort::require(direct_ || out.gap >= (kw - 1) * dw / sw, "out_gap is too small for this kernel and stride");
   phase_starts_.assign(static_cast<size_t>(sh * sw), -1);
   int64_t at = 0;
   for (const auto& [py, px] : phases()) {
     phase_starts_[static_cast<size_t>(py * sw + px)] = at;
     at += phase_floats();
   }
+  if (!direct_) scratch_stride_ = at;
   // A row of the input must fit a row of each phase, or it would run into the next one.
   by_rows_ = !direct() && sw == 2 && (in.w + pad_left + 1) / 2 <= out.pitch();
   if (!direct() && !by_rows_) sources_ = scratch_sources();
   ort::require(in.stride() < kLargest * 1024 && scratch_stride() < kLargest * 1024, "the image is too large");
 }
 
-bool Window::direct() const {
+bool Window::is_direct() const {
   const int64_t down = (kh - 1) * dh - pad_top, right = (kw - 1) * dw - pad_left;
   return sh == 1 && sw == 1 && in.pitch() == out.pitch() && out.h <= in.h && pad_top <= in.gap && pad_left <= in.gap &&
          down + out.h <= in.h + in.gap && right + out.w <= in.w + in.gap &&
@@ -51,8 +53,6 @@ int64_t Window::phase_floats() const {
   const int64_t farthest = (kh - 1) * dh / sh * out.pitch() + (kw - 1) * dw / sw;
   return round_up(out.vectors() * kLine + farthest, kLine);
 }
-
-int64_t Window::scratch_stride() const { return direct() ? 0 : phase_floats() * static_cast<int64_t>(phases().size()); }
 
 std::vector<int64_t> Window::tap_offsets() const {
   std::vector<int64_t> offsets;

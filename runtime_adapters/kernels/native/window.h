@@ -20,12 +20,12 @@ struct Window {
 
   int64_t taps() const { return kh * kw; }
   // True where taps are offsets in the input planes themselves; otherwise each channel is first copied into phases.
-  bool direct() const;
+  bool direct() const { return direct_; }
   // Distance in floats, from the position in the (first phase) plane, for each tap.
   std::vector<int64_t> tap_offsets() const;
 
   // The copy of one channel. Its zeros are written by `clear` and stay; `fill` writes the rest, again for each channel.
-  int64_t scratch_stride() const;
+  int64_t scratch_stride() const { return scratch_stride_; }
   void clear(float* scratch, int64_t channels) const;
   void fill(const KernelTable& table, const float* plane, float* scratch) const;
   // From the start of a channel in `in` planes or scratch to position 0.
@@ -34,11 +34,14 @@ struct Window {
   std::vector<int32_t> output_mask() const;  // (out.vectors() * 16); empty where every position exists
 
  private:
+  bool is_direct() const;
   std::vector<std::pair<int64_t, int64_t>> phases() const;
   int64_t phase_floats() const;
   int64_t phase_at(int64_t py, int64_t px) const;  // where a phase starts in the scratch, -1 where no tap reads it
   std::vector<int32_t> scratch_sources() const;    // from where in the plane each float comes, -1: it is a zero
 
+  bool direct_ = false;
+  int64_t scratch_stride_ = 0;
   std::vector<int64_t> phase_starts_;  // (sh * sw)
   std::vector<int32_t> sources_;       // only for strides other than 2
   bool by_rows_ = false;
