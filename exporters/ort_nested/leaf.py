@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from elsa_edge.graph.constants import constant
 from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.graph.passes.flush_subnormals import FlushSubnormals
 from elsa_edge.graph.passes.fold_batch_norm import FoldBatchNorm
@@ -107,11 +108,16 @@ class _Writer:
     def planes_of(self, value: ir.Value) -> ir.Value:
         """Return a value as planes, converting it once where it is an image."""
         if id(value) not in self._planes:
-            layout = self.plan.layouts[id(value)]
-            attributes = {"h": layout.height, "w": layout.width, "gap": layout.gap}
-            node = ir.node("PlanesFromImage", [value], attributes, domain=DOMAIN)
-            self._planes[id(value)] = self._insert(node, f"{value.name}.planes")
+            self._planes[id(value)] = self._insert(self._to_planes(value), f"{value.name}.planes")
         return self._planes[id(value)]
+
+    def _to_planes(self, value: ir.Value) -> ir.Node:
+        layout = self.plan.layouts[id(value)]
+        if layout.gap == 0 and layout.height * layout.width == stride_floats(layout):
+            shape = constant(self.graph, f"{value.name}.planes_shape", np.array([0, 0, 1, -1]))
+            return ir.node("Reshape", [value, shape])  # the same floats in the same places
+        attributes = {"h": layout.height, "w": layout.width, "gap": layout.gap}
+        return ir.node("PlanesFromImage", [value], attributes, domain=DOMAIN)
 
     def replace(self, layer: Layer, coded: Coded | None, last_level: int) -> None:
         """Put a kernel in the place of a layer."""
@@ -205,13 +211,7 @@ class _Writer:
         twin = self._insert(
             ir.node(node.op_type, inputs, dict(node.attributes)), f"{result.name}.over_planes"
         )
-        factor = ir.Value(
-            name=f"{result.name}.share",
-            const_value=ir.tensor(share),
-            shape=ir.Shape([]),
-            type=ir.TensorType(ir.DataType.FLOAT),
-        )
-        self.graph.register_initializer(factor)
+        factor = constant(self.graph, f"{result.name}.share", share)
         made = self._insert(ir.node("Mul", [twin, factor]), f"{result.name}.mean")
         self._become(result, made)
         self._dead.add(id(node))

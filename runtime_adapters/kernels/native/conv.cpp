@@ -36,7 +36,7 @@ void NestedConv::compute(const ort::Context& context) const {
   for (int64_t n = 0; n < batch; ++n) {
     const float* image = conv_.prepared(context, table, x.floats() + n * conv_.in_channels * window.in.stride());
     float* planes = y + n * conv_.out_channels * y_stride;
-    const SparseConv::Target target{planes + window.out.lead(), 0, y_stride};
+    const SparseConv::Target target{planes + window.out.lead(), 0, y_stride, true};
     Epilogue finish = finish_.at(level);
     if (residual) finish.residual = residual + (target.y - y);
     context.parallel(tiles * conv_.groups * parts, [&](int64_t task) {

@@ -54,7 +54,7 @@ void NestedConvDepthwise::compute(const ort::Context& context) const {
       const int64_t row = task / parts * share + task % parts * part_rows;
       const int64_t row_end = std::min(row + part_rows, (task / parts + 1) * share);
       float* near = between_scratch.floats(static_cast<size_t>(part_rows * between));
-      const SparseConv::Target target{near + window.out.lead(), row, between};
+      const SparseConv::Target target{near + window.out.lead(), row, between, false};
       for (int64_t r = 0; r < row_end - row; ++r) {
         zero_head(near + r * between, window.out);
         zero_tail(near + r * between, window.out);

@@ -53,10 +53,7 @@ int64_t DenseDepthwise::steps_within(int64_t positions) const {
 }
 
 float* DenseDepthwise::phases() const {
-  if (form_ != Form::kWhole) return nullptr;
-  float* phases = phase_scratch.floats(static_cast<size_t>(window.scratch_stride()));
-  window.clear(phases, 1);
-  return phases;
+  return form_ == Form::kWhole ? phase_scratch.floats(static_cast<size_t>(window.scratch_stride())) : nullptr;
 }
 
 void DenseDepthwise::compute(const KernelTable& table, int64_t level, int64_t c, const float* plane, float* phases,

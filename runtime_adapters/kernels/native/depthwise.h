@@ -15,7 +15,7 @@ class DenseDepthwise {
   int64_t steps() const;
   // How many steps can be computed when only the first `positions` of the input's body are known.
   int64_t steps_within(int64_t positions) const;
-  // Memory of this thread that planes are copied into, with its zeros; null where nothing is copied.
+  // Memory of this thread that planes are copied into; null where nothing is copied.
   float* phases() const;
   // Steps [begin, end) of one channel, from its plane to its plane; scale and bias of `finish` start at channel 0, its
   // residual at position 0 of `to`.

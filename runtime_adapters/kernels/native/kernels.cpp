@@ -102,8 +102,7 @@ void sparse_rows(const SparseTile& t) {
     Vec sum[R][N];
     const int64_t row = static_cast<int64_t>(g) * R;
     float* partial = t.partial + (row - t.partial_row) * t.partial_stride;
-    if (t.last) {
-      // The output is often new to the cache: ask for it while the sum is made.
+    if (t.last && t.far) {
       for (int r = 0; r < R; ++r)
         if (row + r < t.row_count) {
           float* y = t.y + (row + r - t.y_row) * t.y_stride;

@@ -35,6 +35,7 @@ struct SparseTile {
   int64_t partial_row;
   int64_t partial_stride;
   bool first, last;          // first block of columns: start at zero; last: finish with the epilogue
+  bool far;                  // y is new to the caches: ask for it early
   float* y;                  // position 0 of the tile in row y_row
   int64_t y_row;
   int64_t y_stride;

@@ -94,6 +94,7 @@ void NestedMatMul::many(const ort::Context& context, const float* x, int64_t cou
       t.row_count = static_cast<int32_t>(row_end);
       t.x = turned;
       t.y_stride = width;
+      t.far = false;
       t.finish = finish_.at(level);
       // Rows are numbered from the start of the layer; their memory starts at this part.
       t.y = out;

@@ -49,7 +49,6 @@ const float* SparseConv::prepared(const ort::Context& context, const KernelTable
   const int64_t chunk = (in_channels + 7) / 8;
   context.parallel((in_channels + chunk - 1) / chunk, [&](int64_t i) {
     const int64_t first = i * chunk, end = std::min(first + chunk, in_channels);
-    window.clear(scratch + first * stride, end - first);
     for (int64_t c = first; c < end; ++c) window.fill(table, image + c * window.in.stride(), scratch + c * stride);
   });
   return scratch;
@@ -67,6 +66,7 @@ void SparseConv::tile(const KernelTable& table, int64_t level, const float* prep
   t.y = target.y + line * kLine;
   t.y_row = target.first_row;
   t.y_stride = target.stride;
+  t.far = target.far;
   t.finish = finish;
   if (t.finish.residual) t.finish.residual += line * kLine;
   if (!mask_.empty()) t.finish.mask = mask_.data() + line * kLine;

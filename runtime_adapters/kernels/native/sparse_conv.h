@@ -16,11 +16,13 @@ class SparseConv {
   // Segments are the inputs from `first_segment` on.
   SparseConv(const ort::Info& info, size_t first_segment);
 
-  // Where a block of rows goes: position 0 of row `first_row`, and the distance between rows.
+  // Where a block of rows goes: position 0 of row `first_row`, the distance between rows, and whether it is new to the
+  // caches.
   struct Target {
     float* y;
     int64_t first_row;
     int64_t stride;
+    bool far;
   };
 
   // Lines of 16 positions a tile may have at this level.

@@ -71,20 +71,33 @@ std::vector<int64_t> Window::tap_offsets() const {
 
 int64_t Window::phase_at(int64_t py, int64_t px) const { return phase_starts_[static_cast<size_t>(py * sw + px)]; }
 
-void Window::clear(float* scratch, int64_t channels) const { std::fill(scratch, scratch + channels * scratch_stride(), 0.0f); }
-
 void Window::fill(const KernelTable& table, const float* plane, float* scratch) const {
   if (!by_rows_) return table.gather(plane, sources_.data(), scratch_stride(), scratch);
   // Even columns of the input go to one phase, odd ones to the other; which is which depends on the padding.
-  const float* row = plane + in.lead();
+  const int64_t pitch = out.pitch(), floats = phase_floats(), rows = floats / pitch;
+  const int64_t even_phase = pad_left % 2;
+  const int64_t from[2] = {pad_left / 2, (pad_left + 1) / 2}, count[2] = {(in.w + 1) / 2, in.w / 2};
   float unused[1 << 14];
-  const int64_t even_phase = pad_left % 2, even_column = pad_left / 2, odd_column = (pad_left + 1) / 2;
-  for (int64_t y = 0; y < in.h; ++y, row += in.pitch()) {
-    const int64_t py = (y + pad_top) % sh, r = (y + pad_top) / sh * out.pitch();
-    const int64_t even = phase_at(py, even_phase), odd = phase_at(py, 1 - even_phase);
-    if (even < 0 && odd < 0) continue;
-    if (r + even_column + (in.w + 1) / 2 > phase_floats() || r + odd_column + in.w / 2 > phase_floats()) break;  // below the last tap
-    table.split(row, in.w, even < 0 ? unused : scratch + even + r + even_column, odd < 0 ? unused : scratch + odd + r + odd_column);
+  for (int64_t py = 0; py < sh; ++py) {
+    const int64_t at[2] = {phase_at(py, even_phase), phase_at(py, 1 - even_phase)};
+    if (at[0] < 0 && at[1] < 0) continue;
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t y = r * sh + py - pad_top;
+      const bool exists = 0 <= y && y < in.h;
+      float* to[2] = {unused, unused};
+      for (int odd = 0; odd < 2; ++odd) {
+        if (at[odd] < 0) continue;
+        float* row = scratch + at[odd] + r * pitch;
+        std::fill(row, row + (exists ? from[odd] : pitch), 0.0f);
+        to[odd] = row + from[odd];
+      }
+      if (!exists) continue;
+      table.split(plane + in.lead() + y * in.pitch(), in.w, to[0], to[1]);
+      for (int odd = 0; odd < 2; ++odd)
+        if (at[odd] >= 0) std::fill(to[odd] + count[odd], to[odd] + pitch - from[odd], 0.0f);
+    }
+    for (int64_t start : at)
+      if (start >= 0) std::fill(scratch + start + rows * pitch, scratch + start + floats, 0.0f);
   }
 }
 

@@ -24,9 +24,8 @@ struct Window {
   // Distance in floats, from the position in the (first phase) plane, for each tap.
   std::vector<int64_t> tap_offsets() const;
 
-  // The copy of one channel. Its zeros are written by `clear` and stay; `fill` writes the rest, again for each channel.
+  // The copy of one channel into phases, with all its zeros.
   int64_t scratch_stride() const { return scratch_stride_; }
-  void clear(float* scratch, int64_t channels) const;
   void fill(const KernelTable& table, const float* plane, float* scratch) const;
   // From the start of a channel in `in` planes or scratch to position 0.
   int64_t origin() const { return direct() ? in.lead() : 0; }
