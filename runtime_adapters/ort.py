@@ -20,6 +20,7 @@ from elsa_edge.bundle.reader import read_manifest
 from elsa_edge.errors import BundleError, RuntimeUnavailableError, first_line
 from elsa_edge.files import sha256_of
 from elsa_edge.levels import Ladder
+from runtime_adapters.mapped_pages import release_clean_pages
 from runtime_adapters.ort_cache import CachedModel, cached_model
 from runtime_adapters.ort_sessions import (
     LevelInputAdapter,
@@ -130,6 +131,8 @@ def open_variant(folder: Path, variant: Variant, runtime: Runtime, cache: Path |
         limit_bytes = runtime.cache_mb * 1_000_000
         cached = cached_model(model, digest, cache, limit_bytes, settings.for_optimiser())
     session, cached = _open_cached(settings, model, cached)
+    if kind == "nested" and "data" in variant.files:
+        release_clean_pages(folder / variant.files["data"])  # opening has read weights of all levels
     count = _level_count(variant, session)
     return LevelInputAdapter(session, count, _memory(variant, model, cached, count), cached.state)
 

@@ -2,6 +2,10 @@
 
     level < m ? (levels below m) : (levels from m)          a balanced tree of If nodes, one leaf a level
 
+Each small node before the leaf costs some microseconds, because the weights of the last inference have driven its code
+out of the caches: a comparison is therefore one look-up in a table of booleans, which refuses a level that is too high
+by itself, and a single branch that refuses wrong levels itself needs no If.
+
 Dense weights and packed indices are stored once, in the outer scope. A branch masks them with its own constant level,
 so that a runtime which folds constants at load gives every branch plain weights: no work is left per inference.
 """
@@ -21,7 +25,6 @@ from elsa_edge.graph.constants import constant, fresh_name
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.graph.names import INDEX, IR_VERSION, LEVEL_INPUT, OPSET
 from elsa_edge.graph.passes.pack_index import decode_nodes
-from elsa_edge.levels import MAX_LEVELS
 
 __all__ = ["choose_by_level", "level_cascade"]
 
@@ -61,6 +64,8 @@ def choose_by_level(
     count: int,
     branches: Sequence[tuple[int, ir.Graph]],
     outputs: Sequence[ir.Value],
+    *,
+    first_refuses: bool = False,
 ) -> None:
     """Append to `outer` the guard on the level and the tree of If nodes, and make its results the graph's outputs.
 
@@ -70,12 +75,16 @@ def choose_by_level(
         count: Levels of the ladder.
         branches: (first level, graph without inputs), by rising level; a branch serves all levels up to the next.
         outputs: Names, types and shapes of the network's outputs.
+        first_refuses: The first branch itself fails at a level that is not in the ladder.
     """
-    checked = _checked_level(outer, level, count)
     for k, branch in branches:
         _make_private(branch, f"{k}/")
+    if first_refuses and len(branches) == 1:
+        _inline(outer, branches[0][1], outputs)
+        return
+    legal = _not_below_zero(outer, level) if first_refuses else _negative_to_count(outer, level, count)
     results = [ir.Value(name=v.name, shape=v.shape, type=v.type) for v in outputs]
-    choice = _Chooser(outer, checked, results).choose(branches, results)
+    choice = _Chooser(outer, legal, count, results).choose(branches, results)
     outer.append(choice)
     outer.outputs.extend(choice.outputs)
 
@@ -133,18 +142,45 @@ def _keep_convolutions_local(branch: ir.Graph) -> None:
         node.replace_input_with(1, local.outputs[0])
 
 
-def _checked_level(outer: ir.Graph, level: ir.Value, count: int) -> ir.Value:
-    """Add  Gather([0..count-1], level < 0 ? count : level),  which fails out of range."""
+def _not_below_zero(outer: ir.Graph, level: ir.Value) -> ir.Value:
+    """Add  Max(level, 0):  a negative level goes to the first branch, which refuses it."""
+    zero = constant(outer, "level.zero", np.array(0, np.int64))
+    legal = ir.node("Max", [level, zero])
+    legal.outputs[0].name = "level.not_below_zero"
+    outer.append(legal)
+    return legal.outputs[0]
+
+
+def _negative_to_count(outer: ir.Graph, level: ir.Value, count: int) -> ir.Value:
+    """Add  level < 0 ? count : level:  Gather counts negative indices from the end, and must refuse them here."""
     zero = constant(outer, "level.zero", np.array(0, np.int64))
     over = constant(outer, "level.count", np.array(count, np.int64))
-    allowed = constant(outer, "level.allowed", np.arange(count, dtype=np.int64))
     negative = ir.node("Less", [level, zero])
     legal = ir.node("Where", [negative.outputs[0], over, level])
-    checked = ir.node("Gather", [allowed, legal.outputs[0]], {"axis": 0})
-    for node, name in ((negative, "level.negative"), (legal, "level.or_count"), (checked, "level.chosen")):
+    for node, name in ((negative, "level.negative"), (legal, "level.or_count")):
         node.outputs[0].name = name
         outer.append(node)
-    return checked.outputs[0]
+    return legal.outputs[0]
+
+
+def _inline(outer: ir.Graph, branch: ir.Graph, outputs: Sequence[ir.Value]) -> None:
+    """Move a branch into the outer graph."""
+    for name in list(branch.initializers):
+        outer.register_initializer(branch.initializers.pop(name))
+    results = list(branch.outputs)
+    branch.outputs.clear()
+    nodes = list(branch)
+    branch.remove(nodes)
+    outer.extend(nodes)
+    for made, like in zip(results, outputs, strict=True):
+        result = ir.node("Identity", [made])  # the runtime removes it; an output may be a second one's twin
+        result.outputs[0].name, result.outputs[0].shape, result.outputs[0].type = (
+            like.name,
+            like.shape,
+            like.type,
+        )
+        outer.append(result)
+        outer.outputs.append(result.outputs[0])
 
 
 def _make_private(branch: ir.Graph, prefix: str) -> None:
@@ -165,22 +201,24 @@ class _Chooser:
 
     Attributes:
         outer: The graph that owns constants and comparisons.
-        checked: The level, after the guard.
+        legal: The level, after the guard: never negative.
+        count: Levels of the ladder.
         outputs: The network's outputs: names, types and shapes for every branch.
     """
 
     outer: ir.Graph
-    checked: ir.Value
+    legal: ir.Value
+    count: int
     outputs: Sequence[ir.Value]
 
     def choose(self, branches: Sequence[tuple[int, ir.Graph]], results: Sequence[ir.Value]) -> ir.Node:
         """Return the If node for some levels, which computes `results`."""
-        middle = max(1, len(branches) // 2)
+        middle = (len(branches) + 1) // 2  # the densest levels take the shorter way
         first, last = branches[0][0], branches[-1][0]
         label = f"levels_{first}_{last}"
-        border = branches[middle][0] if middle < len(branches) else MAX_LEVELS  # one branch serves all
-        bound = constant(self.outer, f"{label}.bound", np.array(border, np.int64))
-        below = ir.node("Less", [self.checked, bound])
+        border = branches[middle][0] if middle < len(branches) else self.count  # one branch serves all
+        is_below = constant(self.outer, f"{label}.is_below", np.arange(self.count) < border)
+        below = ir.node("Gather", [is_below, self.legal], {"axis": 0})
         below.outputs[0].name = f"{label}.below"
         self.outer.append(below)
         bodies = {

@@ -60,7 +60,10 @@ def join(
                 given[name] = constant(outer, name, tensors[name])
             inner.replace_all_uses_with(given[name], replace_graph_outputs=True)
         model.graph.inputs.clear()
-    choose_by_level(outer, level, count, [(first, model.graph) for first, model in branches], like.outputs)
+    choose_by_level(
+        outer, level, count, [(first, model.graph) for first, model in branches], like.outputs,
+        first_refuses=any(node.domain == DOMAIN for node in branches[0][1].graph),
+    )  # fmt: skip
     model = ir.Model(outer, ir_version=IR_VERSION, producer_name="elsa-edge")
     common.OutputFixPass()(model)
     common.RemoveUnusedNodesPass()(model)

@@ -24,6 +24,8 @@ from elsa_edge.tensors import TensorSpec, largest_difference
 from exporters.ort_nested import OrtNestedExporter
 from exporters.ort_nested.layers import find_layers, level_models
 from runtime_adapters.kernels import library_path
+from runtime_adapters.mapped_pages import resident_bytes
+from runtime_adapters.ort import open_variant
 
 PROFILE = load_profile("generic-x86-64")
 
@@ -122,7 +124,7 @@ def test_an_odd_network_with_any_ladder(sparsities, tables, tmp_path):
     assert len(variant.options["nested_layers"][0]) == 9
     assert len(variant.level_bytes) == len(sparsities)
     for level in (-1, len(sparsities)):
-        with pytest.raises(Exception, match="out of data bounds"):
+        with pytest.raises(Exception, match=f"level {level} does not exist here"):
             running.run(None, {**feed, "level": np.array(level)})
 
 
@@ -185,3 +187,17 @@ def test_preflight_says_what_is_missing(canonical, monkeypatch):
     refused = OrtNestedExporter().preflight(graph, PROFILE)
     assert not refused.applies
     assert "python -m runtime_adapters.kernels.build" in refused.reasons[0]
+
+
+def test_a_process_at_level_0_keeps_only_its_pages(tmp_path):
+    """Opening reads weights of all levels; afterwards only what runs is resident: at most 1.3 x level 0's bytes."""
+    model = nn.Sequential(nn.Linear(512, 2048), nn.ReLU(), nn.Linear(2048, 512))
+    variant, _, feed = check(nest(model, (1, 512), (0.8, 0.5, 0.0)), tmp_path, choose="nested")
+    adapter = open_variant(tmp_path, variant, PROFILE.runtime, None)
+    resident = []
+    for level in (0, 1, 0):
+        adapter.run(feed, level)
+        resident.append(resident_bytes(tmp_path / variant.files["data"]))
+    adapter.close()
+
+    assert variant.level_bytes[0] < resident[0] <= 1.3 * variant.level_bytes[0] < resident[1]
