@@ -54,6 +54,7 @@ __all__ = [
     "median_ms",
     "quantile_ms",
     "ratio",
+    "report_text",
 ]
 
 RESULTS: Final = Path(__file__).parent / "results"
@@ -73,6 +74,8 @@ _ISA: Final = (
     "i8mm",
     "sve",
 )
+
+_WIDTH: Final = 240
 
 Seconds = npt.NDArray[np.float64]
 Row = dict[str, Any]
@@ -302,18 +305,31 @@ def _show(name: str, result: Result) -> None:
     from rich.table import Table
 
     console = Console(stderr=True)
-    columns = list(dict.fromkeys(column for row in result.rows for column in row))
-    table = Table(title=f"benchmarks.{name}")
-    for column in columns:
-        table.add_column(column)
+    if not console.is_terminal:
+        console = Console(stderr=True, width=_WIDTH)  # a file can be scrolled sideways
+    kinds: dict[tuple[str, ...], list[Row]] = {}  # rows that say the same things share a table
     for row in result.rows:
-        table.add_row(*(f"{v:.4g}" if isinstance(v := row.get(c, ""), float) else str(v) for c in columns))
-    console.print(table)
+        kinds.setdefault(tuple(row), []).append(row)
+    for columns, rows in kinds.items():
+        table = Table(*columns, title=f"benchmarks.{name}")
+        for row in rows:
+            table.add_row(*(f"{v:.4g}" if isinstance(v := row[c], float) else str(v) for c in columns))
+        console.print(table)
     claims = Table("holds", "measured", "target", "claim", title="claims")
     for claim in result.claims:
         measured = "not measured" if claim.measured is None else f"{claim.measured:.4g}"
         claims.add_row("yes" if claim.holds else "NO", measured, f"{claim.target:.4g}", claim.claim)
     console.print(claims)
+
+
+def report_text(name: str, result: Result, facts: Row) -> str:
+    """Return a result as the JSON that `--json` prints and that lies in benchmarks/results."""
+    claims = [
+        {"claim": c.claim, "target": c.target, "measured": c.measured, "holds": c.holds}
+        for c in result.claims
+    ]
+    report = {"benchmark": name, "context": facts, "rows": list(result.rows), "claims": claims}
+    return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
 
 def benchmark(name: str) -> Callable[[Callable[[bool], Result]], Callable[..., Any]]:
@@ -339,17 +355,7 @@ def benchmark(name: str) -> Callable[[Callable[[bool], Result]], Callable[..., A
         def command(quick: bool, as_json: bool, out: Path | None) -> None:
             before = context()
             result = function(quick)
-            claims = [
-                {"claim": c.claim, "target": c.target, "measured": c.measured, "holds": c.holds}
-                for c in result.claims
-            ]
-            report = {
-                "benchmark": name,
-                "context": before | {"quick": quick},
-                "rows": list(result.rows),
-                "claims": claims,
-            }
-            text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+            text = report_text(name, result, before | {"quick": quick})
             destination = out or (None if quick else RESULTS / f"{name}.json")
             if destination is not None:
                 write_bytes(destination, text.encode())

@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.common import Claim, Result, Row, at_most, benchmark
 from benchmarks.models import NETS
-from benchmarks.nets import LADDER, folder_bytes, prepare, profile_for
+from benchmarks.nets import LADDER, folder_bytes, prepare
+from benchmarks.sessions import profile_for
 from device_profiles import save_profile
 
 __all__ = ["main"]

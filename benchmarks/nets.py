@@ -12,17 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.models import NETS
-from device_profiles import load_profile
-from device_profiles.schema import DeviceProfile
+from benchmarks.sessions import INPUT
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
 
-__all__ = ["LADDER", "Prepared", "dense_session", "folder_bytes", "prepare", "profile_for"]
+__all__ = ["LADDER", "Prepared", "folder_bytes", "prepare"]
 
 LADDER: Final = (0.95, 0.9, 0.0)
-INPUT: Final = "input"
 
 
 @dataclass(frozen=True)
@@ -76,26 +74,6 @@ def _export_plainly(model: Any, input_shape: tuple[int, ...], path: Path) -> Non
         )
     assert program is not None
     program.save(str(path), external_data=False)
-
-
-def profile_for(variant: str) -> DeviceProfile:
-    """Return this kind of machine's profile with one thread and one variant."""
-    base = load_profile("generic-x86-64")
-    runtime = base.runtime.model_copy(update={"threads": 1})
-    return base.model_copy(update={"variants": (variant,), "runtime": runtime})
-
-
-def dense_session(path: Path, profile: DeviceProfile) -> Any:
-    """Open the plain dense network in ONNX Runtime as the profile says."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = profile.runtime.threads
-    options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = profile.runtime.arena
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def folder_bytes(folder: Path) -> int:

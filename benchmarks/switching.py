@@ -28,7 +28,8 @@ from benchmarks.common import (
     ratio,
 )
 from benchmarks.models import NETS
-from benchmarks.nets import INPUT, Prepared, dense_session, prepare, profile_for
+from benchmarks.nets import Prepared, prepare
+from benchmarks.sessions import INPUT, dense_session, profile_for
 from elsa_edge.build import build_bundle
 from elsa_edge.bundle import open_bundle
 from elsa_edge.loading import open_adapter

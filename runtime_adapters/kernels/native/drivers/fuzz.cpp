@@ -1,9 +1,9 @@
-// Fuzz target over segment bytes: `python -m runtime_adapters.kernels.fuzz` compiles it with clang and libFuzzer.
+// Fuzz target over segment bytes: `python -m runtime_adapters.kernels.harden fuzz` compiles it with clang and libFuzzer.
 // What the check accepts is then computed with, inside memory that the sanitizer watches.
 #include <cstring>
 #include <vector>
 
-#include "segment.h"
+#include "../segment.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
