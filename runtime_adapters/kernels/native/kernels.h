@@ -75,9 +75,9 @@ struct KernelTable {
   void (*sparse)(int block_rows, int value_type, int lines, const SparseTile&);
   void (*depthwise)(const DepthwiseTile&);
   void (*strided)(const StridedTile&);  // null where there is none
-  // y[row] (+)= sum of value * x[column]: the same segments, one input vector.
-  void (*gemv)(int block_rows, int value_type, const Run&, const float* x, int32_t group_begin, int32_t group_end,
-               int32_t row_count, float* y);
+  // y[row] += sum of value * x[column] over all runs: the same segments, one input vector.
+  void (*gemv)(int block_rows, int value_type, const Run* run, int32_t runs, const float* x, int32_t group_begin,
+               int32_t group_end, int32_t row_count, float* y);
   // to[i] = index[i] < 0 ? 0 : from[index[i]]
   void (*gather)(const float* from, const int32_t* index, int64_t count, float* to);
   // even[i] = from[2 i], odd[i] = from[2 i + 1], for `count` floats of from

@@ -49,8 +49,8 @@ void NestedMatMul::few(const ort::Context& context, const float* x, int64_t coun
     for (const auto& pass : passes) {
       const GroupRange range = groups_of(row, row_end, pass.block_rows);
       const float* block = x + n * columns_ + static_cast<int64_t>(pass.block) * weights_.column_block();
-      for (const Run& run : pass.runs)
-        table.gemv(pass.block_rows, pass.value_type, run, block, range.begin, range.end, static_cast<int32_t>(row_end), out);
+      table.gemv(pass.block_rows, pass.value_type, pass.runs.data(), static_cast<int32_t>(pass.runs.size()), block, range.begin,
+                 range.end, static_cast<int32_t>(row_end), out);
     }
     Epilogue e = finish_.at(level);
     e.scale += row, e.bias += row;
