@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -107,10 +108,14 @@ class Subject:
 
         path = self.folder / f"int8_{level}.onnx"
         if not path.is_file():
-            quantize_static(
-                str(self.fixed(level)), str(path), Reader(self.inputs), quant_format=QuantFormat.QDQ,
-                per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-            )  # fmt: skip
+            logging.disable(logging.WARNING)  # it recommends what at_level has done
+            try:
+                quantize_static(
+                    str(self.fixed(level)), str(path), Reader(self.inputs), quant_format=QuantFormat.QDQ,
+                    per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                )  # fmt: skip
+            finally:
+                logging.disable(logging.NOTSET)
         return path
 
     def for_deepsparse(self, level: int) -> Path:
