@@ -19,6 +19,7 @@ import onnx_ir as ir
 from elsa_edge.errors import ExportError
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
+from elsa_edge.graph.passes.fold_pad import FoldPad
 from elsa_edge.levels import NEVER
 
 __all__ = [
@@ -122,7 +123,7 @@ def array_of(value: ir.Value | None) -> Array | None:
 
 
 def level_models(graph: CanonicalGraph) -> tuple[ir.Model, ...]:
-    """Return the network of every level, BatchNorm unfolded, sparsest first; all have the same nodes.
+    """Return the network of every level, sparsest first; all have the same nodes. BatchNorm stays, padding is folded.
 
     Raises:
         ExportError: When the levels do not have the same nodes.
@@ -131,6 +132,8 @@ def level_models(graph: CanonicalGraph) -> tuple[ir.Model, ...]:
         at_level(graph, level, fold_batch_norm=False, drop_dead_channels=False)
         for level in range(len(graph.ladder))
     )
+    for model in models:
+        FoldPad()(model)
     shapes = {
         tuple((node.domain, node.op_type, len(node.inputs)) for node in model.graph) for model in models
     }

@@ -153,7 +153,13 @@ class _Writer:
         following = _finish(second.activation) | self._window(second)
         attributes: dict[str, Any] = _finish(first.activation) | self._window(first) | _channels(first)
         attributes |= {f"depthwise_{name}": value for name, value in following.items()}
-        inputs = [self.planes_of(source), self.level, table, *self._tensors(second, None, last_level), *segments]
+        inputs = [
+            self.planes_of(source),
+            self.level,
+            table,
+            *self._tensors(second, None, last_level),
+            *segments,
+        ]
         self._image(result, ir.node("NestedConvDepthwise", inputs, attributes, domain=DOMAIN))
 
     def _take_over(self, layer: Layer) -> None:
@@ -177,7 +183,8 @@ class _Writer:
         """Return the geometry of a layer between the layouts of its input and output."""
         g = layer.geometry
         source, result = self.nodes[layer.position].inputs[0], self.nodes[layer.end].outputs[0]
-        assert g is not None and source is not None
+        assert g is not None
+        assert source is not None
         return {
             "in_h": g.in_size[0], "in_w": g.in_size[1], "in_gap": self.plan.layouts[id(source)].gap,
             "out_h": g.out_size[0], "out_w": g.out_size[1], "out_gap": self.plan.layouts[id(result)].gap,

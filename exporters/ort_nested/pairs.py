@@ -1,6 +1,6 @@
 """Find convolutions whose output only a depthwise convolution reads: one kernel computes both.
 
-    y = act(depthwise(act(conv(x, W))))        what lies between them stays in the near caches
+y = act(depthwise(act(conv(x, W))))        what lies between them stays in the near caches
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ def find_pairs(nodes: Sequence[ir.Node], layers: Iterable[Layer]) -> dict[int, i
             continue
         result = nodes[layer.end].outputs[0]
         uses = list(result.uses())
-        if len(uses) == 1 and uses[0].idx == 0 and not result.is_graph_output() and id(uses[0].node) in depthwise:
+        if (
+            len(uses) == 1
+            and uses[0].idx == 0
+            and not result.is_graph_output()
+            and id(uses[0].node) in depthwise
+        ):
             pairs[layer.position] = depthwise[id(uses[0].node)]
     return pairs

@@ -75,7 +75,6 @@ def code_layer(layer: Layer, level_count: int, *, int8: bool = False) -> Coded:
     """
     forms = _forms(layer, level_count)
     width = column_block(layer, in_blocks=all(rows == 4 for rows, _ in forms))
-    rows = len(layer.weight)
     weight: npt.NDArray[Any] = layer.weight
     table = layer.table
     if int8:
