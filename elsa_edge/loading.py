@@ -15,6 +15,7 @@ from device_profiles.schema import DeviceProfile
 from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.errors import BundleError, ElsaError, RuntimeUnavailableError, UnknownNameError
 from elsa_edge.registry import ADAPTERS, find
+from runtime_adapters.kernels import library_path
 from runtime_adapters.protocol import AdapterOpener, RuntimeAdapter
 
 __all__ = [
@@ -75,6 +76,8 @@ def why_not_loadable(variant: Variant) -> str | None:
     packages = _PACKAGES.get(variant.runtime, ())
     if packages and not any(find_spec(package) for package in packages):
         return f"{' or '.join(packages)} is not installed"
+    if variant.options.get("custom_ops") and library_path() is None:
+        return "our kernels were not compiled on this machine (python -m runtime_adapters.kernels.build)"
     try:
         _opener(variant.runtime)
     except (RuntimeUnavailableError, UnknownNameError) as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,13 +26,26 @@ from elsa_edge.graph.constants import constant
 from elsa_edge.graph.names import IR_VERSION, LEVEL_INPUT, OPSET
 from runtime_adapters.kernels import DOMAIN
 
-__all__ = ["join", "save"]
+__all__ = ["Sizes", "join", "save"]
 
 _PAGE_BYTES: Final = 16384  # of the largest pages that phones and boards use
 _LINE_BYTES: Final = 64
 _SMALLEST_BYTES: Final = 1024
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes of a data file.
+
+    Attributes:
+        parts: Of each level's part: its segments.
+        branches: First level of a branch -> bytes of its own dense weights, shared with other branches or not.
+    """
+
+    parts: tuple[int, ...]
+    branches: dict[int, int]
 
 
 def join(
@@ -70,8 +84,8 @@ def join(
     return model
 
 
-def save(model: ir.Model, folder: Path, parts: Sequence[Sequence[str]]) -> list[int]:
-    """Write `model.onnx` and `model.data` into `folder`; return the bytes of each part and of the dense rest.
+def save(model: ir.Model, folder: Path, parts: Sequence[Sequence[str]]) -> Sizes:
+    """Write `model.onnx` and `model.data` into `folder`; return how many bytes belong to what.
 
     Args:
         model: From `join`.
@@ -87,6 +101,10 @@ def save(model: ir.Model, folder: Path, parts: Sequence[Sequence[str]]) -> list[
         if name not in listed and len(tensor.raw_data) >= _SMALLEST_BYTES
     ]
     sizes = []
+    branches: dict[int, int] = {}
+    for name in rest:
+        first = int(name.partition("/")[0])
+        branches[first] = branches.get(first, 0) + len(tensors[name].raw_data)
     places: dict[str, int] = {}
     with atomic_file(folder / "model.data") as temporary, temporary.open("wb") as stream:
         for part in [*parts, rest]:
@@ -104,7 +122,7 @@ def save(model: ir.Model, folder: Path, parts: Sequence[Sequence[str]]) -> list[
                 _refer(tensors[name], places[key])
             sizes.append(stream.tell() - start)
     write_bytes(folder / "model.onnx", proto.SerializeToString())
-    return sizes
+    return Sizes(tuple(sizes[:-1]), branches)
 
 
 def _initializers(graph: onnx.GraphProto) -> list[onnx.TensorProto]:

@@ -4,7 +4,7 @@
            + a copy wherever a value changes between planes and images
 
 Rates are relative to dense convolution on the same machine, so one set of constants serves a kind of processor; where
-the network is built on the device's own kind of machine, the chosen branch is also timed against the dense one.
+the network is built on the device's own kind of machine, choices for other rates are timed as well (choice.py).
 """
 
 from __future__ import annotations
@@ -77,15 +77,24 @@ def _nested_us(layer: Layer, coded: Coded | None, level: int, rates: Rates) -> f
 
 
 def choose_layers(
-    nodes: Sequence[ir.Node], layers: Sequence[Layer], coded: Mapping[int, Coded], level: int, rates: Rates
+    nodes: Sequence[ir.Node],
+    layers: Sequence[Layer],
+    coded: Mapping[int, Coded],
+    level: int,
+    rates: Rates,
+    *,
+    nested_factor: float = 1.0,
 ) -> frozenset[int]:
     """Return the positions of the layers that nested kernels should compute at `level`.
 
-    The best of three descents that change one layer at a time: from none, from all, and from each layer's own cost.
+    `nested_factor` multiplies the time of nested kernels: other values give the choices of a machine on which these
+    are faster or slower than the rates say. The result is the best of three descents that change one layer at a time:
+    from none, from all, and from each layer's own cost.
     """
     usable = [layer for layer in layers if not wasteful(layer)]
     gain = {
-        layer.position: _nested_us(layer, coded.get(layer.position), level, rates) - _dense_us(layer, rates)
+        layer.position: _nested_us(layer, coded.get(layer.position), level, rates) * nested_factor
+        - _dense_us(layer, rates)
         for layer in usable
     }
     borders = _borders(nodes, usable, rates)

@@ -1,4 +1,7 @@
-"""Time the chosen kernels against the dense network, where the device is of this machine's kind."""
+"""Time candidates against the dense network, where the device is of this machine's kind.
+
+Sessions take turns, so other work on the machine hurts all alike; with one thread the clock is that thread's CPU time.
+"""
 
 from __future__ import annotations
 
@@ -10,50 +13,74 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from device_profiles.schema import Runtime
 from elsa_edge.graph.names import LEVEL_INPUT
 from runtime_adapters.kernels import library_path
 
-__all__ = ["faster_levels"]
+__all__ = ["Stopwatch"]
 
-_ROUNDS: Final = 9
-_BUDGET_S: Final = 3.0  # a level, so that large networks do not delay a build
-_WORTHWHILE: Final = 0.97  # a smaller gain is not worth a second kind of kernel
-
-
-def _session(path: Path) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    options.register_custom_ops_library(str(library_path()))
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+_ROUNDS: Final = 15
+_FEWEST_ROUNDS: Final = 3
+_SMALL_FILE_BYTES: Final = 16_000_000
+_COPIES_OF_SMALL: Final = 3  # sessions of one small network differ by up to 10 %, by luck of their addresses
+_QUANTILE: Final = 0.25  # what disturbs a run only makes it longer
 
 
-def faster_levels(
-    nested: Path, dense: Path, inputs: Mapping[str, npt.NDArray[Any]], levels: Sequence[int]
-) -> set[int]:
-    """Return the levels at which the first file beats the second on one thread.
+class Stopwatch:
+    """Runs networks in turns.
 
-    Runs alternate and CPU time of this thread is compared, so other work on the machine hurts both alike.
+    Args:
+        inputs: One sample.
+        runtime: Threads and their waiting, as on the device.
+        seconds: Longest time for one comparison.
     """
-    if not levels:
-        return set()
-    sessions = (_session(nested), _session(dense))
-    kept = set()
-    for level in levels:
-        feed = {**inputs, LEVEL_INPUT: np.array(level, np.int64)}
-        samples: tuple[list[float], list[float]] = ([], [])
-        for session in sessions:
-            session.run(None, feed)
+
+    def __init__(self, inputs: Mapping[str, npt.NDArray[Any]], runtime: Runtime, seconds: float) -> None:
+        self._inputs, self._runtime, self._seconds = dict(inputs), runtime, seconds
+        self._clock = time.thread_time if runtime.threads == 1 else time.perf_counter
+        self._sessions: dict[tuple[Path, int], Any] = {}
+
+    def over_dense(self, dense: Path, candidates: Sequence[Path], level: int) -> list[float]:
+        """Return each candidate's time at a level over the dense network's.
+
+        Args:
+            dense: A network without a level input.
+            candidates: Networks with one.
+            level: The level.
+        """
+        copies = _COPIES_OF_SMALL if dense.stat().st_size < _SMALL_FILE_BYTES else 1
+        feed = {**self._inputs, LEVEL_INPUT: np.array(level, np.int64)}
+        runs = [
+            [(self._session(path, copy), self._inputs if path is dense else feed) for copy in range(copies)]
+            for path in (dense, *candidates)
+        ]
+        for run in runs:
+            for session, inputs in run:
+                session.run(None, inputs)
+        samples: list[list[float]] = [[] for _ in runs]
         started = time.perf_counter()
-        for _ in range(_ROUNDS):
-            for session, times in zip(sessions, samples, strict=True):
-                before = time.thread_time()
-                session.run(None, feed)
-                times.append(time.thread_time() - before)
-            if time.perf_counter() - started > _BUDGET_S:
+        for number in range(_ROUNDS):
+            if number >= _FEWEST_ROUNDS and time.perf_counter() - started > self._seconds:
                 break
-        if np.median(samples[0]) < _WORTHWHILE * np.median(samples[1]):
-            kept.add(level)
-    return kept
+            for copy in range(copies):
+                for run, times in zip(runs, samples, strict=True):
+                    session, inputs = run[copy]
+                    before = self._clock()
+                    session.run(None, inputs)
+                    times.append(self._clock() - before)
+        base, *others = [float(np.quantile(times, _QUANTILE)) for times in samples]
+        return [other / base for other in others]
+
+    def _session(self, path: Path, copy: int) -> Any:
+        import onnxruntime as ort
+
+        if (path, copy) not in self._sessions:
+            options = ort.SessionOptions()
+            options.log_severity_level = 4
+            options.intra_op_num_threads = self._runtime.threads
+            options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self._runtime.spin)))
+            options.register_custom_ops_library(str(library_path()))
+            self._sessions[path, copy] = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        return self._sessions[path, copy]
