@@ -12,6 +12,7 @@ constexpr const char* kPrefix = "depthwise_";
 constexpr int64_t kNearFloats = 4 * 1024;  // rows of one task between the two: a third of a first-level cache
 constexpr int64_t kWholeFloats = 48 * 1024;  // where whole planes must be there first: of a second-level cache
 constexpr int64_t kMostRows = 32;
+constexpr int64_t kStepFloats = 448;  // of a channel, for one call of its depthwise kernel
 
 thread_local Scratch between_scratch;  // of each worker
 
@@ -46,6 +47,7 @@ void NestedConvDepthwise::compute(const ort::Context& context) const {
   const int64_t in_use = std::min(between, most * kLine + depthwise_.window.kh * depthwise_.window.dh * window.out.pitch());
   const int64_t part_rows = std::clamp<int64_t>((streams ? kNearFloats / in_use : kWholeFloats / between) / 4 * 4, 4, kMostRows);
   const int64_t parts = (share + part_rows - 1) / part_rows;
+  const int64_t least_steps = std::max<int64_t>(1, kStepFloats * depthwise_.steps() / depthwise_.window.out.body());
 
   for (int64_t n = 0; n < batch; ++n) {
     const float* image = conv_.prepared(context, table, x.floats() + n * conv_.in_channels * window.in.stride());
@@ -65,7 +67,7 @@ void NestedConvDepthwise::compute(const ort::Context& context) const {
         const int64_t line_end = lines * (tile + 1) / tiles;
         conv_.tile(table, level, image, lines * tile / tiles, line_end, row, row_end, finish_.at(level), target);
         const int64_t step_end = depthwise_.steps_within(line_end * kLine);
-        if (step_end == step) continue;
+        if (tile + 1 < tiles && step_end - step < least_steps) continue;
         for (int64_t r = row; r < row_end; ++r)
           depthwise_.compute(table, level, r, near + (r - row) * between, phases, depthwise_finish_.at(level), step, step_end, planes + r * y_stride);
         step = step_end;
