@@ -77,6 +77,11 @@ class Runtime(_Strict):
         ge=0,
         description="Largest size in MB of files that the adapter derives on the device; 0 for none.",
     )
+    choice: Name = Field(
+        default="model",
+        description="Which of a variant's choices of kernels is opened, where it has several (ort-nested: model, "
+        "all_nested); `profile` writes the fastest.",
+    )
     options: dict[str, str] = Field(
         default_factory=dict, description="Settings passed to the runtime as they are."
     )

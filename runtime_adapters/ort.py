@@ -3,7 +3,8 @@
 `variant.options["kind"]` says which:
 
     selector   files {"model"}: the canonical graph, int64 scalar input `level`
-    nested     files {"model"}: the same interface, with custom operators (`custom_ops`: true)
+    nested     files {"model", "data"}: the same interface, with custom operators (`custom_ops`: true); further files
+               are other choices of kernels over the same data, opened when the profile's `runtime.choice` names one
     switch     files {"model"}: the same interface, an If cascade; optimised once into a mapped cache (ort_cache.py)
     levels     files {"level_0", "level_1", ...}: a network a level; one session resident, switching opens another
 """
@@ -124,7 +125,8 @@ def open_variant(folder: Path, variant: Variant, runtime: Runtime, cache: Path |
             found=repr(kind),
             fix="Update elsa-edge",
         )
-    model = _file(folder, variant, "model")
+    nested = kind == "nested" and runtime.choice in variant.files and runtime.choice != "data"
+    model = _file(folder, variant, runtime.choice if nested else "model")
     cached = CachedModel(None, "off: not wanted")
     if kind == "switch" and runtime.memory_map:
         digest = _hash_of(folder, variant.files["model"])
@@ -207,7 +209,15 @@ def _level_count(variant: Variant, session: Session) -> int:
 
 
 def _memory(variant: Variant, model: Path, cached: CachedModel, level_count: int) -> MemoryUse:
-    """Cached: the mapped weights of the active level. Not cached: everything is resident at every level."""
+    """Cached: the mapped weights of the active level. Not cached: everything is resident at every level.
+
+    Nested: ONNX Runtime keeps the weights of dense levels at every level, in its own layout; segments are mapped.
+    """
+    nested = variant.options.get("nested_layers")
+    if nested is not None and len(nested) == len(variant.level_bytes) == level_count:
+        dense = sum(size for size, layers in zip(variant.level_bytes, nested, strict=True) if not layers)
+        mapped = [size if layers else 0 for size, layers in zip(variant.level_bytes, nested, strict=True)]
+        return MemoryUse(model.stat().st_size + dense, tuple(mapped))
     if cached.path is None:
         kept = sum(variant.level_bytes) if variant.options.get("kind") == "switch" else 0
         return MemoryUse(model.stat().st_size + kept, (0,) * level_count)

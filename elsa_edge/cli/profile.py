@@ -1,4 +1,4 @@
-"""`elsa-edge profile`: measure every level on this machine and write a device profile that says so."""
+"""`elsa-edge profile`: tune to this machine, measure every level, and write a device profile that says so."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ __all__ = ["command"]
 @device_option
 @new_file(help="The device profile to write, with the measured table in it.")
 @click.option(
-    "--variant", metavar="NAME", help="Variant to measure; by default the profile's first that loads."
+    "--variant",
+    metavar="NAME",
+    help="Variant to measure, as it was built; by default the fastest of the profile's on this machine.",
 )
 @click.option(
     "--seconds",
@@ -39,16 +41,23 @@ def command(
     cache: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure latency and memory of every level of BUNDLE on this machine.
+    """Find the fastest way to run BUNDLE on this machine, and measure latency and memory of every level.
 
-    Run it on the device. The controller starts from these figures.
+    Run it on the device. The profile that it writes names the fastest variant first, with its fastest choice of
+    kernels; the controller starts from its figures.
     """
     from device_profiles import save_profile
     from elsa_edge.bundle import open_bundle
+    from elsa_edge.loading import resolve_profile
     from elsa_edge.measure import measure_bundle
+    from elsa_edge.tuning import Candidate, tune
 
     opened = open_bundle(bundle)
-    profile = measure_bundle(opened, device, variant=variant, cache=cache, seconds=seconds, progress=say)
+    tuned = resolve_profile(opened, device)
+    timed: list[Candidate] = []
+    if variant is None:
+        tuned, timed = tune(opened, tuned, cache=cache, seconds=seconds / 2, tell=say)
+    profile = measure_bundle(opened, tuned, variant=variant, cache=cache, seconds=seconds, progress=say)
     save_profile(profile, destination)
     measured = profile.measured
     assert measured is not None  # measure_bundle has just filled it
@@ -84,12 +93,25 @@ def command(
             for k in levels
         ],
     )
+    ways = [
+        {"variant": c.variant, "choice": c.choice, "level_ms": [round(ms, 4) for ms in c.level_ms],
+         "score_ms": round(c.score_ms, 4)}
+        for c in timed
+    ]  # fmt: skip
+    if ways:
+        print_table(
+            f"ways to run it here; taken: {measured.variant} ({profile.runtime.choice})",
+            ("variant", "choice", "mean ms over levels"),
+            [(way["variant"], way["choice"], way["score_ms"]) for way in ways],
+        )
     say(f"Written to {destination}")
     emit(
         {
             "bundle": str(bundle),
             "device": profile.name,
             "variant": measured.variant,
+            "choice": profile.runtime.choice,
+            "timed": ways,
             "profile": str(destination),
             "levels": levels,
             "context": measured.context,

@@ -1,7 +1,8 @@
 """`ort-nested`: nested sparse kernels inside ONNX Runtime; weights are stored once, a switch of level costs nothing.
 
-    model.onnx    one branch for each choice of kernels, chosen by the input `level`
-    model.data    segments of level 0, then what level 1 adds, ...; dense weights last
+    model.onnx         one branch for each choice of kernels, chosen by the input `level`
+    model.data         segments of level 0, then what level 1 adds, ...; dense weights last
+    all_nested.onnx    where it differs: the same with nested kernels for all layers of the levels that have any
 
 Each level uses the nested kernels where they are faster and ONNX Runtime's dense ones elsewhere (cost.py); on the
 device's own kind of machine some choices are timed, and a level that is not faster becomes plainly dense (choice.py).
@@ -17,10 +18,10 @@ from device_profiles.schema import DeviceProfile
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.graph.canonical import CanonicalGraph
-from exporters.ort_nested.choice import Decision, decide_by_timing, estimate
+from exporters.ort_nested.choice import Decision, decide_by_timing, estimate, usable
 from exporters.ort_nested.cost import RATES
 from exporters.ort_nested.layers import find_layers, level_models
-from exporters.ort_nested.plan import Plan
+from exporters.ort_nested.plan import Choice, Plan
 from exporters.protocol import Preflight
 from runtime_adapters.kernels import library_path
 
@@ -72,14 +73,16 @@ class OrtNestedExporter:
         return Preflight(applies=True, reasons=(f"{len(layers)} layers can use nested kernels", *reasons))
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
-        """Write `model.onnx` and `model.data`."""
+        """Write the files above."""
         plan = Plan(graph, int8=self._int8)
         decisions = self._decide(plan, profile, golden)
-        sizes = plan.write(folder, [decision.choice for decision in decisions])
+        chosen = [decision.choice for decision in decisions]
+        others = self._others(plan, chosen)
+        sizes = plan.write(folder, chosen, others=others)
         return Variant(
             name=self.name,
             runtime=self.runtime,
-            files={"model": "model.onnx", "data": "model.data"},
+            files={"model": "model.onnx", "data": "model.data", **{name: f"{name}.onnx" for name in others}},
             options={
                 "kind": "nested",
                 "custom_ops": True,
@@ -91,6 +94,13 @@ class OrtNestedExporter:
             level_bytes=sizes,
             **({"relative_tolerance": _INT8_TOLERANCE} if self._int8 else {}),
         )
+
+    def _others(self, plan: Plan, chosen: list[Choice]) -> dict[str, list[Choice]]:
+        """Return choices that the device may prefer (`elsa-edge profile` times them there); they cost few bytes."""
+        if self._choose != "auto":
+            return {}
+        everything = [usable(plan) if choice else choice for choice in chosen]
+        return {} if everything == chosen else {"all_nested": everything}
 
     def _decide(self, plan: Plan, profile: DeviceProfile, golden: Golden) -> list[Decision]:
         if self._choose != "auto":

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy.typing as npt
 import onnx
@@ -40,7 +40,7 @@ class Sizes:
     """Bytes of a data file.
 
     Attributes:
-        parts: Of each level's part: its segments.
+        parts: Of each level's part: the segments that the graph reads.
         branches: First level of a branch -> bytes of its own dense weights, shared with other branches or not.
     """
 
@@ -84,45 +84,53 @@ def join(
     return model
 
 
-def save(model: ir.Model, folder: Path, parts: Sequence[Sequence[str]]) -> Sizes:
-    """Write `model.onnx` and `model.data` into `folder`; return how many bytes belong to what.
+def save(models: Mapping[str, ir.Model], folder: Path, parts: Sequence[Sequence[str]]) -> Sizes:
+    """Write graphs that share their weights: `NAME.onnx` for each, and `model.data`.
 
     Args:
-        model: From `join`.
+        models: Name -> graph from `join`.
         folder: An existing folder.
         parts: Names of tensors that belong together, in the order of the file: one part a level.
+
+    Returns:
+        How many bytes of the first graph belong to what.
     """
-    proto = ir.to_proto(model)
-    tensors = {tensor.name: tensor for tensor in _initializers(proto.graph)}
+    protos = {name: ir.to_proto(model) for name, model in models.items()}
+    tensors = [{tensor.name: tensor for tensor in _initializers(proto.graph)} for proto in protos.values()]
     listed = {name for part in parts for name in part}
-    rest = [
-        name
-        for name, tensor in tensors.items()
-        if name not in listed and len(tensor.raw_data) >= _SMALLEST_BYTES
+    own = [
+        [name for name, t in of_one.items() if name not in listed and len(t.raw_data) >= _SMALLEST_BYTES]
+        for of_one in tensors
     ]
-    sizes = []
+    first = {name: len(tensor.raw_data) for name, tensor in tensors[0].items()}
     branches: dict[int, int] = {}
-    for name in rest:
-        first = int(name.partition("/")[0])
-        branches[first] = branches.get(first, 0) + len(tensors[name].raw_data)
+    for name in own[0]:
+        level = int(name.partition("/")[0])
+        branches[level] = branches.get(level, 0) + first[name]
+    sizes = Sizes(tuple(sum(first.get(name, 0) for name in part) for part in parts), branches)
+
     places: dict[str, int] = {}
     with atomic_file(folder / "model.data") as temporary, temporary.open("wb") as stream:
-        for part in [*parts, rest]:
+        for part in [[[name for name in part if name in of_one] for of_one in tensors] for part in parts] + [
+            own
+        ]:
             stream.write(bytes(-stream.tell() % _PAGE_BYTES))
-            start = stream.tell()
-            for name in part:
-                if name not in tensors:
-                    continue  # only in branches that were not needed
-                data = tensors[name].raw_data
-                key = hashlib.sha256(data).hexdigest()
-                if key not in places:
-                    stream.write(bytes(-stream.tell() % _LINE_BYTES))
-                    places[key] = stream.tell()
-                    stream.write(data)
-                _refer(tensors[name], places[key])
-            sizes.append(stream.tell() - start)
-    write_bytes(folder / "model.onnx", proto.SerializeToString())
-    return Sizes(tuple(sizes[:-1]), branches)
+            for of_one, names in zip(tensors, part, strict=True):
+                for name in names:
+                    _refer(of_one[name], _place(of_one[name].raw_data, stream, places))
+    for name, proto in protos.items():
+        write_bytes(folder / f"{name}.onnx", proto.SerializeToString())
+    return sizes
+
+
+def _place(data: bytes, stream: BinaryIO, places: dict[str, int]) -> int:
+    """Return where in the file some bytes lie, after writing them when they are new."""
+    key = hashlib.sha256(data).hexdigest()
+    if key not in places:
+        stream.write(bytes(-stream.tell() % _LINE_BYTES))
+        places[key] = stream.tell()
+        stream.write(data)
+    return places[key]
 
 
 def _initializers(graph: onnx.GraphProto) -> list[onnx.TensorProto]:

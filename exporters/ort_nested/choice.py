@@ -23,7 +23,7 @@ from exporters.ort_nested.plan import Choice, Plan
 from exporters.ort_nested.planes import wasteful
 from exporters.ort_nested.timing import Stopwatch
 
-__all__ = ["Decision", "decide_by_timing", "estimate"]
+__all__ = ["Decision", "decide_by_timing", "estimate", "usable"]
 
 _FACTORS: Final = (1.0, 0.5, 2.0)
 _WORTHWHILE: Final = (
@@ -82,6 +82,11 @@ def decide_by_timing(
     return decisions
 
 
+def usable(plan: Plan) -> Choice:
+    """Return all layers for which nested kernels make sense on any machine."""
+    return frozenset(layer.position for layer in plan.layers if not wasteful(layer))
+
+
 def _choose(plan: Plan, level: int, rates: Rates, factor: float) -> Choice:
     return choose_layers(plan.nodes, plan.layers, plan.coded, level, rates, nested_factor=factor)
 
@@ -91,7 +96,7 @@ def _candidates(plan: Plan, level: int, rates: Rates) -> list[Choice]:
     found = dict.fromkeys(_choose(plan, level, rates, factor) for factor in _FACTORS)
     found.pop(frozenset(), None)
     if found:  # otherwise even twice as fast kernels would lose
-        found[frozenset(layer.position for layer in plan.layers if not wasteful(layer))] = None
+        found[usable(plan)] = None
     return list(found)
 
 

@@ -63,34 +63,50 @@ class Plan:
         """Write the plain network of one level, without a level input: what a choice is compared with."""
         write_bytes(file, ir.to_proto(self._dense_model(level)).SerializeToString())
 
-    def write(self, folder: Path, chosen: Sequence[Choice], *, only_nested: bool = False) -> tuple[int, ...]:
+    def write(
+        self,
+        folder: Path,
+        chosen: Sequence[Choice],
+        *,
+        others: Mapping[str, Sequence[Choice]] | None = None,
+        only_nested: bool = False,
+    ) -> tuple[int, ...]:
         """Write `model.onnx` and `model.data`.
 
         Args:
             folder: An existing folder.
             chosen: A choice for each level.
+            others: Name -> another choice for each level, written as `NAME.onnx` over the same data.
             only_nested: Leave dense levels out; for timing the others.
 
         Returns:
-            Bytes of weights that each level reads.
+            Bytes of weights that each level of `model.onnx` reads.
         """
+        variants = {"model": chosen, **(others or {})}
+        used = frozenset[int]().union(*(choice for every in variants.values() for choice in every))
+        tensors, parts = self._tensors([layer for layer in self.layers if layer.position in used], self.count)
+        models = {
+            name: join(self._branches(every, only_nested), tensors, self.count, self.graph.model.graph)
+            for name, every in variants.items()
+        }
+        sizes = save(models, folder, parts)
+        return tuple(
+            sum(sizes.parts[: level + 1] if chosen[level] else []) + sizes.branches.get(first, 0)
+            for first, last in self._spans(chosen)
+            for level in range(first, last + 1)
+        )
+
+    def _branches(self, chosen: Sequence[Choice], only_nested: bool) -> list[tuple[int, ir.Model]]:
+        """Return (first level, network) of each branch."""
         by_position = {layer.position: layer for layer in self.layers}
         branches: list[tuple[int, ir.Model]] = []
-        spans = [span for span in self._spans(chosen) if chosen[span[0]] or not only_nested]
-        for first, last in spans:
+        for first, last in self._spans(chosen):
             if chosen[first]:
                 layers = [by_position[position] for position in sorted(chosen[first])]
                 branches.append((first, nested_branch(self.models[last], layers, self.coded, last)))
-            else:
+            elif not only_nested:
                 branches.append((first, self._dense_model(first).clone()))
-        used = frozenset[int]().union(*chosen)
-        tensors, parts = self._tensors([layer for layer in self.layers if layer.position in used], self.count)
-        sizes = save(join(branches, tensors, self.count, self.graph.model.graph), folder, parts)
-        return tuple(
-            sum(sizes.parts[: level + 1] if chosen[level] else []) + sizes.branches.get(first, 0)
-            for first, last in spans
-            for level in range(first, last + 1)
-        )
+        return branches
 
     def _dense_model(self, level: int) -> ir.Model:
         if level not in self._dense:

@@ -48,7 +48,7 @@ def fails(*arguments: object, code: int, words: str) -> None:
 def test_build_says_what_it_made(tmp_path: Path) -> None:
     """And the bundle is there."""
     found = run("build", model("two_inputs"), "--device", DEVICE, "-o", tmp_path / "b", "--name", "mine")
-    assert found["variants"] == ["ort-switch"]
+    assert found["variants"] == ["ort-nested", "ort-switch"]
     assert found["levels"][0]["sparsity"] == 0.6
     assert open_bundle(tmp_path / "b").manifest.name == "mine"
 
