@@ -78,7 +78,8 @@ class OrtNestedExporter:
         decisions = self._decide(plan, profile, golden)
         chosen = [decision.choice for decision in decisions]
         others = self._others(plan, chosen)
-        sizes = plan.write(folder, chosen, others=others)
+        keep_dead = [level for level, decision in enumerate(decisions) if decision.keep_dead]
+        sizes = plan.write(folder, chosen, others=others, keep_dead=keep_dead)
         return Variant(
             name=self.name,
             runtime=self.runtime,

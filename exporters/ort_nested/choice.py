@@ -1,7 +1,8 @@
 """Decide for each level which layers are nested: estimate, and time some choices where the device is this machine.
 
     candidates = the estimate's choice with nested kernels 1x, 0.5x, 2x as slow as its rates say, and all layers
-    choice     = the fastest of them, if it needs at most 0.95 of the time of the plain dense network, else dense
+    choice     = the fastest of them, if it needs at most 0.95 of the time of the plain dense network, else dense;
+                 dense without the channels that are zero at this level where that is faster
 
 How fast nested kernels are relative to dense ones is what differs most between machines, and it decides where the
 border between the two lies, so a handful of borders covers most machines without measuring single layers.
@@ -40,11 +41,13 @@ class Decision:
         choice: Positions of the nested layers; empty for plain dense.
         by: "timing" on this machine, "estimate", or "request" of the caller.
         time_over_dense: Time of the best candidate over that of the plain dense network, where it was timed.
+        keep_dead: A dense level keeps channels that are zero there.
     """
 
     choice: Choice
     by: Literal["timing", "estimate", "request"]
     time_over_dense: float | None = None
+    keep_dead: bool = False
 
 
 def estimate(plan: Plan, rates: Rates) -> list[Decision]:
@@ -64,22 +67,33 @@ def decide_by_timing(
         runtime: Of the device profile.
     """
     by_level = [_candidates(plan, level, rates) for level in range(plan.count)]
-    timed = [level for level, found in enumerate(by_level) if found]
+    smaller = {level for level in range(plan.count - 1) if plan.smaller_when_dense(level)}
+    timed = [level for level, found in enumerate(by_level) if found or level in smaller]
     decisions = [Decision(frozenset(), "estimate") for _ in range(plan.count)]
     with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
         folder = Path(temporary)
         files = _write(plan, by_level, folder)
+        dense = {level: folder / f"dense_{level}.onnx" for level in {plan.count - 1, *smaller}}
+        for level, file in dense.items():
+            plan.write_dense(file, level)
         watch = Stopwatch(inputs, runtime, _SECONDS / max(1, len(timed)))
         for level in timed:
-            like = level if plan.smaller_when_dense(level) else plan.count - 1
-            dense = folder / f"dense_{like}.onnx"
-            if not dense.exists():
-                plan.write_dense(dense, like)
-            ratios = watch.over_dense(dense, files[: len(by_level[level])], level)
-            best = min(range(len(ratios)), key=ratios.__getitem__)
-            choice = by_level[level][best] if ratios[best] <= _WORTHWHILE else frozenset[int]()
-            decisions[level] = Decision(choice, "timing", round(ratios[best], 3))
+            plain = [dense[plan.count - 1], *([dense[level]] if level in smaller else [])]
+            ratios = watch.over_first(plain, files[: len(by_level[level])], level)
+            dropped = ratios.pop(0) if level in smaller else 1.0
+            decisions[level] = _decide(by_level[level], ratios, dropped)
     return decisions
+
+
+def _decide(candidates: Sequence[Choice], ratios: Sequence[float], dropped: float) -> Decision:
+    """Return the decision for times relative to the dense network; `dropped` is that without dead channels."""
+    best = min(range(len(ratios)), key=ratios.__getitem__, default=None)
+    if best is None:
+        return Decision(frozenset(), "timing", keep_dead=dropped > 1.0)
+    told = round(ratios[best], 3)
+    if ratios[best] <= _WORTHWHILE * min(1.0, dropped):
+        return Decision(candidates[best], "timing", told)
+    return Decision(frozenset(), "timing", told, keep_dead=dropped > 1.0)
 
 
 def usable(plan: Plan) -> Choice:

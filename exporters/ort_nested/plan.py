@@ -5,7 +5,7 @@ choice[level] = positions of the layers that nested kernels compute; empty for O
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Plan:
             for layer in self.layers
             if layer.kind != "depthwise"
         }
-        self._dense: dict[int, ir.Model] = {}
+        self._dense: dict[tuple[int, bool], ir.Model] = {}
 
     @property
     def nodes(self) -> list[ir.Node]:
@@ -56,12 +56,15 @@ class Plan:
         return sorted(layer.name for layer in self.layers if layer.position in choice)
 
     def smaller_when_dense(self, level: int) -> bool:
-        """Tell whether the plain network of a level is smaller than the densest one: whole outputs are zero."""
+        """Tell whether the plain network of a level can be smaller than the densest one: whole outputs are zero.
+
+        Smaller is not always faster: ONNX Runtime likes numbers of channels that its vectors divide.
+        """
         return any(bool((layer.index > level).all(axis=1).any()) for layer in self.layers)
 
     def write_dense(self, file: Path, level: int) -> None:
-        """Write the plain network of one level, without a level input: what a choice is compared with."""
-        write_bytes(file, ir.to_proto(self._dense_model(level)).SerializeToString())
+        """Write the plain network of one level, dead channels dropped, without a level input."""
+        write_bytes(file, ir.to_proto(self._dense_model(level, True)).SerializeToString())
 
     def write(
         self,
@@ -69,6 +72,7 @@ class Plan:
         chosen: Sequence[Choice],
         *,
         others: Mapping[str, Sequence[Choice]] | None = None,
+        keep_dead: Collection[int] = (),
         only_nested: bool = False,
     ) -> tuple[int, ...]:
         """Write `model.onnx` and `model.data`.
@@ -77,6 +81,7 @@ class Plan:
             folder: An existing folder.
             chosen: A choice for each level.
             others: Name -> another choice for each level, written as `NAME.onnx` over the same data.
+            keep_dead: Dense levels that keep channels which are zero there.
             only_nested: Leave dense levels out; for timing the others.
 
         Returns:
@@ -85,8 +90,9 @@ class Plan:
         variants = {"model": chosen, **(others or {})}
         used = frozenset[int]().union(*(choice for every in variants.values() for choice in every))
         tensors, parts = self._tensors([layer for layer in self.layers if layer.position in used], self.count)
+        kept = None if only_nested else keep_dead
         models = {
-            name: join(self._branches(every, only_nested), tensors, self.count, self.graph.model.graph)
+            name: join(self._branches(every, kept), tensors, self.count, self.graph.model.graph)
             for name, every in variants.items()
         }
         sizes = save(models, folder, parts)
@@ -96,22 +102,25 @@ class Plan:
             for level in range(first, last + 1)
         )
 
-    def _branches(self, chosen: Sequence[Choice], only_nested: bool) -> list[tuple[int, ir.Model]]:
-        """Return (first level, network) of each branch."""
+    def _branches(
+        self, chosen: Sequence[Choice], keep_dead: Collection[int] | None
+    ) -> list[tuple[int, ir.Model]]:
+        """Return (first level, network) of each branch; dense ones only where `keep_dead` is given."""
         by_position = {layer.position: layer for layer in self.layers}
         branches: list[tuple[int, ir.Model]] = []
         for first, last in self._spans(chosen):
             if chosen[first]:
                 layers = [by_position[position] for position in sorted(chosen[first])]
                 branches.append((first, nested_branch(self.models[last], layers, self.coded, last)))
-            elif not only_nested:
-                branches.append((first, self._dense_model(first).clone()))
+            elif keep_dead is not None:
+                branches.append((first, self._dense_model(first, first not in keep_dead).clone()))
         return branches
 
-    def _dense_model(self, level: int) -> ir.Model:
-        if level not in self._dense:
-            self._dense[level] = at_level(self.graph, level)
-        return self._dense[level]
+    def _dense_model(self, level: int, drop_dead_channels: bool) -> ir.Model:
+        key = (level, drop_dead_channels)
+        if key not in self._dense:
+            self._dense[key] = at_level(self.graph, level, drop_dead_channels=drop_dead_channels)
+        return self._dense[key]
 
     def _spans(self, chosen: Sequence[Choice]) -> list[tuple[int, int]]:
         """Return (first, last) levels that one branch can serve: the same choice, and nothing else differs by level."""

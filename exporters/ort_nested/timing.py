@@ -23,7 +23,6 @@ _ROUNDS: Final = 15
 _FEWEST_ROUNDS: Final = 3
 _SMALL_FILE_BYTES: Final = 16_000_000
 _COPIES_OF_SMALL: Final = 3  # sessions of one small network differ by up to 10 %, by luck of their addresses
-_QUANTILE: Final = 0.25  # what disturbs a run only makes it longer
 
 
 class Stopwatch:
@@ -40,19 +39,19 @@ class Stopwatch:
         self._clock = time.thread_time if runtime.threads == 1 else time.perf_counter
         self._sessions: dict[tuple[Path, int], Any] = {}
 
-    def over_dense(self, dense: Path, candidates: Sequence[Path], level: int) -> list[float]:
-        """Return each candidate's time at a level over the dense network's.
+    def over_first(self, plain: Sequence[Path], candidates: Sequence[Path], level: int) -> list[float]:
+        """Return the time of every network but the first over the first one's: the median over pairs of runs.
 
         Args:
-            dense: A network without a level input.
+            plain: Networks without a level input.
             candidates: Networks with one.
             level: The level.
         """
-        copies = _COPIES_OF_SMALL if dense.stat().st_size < _SMALL_FILE_BYTES else 1
+        copies = _COPIES_OF_SMALL if plain[0].stat().st_size < _SMALL_FILE_BYTES else 1
         feed = {**self._inputs, LEVEL_INPUT: np.array(level, np.int64)}
         runs = [
-            [(self._session(path, copy), self._inputs if path is dense else feed) for copy in range(copies)]
-            for path in (dense, *candidates)
+            [(self._session(path, copy), self._inputs if path in plain else feed) for copy in range(copies)]
+            for path in (*plain, *candidates)
         ]
         for run in runs:
             for session, inputs in run:
@@ -68,8 +67,8 @@ class Stopwatch:
                     before = self._clock()
                     session.run(None, inputs)
                     times.append(self._clock() - before)
-        base, *others = [float(np.quantile(times, _QUANTILE)) for times in samples]
-        return [other / base for other in others]
+        base = np.array(samples[0])
+        return [float(np.median(np.array(times) / base)) for times in samples[1:]]
 
     def _session(self, path: Path, copy: int) -> Any:
         import onnxruntime as ort

@@ -17,7 +17,7 @@ from elsa_edge.registry import EXPORTERS, find
 from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
 from exporters.ort_nested import OrtNestedExporter
-from exporters.ort_nested.choice import decide_by_timing, estimate
+from exporters.ort_nested.choice import _decide, decide_by_timing, estimate
 from exporters.ort_nested.cost import RATES, choose_layers
 from exporters.ort_nested.plan import Plan
 
@@ -70,6 +70,22 @@ def test_a_level_is_nested_only_where_that_was_measured_to_be_faster():
             assert bool(decision.choice) == (decision.time_over_dense <= 0.95)
 
 
+@pytest.mark.parametrize(
+    ("ratios", "dropped", "expected"),
+    [
+        ([0.9, 0.8], 1.0, (frozenset({2}), 0.8, False)),
+        ([0.96], 1.0, (frozenset(), 0.96, False)),
+        ([0.7], 0.72, (frozenset(), 0.7, False)),
+        ([0.97], 1.4, (frozenset(), 0.97, True)),
+        ([], 1.4, (frozenset(), None, True)),
+    ],
+)
+def test_the_rule(ratios, dropped, expected):
+    """Nested for a gain of 5 % over both dense networks; else the faster of these two."""
+    decision = _decide([frozenset({1}), frozenset({2})], ratios, dropped)
+    assert (decision.choice, decision.time_over_dense, decision.keep_dead) == expected
+
+
 def test_another_kind_of_processor_gets_the_estimate(tmp_path):
     """What cannot be timed here is estimated, and the variant says so."""
     profile = load_profile("raspberry-pi-5")
@@ -100,8 +116,8 @@ def test_level_bytes_are_what_each_level_reads(tmp_path):
     assert plan().write(tmp_path / "dense", [frozenset()] * 3) == pytest.approx([dense] * 3, rel=0.01)
 
 
-def test_a_level_that_lost_whole_outputs_is_compared_with_its_smaller_network():
-    """Dead rows make the plain network of a level smaller, and so faster, than the densest one."""
+def test_a_level_that_lost_whole_outputs_has_a_smaller_network(tmp_path):
+    """It may also keep them, where that is faster."""
     nested, model = checkpoint()
     indices = {name: index.copy() for name, index in nested.indices.items()}
     indices["0.weight"][3] = 2
@@ -111,6 +127,10 @@ def test_a_level_that_lost_whole_outputs_is_compared_with_its_smaller_network():
     assert with_dead.smaller_when_dense(0)
     assert not with_dead.smaller_when_dense(2)
     assert not plan().smaller_when_dense(2)
+    for name, keep_dead in (("kept", [0]), ("dropped", [])):
+        (tmp_path / name).mkdir()
+        sizes = with_dead.write(tmp_path / name, [frozenset()] * 3, keep_dead=keep_dead)
+        assert (sizes[0] < sizes[2]) == (name == "dropped")
 
 
 def test_int8_weights_are_a_variant_of_their_own(tmp_path):
