@@ -57,11 +57,13 @@ class Stopwatch:
             for session, inputs in run:
                 session.run(None, inputs)
         samples: list[list[float]] = [[] for _ in runs]
-        started = time.perf_counter()
-        for number in range(_ROUNDS):
-            if number >= _FEWEST_ROUNDS and time.perf_counter() - started > self._seconds:
-                break
-            for copy in range(copies):
+        for copy in range(
+            copies
+        ):  # one after the other: copies of a nested session share their mapped weights
+            started = time.perf_counter()
+            for number in range(_ROUNDS):
+                if number >= _FEWEST_ROUNDS and time.perf_counter() - started > self._seconds / copies:
+                    break
                 for run, times in zip(runs, samples, strict=True):
                     session, inputs = run[copy]
                     before = self._clock()
