@@ -58,12 +58,12 @@ def write_plot(rows: Sequence[Row], path: Path) -> bool:
     from matplotlib import pyplot as plt
 
     timed = [row for row in _timed(rows) if row["threads"] == 1]
-    networks = list(dict.fromkeys(row["network"] for row in timed))
+    networks = sorted({row["network"] for row in timed})
     patterns = [
         name for name in ("unstructured", "block", "channel") if any(r["granularity"] == name for r in timed)
     ]
     engines = list(dict.fromkeys(row["engine"] for row in timed))
-    colours = {engine: f"C{number % 10}" for number, engine in enumerate(engines)}
+    colours = {engine: plt.get_cmap("tab20")(number % 20) for number, engine in enumerate(engines)}
     size = (4.2 * len(patterns), 2.9 * len(networks))
     figure, axes = plt.subplots(len(networks), len(patterns), figsize=size, squeeze=False)
     for line, network in zip(axes, networks, strict=True):
@@ -78,13 +78,13 @@ def write_plot(rows: Sequence[Row], path: Path) -> bool:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncol=4, fontsize=8)
-    figure.tight_layout(rect=(0, 0.6 / size[1], 1, 1))
+    figure.tight_layout(rect=(0, 0.9 / size[1], 1, 1))  # inches for the legend
     figure.savefig(path, dpi=80)
     plt.close(figure)
     return True
 
 
-def _draw(axis: Any, rows: Sequence[Row], colours: dict[str, str]) -> None:
+def _draw(axis: Any, rows: Sequence[Row], colours: dict[str, Any]) -> None:
     for engine in dict.fromkeys(row["engine"] for row in rows):
         points = sorted((1 - row["sparsity"], row["median_ms"]) for row in rows if row["engine"] == engine)
         if len(points) == 1:  # the zeros do not matter to it
