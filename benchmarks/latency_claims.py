@@ -115,7 +115,7 @@ def _memory(rows: Iterable[Row]) -> Iterable[Claim]:
         ("resident pages of the data file at level 0 over level 0's bytes", 1.3,
          lambda row: row["level_0_file_pages"] / row["level_0_bytes"]),
         # Python's own heap grows by some pages now and then; one buffer of an inference would be far more.
-        ("200 switches of level: growth of anonymous memory, KB", 64.0,
+        ("100 switches of level: growth of anonymous memory, KB", 64.0,
          lambda row: max(0, row["switching_grows"]) / 1024),
         ("switching: peak of memory over that of staying, KB", 64.0,
          lambda row: max(0, row["switching_peak"] - row["staying_peak"]) / 1024),

@@ -22,8 +22,8 @@ _PEER_SPARSITIES: Final = (0.95, 0.9, 0.8, 0.0)
 _TWO_THREADS_AT: Final = (0.95, 0.9, 0.0)
 _WITH_PEERS: Final = ("resnet18", "resnet50", "mobilenet_v2", "mlp")
 _QUICK_S: Final = 2.0
-_TURNS_S: Final = 14.0
-_TURNS_WITH_PEERS_S: Final = 22.0
+_TURNS_S: Final = 10.0
+_TURNS_WITH_PEERS_S: Final = 18.0
 
 
 @dataclass(frozen=True)

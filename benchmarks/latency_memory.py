@@ -14,7 +14,7 @@ from elsa_edge.bundle.manifest import Variant
 
 __all__ = ["dense_bytes", "memory_row", "nested_bytes", "resident_file_bytes"]
 
-_SWITCHES: Final = 200
+_SWITCHES: Final = 100
 
 
 def resident_file_bytes(file: Path) -> int:
@@ -78,14 +78,15 @@ def nested_bytes(folder: str, inputs: str) -> dict[str, Any]:
 
     def stay() -> None:
         for level in range(count):
-            for _ in range(_SWITCHES // 10 // count + 1):
+            for _ in range(_SWITCHES // 5 // count + 1):
                 adapter.run(feed, level)
 
     def switch() -> None:
         for number in range(_SWITCHES):
             adapter.run(feed, number % count)
 
-    stay()  # what the allocators keep, they have after the first time
+    for warming in (stay, switch):  # what the allocators keep, they have after the first times
+        warming()
     stay_grows, stay_peak = _growth(stay)
     switch_grows, switch_peak = _growth(switch)
     return {
