@@ -5,7 +5,7 @@ int8 form, LiteRT/XNNPACK, and with OpenVINO and DeepSparse in processes of thei
 install` has made their environments; those that are absent have a row that says so.
 
     ELSA_LATENCY_NETS=resnet18,mlp                      restricts the networks
-    ELSA_LATENCY_GRANULARITIES=unstructured,block       restricts the patterns
+    ELSA_LATENCY_GRANULARITIES=unstructured,block       restricts the patterns (also "memory": with three levels)
 
 Results are written after every network, and what was not measured again is kept, each with its date and commit: a run
 may be interrupted, or made in parts.
@@ -21,14 +21,15 @@ from typing import Final
 from benchmarks.common import RESULTS, Result, Row, benchmark, context, report_text
 from benchmarks.latency_claims import claims_of, layer_claims
 from benchmarks.latency_layers import layer_rows
-from benchmarks.latency_measure import measure, plan_of
+from benchmarks.latency_measure import measure, measure_memory, plan_of
 from benchmarks.latency_nets import LATENCY_NETS
 from benchmarks.latency_report import merge, read_rows, write_csv, write_plot
 from elsa_edge.errors import ElsaError, InputError
 from elsa_edge.files import write_bytes
 
-_PATTERNS: Final = ("unstructured", "block", "channel")
-_WITH_CHANNELS: Final = ("resnet18", "mobilenet_v2", "mlp")
+_MEMORY: Final = "memory"
+_PATTERNS: Final = ("unstructured", "block", "channel", _MEMORY)
+_SOME_NETS: Final = ("resnet18", "mobilenet_v2", "mlp")  # with channels, and with memory of few levels
 
 
 def _chosen(variable: str, allowed: tuple[str, ...], otherwise: tuple[str, ...]) -> tuple[str, ...]:
@@ -53,7 +54,7 @@ def _jobs(quick: bool) -> list[tuple[str, str]]:
     patterns = _chosen("ELSA_LATENCY_GRANULARITIES", _PATTERNS, _PATTERNS[:1] if quick else ())
     if patterns:
         return [(net, pattern) for net in nets for pattern in patterns]
-    return [(net, p) for net in nets for p in _PATTERNS if p != "channel" or net in _WITH_CHANNELS]
+    return [(net, p) for net in nets for p in _PATTERNS if p in _PATTERNS[:2] or net in _SOME_NETS]
 
 
 def _result(rows: list[Row]) -> Result:
@@ -72,7 +73,10 @@ def main(quick: bool) -> Result:
     for network, pattern in jobs:
         with tempfile.TemporaryDirectory(prefix="elsa-edge-") as folder:
             try:
-                found = measure(network, pattern, plan_of(network, pattern, quick=quick), Path(folder))
+                if pattern == _MEMORY:
+                    found = measure_memory(network, Path(folder))
+                else:
+                    found = measure(network, pattern, plan_of(network, pattern, quick=quick), Path(folder))
             except ElsaError as error:
                 found = [{"network": network, "granularity": pattern, "engine": "failed", "note": str(error)}]
         rows = merge(rows, found)

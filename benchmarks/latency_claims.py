@@ -121,8 +121,11 @@ def _memory(rows: Iterable[Row]) -> Iterable[Claim]:
          lambda row: max(0, row["switching_peak"] - row["staying_peak"]) / 1024),
     )  # fmt: skip
     for question, target, value in questions:
-        worst = max(found, key=value)
-        yield at_most(f"{question} (worst: {worst['network']})", target, round(value(worst), 4))
+        for levels in sorted({row["levels"] for row in found}):
+            of_these = [row for row in found if row["levels"] == levels]
+            worst = max(of_these, key=value)
+            claim = f"{question} ({levels} levels; worst: {worst['network']})"
+            yield at_most(claim, target, round(value(worst), 4))
 
 
 def layer_claims(layers: Sequence[Row]) -> list[Claim]:

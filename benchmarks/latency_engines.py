@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.latency_files import DENSE, Subject
+from benchmarks.latency_files import Subject
 from benchmarks.latency_timing import Run, here
 from benchmarks.peers import Peer, PeerError
 from benchmarks.sessions import INPUT, dense_session, profile_for
@@ -73,7 +73,7 @@ def plain_engines(subject: Subject, threads: int) -> Iterator[Engine | Absent]:
     """Yield the dense network and its int8 form, in ONNX Runtime as the profile opens it."""
     for name, make in ((BASE, subject.fixed), ("ort-int8", subject.quantised)):
         try:
-            session = dense_session(make(DENSE), _profile(threads))
+            session = dense_session(make(subject.dense), _profile(threads))
         except Exception as error:  # noqa: BLE001 - the quantiser may raise anything, and its row then says so
             yield Absent(name, first_line(error))
             continue
@@ -94,19 +94,19 @@ def peer_engines(
 ) -> Iterator[Engine | Absent]:
     """Yield the engines of others on one thread; their processes end with `stack`."""
     levels = [subject.ladder.index(sparsity) for sparsity in sparsities]
-    sparse = [level for level in levels if level != DENSE]
+    sparse = [level for level in levels if level != subject.dense]
     reference = {level: _reference(subject, level) for level in levels}
     yield from _litert(subject, sparse, reference)
 
     plans: list[
         tuple[str, str, Callable[[int], Path], list[int], dict[str, object]]
     ] = [
-        ("onnxruntime", BASE_ELSEWHERE, subject.fixed, [DENSE], {}),
-        ("openvino", "openvino", subject.fixed, [DENSE], {}),
+        ("onnxruntime", BASE_ELSEWHERE, subject.fixed, [subject.dense], {}),
+        ("openvino", "openvino", subject.fixed, [subject.dense], {}),
         ("openvino", "openvino-sparse", subject.fixed, sparse, dict(_SPARSE_RATE)),
-        ("openvino", "openvino-int8", subject.quantised, [DENSE], {}),
+        ("openvino", "openvino-int8", subject.quantised, [subject.dense], {}),
         ("openvino", "openvino-int8-sparse", subject.quantised, sparse, dict(_SPARSE_RATE)),
-        ("deepsparse", "deepsparse", subject.for_deepsparse, [DENSE], {}),
+        ("deepsparse", "deepsparse", subject.for_deepsparse, [subject.dense], {}),
         ("deepsparse", "deepsparse-sparse", subject.for_deepsparse, sparse, {}),
     ]  # fmt: skip
     peers: dict[str, Peer | PeerError] = {}
@@ -138,9 +138,9 @@ def _reference(subject: Subject, level: int) -> Array:
 
 def _litert(subject: Subject, sparse: list[int], reference: dict[int, Array]) -> Iterator[Engine | Absent]:
     for name, kind, wanted in (
-        ("litert", "dense", [DENSE]),
+        ("litert", "dense", [subject.dense]),
         ("litert-sparse", "sparse", sparse),
-        ("litert-int8", "int8", [DENSE]),
+        ("litert-int8", "int8", [subject.dense]),
     ):
         for level in wanted:
             try:

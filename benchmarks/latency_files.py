@@ -27,7 +27,6 @@ from exporters.ort_nested import OrtNestedExporter
 __all__ = ["LADDER", "Subject"]
 
 LADDER: Final = (0.98, 0.95, 0.9, 0.8, 0.7, 0.5, 0.0)
-DENSE: Final = len(LADDER) - 1
 
 Array = npt.NDArray[Any]
 
@@ -53,6 +52,11 @@ class Subject:
         shape = LATENCY_NETS[self.network].input_shape
         self.inputs = {INPUT: np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
         np.save(self.input_path, self.inputs[INPUT])
+
+    @property
+    def dense(self) -> int:
+        """The dense level."""
+        return len(self.ladder) - 1
 
     @property
     def input_path(self) -> Path:

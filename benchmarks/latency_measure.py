@@ -12,11 +12,12 @@ from typing import Final
 
 from benchmarks.common import Row, context
 from benchmarks.latency_engines import Absent, Engine, nested_engines, peer_engines, plain_engines
-from benchmarks.latency_files import DENSE, Subject
+from benchmarks.latency_files import Subject
 from benchmarks.latency_memory import memory_row
 from benchmarks.latency_timing import here, row_of, take_turns
+from benchmarks.nets import LADDER as FEW_LEVELS
 
-__all__ = ["Plan", "measure", "plan_of"]
+__all__ = ["Plan", "measure", "measure_memory", "plan_of"]
 
 _PEER_SPARSITIES: Final = (0.95, 0.9, 0.8, 0.0)
 _TWO_THREADS_AT: Final = (0.95, 0.9, 0.0)
@@ -105,7 +106,6 @@ def measure(network: str, granularity: str, plan: Plan, folder: Path) -> list[Ro
     """
     subject = Subject(network, granularity, folder)
     files = {name: subject.nested(int8=name.endswith("int8")) for name in _names(plan)}
-    facts = context()
     rows: list[Row] = []
     with ExitStack() as stack:
         engines: list[Engine | Absent] = list(plain_engines(subject, 1))
@@ -122,12 +122,28 @@ def measure(network: str, granularity: str, plan: Plan, folder: Path) -> list[Ro
             engines += [engine for engine in made if engine.sparsity in _TWO_THREADS_AT]
         rows += _rows(engines, 2, plan.turns_s / 2)
     if plan.memory:
-        rows.append(memory_row(subject.fixed(DENSE), files["ort-nested"][0], subject.input_path))
-    rows.append({
+        rows.append(_memory(subject, files["ort-nested"][0]))
+    return _signed(network, granularity, rows)
+
+
+def measure_memory(network: str, folder: Path) -> list[Row]:
+    """Return the memory of a network with few levels: each level that runs densely holds weights of its own."""
+    subject = Subject(network, "unstructured", folder, FEW_LEVELS)
+    return _signed(network, "memory", [_memory(subject, subject.nested()[0])])
+
+
+def _memory(subject: Subject, nested: Path) -> Row:
+    found = memory_row(subject.fixed(subject.dense), nested, subject.input_path)
+    return found | {"levels": len(subject.ladder)}
+
+
+def _signed(network: str, part: str, rows: list[Row]) -> list[Row]:
+    """Add when and on what this part of a run was measured."""
+    when: Row = {
         "engine": "when", "date_utc": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "commit": facts["commit"], "load_1_min": round(os.getloadavg()[0], 2),
-    })  # fmt: skip
-    return [{"network": network, "granularity": granularity} | row for row in rows]
+        "commit": context()["commit"], "load_1_min": round(os.getloadavg()[0], 2),
+    }  # fmt: skip
+    return [{"network": network, "granularity": part} | row for row in (*rows, when)]
 
 
 def _names(plan: Plan) -> tuple[str, ...]:

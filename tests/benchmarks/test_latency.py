@@ -119,9 +119,9 @@ class TestClaims:
 
     def test_the_worst_memory_of_all_networks_counts(self):
         memory = {
-            "engine": "memory, bytes", "granularity": "unstructured", "dense_anonymous": 100, "anonymous": 105,
-            "level_0_bytes": 100, "level_0_file_pages": 120, "switching_grows": 0, "switching_peak": 4096,
-            "staying_peak": 4096,
+            "engine": "memory, bytes", "granularity": "unstructured", "levels": 3, "dense_anonymous": 100,
+            "anonymous": 105, "level_0_bytes": 100, "level_0_file_pages": 120, "switching_grows": 0,
+            "switching_peak": 4096, "staying_peak": 4096,
         }  # fmt: skip
         rows = [
             _row(),
@@ -131,7 +131,7 @@ class TestClaims:
         found = [c for c in claims_of(rows) if "worst: " in c.claim and "switch of" not in c.claim]
 
         assert [c.measured for c in found] == [2.0, 1.2, 1024.0, 0.0]
-        assert "(worst: b)" in found[0].claim
+        assert "(3 levels; worst: b)" in found[0].claim
 
 
 class TestReport:
@@ -178,7 +178,7 @@ class TestJobs:
         jobs = latency._jobs(quick=False)
 
         assert {network for network, _ in jobs} == set(LATENCY_NETS)
-        assert {pattern for _, pattern in jobs} == {"unstructured", "block", "channel"}
+        assert {pattern for _, pattern in jobs} == {"unstructured", "block", "channel", "memory"}
         assert plan_of("resnet50", "unstructured", quick=False).peers
         assert not plan_of("lstm", "unstructured", quick=False).peers
 
