@@ -39,7 +39,9 @@ def open_session(model: onnx.ModelProto, threads: int = 1) -> ort.InferenceSessi
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
-    options.enable_cpu_mem_arena = False  # every tensor is its own allocation, so that sanitizers see its ends
+    options.enable_cpu_mem_arena = (
+        False  # every tensor is its own allocation, so that sanitizers see its ends
+    )
     library = library_path()
     assert library is not None, "build the kernels first: python -m runtime_adapters.kernels.build"
     options.register_custom_ops_library(str(library))

@@ -1,0 +1,96 @@
+// Tiles of the output of a sparse convolution.
+// Part of kernels.cpp, which is compiled once an instruction set: nothing else includes it.
+#pragma once
+#include "vectors.h"
+
+namespace elsa {
+namespace {
+
+// R output rows share each load of N vectors of x.
+template <int R, int N, typename Value>
+void sparse_rows(const SparseTile& t) {
+  for (int32_t g = t.group_begin; g < t.group_end; ++g) {
+    Vec sum[R][N];
+    const int64_t row = static_cast<int64_t>(g) * R;
+    float* partial = t.partial + (row - t.partial_row) * t.partial_stride;
+    if (t.last && t.far) {
+      for (int r = 0; r < R; ++r)
+        if (row + r < t.row_count) {
+          float* y = t.y + (row + r - t.y_row) * t.y_stride;
+#pragma GCC unroll 64
+          for (int n = 0; n < N; n += kSteps) __builtin_prefetch(y + n * kLanes, 1);
+        }
+    }
+    if (t.first) {
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 64
+        for (int n = 0; n < N; ++n) sum[r][n] = Vec{};
+    } else {
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 64
+        for (int n = 0; n < N; ++n) sum[r][n] = load(partial + r * t.partial_stride + n * kLanes);
+    }
+    for (int32_t k = 0; k < t.runs; ++k) {
+      const Run& run = t.run[k];
+      const uint16_t* index = run.index;
+      const Value* value = static_cast<const Value*>(run.value);
+      const uint32_t end = run.pointer[g + 1];
+      for (uint32_t i = run.pointer[g]; i < end; ++i) {
+        const float* x = t.x + t.offset[index[i]];
+        Vec w[R];
+        for (int r = 0; r < R; ++r) w[r] = all(value_at(value, static_cast<int64_t>(i) * R + r));
+#pragma GCC unroll 64
+        for (int n = 0; n < N; ++n) {
+          const Vec pixels = load(x + n * kLanes);
+#pragma GCC unroll 4
+          for (int r = 0; r < R; ++r) sum[r][n] += w[r] * pixels;
+        }
+      }
+    }
+    if (!t.last) {
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 64
+        for (int n = 0; n < N; ++n) store(partial + r * t.partial_stride + n * kLanes, sum[r][n]);
+      continue;
+    }
+    for (int r = 0; r < R; ++r) {
+      if (R > 1 && row + r >= t.row_count) break;
+      const int64_t at = (row + r - t.y_row) * t.y_stride;
+      const float* residual = t.finish.residual ? t.finish.residual + at : nullptr;
+      finish_vectors<N>(sum[r], t.finish.scale[row + r], t.finish.bias[row + r], t.y + at, residual, t.finish.mask, t.finish);
+    }
+  }
+}
+
+template <int R, typename Value, int N>
+void sparse_lines(int lines, const SparseTile& t) {
+  if constexpr (N > 0) {
+    if (lines == N) return sparse_rows<R, N * kSteps, Value>(t);
+    sparse_lines<R, Value, N - 1>(lines, t);
+  }
+}
+
+// Registers: R * N sums, R values and one or two of pixels: 32 on AVX-512 and aarch64, 16 otherwise.
+#if defined(__AVX512F__)
+constexpr int kMax1 = 14, kMax4 = 6;
+#elif defined(__aarch64__)
+constexpr int kMax1 = 6, kMax4 = 1;  // 24 and 16 vectors of 4
+#elif defined(__AVX2__)
+constexpr int kMax1 = 6, kMax4 = 1;  // 12 and 8 vectors of 8
+#else
+constexpr int kMax1 = 3, kMax4 = 1;
+#endif
+
+void sparse(int block_rows, int value_type, int lines, const SparseTile& t) {
+  if (block_rows == 4) {
+    value_type ? sparse_lines<4, int8_t, kMax4>(lines, t) : sparse_lines<4, float, kMax4>(lines, t);
+  } else {
+    value_type ? sparse_lines<1, int8_t, kMax1>(lines, t) : sparse_lines<1, float, kMax1>(lines, t);
+  }
+}
+
+}  // namespace
+}  // namespace elsa

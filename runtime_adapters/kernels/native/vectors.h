@@ -1,0 +1,114 @@
+// Compiler vectors of one instruction set, and what happens to a finished sum.
+// Part of kernels.cpp, which is compiled once an instruction set: nothing else includes it.
+#pragma once
+#if defined(__AVX2__)
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // gcc 12 warns about its own immintrin.h
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+#include <immintrin.h>
+#endif
+
+#include "kernels.h"
+
+namespace elsa {
+namespace {
+
+constexpr int kLanes = ELSA_LANES;
+constexpr int kSteps = 16 / kLanes;  // vectors a line
+
+typedef float Vec __attribute__((vector_size(kLanes * 4)));
+typedef float VecAnywhere __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+typedef int32_t Int __attribute__((vector_size(kLanes * 4)));
+typedef int32_t IntAnywhere __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+
+inline Vec load(const float* p) { return *reinterpret_cast<const VecAnywhere*>(p); }
+inline Int load_int(const int32_t* p) { return *reinterpret_cast<const IntAnywhere*>(p); }
+inline void store(float* p, Vec v) { *reinterpret_cast<VecAnywhere*>(p) = v; }
+inline Vec all(float v) { return v - Vec{}; }  // not v + 0, which changes -0 and so is not free
+inline Vec zero_unless(Vec v, Int mask) { return reinterpret_cast<Vec>(reinterpret_cast<Int>(v) & mask); }
+
+// NaN passes through, as it does in a dense network: comparisons with it are false, and x86 then takes the second.
+inline Vec clip(Vec v, Vec low, Vec high) {
+#if defined(__AVX512F__)
+  const __m512 raised = _mm512_max_ps(reinterpret_cast<__m512>(low), reinterpret_cast<__m512>(v));
+  return reinterpret_cast<Vec>(_mm512_min_ps(reinterpret_cast<__m512>(high), raised));
+#else
+  v = v < low ? low : v;
+  return v > high ? high : v;
+#endif
+}
+
+// exp by 2^n * p(r), r in [-ln2/2, ln2/2]: Taylor to r^7, relative error below 4e-7 in float.
+inline Vec exponential(Vec x) {
+  x = clip(x, all(-87.0f), all(88.0f));
+  const Vec scaled = x * 1.44269504f;
+  const Vec shifted = scaled + 12582912.0f;  // 1.5 * 2^23: rounds to the nearest integer
+  const Vec n = shifted - 12582912.0f;
+  Vec r = x - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  Vec p = all(1.0f / 5040);
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const Int power = (reinterpret_cast<Int>(shifted) + (127 - 0x4B400000)) << 23;
+  return p * reinterpret_cast<Vec>(power);
+}
+
+// One choice for all vectors: the inner loops stay free of it.
+template <int N>
+inline void activate(Vec* v, const Epilogue& e) {
+  if (e.activation == kClip) {
+    const Vec low = all(e.low), high = all(e.high);
+#pragma GCC unroll 64
+    for (int n = 0; n < N; ++n) v[n] = clip(v[n], low, high);
+  } else if (e.activation == kHardSwish) {
+#pragma GCC unroll 64
+    for (int n = 0; n < N; ++n) v[n] = v[n] * clip(v[n] * (1.0f / 6.0f) + 0.5f, all(0.0f), all(1.0f));
+  } else if (e.activation == kSilu) {
+    for (int n = 0; n < N; ++n) v[n] = v[n] / (1.0f + exponential(-v[n]));
+  }
+}
+
+// y = act(sum * scale + bias + residual) under the mask, for N vectors from y on.
+template <int N>
+inline void finish_vectors(Vec* sum, float scale, float bias, float* y, const float* residual, const int32_t* mask, const Epilogue& e) {
+  const Vec s = all(scale), b = all(bias);
+#pragma GCC unroll 64
+  for (int n = 0; n < N; ++n) sum[n] = sum[n] * s + b;
+  if (residual) {
+#pragma GCC unroll 64
+    for (int n = 0; n < N; ++n) sum[n] += load(residual + n * kLanes);
+  }
+  activate<N>(sum, e);
+  if (mask) {
+#pragma GCC unroll 64
+    for (int n = 0; n < N; ++n) sum[n] = zero_unless(sum[n], load_int(mask + n * kLanes));
+  }
+#pragma GCC unroll 64
+  for (int n = 0; n < N; ++n) store(y + n * kLanes, sum[n]);
+}
+
+// Weight i, of float32 or of 8-bit codes.
+inline float value_at(const float* v, int64_t i) { return v[i]; }
+inline float value_at(const int8_t* v, int64_t i) { return static_cast<float>(v[i]); }
+
+#if defined(__AVX512F__)
+
+inline __mmask16 first_lanes(int64_t count) { return static_cast<__mmask16>(count >= 16 ? 0xFFFF : count <= 0 ? 0 : (1u << count) - 1); }
+inline Vec load_first(const float* p, __mmask16 lanes) { return reinterpret_cast<Vec>(_mm512_maskz_loadu_ps(lanes, p)); }
+inline Vec pick(Vec a, __m512i index, Vec b) {
+  return reinterpret_cast<Vec>(_mm512_permutex2var_ps(reinterpret_cast<__m512>(a), index, reinterpret_cast<__m512>(b)));
+}
+inline __m512i from_zero_by(int step) {
+  return _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi32(step));
+}
+
+#endif
+
+}  // namespace
+}  // namespace elsa
