@@ -12,22 +12,9 @@ from benchmarks.common import Row, anonymous_bytes, in_subprocess
 from benchmarks.sessions import INPUT, dense_session, profile_for
 from elsa_edge.bundle.manifest import Variant
 
-__all__ = ["dense_bytes", "memory_row", "nested_bytes", "resident_file_bytes"]
+__all__ = ["dense_bytes", "memory_row", "nested_bytes"]
 
 _SWITCHES: Final = 100
-
-
-def resident_file_bytes(file: Path) -> int:
-    """Return how many bytes of a mapped file are resident in this process."""
-    total = 0
-    inside = False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        first = line.split(maxsplit=1)[0]
-        if not first.endswith(":"):  # a mapping begins: addresses, rights, offset, device, inode, path
-            inside = line.endswith(str(file))
-        elif inside and first == "Rss:":
-            total += int(line.split()[1]) * 1024
-    return total
 
 
 def _status_bytes(key: str) -> int:
@@ -61,6 +48,7 @@ def nested_bytes(folder: str, inputs: str) -> dict[str, Any]:
     """Return memory of our variant in this fresh process: at level 0, with all levels used, and while switching."""
     import onnxruntime  # noqa: F401 - as above
 
+    from runtime_adapters.mapped_pages import resident_bytes
     from runtime_adapters.ort import open_variant
 
     place = Path(folder)
@@ -70,7 +58,7 @@ def nested_bytes(folder: str, inputs: str) -> dict[str, Any]:
     before = anonymous_bytes()
     adapter = open_variant(place, variant, profile_for("ort-nested").runtime, None)
     adapter.run(feed, 0)
-    at_level_0 = {"file_pages": resident_file_bytes(data), "anonymous": anonymous_bytes() - before}
+    at_level_0 = {"file_pages": resident_bytes(data), "anonymous": anonymous_bytes() - before}
     count = adapter.level_count
     for level in range(count):
         adapter.run(feed, level)

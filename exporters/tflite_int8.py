@@ -21,7 +21,7 @@ import numpy.typing as npt
 from device_profiles.schema import DeviceProfile
 from elsa_edge.bundle.golden import Golden, largest_difference
 from elsa_edge.bundle.manifest import Variant
-from elsa_edge.errors import ContractError, ExportError, RuntimeUnavailableError
+from elsa_edge.errors import ContractError, ExportError, RuntimeUnavailableError, first_line
 from elsa_edge.graph.canonical import CanonicalGraph
 from exporters.protocol import Preflight
 from exporters.tflite.calibration import LIKE_INFINITY, batches, calibration_inputs, outputs, ranges
@@ -137,9 +137,8 @@ def quantise(model: TfliteModel, name: str, values: Mapping[str, Mapping[str, Ar
             )
             result = worker.quantize(dict(values), enable_progress_bar=False, enable_progress_report=False)
         except (ValueError, KeyError, RuntimeError, IndexError, TypeError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ExportError(
-                f"The quantiser cannot do this network by the recipe {name!r}", found=reason
+                f"The quantiser cannot do this network by the recipe {name!r}", found=first_line(error)
             ) from error
     return TfliteModel.from_bytes(bytes(result.quantized_model))
 

@@ -21,10 +21,10 @@ import numpy.typing as npt
 
 from device_profiles.schema import Runtime
 from elsa_edge.bundle.manifest import Variant
-from elsa_edge.errors import BundleError, LevelError
+from elsa_edge.errors import BundleError
 from elsa_edge.tensors import TensorSpec, check_inputs
 from runtime_adapters.litert_engines import Engine, ModelFile, open_engine
-from runtime_adapters.protocol import MemoryUse
+from runtime_adapters.protocol import MemoryUse, check_level
 
 __all__ = ["LitertAdapter", "open_variant"]
 
@@ -123,20 +123,6 @@ class LitertAdapter:
             self._loaded = place
         return self._engine
 
-    def _checked(self, level: object) -> int:
-        """Return the level as an integer; nothing is ever rounded or counted from the end."""
-        if (
-            isinstance(level, bool)
-            or not isinstance(level, (int, np.integer))
-            or not 0 <= level < self._level_count
-        ):
-            raise LevelError(
-                "This variant has no such level",
-                expected=f"an integer from 0 to {self._level_count - 1}",
-                found=repr(level),
-            )
-        return int(level)
-
     def run(self, inputs: Mapping[str, Array], level: int) -> dict[str, Array]:
         """Run one inference at `level`, switching first where needed.
 
@@ -144,7 +130,7 @@ class LitertAdapter:
             InputError: When an input's name, shape or type is wrong.
             LevelError: When the variant has no such level.
         """
-        level = self._checked(level)
+        level = check_level(level, self._level_count)
         ready = check_inputs(self.inputs, inputs)
         engine = self._open(level)
         key = f"level_{level}" if self._kind == "signatures" else None

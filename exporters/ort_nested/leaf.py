@@ -50,12 +50,12 @@ def nested_branch(
     copy = model.clone()
     graph = copy.graph
     nodes = list(graph)
-    writer = _Writer(graph, nodes, plan_planes(nodes, {layer.position: layer for layer in layers}))
     by_position = {layer.position: layer for layer in layers}
-    firsts = {second: by_position[first] for first, second in find_pairs(nodes, layers).items()}
+    writer = _Writer(graph, nodes, plan_planes(nodes, by_position))
+    pairs = find_pairs(nodes, layers)
+    firsts = {second: by_position[first] for first, second in pairs.items()}
     covered = {p for layer in layers for p in (layer.position, *layer.absorbed)}
-    deferred = {layer.position for layer in firsts.values()}
-    by_end = {layer.end: layer for layer in layers if layer.position not in deferred}
+    by_end = {layer.end: layer for layer in layers if layer.position not in pairs}
     for position, node in enumerate(nodes):
         if position in by_end:
             layer = by_end[position]

@@ -8,13 +8,13 @@ import pytest
 from benchmarks import latency
 from benchmarks.latency_claims import TARGETS, claims_of
 from benchmarks.latency_measure import Plan, measure, plan_of
-from benchmarks.latency_memory import resident_file_bytes
 from benchmarks.latency_nets import LATENCY_NETS
 from benchmarks.latency_report import merge, write_csv, write_plot
 from benchmarks.latency_timing import Samples, here, row_of, spread, take_turns
 from benchmarks.models import Net, tiny
 from elsa_edge.errors import InputError
 from runtime_adapters.kernels.build import ensure_library
+from runtime_adapters.mapped_pages import resident_bytes
 
 
 def _samples(cpu_s, wall_s=None):
@@ -190,9 +190,9 @@ def _mapped_bytes(path):
 
     with Path(path).open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
         view.madvise(mmap.MADV_RANDOM)  # no pages but those that are read
-        before = resident_file_bytes(Path(path))
+        before = resident_bytes(Path(path))
         assert view[0] == 0
-        return before, resident_file_bytes(Path(path))
+        return before, resident_bytes(Path(path))
 
 
 def test_resident_pages_of_a_mapped_file_are_counted(tmp_path):

@@ -24,11 +24,12 @@ class FoldPad(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite `model` in place; `modified` tells whether any Pad was folded."""
-        numbers = Numbers(model)
+        paddings = [node for node in model.graph if node.op_type == "Pad" and node.domain in ("", "ai.onnx")]
+        if not paddings:
+            return ir.passes.PassResult(model, False)
+        numbers = Numbers(model)  # a copy of the whole network
         modified = False
-        for node in list(model.graph):
-            if node.op_type != "Pad" or node.domain not in ("", "ai.onnx"):
-                continue
+        for node in paddings:
             amounts = _amounts(node, numbers)
             padded, source = node.outputs[0], node.inputs[0]
             readers = [use.node for use in padded.uses()]

@@ -35,7 +35,7 @@ class SparseConv {
   void tile(const KernelTable& table, int64_t level, const float* prepared, int64_t line, int64_t line_end, int64_t row,
             int64_t row_end, const Epilogue& finish, const Target& target) const;
   // Checks the segments of a level, once. Throws std::runtime_error.
-  void validate(int64_t level) const { weights_.passes(level); }
+  void validate(int64_t level) const { weights_.validate(level); }
 
   const Window window;
   const int64_t in_channels, out_channels, groups;

@@ -40,15 +40,13 @@ NestedWeights::NestedWeights(const ort::Info& info, size_t first_input, int64_t 
   }
 }
 
-const std::vector<NestedWeights::Pass>& NestedWeights::passes(int64_t level) const {
-  const size_t last = std::min<size_t>(static_cast<size_t>(level), segments_.size() - 1);
-  for (size_t s = 0; s <= last; ++s) segments_[s].validate();
-  return passes_[last];
+void NestedWeights::validate(int64_t level) const {
+  for (size_t s = 0; s <= last_segment(level); ++s) segments_[s].validate();
 }
 
 int NestedWeights::tile_lines(int64_t level, const KernelTable& table) const {
   int lines = table.max_lines[1];
-  for (const Pass& pass : passes_[std::min<size_t>(static_cast<size_t>(level), segments_.size() - 1)])
+  for (const Pass& pass : passes(level))
     lines = std::min(lines, table.max_lines[pass.block_rows]);
   return lines;
 }

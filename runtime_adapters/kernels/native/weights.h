@@ -1,5 +1,6 @@
 // The nested weights of one layer: its segments, one a level, and the order in which a level reads them.
 #pragma once
+#include <algorithm>
 #include <vector>
 
 #include "ort.h"
@@ -21,15 +22,19 @@ class NestedWeights {
   // which a block of 4 rows must not leave.
   NestedWeights(const ort::Info& info, size_t first_input, int64_t rows, int64_t columns, int64_t share);
 
-  // The sweeps of a level, after its segments were checked. Level k reads segments 0 .. k; the last segment stays the
-  // last where a ladder has more levels than this weight has segments.
-  const std::vector<Pass>& passes(int64_t level) const;
+  // Checks the segments of a level, each once; before that no kernel may read them. Throws std::runtime_error.
+  void validate(int64_t level) const;
+  // The sweeps of a level. Level k reads segments 0 .. k; the last segment stays the last where a ladder has more levels
+  // than this weight has segments.
+  const std::vector<Pass>& passes(int64_t level) const { return passes_[last_segment(level)]; }
 
   uint32_t column_block() const { return column_block_; }
   // Lines of 16 positions a tile may have at this level.
   int tile_lines(int64_t level, const KernelTable& table) const;
 
  private:
+  size_t last_segment(int64_t level) const { return std::min<size_t>(static_cast<size_t>(level), segments_.size() - 1); }
+
   std::vector<Segment> segments_;
   std::vector<std::vector<Pass>> passes_;  // one list a segment count
   uint32_t column_block_ = 0;
