@@ -41,7 +41,7 @@ $(VENV)/.installed-docs: $(VENV)/.made $(PINS)
 
 # Installing compiles the kernels; this compiles them again when a source has changed. Without a compiler all else works.
 $(VENV)/.kernels: $(VENV)/.installed-dev $(KERNELS)
-	-@$(BIN)/python -c 'from runtime_adapters.kernels.build import ensure_library; ensure_library()'
+	-@$(BIN)/python -c 'from elsa_edge.runtime_adapters.kernels.build import ensure_library; ensure_library()'
 	@touch $@
 
 setup: $(VENV)/.kernels

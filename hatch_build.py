@@ -31,7 +31,9 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # its para
             library = build.ensure_library()
         except build.CompileError as error:
             self.app.display_warning(f"elsa-edge: the nested sparse kernels were not built ({error}).")
-            self.app.display_warning("Everything else works. Later: python -m runtime_adapters.kernels.build")
+            self.app.display_warning(
+                "Everything else works. Later: python -m elsa_edge.runtime_adapters.kernels.build"
+            )
             return
         build_data["pure_python"] = False
         build_data["tag"] = "py3-none-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")

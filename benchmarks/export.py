@@ -19,7 +19,7 @@ from benchmarks.common import Claim, Result, Row, at_most, benchmark
 from benchmarks.models import NETS
 from benchmarks.nets import LADDER, folder_bytes, prepare
 from benchmarks.sessions import profile_for
-from device_profiles import save_profile
+from elsa_edge.profiles import save_profile
 
 __all__ = ["main"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from device_profiles import load_profile
-from device_profiles.schema import DeviceProfile
+from elsa_edge.profiles import load_profile
+from elsa_edge.profiles.schema import DeviceProfile
 
 __all__ = ["INPUT", "dense_session", "profile_for"]
 

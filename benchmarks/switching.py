@@ -33,7 +33,7 @@ from benchmarks.sessions import INPUT, dense_session, profile_for
 from elsa_edge.build import build_bundle
 from elsa_edge.bundle import open_bundle
 from elsa_edge.loading import open_adapter
-from runtime_adapters.protocol import RuntimeAdapter
+from elsa_edge.plugins import RuntimeAdapter
 
 __all__ = ["main", "memory_of_dense", "memory_of_variant"]
 

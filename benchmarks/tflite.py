@@ -32,20 +32,20 @@ from benchmarks.common import (
     ratio,
 )
 from benchmarks.models import NETS
-from device_profiles import load_profile
-from device_profiles.schema import DeviceProfile, Runtime, Tflite
 from elsa_edge.bundle.golden import Golden, largest_difference
 from elsa_edge.bundle.manifest import Variant
+from elsa_edge.exporters.tflite.int8 import TfliteInt8Exporter
+from elsa_edge.exporters.tflite.levels import TfliteLevelsExporter
+from elsa_edge.exporters.tflite.sparse import TfliteSparseExporter
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.oracle import run_canonical
+from elsa_edge.plugins import Exporter
+from elsa_edge.profiles import load_profile
+from elsa_edge.profiles.schema import DeviceProfile, Runtime, Tflite
+from elsa_edge.runtime_adapters.litert.adapter import LitertAdapter, open_variant
 from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
-from exporters.protocol import Exporter
-from exporters.tflite_int8 import TfliteInt8Exporter
-from exporters.tflite_levels import TfliteLevelsExporter
-from exporters.tflite_sparse import TfliteSparseExporter
-from runtime_adapters.litert import LitertAdapter, open_variant
 
 LADDER: Final = (0.95, 0.9, 0.8, 0.0)
 _EXPORTERS: Final[tuple[type[Exporter], ...]] = (

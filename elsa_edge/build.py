@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from device_profiles import load_profile, save_profile
-from device_profiles.schema import DeviceProfile
 from elsa_edge.bundle import Bundle, BundleWriter, Golden, open_bundle, write_bundle
 from elsa_edge.errors import (
     ContractError,
@@ -32,6 +30,8 @@ from elsa_edge.errors import (
 from elsa_edge.files import sha256_of
 from elsa_edge.inputs import read_inputs
 from elsa_edge.loading import PROFILE_NAME, why_not_loadable
+from elsa_edge.profiles import load_profile, save_profile
+from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.registry import EXPORTERS, find
 from elsa_edge.tensors import TensorSpec, check_inputs
 from elsa_edge.verify import VariantCheck, check_variant

@@ -170,7 +170,7 @@ def _runtime_advice(name: str, release: str, machine: Machine) -> tuple[State, s
 def _extras(machine: Machine) -> Iterator[Finding]:
     for package, purpose in (("torch", "sparsify, train and export"), ("onnx-ir", "export and build")):
         yield Finding(package, machine.installed(package) or f"not installed; only {purpose} need it")
-    from runtime_adapters.kernels import library_path
+    from elsa_edge.nested_format.library import library_path
 
     library = library_path()
     yield Finding("sparse kernels", "compiled" if library else "not compiled; only ort-nested needs them")

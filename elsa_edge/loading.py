@@ -10,13 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from device_profiles import load_profile
-from device_profiles.schema import DeviceProfile
 from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.errors import BundleError, ElsaError, RuntimeUnavailableError, UnknownNameError
+from elsa_edge.nested_format.library import library_path
+from elsa_edge.plugins import AdapterOpener, RuntimeAdapter
+from elsa_edge.profiles import load_profile
+from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.registry import ADAPTERS, find
-from runtime_adapters.kernels import library_path
-from runtime_adapters.protocol import AdapterOpener, RuntimeAdapter
 
 __all__ = [
     "PROFILE_NAME",
@@ -77,7 +77,7 @@ def why_not_loadable(variant: Variant) -> str | None:
     if packages and not any(find_spec(package) for package in packages):
         return f"{' or '.join(packages)} is not installed"
     if variant.options.get("custom_ops") and library_path() is None:
-        return "our kernels were not compiled on this machine (python -m runtime_adapters.kernels.build)"
+        return "our kernels were not compiled on this machine (python -m elsa_edge.runtime_adapters.kernels.build)"
     try:
         _opener(variant.runtime)
     except (RuntimeUnavailableError, UnknownNameError) as error:

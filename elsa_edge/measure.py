@@ -24,12 +24,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from device_profiles import load_profile, save_profile
-from device_profiles.schema import DeviceProfile, Measured, MeasuredLevel
 from elsa_edge.bundle import Bundle, Variant, open_bundle
 from elsa_edge.errors import ElsaError
 from elsa_edge.loading import CachePath, choose_variant, open_adapter, resolve_profile
-from runtime_adapters.protocol import RuntimeAdapter
+from elsa_edge.plugins import RuntimeAdapter
+from elsa_edge.profiles import load_profile, save_profile
+from elsa_edge.profiles.schema import DeviceProfile, Measured, MeasuredLevel
 
 __all__ = ["measure_bundle", "one_sample"]
 

@@ -17,14 +17,14 @@ from typing import Any, Final, Self
 
 import numpy.typing as npt
 
-from device_profiles.schema import DeviceProfile, Measured
 from elsa_edge.bundle import Bundle, Variant, open_bundle
 from elsa_edge.control import Controller, Decision, Observation, Policy, level_facts, make_plan
 from elsa_edge.control.probes import Probes, Reading
 from elsa_edge.levels import Ladder
 from elsa_edge.loading import CachePath, choose_variant, default_cache, open_adapter, resolve_profile
+from elsa_edge.plugins import MemoryUse, RuntimeAdapter
+from elsa_edge.profiles.schema import DeviceProfile, Measured
 from elsa_edge.tensors import TensorSpec
-from runtime_adapters.protocol import MemoryUse, RuntimeAdapter
 
 __all__ = ["AdaptiveSession"]
 

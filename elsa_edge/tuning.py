@@ -17,11 +17,11 @@ from typing import Final
 
 import numpy as np
 
-from device_profiles.schema import DeviceProfile
 from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.errors import ElsaError
 from elsa_edge.loading import CachePath, choose_variant, open_adapter, why_not_loadable
 from elsa_edge.measure import one_sample
+from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.verify import check_variant
 
 __all__ = ["Candidate", "tune"]

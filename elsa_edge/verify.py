@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from device_profiles.schema import DeviceProfile
 from elsa_edge.bundle import Bundle, Golden, Tolerance, Variant, largest_difference, open_bundle
 from elsa_edge.errors import BundleError, RuntimeUnavailableError
 from elsa_edge.loading import CachePath, open_adapter, resolve_profile, why_not_loadable
-from runtime_adapters.protocol import RuntimeAdapter
+from elsa_edge.plugins import RuntimeAdapter
+from elsa_edge.profiles.schema import DeviceProfile
 
 __all__ = ["LevelCheck", "VariantCheck", "Verification", "check_variant", "verify_bundle"]
 

@@ -1,1 +1,1 @@
-"""Exporters: (canonical graph, device profile) -> variant. One a file; found through entry points."""
+"""Exporters: (canonical graph, device profile) -> variant. A folder per runtime; found through entry points."""

@@ -1,1 +1,1 @@
-"""Runtime adapters: load a variant of a bundle, run it at a level. See `protocol.py`."""
+"""Runtime adapters: load a variant of a bundle, run it at a level. See `elsa_edge.plugins`."""

@@ -12,12 +12,12 @@ from onnx import numpy_helper
 from support.bundles import VARIANTS, bundle, model
 
 import elsa_edge.build as build_module
-from device_profiles import load_profile
 from elsa_edge.build import build_bundle, golden_inputs
 from elsa_edge.bundle import Golden, open_bundle
 from elsa_edge.errors import ContractError, ElsaError, ExportError, InputError, UnknownNameError
+from elsa_edge.plugins import Preflight
+from elsa_edge.profiles import load_profile
 from elsa_edge.tensors import TensorSpec
-from exporters.protocol import Preflight
 
 DEVICE = "generic-x86-64"
 
@@ -132,7 +132,7 @@ class WrongExporter:
         return Preflight(applies=self.applies, reasons=("it is wrong",))
 
     def export(self, graph, profile, golden: Golden, folder: Path):
-        from exporters.onnx_selector import OnnxSelectorExporter
+        from elsa_edge.exporters.ort.selector import OnnxSelectorExporter
 
         path = folder / "model.onnx"
         graph.save(path)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from support.bundles import bundle
 
-from device_profiles import load_profile, save_profile
 from elsa_edge import AdaptiveSession
 from elsa_edge.bundle import open_bundle
 from elsa_edge.measure import measure_bundle, one_sample
+from elsa_edge.profiles import load_profile, save_profile
 
 
 @pytest.mark.parametrize("variant", ["ort-switch", "ort-levels"])

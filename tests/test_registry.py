@@ -8,7 +8,7 @@ import pytest
 
 from elsa_edge import registry
 from elsa_edge.errors import RuntimeUnavailableError, UnknownNameError
-from exporters.protocol import Exporter
+from elsa_edge.plugins import Exporter
 
 
 def test_every_exporter_keeps_the_protocol_and_its_name():

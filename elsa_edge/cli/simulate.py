@@ -13,9 +13,9 @@ import click
 from elsa_edge.cli._common import device_option, emit, json_option, print_table, say
 
 if TYPE_CHECKING:
-    from device_profiles import DeviceProfile
     from elsa_edge.control import LevelFacts
     from elsa_edge.control.replay import Outcome, Run
+    from elsa_edge.profiles import DeviceProfile
 
 __all__ = ["command"]
 
@@ -71,11 +71,11 @@ def command(
     """Replay a trace through the controller and compare it with fixed levels and with an oracle."""
     from dataclasses import replace
 
-    from device_profiles import load_profile
     from elsa_edge.control import Controller, Policy, make_plan
     from elsa_edge.control.replay import replay, score
     from elsa_edge.control.trace import read_trace, scenario
     from elsa_edge.errors import UsageError
+    from elsa_edge.profiles import load_profile
 
     if trace is not None and scenario_name is not None:
         raise UsageError(

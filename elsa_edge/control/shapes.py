@@ -1,6 +1,6 @@
 """Shapes of the data that the controller is built from: profile sections and ladders, which live in other rooms.
 
-`device_profiles.schema` and `elsa_edge.bundle.manifest` are on the same floor, so they are described, not imported.
+`elsa_edge.profiles.schema` and `elsa_edge.bundle.manifest` are on the same floor, so they are described, not imported.
 """
 
 # ruff: noqa: D102 - each member is documented where it is implemented
@@ -31,7 +31,7 @@ class SwitchingSettings(Protocol):
 
 
 class QosSettings(Protocol):
-    """The shape of `qos` in a device profile (`device_profiles.schema.QoS`), which lives on the same floor."""
+    """The shape of `qos` in a device profile (`elsa_edge.profiles.schema.QoS`), which lives on the same floor."""
 
     @property
     def latency_budget_ms(self) -> float | None: ...

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from device_profiles.schema import DeviceProfile
 from elsa_edge.errors import ElsaError
 from elsa_edge.levels import Ladder
+from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.quickstart.data import Digits, accuracy, load_digits
 from elsa_edge.tensors import TensorSpec
 
@@ -104,11 +104,11 @@ def run_quickstart(
     Raises:
         ElsaError: When a step fails, with its reason; the files of the steps before are there.
     """
-    from device_profiles import save_profile
     from elsa_edge.build import build_bundle
     from elsa_edge.graph.export import export_canonical
     from elsa_edge.inputs import write_arrays
     from elsa_edge.measure import measure_bundle
+    from elsa_edge.profiles import save_profile
     from elsa_edge.quickstart.levels import train_levels
     from elsa_edge.quickstart.model import digits_net
     from elsa_edge.verify import verify_bundle

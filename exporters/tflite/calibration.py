@@ -15,14 +15,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from device_profiles.schema import DeviceProfile
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.errors import ExportError, InputError
+from elsa_edge.exporters.tflite.compare import Interpreter, to_file
+from elsa_edge.exporters.tflite.level_models import one_batch
+from elsa_edge.exporters.tflite.model import TfliteModel
+from elsa_edge.exporters.tflite.prepare import Prepared
+from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.tensors import TensorSpec, check_inputs
-from exporters.tflite.compare import Interpreter, to_file
-from exporters.tflite.levels import one_batch
-from exporters.tflite.model import TfliteModel
-from exporters.tflite.prepare import Prepared
 
 __all__ = ["LIKE_INFINITY", "MIN_SAMPLES", "Ranges", "batches", "calibration_inputs", "outputs", "ranges"]
 

@@ -16,9 +16,9 @@ import onnx_ir as ir
 
 from elsa_edge.bundle.golden import Tolerance, largest_difference
 from elsa_edge.errors import ContractError
-from exporters.tflite.convert import Converted
-from exporters.tflite.ports import TO_NHWC
-from exporters.tflite.prepare import INPUT, OUTPUT, Prepared
+from elsa_edge.exporters.tflite.convert import Converted
+from elsa_edge.exporters.tflite.ports import TO_NHWC
+from elsa_edge.exporters.tflite.prepare import INPUT, OUTPUT, Prepared
 
 __all__ = ["Interpreter", "compare", "first_diverging", "require_equal", "run_onnx", "to_file"]
 
@@ -27,7 +27,7 @@ _LAYER_TOLERANCE: Final = Tolerance(1e-3)  # looser than the contract: rounding 
 
 
 class Interpreter:
-    """A plain interpreter over a model in memory, for exporters; devices use runtime_adapters/litert.py.
+    """A plain interpreter over a model in memory, for exporters; devices use runtime_adapters/litert/adapter.py.
 
     Args:
         content: The flatbuffer.

@@ -24,11 +24,11 @@ import numpy as np
 import onnx_ir as ir
 
 from elsa_edge.errors import ExportError, RuntimeUnavailableError
-from exporters.tflite.blame import module_of, no_tflite_form
-from exporters.tflite.model import NUMPY_TYPES, TfliteModel, schema
-from exporters.tflite.ports import FROM_NHWC, TO_NHWC
-from exporters.tflite.prepare import INPUT, OUTPUT, SHIELD, Prepared
-from exporters.tflite.transposes import cancel_transposes, reshape_trivial
+from elsa_edge.exporters.tflite.blame import module_of, no_tflite_form
+from elsa_edge.exporters.tflite.model import NUMPY_TYPES, TfliteModel, schema
+from elsa_edge.exporters.tflite.ports import FROM_NHWC, TO_NHWC
+from elsa_edge.exporters.tflite.prepare import INPUT, OUTPUT, SHIELD, Prepared
+from elsa_edge.exporters.tflite.transposes import cancel_transposes, reshape_trivial
 
 __all__ = [
     "CONVERTER_VERSION",

@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from exporters.tflite.model import TfliteModel, schema
-from exporters.tflite.sparse import BLOCK, SparseWeight, encode, smallest
+from elsa_edge.exporters.tflite.model import TfliteModel, schema
+from elsa_edge.exporters.tflite.sparse_encoding import BLOCK, SparseWeight, encode, smallest
 
 __all__ = ["SPARSE_OPERATORS", "DirectPolicy", "SparseReport", "encode_weights"]
 

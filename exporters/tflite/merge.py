@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from elsa_edge.errors import ExportError
-from exporters.tflite.model import TfliteModel, schema
+from elsa_edge.exporters.tflite.model import TfliteModel, schema
 
 __all__ = ["merge"]
 

@@ -1,117 +1,133 @@
-"""Sparse encoding of one weight: only its nonzeros are stored, with their places, in TFLite's own format.
-
-    rows x columns, CSR:          segments (rows + 1), column indices (one a nonzero), nonzeros in row order
-    1x4 blocks along the columns: the same over blocks of four neighbouring columns, of which one is not zero
-
-A weight of more than two dimensions counts its leading ones as rows: `[O, kh, kw, I]` has O*kh*kw rows.
-Indices take one, two or four bytes, whichever is the smallest that holds them.
-"""
+"""Exporter `tflite-sparse`: weights stored sparsely, for XNNPACK's sparse kernels or simply for a smaller file."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
+import onnx_ir as ir
 
-from exporters.tflite.model import schema
+from elsa_edge.bundle.golden import Golden
+from elsa_edge.bundle.manifest import Variant
+from elsa_edge.errors import ExportError
+from elsa_edge.exporters.tflite.compare import Interpreter, require_equal
+from elsa_edge.exporters.tflite.convert import missing_converter
+from elsa_edge.exporters.tflite.densify import DirectPolicy, encode_weights
+from elsa_edge.exporters.tflite.level_models import RUNTIME, convert_levels, write_variant
+from elsa_edge.exporters.tflite.model import TfliteModel
+from elsa_edge.exporters.tflite.transposes import transposes_images
+from elsa_edge.exporters.tflite.xnnpack import Cluster, device_reasons, find_cluster
+from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.fixed import at_level
+from elsa_edge.plugins import Preflight
+from elsa_edge.profiles.schema import DeviceProfile
 
-__all__ = ["BLOCK", "Layout", "SparseWeight", "decode", "encode", "smallest"]
+__all__ = ["TfliteSparseExporter"]
 
-Layout = Literal["csr", "block4"]
-BLOCK: Final = 4
-_DENSE: Final = 0
-_SPARSE_CSR: Final = 1
+
+# Seen with ai-edge-litert 2.3.0 behind a mean; where a cluster begins, it is not worth finding out where else.
+_UNSAFE: Final = "XNNPACK's sparse path is not trusted next to a TRANSPOSE of images"
 
 
 @dataclass(frozen=True)
-class SparseWeight:
-    """A weight's nonzeros and where they are.
+class _LevelVerdict:
+    """What sparse storage would do for one level beside the smaller file."""
 
-    Attributes:
-        layout: "csr", or "block4" for 1x4 blocks along the last dimension.
-        shape: The dense shape.
-        values: Stored numbers, `(stored,)` or `(blocks, 4)`, in row order.
-        segments: Where each row starts, `(rows + 1,)`, int64.
-        indices: Column (or block column) of each stored item, int64.
-    """
+    cluster: Cluster
+    direct_layers: tuple[str, ...]
 
-    layout: Layout
-    shape: tuple[int, ...]
-    values: npt.NDArray[Any]
-    segments: npt.NDArray[np.int64]
-    indices: npt.NDArray[np.int64]
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of numbers and places together; the flatbuffer adds a few dozen more."""
-        places = sum(part.size * _index_type(part).itemsize for part in (self.segments, self.indices))
-        return int(self.values.nbytes + places)
+def _direct_layers(model: ir.Model, policy: DirectPolicy, batch: int) -> tuple[str, ...]:
+    """Return the fully connected layers whose sparse weights a builtin kernel would use directly."""
+    found = []
+    for node in model.graph:
+        weight = node.inputs[1] if node.op_type == "Gemm" else None
+        if weight is None or weight.const_value is None or node.attributes.get_float("alpha", 1.0) != 1.0:
+            continue
+        numbers = weight.const_value.numpy()
+        rows_first = numbers if node.attributes.get_int("transB", 0) else numbers.T
+        if policy.encoding_for(rows_first, batch) is not None:
+            found.append(str(weight.name))
+    return tuple(found)
 
-    def parameters(self) -> Any:
-        """Return the schema's `SparsityParametersT`."""
-        classes = schema()
-        blocked = self.layout == "block4"
-        leading = [classes.DimensionMetadataT(format=_DENSE, denseSize=size) for size in self.shape[:-1]]
-        sparse = classes.DimensionMetadataT(format=_SPARSE_CSR)
-        sparse.arraySegmentsType, sparse.arraySegments = _vector(self.segments)
-        sparse.arrayIndicesType, sparse.arrayIndices = _vector(self.indices)
-        inner = [classes.DimensionMetadataT(format=_DENSE, denseSize=BLOCK)] if blocked else []
-        return classes.SparsityParametersT(
-            traversalOrder=np.arange(len(self.shape) + len(inner), dtype=np.int32),
-            blockMap=np.array([len(self.shape) - 1], np.int32) if blocked else None,
-            dimMetadata=[*leading, sparse, *inner],
+
+class TfliteSparseExporter:
+    """(canonical graph, device profile) -> sparse-encoded TFLite files; see `elsa_edge.plugins.Exporter`."""
+
+    name = "tflite-sparse"
+    runtime = RUNTIME
+
+    def _verdicts(self, graph: CanonicalGraph, profile: DeviceProfile) -> list[_LevelVerdict]:
+        verdicts = []
+        for k in range(len(graph.ladder)):
+            model = at_level(graph, k)
+            layers = _direct_layers(model, DirectPolicy(), profile.tflite.batch)
+            verdicts.append(_LevelVerdict(find_cluster(model), layers))
+        return verdicts
+
+    def preflight(self, graph: CanonicalGraph, profile: DeviceProfile) -> Preflight:
+        """Say for every level whether it would be faster, and why; refuse where only the file would be smaller."""
+        missing = missing_converter()
+        if missing is not None:
+            return Preflight(False, (missing,))
+        verdicts = self._verdicts(graph, profile)
+        device = device_reasons(profile)
+        reasons = list(device)
+        words: defaultdict[str, list[str]] = defaultdict(list)  # what holds at which levels
+        faster = False
+        for level, verdict in zip(graph.ladder, verdicts, strict=True):
+            if not device:
+                taken = "takes its sparse kernels" if verdict.cluster.sparse else "runs its dense kernels"
+                words[f"XNNPACK {taken}: " + "; ".join(verdict.cluster.reasons)].append(level.name)
+                faster |= verdict.cluster.sparse
+            if verdict.direct_layers:
+                faster = True
+                words["sparse fully connected kernels for " + ", ".join(verdict.direct_layers)].append(
+                    level.name
+                )
+        reasons += [f"level {', '.join(names)}: {sentence}" for sentence, names in words.items()]
+        if faster:
+            return Preflight(True, tuple(reasons))
+        if profile.tflite.sparse_for_size:
+            return Preflight(
+                True, (*reasons, "no level would be faster; written for its size (tflite.sparse_for_size)")
+            )
+        return Preflight(
+            False,
+            (
+                *reasons,
+                "it would only be a smaller file; set tflite.sparse_for_size: true in the profile to have that",
+            ),
         )
 
-
-def _index_type(places: npt.NDArray[np.int64]) -> np.dtype[Any]:
-    largest = int(places.max(initial=0))
-    return np.dtype(np.uint8 if largest < 1 << 8 else np.uint16 if largest < 1 << 16 else np.int32)
-
-
-def _vector(places: npt.NDArray[np.int64]) -> tuple[int, Any]:
-    """Return the union type and the object of an index vector."""
-    classes = schema()
-    kinds = {"uint8": "Uint8Vector", "uint16": "Uint16Vector", "int32": "Int32Vector"}
-    dtype = _index_type(places)
-    name = kinds[dtype.name]
-    return getattr(classes.SparseIndexVector, name), getattr(classes, name + "T")(values=places.astype(dtype))
-
-
-def encode(weight: npt.NDArray[Any], layout: Layout) -> SparseWeight:
-    """Encode a dense weight, losslessly (a negative zero becomes zero).
-
-    Args:
-        weight: At least one dimension; for "block4" the last is a multiple of four.
-        layout: How.
-    """
-    columns = weight.shape[-1]
-    width = BLOCK if layout == "block4" else 1
-    if columns % width:
-        raise ValueError(f"1x4 blocks need a multiple of four columns, not {columns}")
-    items = weight.reshape(-1, columns // width, width)
-    stored = np.any(items != 0, axis=2)
-    if not stored.any():
-        stored[0, 0] = True  # the runtime takes a tensor without any data for an activation
-    rows, indices = np.nonzero(stored)
-    segments = np.zeros(items.shape[0] + 1, np.int64)
-    np.cumsum(np.bincount(rows, minlength=items.shape[0]), out=segments[1:])
-    values = items[stored] if width > 1 else items[stored].reshape(-1)
-    return SparseWeight(layout, weight.shape, values, segments, indices.astype(np.int64))
-
-
-def decode(sparse: SparseWeight) -> npt.NDArray[Any]:
-    """Return the dense weight again."""
-    width = BLOCK if sparse.layout == "block4" else 1
-    items = np.zeros((sparse.segments.size - 1, sparse.shape[-1] // width, width), sparse.values.dtype)
-    rows = np.repeat(np.arange(items.shape[0]), np.diff(sparse.segments))
-    items[rows, sparse.indices] = sparse.values.reshape(-1, width)
-    return items.reshape(sparse.shape)
-
-
-def smallest(weight: npt.NDArray[Any]) -> SparseWeight | None:
-    """Return the smaller of the two encodings, or None when neither is smaller than the dense weight."""
-    layouts: tuple[Layout, ...] = ("csr", "block4") if weight.shape[-1] % BLOCK == 0 else ("csr",)
-    best = min((encode(weight, layout) for layout in layouts), key=lambda coded: coded.size_bytes)
-    return best if best.size_bytes < weight.nbytes else None
+    def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
+        """Write the variant; see `elsa_edge.plugins.Exporter`."""
+        preflight = self.preflight(graph, profile)
+        if not preflight.applies:
+            raise ExportError(
+                f"tflite-sparse would not be faster on {profile.name}", found="; ".join(preflight.reasons)
+            )
+        levels = convert_levels(graph, profile, golden)
+        models: list[TfliteModel] = []
+        saved: list[dict[str, Any]] = []
+        for level, converted in zip(graph.ladder, levels.converted, strict=True):
+            model = converted.model
+            before = Interpreter(model.to_bytes()).run(levels.examples)
+            unsafe = find_cluster(at_level(graph, len(models))).begins and transposes_images(model)
+            report = encode_weights(model, DirectPolicy(), only=() if unsafe else None)
+            after = Interpreter(model.to_bytes()).run(levels.examples)
+            require_equal(after, before, f"The sparse file of level {level.name}", "the dense one")
+            models.append(model)
+            saved.append(
+                {
+                    "left_dense": _UNSAFE if unsafe else None,
+                    "sparse_tensors": sum(line.encoding != "dense" for line in report),
+                    "direct": [line.tensor for line in report if line.encoding.endswith("direct")],
+                    "dense_bytes": sum(line.dense_bytes for line in report),
+                    "stored_bytes": sum(line.stored_bytes for line in report),
+                }
+            )
+        notes = {"sparse": saved, "preflight": list(preflight.reasons)}
+        return write_variant(self.name, models, levels, profile, folder, notes=notes)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from exporters.tflite.model import TfliteModel, schema
+from elsa_edge.exporters.tflite.model import TfliteModel, schema
 
 __all__ = ["cancel_transposes", "reshape_trivial", "transposes_images"]
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import onnx_ir as ir
 
-from device_profiles.schema import DeviceProfile
+from elsa_edge.profiles.schema import DeviceProfile
 
 __all__ = ["Cluster", "device_reasons", "find_cluster"]
 

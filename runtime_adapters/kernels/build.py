@@ -1,4 +1,4 @@
-"""Compile the kernels: `python -m runtime_adapters.kernels.build`. Needs only a C++17 compiler, no headers.
+"""Compile the kernels: `python -m elsa_edge.runtime_adapters.kernels.build`. Needs only a C++17 compiler, no headers.
 
 The inner loops are compiled once for each instruction set of the target and chosen when the library is loaded.
 This file imports nothing but the standard library: the package's build hook runs it before anything is installed.
@@ -155,7 +155,8 @@ def _run(command: list[str]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line: compile, print the path, return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m runtime_adapters.kernels.build", description="Compile the nested sparse kernels."
+        prog="python -m elsa_edge.runtime_adapters.kernels.build",
+        description="Compile the nested sparse kernels.",
     )
     parser.add_argument(
         "--target", choices=sorted(TARGETS), default="native", help="the kind of machine (default: this one)"

@@ -1,4 +1,4 @@
-"""Run the kernels under sanitizers and a fuzzer: `python -m runtime_adapters.kernels.harden asan|tsan|fuzz`.
+"""Run the kernels under sanitizers and a fuzzer: `python -m elsa_edge.runtime_adapters.kernels.harden asan|tsan|fuzz`.
 
 asan    AddressSanitizer and UndefinedBehaviorSanitizer under the kernels' own tests (gcc or clang)
 tsan    ThreadSanitizer under native/drivers/race.cpp: every operator from several threads at once (gcc or clang)
@@ -18,8 +18,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from runtime_adapters.kernels import LIBRARY_VARIABLE
-from runtime_adapters.kernels.build import (
+from elsa_edge.nested_format.library import LIBRARY_VARIABLE
+from elsa_edge.runtime_adapters.kernels.build import (
     NATIVE_SOURCES,
     TARGETS,
     CompileError,
@@ -29,7 +29,7 @@ from runtime_adapters.kernels.build import (
 
 __all__ = ["main"]
 
-_TESTS = Path(__file__).parents[2] / "tests" / "runtime_adapters" / "kernels"
+_TESTS = Path(__file__).resolve().parents[2] / "tests" / "runtime_adapters" / "kernels"
 # Memory that Python and ONNX Runtime keep until they exit is not ours to report.
 _OPTIONS = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
 _DRIVERS = NATIVE_SOURCES / "drivers"
@@ -104,7 +104,7 @@ def _race(folder: Path) -> int:
 def _fuzz(folder: Path, seconds: int) -> int:
     import numpy as np
 
-    from runtime_adapters.kernels.segments import encode
+    from elsa_edge.nested_format.segments import encode
 
     random = np.random.default_rng(0)
     corpus = folder / "corpus"
@@ -131,7 +131,9 @@ def _fuzz(folder: Path, seconds: int) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: build, run, return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m runtime_adapters.kernels.harden", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m elsa_edge.runtime_adapters.kernels.harden", description=__doc__
+    )
     parser.add_argument("kind", choices=("asan", "tsan", "fuzz"))
     parser.add_argument("--seconds", type=int, default=60, help="how long to fuzz")
     given = parser.parse_args(arguments)

@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import nn
 
-from device_profiles import load_profile
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.exporters.nested.exporter import OrtNestedExporter
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.levels import Ladder
+from elsa_edge.profiles import load_profile
+from elsa_edge.runtime_adapters.kernels.build import compile_library
 from elsa_edge.tensors import TensorSpec
-from exporters.ort_nested import OrtNestedExporter
-from runtime_adapters.kernels.build import compile_library
 
 _SPEC = importlib.util.spec_from_file_location("emulator", Path(__file__).with_name("emulator.py"))
 assert _SPEC is not None

@@ -14,12 +14,12 @@ from support.tflite_variants import golden_for, write_variant_folder
 from torch import nn
 
 from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.exporters.tflite.int8 import TfliteInt8Exporter
+from elsa_edge.exporters.tflite.levels import TfliteLevelsExporter
+from elsa_edge.exporters.tflite.sparse import TfliteSparseExporter
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.levels import Ladder, index_from_scores
 from elsa_edge.tensors import TensorSpec
-from exporters.tflite_int8 import TfliteInt8Exporter
-from exporters.tflite_levels import TfliteLevelsExporter
-from exporters.tflite_sparse import TfliteSparseExporter
 
 _SPEC = importlib.util.spec_from_file_location("emulator", Path(__file__).with_name("emulator.py"))
 assert _SPEC is not None

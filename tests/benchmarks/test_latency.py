@@ -5,16 +5,16 @@ import csv
 import numpy as np
 import pytest
 
-from benchmarks import latency
-from benchmarks.latency_claims import TARGETS, claims_of
-from benchmarks.latency_measure import Plan, measure, plan_of
-from benchmarks.latency_nets import LATENCY_NETS
-from benchmarks.latency_report import merge, write_csv, write_plot
-from benchmarks.latency_timing import Samples, here, row_of, spread, take_turns
+from benchmarks.latency import __main__ as latency
+from benchmarks.latency.claims import TARGETS, claims_of
+from benchmarks.latency.measure import Plan, measure, plan_of
+from benchmarks.latency.nets import LATENCY_NETS
+from benchmarks.latency.report import merge, write_csv, write_plot
+from benchmarks.latency.timing import Samples, here, row_of, spread, take_turns
 from benchmarks.models import Net, tiny
 from elsa_edge.errors import InputError
-from runtime_adapters.kernels.build import ensure_library
-from runtime_adapters.mapped_pages import resident_bytes
+from elsa_edge.runtime_adapters.kernels.build import ensure_library
+from elsa_edge.runtime_adapters.mapped_pages import resident_bytes
 
 
 def _samples(cpu_s, wall_s=None):

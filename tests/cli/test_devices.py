@@ -7,8 +7,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from device_profiles import load_profile, profile_names
 from elsa_edge.cli import cli
+from elsa_edge.profiles import load_profile, profile_names
 
 
 def call(*arguments: str):

@@ -8,9 +8,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from device_profiles import load_profile, save_profile
-from device_profiles.schema import Measured, MeasuredLevel
 from elsa_edge.cli import cli
+from elsa_edge.profiles import load_profile, save_profile
+from elsa_edge.profiles.schema import Measured, MeasuredLevel
 
 
 def call(*arguments: str):

@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from device_profiles.schema import Measured, MeasuredLevel, QoS, Switching
 from elsa_edge.bundle.manifest import LevelEntry
 from elsa_edge.control import LevelFacts, Policy, level_facts, make_plan
 from elsa_edge.errors import ProfileError
 from elsa_edge.levels import Ladder
+from elsa_edge.profiles.schema import Measured, MeasuredLevel, QoS, Switching
 
 POLICY = Policy(budget_ms=30.0)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from device_profiles import load_profile, profile_names
 from elsa_edge.control.probes import Probes, Reading
+from elsa_edge.profiles import load_profile, profile_names
 
 GIB = 1 << 30
 

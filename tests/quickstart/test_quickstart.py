@@ -86,9 +86,9 @@ def test_the_controller_ran_and_every_run_is_counted(ran):
 
 
 def test_every_file_can_be_used_by_the_other_verbs(ran):
-    from device_profiles import load_profile
     from elsa_edge.checkpoint import NestedCheckpoint
     from elsa_edge.graph.canonical import CanonicalGraph
+    from elsa_edge.profiles import load_profile
 
     folder, _, _ = ran
 

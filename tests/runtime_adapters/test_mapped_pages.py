@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime_adapters.mapped_pages import release_clean_pages, resident_bytes
+from elsa_edge.runtime_adapters.mapped_pages import release_clean_pages, resident_bytes
 
 SIZE = 1 << 20
 

@@ -10,7 +10,7 @@ import pytest
 
 from elsa_edge.bundle import Bundle, largest_difference
 from elsa_edge.errors import ElsaError, InputError, LevelError
-from runtime_adapters.protocol import RuntimeAdapter
+from elsa_edge.plugins import RuntimeAdapter
 
 
 def sample(conv: Bundle, batch: int = 1) -> dict[str, np.ndarray]:

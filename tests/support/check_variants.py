@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from device_profiles.schema import Runtime
 from elsa_edge.bundle.golden import Golden, largest_difference
 from elsa_edge.bundle.manifest import Variant
-from runtime_adapters.litert import open_variant
-from runtime_adapters.litert_engines import choose_package
+from elsa_edge.profiles.schema import Runtime
+from elsa_edge.runtime_adapters.litert.adapter import open_variant
+from elsa_edge.runtime_adapters.litert.engines import choose_package
 
 
 def check(folder: Path) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from exporters.tflite.model import TfliteModel, schema
+from elsa_edge.exporters.tflite.model import TfliteModel, schema
 
 FULLY_CONNECTED_VERSION = 1
 

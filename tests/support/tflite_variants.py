@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from device_profiles import load_profile
-from device_profiles.schema import DeviceProfile, Tflite
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.oracle import run_canonical
-from exporters.protocol import Exporter
+from elsa_edge.plugins import Exporter
+from elsa_edge.profiles import load_profile
+from elsa_edge.profiles.schema import DeviceProfile, Tflite
 
 
 def golden_for(graph: CanonicalGraph, batch: int = 3, seed: int = 0) -> Golden:

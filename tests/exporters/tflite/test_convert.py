@@ -10,11 +10,11 @@ import pytest
 
 from elsa_edge.bundle.golden import Tolerance
 from elsa_edge.errors import ContractError, ExportError, RuntimeUnavailableError
+from elsa_edge.exporters.tflite import convert as converter
+from elsa_edge.exporters.tflite.compare import compare, first_diverging, to_file
+from elsa_edge.exporters.tflite.convert import Converted, convert
+from elsa_edge.exporters.tflite.prepare import fixed_shapes, prepare
 from elsa_edge.tensors import TensorSpec
-from exporters.tflite import convert as converter
-from exporters.tflite.compare import compare, first_diverging, to_file
-from exporters.tflite.convert import Converted, convert
-from exporters.tflite.prepare import fixed_shapes, prepare
 
 HEADER = '<ir_version: 10, opset_import: ["" : 20, "my.domain" : 1]>'
 

@@ -8,9 +8,9 @@ import pytest
 from support.tflite_models import fully_connected, sparse_weight
 
 from elsa_edge.errors import ContractError, ExportError
-from exporters.tflite.compare import Interpreter
-from exporters.tflite.merge import merge
-from exporters.tflite.model import TfliteModel
+from elsa_edge.exporters.tflite.compare import Interpreter
+from elsa_edge.exporters.tflite.merge import merge
+from elsa_edge.exporters.tflite.model import TfliteModel
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import onnx_ir as ir
 import pytest
 
 from benchmarks.common import in_subprocess
-from device_profiles import load_profile
-from device_profiles.schema import Tflite
-from exporters.tflite.convert import convert
-from exporters.tflite.densify import encode_weights
-from exporters.tflite.prepare import prepare
-from exporters.tflite.xnnpack import device_reasons, find_cluster
+from elsa_edge.exporters.tflite.convert import convert
+from elsa_edge.exporters.tflite.densify import encode_weights
+from elsa_edge.exporters.tflite.prepare import prepare
+from elsa_edge.exporters.tflite.xnnpack import device_reasons, find_cluster
+from elsa_edge.profiles import load_profile
+from elsa_edge.profiles.schema import Tflite
 
 NET = """<ir_version: 10, opset_import: ["" : 20]>
 g (float[1,{channels},16,16] x, float[8,{channels},{kernel},{kernel}] stem, float[16,8,1,1] expand,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime_adapters.kernels.build import CompileError, ensure_library
+from elsa_edge.runtime_adapters.kernels.build import CompileError, ensure_library
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,8 +9,9 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime_adapters.kernels import DOMAIN, library_path
-from runtime_adapters.kernels.segments import encode
+from elsa_edge.nested_format.library import library_path
+from elsa_edge.nested_format.operators import DOMAIN
+from elsa_edge.nested_format.segments import encode
 
 Array = np.ndarray[Any, Any]
 
@@ -43,7 +44,7 @@ def open_session(model: onnx.ModelProto, threads: int = 1) -> ort.InferenceSessi
         False  # every tensor is its own allocation, so that sanitizers see its ends
     )
     library = library_path()
-    assert library is not None, "build the kernels first: python -m runtime_adapters.kernels.build"
+    assert library is not None, "build the kernels first: python -m elsa_edge.runtime_adapters.kernels.build"
     options.register_custom_ops_library(str(library))
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from runtime_adapters.kernels import LIBRARY_VARIABLE, library_path
-from runtime_adapters.kernels.build import CompileError, compile_library
+from elsa_edge.nested_format.library import LIBRARY_VARIABLE, library_path
+from elsa_edge.runtime_adapters.kernels.build import CompileError, compile_library
 
 
 def test_the_library_says_which_instruction_set_it_uses(library):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from runtime_adapters.kernels import DOMAIN
+from elsa_edge.nested_format.operators import DOMAIN
 
 sys.path.insert(0, str(Path(__file__).parent))
 from nodes import Array, activated, convolve, run_graph, segments

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from runtime_adapters.kernels.build import NATIVE_SOURCES, TARGETS, find_compiler
+from elsa_edge.runtime_adapters.kernels.build import NATIVE_SOURCES, TARGETS, find_compiler
 
 
 @pytest.mark.parametrize("driver", ["race", "fuzz"])

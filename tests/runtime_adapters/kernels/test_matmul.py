@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from runtime_adapters.kernels import DOMAIN
-from runtime_adapters.kernels.segments import encode
+from elsa_edge.nested_format.operators import DOMAIN
+from elsa_edge.nested_format.segments import encode
 
 sys.path.insert(0, str(Path(__file__).parent))
 from nodes import Array, activated, run_graph, segments

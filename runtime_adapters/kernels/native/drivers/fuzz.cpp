@@ -1,4 +1,4 @@
-// Fuzz target over segment bytes: `python -m runtime_adapters.kernels.harden fuzz` compiles it with clang and libFuzzer.
+// Fuzz target over segment bytes: `python -m elsa_edge.runtime_adapters.kernels.harden fuzz` compiles it with clang and libFuzzer.
 // What the check accepts is then computed with, inside memory that the sanitizer watches.
 #include <cstring>
 #include <vector>

@@ -1,5 +1,5 @@
 // Every operator from several threads at once, each call on several threads again, the first use of every level among
-// them: `python -m runtime_adapters.kernels.harden tsan` compiles it with ThreadSanitizer.
+// them: `python -m elsa_edge.runtime_adapters.kernels.harden tsan` compiles it with ThreadSanitizer.
 //
 //   race          runs all; what the threads computed must also be, bit for bit, what one call alone computes
 //   race planted  lets tasks write one place, which the sanitizer must report: it shows that it can see

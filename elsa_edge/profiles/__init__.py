@@ -1,0 +1,16 @@
+"""Device profiles: what a device is, how networks run on it, and what must hold. One YAML file a device."""
+
+from __future__ import annotations
+
+from elsa_edge.profiles.loader import find_problems, load_profile, profile_names
+from elsa_edge.profiles.schema import DeviceProfile
+from elsa_edge.profiles.writer import render_profile, save_profile
+
+__all__ = [
+    "DeviceProfile",
+    "find_problems",
+    "load_profile",
+    "profile_names",
+    "render_profile",
+    "save_profile",
+]

@@ -1,0 +1,1 @@
+"""Variants whose layers are our nested sparse operators: find, store, lay out, price, choose, branch, file."""

@@ -1,0 +1,263 @@
+"""Write one branch: the network of some levels, with chosen layers as nested kernels.
+
+    PlanesFromImage -> NestedConv | NestedDepthwise | NestedConvDepthwise ... -> ImageFromPlanes,  NestedMatMul anywhere
+
+Segments, tables and the level are inputs of the branch here; joining the branches connects them to the outer graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from elsa_edge.exporters.nested.find import Activation, Layer
+from elsa_edge.exporters.nested.lay_out import PlanePlan, plan_planes, stride_floats
+from elsa_edge.exporters.nested.pairs import find_pairs
+from elsa_edge.exporters.nested.store import Coded
+from elsa_edge.graph.constants import constant
+from elsa_edge.graph.names import LEVEL_INPUT
+from elsa_edge.graph.passes.flush_subnormals import FlushSubnormals
+from elsa_edge.graph.passes.fold_batch_norm import FoldBatchNorm
+from elsa_edge.nested_format.operators import DOMAIN
+
+__all__ = ["nested_branch", "tensor_names"]
+
+Array = npt.NDArray[Any]
+
+
+def tensor_names(layer: Layer, coded: Coded | None) -> list[str]:
+    """Return the names of a layer's outer tensors: its table, then its segments or depthwise weights."""
+    count = 1 if coded is None else len(coded.segments)
+    return [f"{layer.name}.table", *[f"{layer.name}.segment_{k}" for k in range(count)]]
+
+
+def nested_branch(
+    model: ir.Model, layers: Sequence[Layer], coded: Mapping[int, Coded], last_level: int
+) -> ir.Model:
+    """Return the network of `model` with `layers` as nested kernels.
+
+    Args:
+        model: The plain network of the densest level that the branch serves; it is not modified.
+        layers: The layers to replace.
+        coded: Position -> segments; depthwise layers have none.
+        last_level: The densest level; segments of higher levels are left out.
+    """
+    copy = model.clone()
+    graph = copy.graph
+    nodes = list(graph)
+    by_position = {layer.position: layer for layer in layers}
+    writer = _Writer(graph, nodes, plan_planes(nodes, by_position))
+    pairs = find_pairs(nodes, layers)
+    firsts = {second: by_position[first] for first, second in pairs.items()}
+    covered = {p for layer in layers for p in (layer.position, *layer.absorbed)}
+    by_end = {layer.end: layer for layer in layers if layer.position not in pairs}
+    for position, node in enumerate(nodes):
+        if position in by_end:
+            layer = by_end[position]
+            first = firsts.get(layer.position)
+            if first is not None:
+                writer.replace_pair(first, layer, coded[first.position], last_level)
+            else:
+                writer.replace(layer, coded.get(layer.position), last_level)
+        elif position not in covered:
+            writer.keep(node)
+    writer.finish()
+    common.RemoveUnusedNodesPass()(copy)
+    graph.opset_imports[DOMAIN] = 1
+    FoldBatchNorm()(copy)
+    FlushSubnormals()(copy)
+    common.RemoveUnusedNodesPass()(copy)
+    return copy
+
+
+class _Writer:
+    """Rewrites the graph node by node; knows which values exist as planes."""
+
+    def __init__(self, graph: ir.Graph, nodes: list[ir.Node], plan: PlanePlan) -> None:
+        self.graph, self.nodes, self.plan = graph, nodes, plan
+        self.level = self._input(LEVEL_INPUT, ir.DataType.INT64)
+        self._planes: dict[int, ir.Value] = {}  # id(original value) -> the same as planes
+        self._images: list[tuple[ir.Value, ir.Value]] = []  # (original value, its planes), natively planes
+        self._dead: set[int] = set()  # ids of nodes that something else computes now
+        self._anchor: ir.Node | None = None
+
+    def _input(self, name: str, dtype: ir.DataType) -> ir.Value:
+        for value in self.graph.inputs:
+            if value.name == name:
+                return value
+        value = ir.Value(
+            name=name, type=ir.TensorType(dtype), shape=ir.Shape([]) if dtype == ir.DataType.INT64 else None
+        )
+        self.graph.inputs.append(value)
+        return value
+
+    def _insert(self, node: ir.Node, name: str) -> ir.Value:
+        """Put a node before the one being worked on; its output is a float tensor called `name`."""
+        assert self._anchor is not None
+        node.outputs[0].name = name
+        node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+        node.name = name
+        self.graph.insert_before(self._anchor, node)
+        return node.outputs[0]
+
+    def planes_of(self, value: ir.Value) -> ir.Value:
+        """Return a value as planes, converting it once where it is an image."""
+        if id(value) not in self._planes:
+            self._planes[id(value)] = self._insert(self._to_planes(value), f"{value.name}.planes")
+        return self._planes[id(value)]
+
+    def _to_planes(self, value: ir.Value) -> ir.Node:
+        layout = self.plan.layouts[id(value)]
+        if layout.gap == 0 and layout.height * layout.width == stride_floats(layout):
+            shape = constant(self.graph, f"{value.name}.planes_shape", np.array([0, 0, 1, -1]))
+            return ir.node("Reshape", [value, shape])  # the same floats in the same places
+        attributes = {"h": layout.height, "w": layout.width, "gap": layout.gap}
+        return ir.node("PlanesFromImage", [value], attributes, domain=DOMAIN)
+
+    def replace(self, layer: Layer, coded: Coded | None, last_level: int) -> None:
+        """Put a kernel in the place of a layer."""
+        self._take_over(layer)
+        source, result = self.nodes[layer.position].inputs[0], self.nodes[layer.end].outputs[0]
+        assert source is not None
+        table, *weights = self._tensors(layer, coded, last_level)
+        attributes: dict[str, Any] = _finish(layer.activation)
+        if layer.geometry is None:
+            attributes |= {"rows": layer.weight.shape[0], "columns": layer.weight.shape[1]}
+            node = ir.node("NestedMatMul", [source, self.level, table, *weights], attributes, domain=DOMAIN)
+            made = self._insert(node, f"{result.name}.nested")
+            made.shape = result.shape
+            self._become(result, made)
+            return
+        residual = None
+        if layer.residual is not None:
+            other = self.nodes[layer.residual[0]].inputs[layer.residual[1]]
+            assert other is not None
+            residual = self.planes_of(other)
+        attributes |= self._window(layer) | _channels(layer)
+        operator = "NestedDepthwise" if coded is None else "NestedConv"
+        inputs = [self.planes_of(source), self.level, table, residual, *weights]
+        self._image(result, ir.node(operator, inputs, attributes, domain=DOMAIN))
+
+    def replace_pair(self, first: Layer, second: Layer, coded: Coded, last_level: int) -> None:
+        """Put one kernel in the place of a convolution and the depthwise one that alone reads it."""
+        self._take_over(first)
+        self._take_over(second)
+        source, result = self.nodes[first.position].inputs[0], self.nodes[second.end].outputs[0]
+        assert source is not None
+        table, *segments = self._tensors(first, coded, last_level)
+        following = _finish(second.activation) | self._window(second)
+        attributes: dict[str, Any] = _finish(first.activation) | self._window(first) | _channels(first)
+        attributes |= {f"depthwise_{name}": value for name, value in following.items()}
+        inputs = [
+            self.planes_of(source),
+            self.level,
+            table,
+            *self._tensors(second, None, last_level),
+            *segments,
+        ]
+        self._image(result, ir.node("NestedConvDepthwise", inputs, attributes, domain=DOMAIN))
+
+    def _take_over(self, layer: Layer) -> None:
+        self._anchor = self.nodes[layer.end]
+        self._dead.update(id(self.nodes[p]) for p in (layer.position, *layer.absorbed))
+
+    def _tensors(self, layer: Layer, coded: Coded | None, last_level: int) -> list[ir.Value]:
+        """Return a layer's table, then its segments or its depthwise weights, as inputs of the branch."""
+        table, *weights = tensor_names(layer, coded)
+        kind = ir.DataType.FLOAT if coded is None else ir.DataType.UINT8
+        used = weights if coded is None else weights[: 1 + last_level]
+        return [self._input(table, ir.DataType.FLOAT), *[self._input(name, kind) for name in used]]
+
+    def _image(self, result: ir.Value, node: ir.Node) -> None:
+        """Let a node make the planes of a value."""
+        made = self._insert(node, f"{result.name}.planes")
+        self._planes[id(result)] = made
+        self._images.append((result, made))
+
+    def _window(self, layer: Layer) -> dict[str, int]:
+        """Return the geometry of a layer between the layouts of its input and output."""
+        g = layer.geometry
+        source, result = self.nodes[layer.position].inputs[0], self.nodes[layer.end].outputs[0]
+        assert g is not None
+        assert source is not None
+        return {
+            "in_h": g.in_size[0], "in_w": g.in_size[1], "in_gap": self.plan.layouts[id(source)].gap,
+            "out_h": g.out_size[0], "out_w": g.out_size[1], "out_gap": self.plan.layouts[id(result)].gap,
+            "kernel_h": g.kernel[0], "kernel_w": g.kernel[1], "stride_h": g.stride[0], "stride_w": g.stride[1],
+            "dilation_h": g.dilation[0], "dilation_w": g.dilation[1], "pad_top": g.pads[0], "pad_left": g.pads[1],
+        }  # fmt: skip
+
+    def keep(self, node: ir.Node) -> None:
+        """Leave a node, on planes where it can work on them."""
+        self._anchor = node
+        if id(node) in self.plan.means:
+            self._mean(node)
+        elif id(node) in self.plan.passing:
+            result = node.outputs[0]
+            twin = ir.node(
+                node.op_type,
+                [self._planes.get(id(value), value) if value is not None else None for value in node.inputs],
+                dict(node.attributes),
+            )
+            self._planes[id(result)] = self._insert(twin, f"{result.name}.planes")
+            self._images.append((result, self._planes[id(result)]))
+            self._dead.add(id(node))
+
+    def _mean(self, node: ir.Node) -> None:
+        """Average over planes: borders are zero, so the sum is right and only the count is not."""
+        source, result = node.inputs[0], node.outputs[0]
+        assert source is not None
+        layout = self.plan.layouts[id(source)]
+        share = np.array(stride_floats(layout) / (layout.height * layout.width), np.float32)
+        inputs = [self._planes[id(source)], *list(node.inputs)[1:]]
+        twin = self._insert(
+            ir.node(node.op_type, inputs, dict(node.attributes)), f"{result.name}.over_planes"
+        )
+        factor = constant(self.graph, f"{result.name}.share", share)
+        made = self._insert(ir.node("Mul", [twin, factor]), f"{result.name}.mean")
+        self._become(result, made)
+        self._dead.add(id(node))
+
+    def _become(self, result: ir.Value, made: ir.Value) -> None:
+        """Let every reader of a value read another of the same contents."""
+        if id(result) in self.plan.layouts:
+            self.plan.layouts[id(made)] = self.plan.layouts[id(result)]
+        result.replace_all_uses_with(made, replace_graph_outputs=True)
+
+    def finish(self) -> None:
+        """Turn planes back into images for every consumer that is left."""
+        for result, planes in self._images:
+            layout = self.plan.layouts[id(result)]
+            alive = any(id(use.node) not in self._dead for use in result.uses())
+            if not alive and not result.is_graph_output():
+                continue
+            producer = planes.producer()
+            assert producer is not None
+            node = ir.node(
+                "ImageFromPlanes",
+                [planes],
+                {"h": layout.height, "w": layout.width, "gap": layout.gap},
+                domain=DOMAIN,
+            )
+            node.outputs[0].name, node.outputs[0].shape = f"{result.name}.image", result.shape
+            node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+            node.name = f"{result.name}.image"
+            self.graph.insert_after(producer, node)
+            result.replace_all_uses_with(node.outputs[0], replace_graph_outputs=True)
+
+
+def _finish(activation: Activation) -> dict[str, Any]:
+    return {"activation": activation.kind, "low": activation.low, "high": activation.high}
+
+
+def _channels(layer: Layer) -> dict[str, int]:
+    assert layer.geometry is not None
+    channels = {"in_channels": layer.geometry.in_channels}
+    if layer.kind == "conv":
+        channels |= {"out_channels": len(layer.weight), "groups": layer.geometry.groups}
+    return channels

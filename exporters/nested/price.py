@@ -1,0 +1,191 @@
+"""Choose, for each level, which layers the nested kernels compute and which stay ONNX Runtime's dense ones.
+
+    dense time = 2 * multiply-adds / rate;  nested time = the same on active weights / its rate + bytes / bandwidth
+           + a copy wherever a value changes between planes and images
+
+Rates are relative to dense convolution on the same machine, so one set of constants serves a kind of processor; where
+the network is built on the device's own kind of machine, choices for other rates are timed as well (choice.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import onnx_ir as ir
+
+from elsa_edge.exporters.nested.find import Layer
+from elsa_edge.exporters.nested.lay_out import plan_planes, stride_floats, wasteful
+from elsa_edge.exporters.nested.store import Coded
+
+__all__ = ["RATES", "Rates", "choose_layers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a kind of processor does with one thread, at batch 1.
+
+    Attributes:
+        dense_gflops: Dense convolution, of ONNX Runtime.
+        dense_depthwise_gflops: Dense depthwise convolution, of ONNX Runtime.
+        nested_gflops: Multiply-adds on single active weights, times two a second.
+        depthwise_gflops: Our depthwise convolution.
+        memory_gbps: Reading weights and activations that are in no near cache.
+        gather_gflops: A sparse matrix times one vector.
+        node_us: Calling one operator.
+    """
+
+    dense_gflops: float
+    dense_depthwise_gflops: float
+    nested_gflops: float
+    depthwise_gflops: float
+    memory_gbps: float
+    gather_gflops: float
+    node_us: float = 2.0
+
+
+# x86-64 measured (docs/kernels.md); aarch64 estimated from its vector width and load ports, not measured.
+RATES: Final[Mapping[str, Rates]] = {
+    "x86-64": Rates(100.0, 20.0, 33.0, 20.0, 10.0, 2.5),
+    "aarch64": Rates(25.0, 5.0, 11.0, 6.0, 4.0, 1.0),
+}
+
+
+def _dense_us(layer: Layer, rates: Rates) -> float:
+    flops = 2.0 * layer.weight.size * layer.pixels
+    if layer.kind == "depthwise":
+        return flops / rates.dense_depthwise_gflops / 1e3
+    if layer.geometry is None:
+        return max(flops / rates.dense_gflops, layer.weight.nbytes / rates.memory_gbps) / 1e3
+    groups = layer.geometry.groups
+    return flops / (rates.dense_gflops if groups == 1 else rates.dense_depthwise_gflops * 2) / 1e3
+
+
+def _nested_us(layer: Layer, coded: Coded | None, level: int, rates: Rates) -> float:
+    if coded is None:
+        return 2.0 * layer.weight.size * layer.pixels / rates.depthwise_gflops / 1e3
+    work = 2.0 * coded.work[level] * layer.pixels
+    if layer.geometry is None:
+        return max(work / rates.gather_gflops, coded.bytes_at(level) / rates.memory_gbps) / 1e3
+    # Short images fill their last vectors badly: a 7 x 7 image takes 64 positions.
+    g = layer.geometry
+    positions = -(-g.out_size[0] * (g.out_size[1] + max(g.input_gap, g.output_gap)) // 16) * 16
+    fill = positions / layer.pixels
+    written = len(layer.weight) * layer.pixels * 4
+    return (work * fill / rates.nested_gflops + written / rates.memory_gbps / 4) / 1e3
+
+
+def choose_layers(
+    nodes: Sequence[ir.Node],
+    layers: Sequence[Layer],
+    coded: Mapping[int, Coded],
+    level: int,
+    rates: Rates,
+    *,
+    nested_factor: float = 1.0,
+) -> frozenset[int]:
+    """Return the positions of the layers that nested kernels should compute at `level`.
+
+    `nested_factor` multiplies the time of nested kernels: other values give the choices of a machine on which these
+    are faster or slower than the rates say. The result is the best of three descents that change one layer at a time:
+    from none, from all, and from each layer's own cost.
+    """
+    usable = [layer for layer in layers if not wasteful(layer)]
+    gain = {
+        layer.position: _nested_us(layer, coded.get(layer.position), level, rates) * nested_factor
+        - _dense_us(layer, rates)
+        for layer in usable
+    }
+    borders = _borders(nodes, usable, rates)
+
+    def cost(chosen: frozenset[int]) -> float:
+        return sum(gain[position] for position in chosen) + sum(border.cost_us(chosen) for border in borders)
+
+    starts = (
+        frozenset[int](),
+        frozenset(gain),
+        frozenset(position for position, difference in gain.items() if difference < 0),
+    )
+    found = [_descend(start, list(gain), cost) for start in starts]
+    return min(found, key=cost)
+
+
+def _descend(chosen: frozenset[int], positions: Sequence[int], cost: object) -> frozenset[int]:
+    assert callable(cost)
+    best = cost(chosen)
+    for _ in range(3):
+        before = best
+        for position in positions:
+            other = chosen ^ {position}
+            if (price := cost(other)) < best:
+                chosen, best = other, price
+        if best == before:
+            break
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Border:
+    """A value that planes and images may meet at.
+
+    Attributes:
+        makers: Positions of the layers that it comes from, through nodes that work on planes as they are.
+        readers: Positions of the layers that read it.
+        others: Whether anything else reads it.
+        copy_us: What turning it from one layout into the other costs.
+    """
+
+    makers: frozenset[int]
+    readers: frozenset[int]
+    others: bool
+    copy_us: float
+
+    def cost_us(self, chosen: frozenset[int]) -> float:
+        native = bool(self.makers & chosen)
+        if native:
+            return self.copy_us if self.others or not self.readers <= chosen else 0.0
+        return self.copy_us if self.readers & chosen else 0.0
+
+
+def _borders(nodes: Sequence[ir.Node], layers: Sequence[Layer], rates: Rates) -> list[_Border]:
+    """Describe every value that a convolution reads or makes, as it is when all of them are nested."""
+    images = [layer for layer in layers if layer.geometry is not None]
+    plan = plan_planes(nodes, {layer.position: layer for layer in images})
+    absorbed = {id(nodes[p]) for layer in images for p in (layer.position, *layer.absorbed)}
+    values: dict[int, ir.Value] = {}
+    makers: dict[int, set[int]] = {}
+    readers: dict[int, set[int]] = {}
+    for layer in images:
+        result = nodes[layer.end].outputs[0]
+        values[id(result)] = result
+        makers[id(result)] = {layer.position}
+        read = [(layer.position, 0)] + ([layer.residual] if layer.residual else [])
+        for position, number in read:
+            source = nodes[position].inputs[number]
+            assert source is not None
+            values[id(source)] = source
+            readers.setdefault(id(source), set()).add(layer.position)
+    for node in nodes:  # in order: what passes planes on comes from what its inputs come from
+        if id(node) in plan.passing:
+            result = node.outputs[0]
+            values[id(result)] = result
+            makers[id(result)] = set().union(*(makers.get(id(value), set()) for value in node.inputs))
+    borders = []
+    for key, value in values.items():
+        if key not in plan.layouts or value.shape is None or not isinstance(value.shape[1], int):
+            continue
+        copied = (
+            value.shape[1] * stride_floats(plan.layouts[key]) * 4 * _COPIES / rates.memory_gbps / 1e3
+            + rates.node_us
+        )
+        others = value.is_graph_output() or any(
+            id(use.node) not in absorbed | plan.passing | plan.means for use in value.uses()
+        )
+        borders.append(
+            _Border(frozenset(makers.get(key, ())), frozenset(readers.get(key, ())), others, copied)
+        )
+    return borders
+
+
+_COPIES: Final = 3  # each value is read and written once, and once more to or from ONNX Runtime's own NCHWc

@@ -1,0 +1,114 @@
+"""The nested weights of a layer as segments, one a level, and which blocks each level uses.
+
+cost of rows 1: entries / RATE_1;   cost of blocks of 4: 4 * blocks / RATE_4        the cheaper one is written
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from elsa_edge.exporters.nested.find import Geometry, Layer
+from elsa_edge.nested_format.segments import encode
+
+__all__ = ["BLOCK_ADVANTAGE", "Coded", "code_layer", "column_block"]
+
+# A multiply-add in a block of 4 rows costs this share of one in a single row (docs/kernels.md: 60 and 37 GFLOP/s).
+BLOCK_ADVANTAGE: Final = 0.6
+# Pixels that a sweep over the rows reads again and again: the first-level cache, less what passes through it.
+_TILE_BYTES: Final = 24_000
+_PLAIN_TILE_BYTES: Final = 48_000  # where pixels are read without neighbours a miss is prefetched well
+_BLOCK_TILE_BYTES: Final = 60_000  # blocks of 4 rows read a quarter as many pixels for the same work
+_TILE_FLOATS: Final = 12 * 16
+_BLOCK_TILE_FLOATS: Final = 6 * 16
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A layer's segments.
+
+    Attributes:
+        segments: One a level that the layer has, sparsest first: uint8 bytes.
+        work: Multiply-adds per output position at each level, in units of a single-row multiply-add.
+        entries_bytes: Bytes read at each level.
+        table: (levels, 2, rows) scale and bias; scales include those of int8 codes.
+    """
+
+    segments: tuple[npt.NDArray[np.uint8], ...]
+    work: tuple[float, ...]
+    table: npt.NDArray[np.float32]
+
+    def bytes_at(self, level: int) -> int:
+        """Return the bytes of weights that a level reads."""
+        return sum(segment.nbytes for segment in self.segments[: level + 1])
+
+
+def column_block(layer: Layer, *, in_blocks: bool = False) -> int:
+    """Return how many columns are swept together so that their pixels stay near.
+
+    Args:
+        layer: A convolution or matrix product.
+        in_blocks: Whether its weights are stored in blocks of 4 rows.
+    """
+    if layer.geometry is None:
+        return 65536
+    g: Geometry = layer.geometry
+    taps = g.kernel[0] * g.kernel[1]
+    pitch = g.out_size[1] + max(g.output_gap, g.input_gap)
+    positions = min(_BLOCK_TILE_FLOATS if in_blocks else _TILE_FLOATS, -(-g.out_size[0] * pitch // 16) * 16)
+    reach = ((g.kernel[0] - 1) * pitch * g.dilation[0] + (g.kernel[1] - 1) * g.dilation[1]) // g.stride[0]
+    budget = _BLOCK_TILE_BYTES if in_blocks else _PLAIN_TILE_BYTES if taps == 1 else _TILE_BYTES
+    channels = max(8, budget // ((positions + reach) * 4))
+    return min(channels * taps, 65536 // taps * taps)
+
+
+def code_layer(layer: Layer, level_count: int, *, int8: bool = False) -> Coded:
+    """Write a layer's weights as one segment a level.
+
+    Args:
+        layer: A convolution or matrix product.
+        level_count: Levels of the ladder.
+        int8: Store 8-bit codes with one scale a row instead of float32.
+    """
+    forms = _forms(layer, level_count)
+    width = column_block(layer, in_blocks=all(rows == 4 for rows, _ in forms))
+    weight: npt.NDArray[Any] = layer.weight
+    table = layer.table
+    if int8:
+        step = np.abs(np.where(layer.index < level_count, weight, 0)).max(axis=1) / 127.0
+        step = np.where(step > 0, step, 1.0)
+        weight = np.rint(weight / step[:, None]).clip(-127, 127).astype(np.int8)
+        table = table.copy()
+        table[:, 0] *= step
+    segments, work = [], []
+    total = 0.0
+    for level, (block_rows, cost) in enumerate(forms):
+        total += cost
+        segments.append(encode(weight, layer.index == level, block_rows=block_rows, column_block=width))
+        work.append(total)
+    work += [total] * (level_count - len(work))
+    return Coded(tuple(segments), tuple(work), np.ascontiguousarray(table, np.float32))
+
+
+def _forms(layer: Layer, level_count: int) -> list[tuple[int, float]]:
+    """Return (rows of a block, work) of the cheaper form for each level that the layer has."""
+    rows = len(layer.weight)
+    share = rows // (layer.geometry.groups if layer.geometry else 1)
+    forms = []
+    for level in range(int(layer.index[layer.index < level_count].max(initial=0)) + 1):
+        active = layer.index == level
+        single = float(np.count_nonzero(active))
+        block = 4.0 * _blocks(active) * BLOCK_ADVANTAGE
+        forms.append((4, block) if block < single and (share == rows or share % 4 == 0) else (1, single))
+    return forms
+
+
+def _blocks(active: npt.NDArray[np.bool_]) -> int:
+    """Count (4 rows x 1 column) blocks with any active weight."""
+    rows = -(-len(active) // 4) * 4
+    padded = np.zeros((rows, active.shape[1]), np.bool_)
+    padded[: len(active)] = active
+    return int(np.count_nonzero(padded.reshape(rows // 4, 4, -1).any(axis=1)))

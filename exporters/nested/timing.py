@@ -1,0 +1,87 @@
+"""Time candidates against the dense network, where the device is of this machine's kind.
+
+Sessions take turns, so other work on the machine hurts all alike; with one thread the clock is that thread's CPU time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from elsa_edge.graph.names import LEVEL_INPUT
+from elsa_edge.nested_format.library import library_path
+from elsa_edge.profiles.schema import Runtime
+
+__all__ = ["Stopwatch"]
+
+_ROUNDS: Final = 15
+_FEWEST_ROUNDS: Final = 3
+_SMALL_FILE_BYTES: Final = 16_000_000
+_COPIES_OF_SMALL: Final = 3  # sessions of one small network differ by up to 10 %, by luck of their addresses
+
+
+class Stopwatch:
+    """Runs networks in turns.
+
+    Args:
+        inputs: One sample.
+        runtime: Threads and their waiting, as on the device.
+        seconds: Longest time for one comparison.
+    """
+
+    def __init__(self, inputs: Mapping[str, npt.NDArray[Any]], runtime: Runtime, seconds: float) -> None:
+        self._inputs, self._runtime, self._seconds = dict(inputs), runtime, seconds
+        self._clock = time.thread_time if runtime.threads == 1 else time.perf_counter
+        self._sessions: dict[tuple[Path, int], Any] = {}
+
+    def over_first(self, plain: Sequence[Path], candidates: Sequence[Path], level: int) -> list[float]:
+        """Return the time of every network but the first over the first one's: the median over pairs of runs.
+
+        Args:
+            plain: Networks without a level input.
+            candidates: Networks with one.
+            level: The level.
+        """
+        copies = _COPIES_OF_SMALL if plain[0].stat().st_size < _SMALL_FILE_BYTES else 1
+        feed = {**self._inputs, LEVEL_INPUT: np.array(level, np.int64)}
+        runs = [
+            [(self._session(path, copy), self._inputs if path in plain else feed) for copy in range(copies)]
+            for path in (*plain, *candidates)
+        ]
+        for run in runs:
+            for session, inputs in run:
+                session.run(None, inputs)
+        samples: list[list[float]] = [[] for _ in runs]
+        for copy in range(
+            copies
+        ):  # one after the other: copies of a nested session share their mapped weights
+            started = time.perf_counter()
+            for number in range(_ROUNDS):
+                if number >= _FEWEST_ROUNDS and time.perf_counter() - started > self._seconds / copies:
+                    break
+                for run, times in zip(runs, samples, strict=True):
+                    session, inputs = run[copy]
+                    before = self._clock()
+                    session.run(None, inputs)
+                    times.append(self._clock() - before)
+        base = np.array(samples[0])
+        return [float(np.median(np.array(times) / base)) for times in samples[1:]]
+
+    def _session(self, path: Path, copy: int) -> Any:
+        import onnxruntime as ort
+
+        if (path, copy) not in self._sessions:
+            options = ort.SessionOptions()
+            options.log_severity_level = 4
+            options.intra_op_num_threads = self._runtime.threads
+            options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self._runtime.spin)))
+            options.register_custom_ops_library(str(library_path()))
+            self._sessions[path, copy] = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        return self._sessions[path, copy]

@@ -1,0 +1,56 @@
+"""`ort-switch`: every level in one file and one session; the level is a run-time input that costs nothing.
+
+    model.onnx    dense weights once, packed level indices, one branch a level (see elsa_edge/graph/cascade.py)
+
+ONNX Runtime folds each branch to plain weights when it loads the file; the adapter keeps the folded form in a
+memory-mapped cache on the device.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx_ir as ir
+
+from elsa_edge.bundle.golden import Golden
+from elsa_edge.bundle.manifest import Variant
+from elsa_edge.files import write_bytes
+from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.cascade import level_cascade
+from elsa_edge.plugins import Preflight
+from elsa_edge.profiles.schema import DeviceProfile
+
+__all__ = ["OrtSwitchExporter"]
+
+
+class OrtSwitchExporter:
+    """Write the cascade."""
+
+    name = "ort-switch"
+    runtime = "onnxruntime"
+
+    def preflight(self, graph: CanonicalGraph, profile: DeviceProfile) -> Preflight:
+        """Needs folding at load; says so when the profile switches it off."""
+        if profile.runtime.optimization == "none":
+            return Preflight(
+                applies=False,
+                reasons=("ort-switch relies on constant folding at load, and runtime.optimization is none",),
+            )
+        file_bytes = sum(graph.weight(name).nbytes for name in graph.nested) * len(graph.ladder)
+        return Preflight(
+            applies=True,
+            reasons=(f"the cache on the device takes about {file_bytes / 1e6:.0f} MB of storage",),
+        )
+
+    def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:  # noqa: ARG002
+        """Write `model.onnx`."""
+        model = level_cascade(graph)
+        write_bytes(folder / "model.onnx", ir.to_proto(model).SerializeToString())
+        dense_bytes = sum(graph.weight(name).nbytes for name in graph.nested)
+        return Variant(
+            name=self.name,
+            runtime=self.runtime,
+            files={"model": "model.onnx"},
+            options={"kind": "switch"},
+            level_bytes=(dense_bytes,) * len(graph.ladder),
+        )

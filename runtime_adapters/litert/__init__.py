@@ -1,0 +1,1 @@
+"""LiteRT and TFLite: opening and caching variants, engines."""

@@ -1,0 +1,1 @@
+"""ONNX Runtime: opening and caching variants, sessions with levels."""

@@ -1,0 +1,108 @@
+"""The ONNX Runtime adapter on real bundles: every variant, every level, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.adapter_contract import (  # noqa: F401 - pytest collects them here
+    sample,
+    test_a_level_out_of_range_is_refused_before_the_runtime,
+    test_closing_twice_is_fine_and_running_after_it_is_an_error,
+    test_every_level_in_every_order_gives_the_golden_outputs,
+    test_inputs_and_outputs_are_those_of_the_network,
+    test_inputs_that_are_not_contiguous_or_native_are_understood,
+    test_memory_has_a_base_and_one_figure_a_level,
+    test_numpy_integers_are_levels,
+    test_other_batch_sizes_run,
+    test_wrong_inputs_are_refused_with_an_explanation,
+)
+from support.bundles import VARIANTS, bundle
+
+from elsa_edge.bundle import Bundle, Variant, open_bundle
+from elsa_edge.errors import BundleError, InputError
+from elsa_edge.plugins import RuntimeAdapter
+from elsa_edge.profiles.schema import Runtime
+from elsa_edge.registry import ADAPTERS, find
+from elsa_edge.runtime_adapters.ort.adapter import LevelSessionsAdapter, open_variant
+
+
+@pytest.fixture(scope="module")
+def conv() -> Bundle:
+    return open_bundle(bundle("conv"))
+
+
+@pytest.fixture(params=VARIANTS)
+def adapter(request, conv: Bundle, tmp_path: Path):
+    opened = open_variant(conv.folder, conv.manifest.variant(request.param), Runtime(), tmp_path / "cache")
+    yield opened
+    opened.close()
+
+
+def test_it_is_found_by_name_and_keeps_the_protocol(adapter: RuntimeAdapter) -> None:
+    """The entry point leads here, and what it opens is a RuntimeAdapter."""
+    assert find(ADAPTERS, "onnxruntime") is open_variant
+    assert isinstance(adapter, RuntimeAdapter)
+
+
+def test_one_session_a_level_keeps_only_one_resident(conv: Bundle) -> None:
+    """The old level is let go before the new one comes; wrong inputs cost no switch."""
+    opened = open_variant(conv.folder, conv.manifest.variant("ort-levels"), Runtime(), None)
+    assert isinstance(opened, LevelSessionsAdapter)
+    assert opened.resident_level is None
+    opened.run(sample(conv), 2)
+    assert opened.resident_level == 2
+    with pytest.raises(InputError):
+        opened.run({}, 0)
+    assert opened.resident_level == 2
+    opened.run(sample(conv), 0)
+    assert opened.resident_level == 0
+    opened.close()
+    assert opened.resident_level is None
+
+
+def test_settings_of_the_profile_reach_the_runtime(conv: Bundle) -> None:
+    """Threads, arena and prepacking change nothing but speed; a nonsense setting is refused in words."""
+    variant = conv.manifest.variant("onnx-selector")
+    plain = open_variant(conv.folder, variant, Runtime(), None).run(sample(conv), 1)["output"]
+    other = Runtime(threads=2, arena=False, prepack=False, optimization="basic", spin=True)
+    np.testing.assert_allclose(
+        open_variant(conv.folder, variant, other, None).run(sample(conv), 1)["output"], plain, atol=1e-5
+    )
+    with pytest.raises(BundleError, match="cannot open"):
+        open_variant(conv.folder, variant, Runtime(options={"": "x"}), None)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"options": {"kind": "magic"}}, "unknown kind"),
+        ({"options": {}}, "unknown kind"),
+        ({"files": {}}, "no file for 'model'"),
+        ({"files": {"model": "nowhere.onnx"}}, "missing"),
+        ({"options": {"kind": "levels"}}, "no levels"),
+        ({"options": {"kind": "levels"}, "files": {"level_1": "golden.npz"}}, "no file for 'level_0'"),
+        ({"files": {"model": "golden.npz"}}, "cannot open"),
+    ],
+)
+def test_a_damaged_description_is_refused(conv: Bundle, change: dict[str, object], words: str) -> None:
+    """Every hole in a variant's description has its sentence."""
+    variant: Variant = conv.manifest.variant("onnx-selector").model_copy(update=change)
+    with pytest.raises(BundleError, match=words):
+        open_variant(conv.folder, variant, Runtime(), None)
+
+
+def test_a_file_that_vanished_after_opening_is_a_clear_error(conv: Bundle, tmp_path: Path) -> None:
+    """Levels are loaded late: what is gone by then is named."""
+    folder = tmp_path / "copy"
+    (folder / "ort-levels").mkdir(parents=True)
+    variant = conv.manifest.variant("ort-levels")
+    for path in variant.files.values():
+        (folder / path).write_bytes((conv.folder / path).read_bytes())
+    opened = open_variant(folder, variant, Runtime(), None)
+    opened.run(sample(conv), 0)
+    (folder / variant.files["level_1"]).unlink()
+    with pytest.raises(BundleError, match=r"cannot open level_1\.onnx"):
+        opened.run(sample(conv), 1)
+    opened.run(sample(conv), 2)
