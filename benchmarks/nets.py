@@ -49,7 +49,9 @@ def prepare(name: str, folder: Path, ladder: tuple[float, ...] = LADDER) -> Prep
     checkpoint = sparsify(model, ladder)
     plain, canonical = folder / f"{name}.plain.onnx", folder / f"{name}.onnx"
     _export_plainly(model, net.input_shape, plain)
-    export_canonical(checkpoint, model, [TensorSpec(INPUT, net.input_shape)]).save(canonical)
+    export_canonical(checkpoint, model, [TensorSpec("", net.input_shape)]).with_input_names(INPUT).save(
+        canonical
+    )
     NestedCheckpoint.save(checkpoint, folder / f"{name}.safetensors")
     torch.manual_seed(1)
     return Prepared(name, plain, canonical, {INPUT: torch.randn(net.input_shape).numpy()})

@@ -123,7 +123,7 @@ def _case(name: str) -> _Case:
     # Statistics of every level from data: without them, activations of a random deep network fade to subnormals.
     data = [torch.randn(4, *shape[1:])] if name == "mobilenet_v1" else None
     checkpoint = sparsify(model, LADDER, allocation="uniform", data=data)
-    graph = export_canonical(checkpoint, model, [TensorSpec("x", shape)])
+    graph = export_canonical(checkpoint, model, [TensorSpec("", shape)])
     x = np.random.default_rng(0).standard_normal((_SAMPLES, *shape[1:])).astype(np.float32)
     few = {"x": x[:2]} if len(shape) == 4 else {"x": x}
     return _Case(name, graph, Golden(few, run_canonical(graph, few)))
@@ -270,7 +270,7 @@ def _trained_int8(folder: Path) -> tuple[Row, float]:
     images = np.load(data / "fashion_test.npz")
     x = ((images["images"].reshape(-1, 1, 28, 28) / 255 - 0.2860) / 0.3530).astype(np.float32)
     graph = export_canonical(
-        NestedCheckpoint.load(data / "fashion.safetensors"), tiny(), [TensorSpec("x", (1, 1, 28, 28))]
+        NestedCheckpoint.load(data / "fashion.safetensors"), tiny(), [TensorSpec("", (1, 1, 28, 28))]
     )
     answers = run_canonical(graph, {"x": x})
     golden = Golden(
@@ -395,7 +395,7 @@ def _one_file(network: str, folder: Path) -> tuple[list[Row], list[Any]]:
 def _without_dense(network: str) -> _Case:
     model, shape = _network(network)
     graph = export_canonical(
-        sparsify(model, LADDER[:-1], allocation="uniform"), model, [TensorSpec("x", shape)]
+        sparsify(model, LADDER[:-1], allocation="uniform"), model, [TensorSpec("", shape)]
     )
     x = {"x": np.random.default_rng(0).standard_normal((2, *shape[1:])).astype(np.float32)}
     return _Case(f"{network}_sparse_only", graph, Golden(x, run_canonical(graph, x)))

@@ -33,8 +33,11 @@ class TensorSpec:
     dtype: str = "float32"
 
     @classmethod
-    def parse(cls, text: str, default_name: str = "input") -> TensorSpec:
-        """Read the command-line form `[NAME=]SHAPE[:DTYPE]`, such as `1x3x224x224` or `tokens=1x24:int64`."""
+    def parse(cls, text: str) -> TensorSpec:
+        """Read the command-line form `[NAME=]SHAPE[:DTYPE]`, such as `1x3x224x224` or `tokens=1x24:int64`.
+
+        Without a name the name is empty: the input is then called as the argument of the network that it feeds.
+        """
         match = _INPUT.fullmatch(text.strip())
         if match is None:
             raise UsageError(
@@ -48,22 +51,21 @@ class TensorSpec:
         shape = tuple(int(size) for size in match["shape"].split("x"))
         if min(shape) < 1:
             raise UsageError("Every dimension of an input must be at least 1", found=repr(text))
-        return cls(match["name"] or default_name, shape, dtype)
+        return cls(match["name"] or "", shape, dtype)
 
     def __str__(self) -> str:
         shape = "x".join("?" if size is None else str(size) for size in self.shape)
-        return f"{self.name}: {shape or 'scalar'} {self.dtype}"
+        return f"{self.name or '(unnamed)'}: {shape or 'scalar'} {self.dtype}"
 
 
 def parse_inputs(texts: Sequence[str]) -> list[TensorSpec]:
-    """Read several inputs in command-line form; one without a name is "input", or "input_1", "input_2", ...
+    """Read several inputs in command-line form; one without a name has an empty one.
 
     Raises:
         UsageError: When one is not readable, or two have the same name.
     """
-    default = "input" if len(texts) == 1 else "input_{}"
-    specs = [TensorSpec.parse(text, default.format(number)) for number, text in enumerate(texts, 1)]
-    names = [spec.name for spec in specs]
+    specs = [TensorSpec.parse(text) for text in texts]
+    names = [spec.name for spec in specs if spec.name]
     if len(set(names)) != len(names):
         raise UsageError("Two inputs have the same name", found=", ".join(names))
     return specs

@@ -93,7 +93,7 @@ def main(checkpoint: bool, photos: Path | None, outputs: Path | None) -> None:
     if checkpoint:
         click.echo(checkpoint_path())
     if photos is not None:
-        np.savez_compressed(photos, input=photographs())
+        np.savez_compressed(photos, inputs=photographs())
     if outputs is not None:
         with np.load(outputs) as arrays:
             (logits,) = (arrays[name] for name in arrays.files)

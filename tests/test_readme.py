@@ -120,7 +120,7 @@ def torchs_top5(photographs):
     model = efficientnet_lite0()
     model.load_state_dict(torch.load(checkpoint_path(), weights_only=True))
     with torch.no_grad():
-        logits = model.eval()(torch.from_numpy(photographs["input"])).numpy()
+        logits = model.eval()(torch.from_numpy(photographs["inputs"])).numpy()
     return np.argsort(-logits, axis=1)[:, :5]
 
 

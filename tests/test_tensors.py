@@ -15,7 +15,7 @@ class TestParse:
     @pytest.mark.parametrize(
         ("text", "spec"),
         [
-            ("1x3x224x224", TensorSpec("input", (1, 3, 224, 224), "float32")),
+            ("1x3x224x224", TensorSpec("", (1, 3, 224, 224), "float32")),
             ("tokens=1x24:int64", TensorSpec("tokens", (1, 24), "int64")),
             ("mask=4:bool", TensorSpec("mask", (4,), "bool")),
         ],
@@ -30,9 +30,9 @@ class TestParse:
         with pytest.raises(UsageError):
             TensorSpec.parse(text)
 
-    def test_several_inputs_without_names_are_numbered(self):
-        """Names stay unique."""
-        assert [spec.name for spec in parse_inputs(["1x2", "y=1x3", "1x4"])] == ["input_1", "y", "input_3"]
+    def test_inputs_without_names_have_empty_ones(self):
+        """They are named after the arguments that they feed, which only the network knows."""
+        assert [spec.name for spec in parse_inputs(["1x2", "y=1x3", "1x4"])] == ["", "y", ""]
 
     def test_two_inputs_of_one_name(self):
         """A duplicate name is a mistake."""

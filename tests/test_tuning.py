@@ -34,7 +34,7 @@ def estimated() -> Bundle:
     )
     checkpoint = sparsify(model, (0.95, 0.0), allocation="uniform", exclude=["0.weight"])
     source = folder() / "estimated.onnx"
-    export_canonical(checkpoint, model, [TensorSpec("x", (1, 3, 10, 10))]).save(source)
+    export_canonical(checkpoint, model, [TensorSpec("", (1, 3, 10, 10))]).save(source)
     return build_bundle(
         source, PROFILE, folder() / "estimated", variants=("ort-nested", "ort-switch", "ort-nested-int8")
     )

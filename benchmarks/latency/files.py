@@ -74,7 +74,7 @@ class Subject:
         checkpoint = sparsify(
             model, self.ladder, allocation="uniform", granularity=self.granularity, exclude=dense
         )
-        return export_canonical(checkpoint, model, [TensorSpec(INPUT, net.input_shape)])
+        return export_canonical(checkpoint, model, [TensorSpec("", net.input_shape)]).with_input_names(INPUT)
 
     def fixed(self, level: int) -> Path:
         """Return one level as a plain ONNX network with its zeros in place."""

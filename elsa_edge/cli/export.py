@@ -25,7 +25,8 @@ __all__ = ["command"]
     required=True,
     multiple=True,
     metavar="[NAME=]SHAPE[:DTYPE]",
-    help="An input, the batch first, such as 1x3x224x224 or tokens=1x24:int64; once for each argument of forward.",
+    help="An input, the batch first, such as 1x3x224x224 or tokens=1x24:int64. NAME is the argument of forward that it "
+    "feeds; without one, the next that is free. Arguments left out keep their default.",
 )
 @new_file(help="The ONNX file to write.")
 @json_option

@@ -116,6 +116,14 @@ class CanonicalGraph:
         """Return a copy whose graph may be rewritten; tensors are shared, and no pass writes into them."""
         return CanonicalGraph(self.model.clone(), self.ladder, copy.deepcopy(dict(self.provenance)))
 
+    def with_input_names(self, *names: str) -> CanonicalGraph:
+        """Return the same graph with its inputs, the level apart, called `names` in their order."""
+        renamed = self.copy()
+        values = [value for value in renamed.model.graph.inputs if value.name != LEVEL_INPUT]
+        for value, name in zip(values, names, strict=True):
+            value.name = name
+        return renamed
+
     @cached_property
     def nested(self) -> tuple[str, ...]:
         """Names of the weights that have a level index."""

@@ -11,6 +11,7 @@ from onnx_ir.passes import common
 
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import CheckpointError, ContractError, ElsaError, ExportError, first_line
+from elsa_edge.graph.binding import Binding, bind_inputs
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.check import check_contract
 from elsa_edge.graph.cleaning import tidy
@@ -18,7 +19,7 @@ from elsa_edge.graph.flops import flops_fractions
 from elsa_edge.graph.names import FORMAT, FORMAT_KEY, IR_VERSION, LADDER_KEY
 from elsa_edge.graph.nesting import attach, detach
 from elsa_edge.graph.oracle import run_canonical
-from elsa_edge.graph.torch_export import example_inputs, positional_order, torch_to_onnx
+from elsa_edge.graph.torch_export import example_inputs, torch_to_onnx
 from elsa_edge.tensors import TensorSpec, largest_difference
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def export_canonical(
     Args:
         checkpoint: Dense weights, level indices, tables and ladder.
         model: The architecture; its parameters are overwritten with the checkpoint's dense weights.
-        inputs: Its inputs; the first dimension of each is the batch and becomes free.
+        inputs: Its inputs, named as the arguments of `forward` that they feed; one without a name takes the next free
+            argument. The first dimension of each is the batch and becomes free.
         examples: Real inputs for the proof of equality; random ones are made when None.
 
     Returns:
@@ -109,8 +111,8 @@ def export_canonical(
     """
     model.float()
     _load(model, checkpoint.weights)
-    ordered = positional_order(model, inputs)
-    onnx_model = torch_to_onnx(model, ordered)
+    binding = bind_inputs(model, inputs)
+    onnx_model = torch_to_onnx(model, binding)
     if onnx_model.functions:
         common.InlinePass()(onnx_model)
     present = _under_graph_names(checkpoint, onnx_model.graph, model)
@@ -128,7 +130,7 @@ def export_canonical(
         checkpoint.provenance,
     )
     tidy(onnx_model)
-    for value, spec in zip(onnx_model.graph.inputs, ordered, strict=False):
+    for value, spec in zip(onnx_model.graph.inputs, binding.inputs, strict=False):
         value.name = spec.name  # an input that is also an output got the output's name
     attach(onnx_model, detached, used)
     for node in (
@@ -146,7 +148,8 @@ def export_canonical(
     ladder = ladder.measured(flops_fractions=flops_fractions(graph))
     onnx_model.metadata_props[LADDER_KEY] = ladder.to_json()
     graph = check_contract(CanonicalGraph(onnx_model, ladder, dict(checkpoint.provenance)))
-    _prove_equal(graph, checkpoint, model, ordered, examples or example_inputs(ordered, _PROOF_BATCH, seed=1))
+    proof = examples or example_inputs(binding.inputs, _PROOF_BATCH, seed=1)
+    _prove_equal(graph, checkpoint, model, binding, proof)
     return graph
 
 
@@ -154,7 +157,7 @@ def differences_from_torch(
     graph: CanonicalGraph,
     checkpoint: NestedCheckpoint,
     model: torch.nn.Module,
-    inputs: Sequence[TensorSpec],
+    binding: Binding,
     examples: Mapping[str, np.ndarray[Any, Any]],
 ) -> tuple[tuple[float, float], ...]:
     """Return for each level the largest |graph - torch| and the largest |torch| over all outputs."""
@@ -162,6 +165,7 @@ def differences_from_torch(
     from torch.utils._pytree import tree_leaves
 
     answers = run_canonical(graph, examples)
+    arguments, keywords = binding.arguments(examples)
     training = model.training
     model.eval()
     found = []
@@ -169,7 +173,7 @@ def differences_from_torch(
         for level, answer in enumerate(answers):
             _load(model, checkpoint.at_level(level))
             with torch.no_grad():
-                result = model(*(torch.from_numpy(np.array(examples[spec.name])) for spec in inputs))
+                result = model(*arguments, **keywords)
             expected = [leaf.numpy() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
             pairs = [largest_difference(a, e) for a, e in zip(answer.values(), expected, strict=True)]
             found.append((max(p[0] for p in pairs), max(p[1] for p in pairs)))
@@ -183,11 +187,11 @@ def _prove_equal(
     graph: CanonicalGraph,
     checkpoint: NestedCheckpoint,
     model: torch.nn.Module,
-    inputs: Sequence[TensorSpec],
+    binding: Binding,
     examples: Mapping[str, np.ndarray[Any, Any]],
 ) -> None:
     try:
-        differences = differences_from_torch(graph, checkpoint, model, inputs, examples)
+        differences = differences_from_torch(graph, checkpoint, model, binding, examples)
     except ElsaError:
         raise
     except Exception as error:

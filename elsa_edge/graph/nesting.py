@@ -77,7 +77,7 @@ def attach(model: ir.Model, detached: Mapping[str, ir.Value], checkpoint: Nested
     if any(value.name == LEVEL_INPUT for value in graph.inputs):
         raise ExportError(
             f"The model has an input named {LEVEL_INPUT!r}, which is reserved",
-            fix="Rename it: --input-shape NAME=...",
+            fix="Call that argument of forward something else",
         )
     level = ir.Value(name=LEVEL_INPUT, shape=ir.Shape([]), type=ir.TensorType(ir.DataType.INT64))
     graph.inputs.append(level)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import re
 import warnings
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from elsa_edge.errors import ExportError, first_line
+from elsa_edge.graph.binding import Binding
 from elsa_edge.graph.names import OPSET
 from elsa_edge.tensors import TensorSpec
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
-__all__ = ["example_inputs", "output_names", "positional_order", "torch_to_onnx"]
+__all__ = ["example_inputs", "output_names", "torch_to_onnx"]
 
 # torch specialises sizes 0 and 1, so a free batch dimension needs an example of at least 2.
 _EXAMPLE_BATCH: Final = 2
@@ -43,14 +43,6 @@ def example_inputs(
         else:
             made[spec.name] = generator.integers(0, 2, shape).astype(spec.dtype)
     return made
-
-
-def positional_order(model: torch.nn.Module, inputs: Sequence[TensorSpec]) -> list[TensorSpec]:
-    """Return the inputs in the order of `forward`: by name where every name is one of its parameters, else as given."""
-    parameters = list(inspect.signature(model.forward).parameters)
-    if all(spec.name in parameters for spec in inputs):
-        return sorted(inputs, key=lambda spec: parameters.index(spec.name))
-    return list(inputs)
 
 
 def output_names(result: object) -> list[str]:
@@ -83,12 +75,12 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def torch_to_onnx(model: torch.nn.Module, inputs: Sequence[TensorSpec]) -> ir.Model:
+def torch_to_onnx(model: torch.nn.Module, binding: Binding) -> ir.Model:
     """Export `model` in evaluation mode with a free batch dimension.
 
     Args:
         model: The network; its mode is restored afterwards.
-        inputs: Its inputs in the order of `forward`; the first dimension is the batch.
+        binding: Its inputs and the arguments that they feed; the first dimension is the batch.
 
     Raises:
         ExportError: Naming the operator and the module that cannot be exported.
@@ -97,22 +89,23 @@ def torch_to_onnx(model: torch.nn.Module, inputs: Sequence[TensorSpec]) -> ir.Mo
 
     training = model.training
     model.eval()
-    arguments = tuple(torch.from_numpy(array) for array in example_inputs(inputs, _EXAMPLE_BATCH).values())
+    arguments, keywords = binding.arguments(example_inputs(binding.inputs, _EXAMPLE_BATCH))
     batch = torch.export.Dim("batch")
     try:
         with torch.no_grad(), _quiet():
             try:
-                names = output_names(model(*arguments))
+                names = output_names(model(*arguments, **keywords))
             except Exception as error:
                 raise ExportError(
                     f"The model cannot be called with these inputs ({first_line(_root(error))})",
-                    found="; ".join(map(str, inputs)),
+                    found="; ".join(map(str, binding.inputs)),
                     fix="Check --input-shape: one for each argument of forward, the batch first",
                 ) from error
             try:
-                free = ({0: batch},) * len(arguments)
-                shapes = (free,) if _is_variadic(model) else free
-                program = torch.export.export(model, arguments, dynamic_shapes=shapes)
+                free: Any = {spec.name: {0: batch} for spec in binding.inputs}
+                if binding.variadic:
+                    free = (({0: batch},) * len(arguments),)
+                program = torch.export.export(model, arguments, keywords, dynamic_shapes=free)
             except Exception as error:
                 raise ExportError(
                     f"torch.export cannot trace the model ({first_line(_root(error))})",
@@ -126,7 +119,7 @@ def torch_to_onnx(model: torch.nn.Module, inputs: Sequence[TensorSpec]) -> ir.Mo
                     optimize=False,
                     verbose=False,
                     opset_version=OPSET,
-                    input_names=[spec.name for spec in inputs],
+                    input_names=[spec.name for spec in binding.inputs],
                     output_names=names,
                 )
             except Exception as error:
@@ -155,11 +148,6 @@ def _name_batch(model: ir.Model) -> None:
                     for size in value.shape
                 ]
             )
-
-
-def _is_variadic(model: torch.nn.Module) -> bool:
-    kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
-    return kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
 
 
 def _root(error: BaseException) -> BaseException:

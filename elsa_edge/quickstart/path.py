@@ -24,7 +24,7 @@ from elsa_edge.tensors import TensorSpec
 
 __all__ = ["Controlled", "LevelResult", "QuickstartResult", "run_quickstart"]
 
-INPUT: Final = "input"
+INPUT: Final = "images"
 _GOLDEN_IMAGES: Final = 8
 
 

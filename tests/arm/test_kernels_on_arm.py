@@ -91,7 +91,7 @@ def test_every_level_agrees_with_the_oracle(cpu, choose, tmp_path):
     weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
     indices = {n: random.integers(0, 3, w.shape).astype(np.uint8) for n, w in weights.items() if w.ndim >= 2}
     checkpoint = NestedCheckpoint(weights, indices, {}, Ladder.from_sparsities((0.66, 0.33, 0.0)))
-    graph = export_canonical(checkpoint, model, [TensorSpec("image", (1, 3, 21, 30))])
+    graph = export_canonical(checkpoint, model, [TensorSpec("", (1, 3, 21, 30))])
     feed = {"image": random.standard_normal((2, 3, 21, 30)).astype(np.float32)}
     golden = Golden(feed, run_canonical(graph, feed))
     OrtNestedExporter(choose=choose).export(graph, load_profile("raspberry-pi-4"), golden, tmp_path)

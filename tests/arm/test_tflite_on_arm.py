@@ -77,7 +77,7 @@ def _graph(model: nn.Module, shape: tuple[int, ...]):
         if array.ndim >= 2 and name.split(".")[0] not in {"stem", "depthwise"}
     }
     checkpoint = NestedCheckpoint(state, indices, {}, ladder, {})
-    return export_canonical(checkpoint, model, [TensorSpec("x", shape)])
+    return export_canonical(checkpoint, model, [TensorSpec("", shape)])
 
 
 @pytest.fixture(scope="module")

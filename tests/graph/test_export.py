@@ -10,10 +10,11 @@ from torch import nn
 
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import CheckpointError, ContractError, ExportError
+from elsa_edge.graph.binding import bind_inputs
 from elsa_edge.graph.check import check_contract
 from elsa_edge.graph.export import differences_from_torch, export_canonical
 from elsa_edge.graph.oracle import run_canonical
-from elsa_edge.graph.torch_export import example_inputs, positional_order
+from elsa_edge.graph.torch_export import example_inputs
 from elsa_edge.levels import Ladder
 from elsa_edge.tensors import TensorSpec
 
@@ -31,9 +32,9 @@ def test_equal_to_torch_at_every_level_and_batch(canonical, name, batch):
     """The graph computes what torch computes with masked weights and the level's norms."""
     entry = ZOO[name]
     checkpoint, model = nested_checkpoint(entry)
-    inputs = positional_order(model, entry.inputs)
-    examples = example_inputs(inputs, batch, seed=7)
-    differences = differences_from_torch(canonical(name), checkpoint, model, inputs, examples)
+    binding = bind_inputs(model, entry.inputs)
+    examples = example_inputs(binding.inputs, batch, seed=7)
+    differences = differences_from_torch(canonical(name), checkpoint, model, binding, examples)
     assert len(differences) == len(entry.sparsities)
     assert all(difference <= 1e-5 * max(1.0, scale) for difference, scale in differences)
 
@@ -112,17 +113,17 @@ class TestBadInput:
         """Missing, unknown and reshaped tensors are listed."""
         checkpoint = one_weight(nn.Linear(3, 4))
         with pytest.raises(CheckpointError, match=r"of another shape: weight \(5, 3\) != \(4, 3\)"):
-            export_canonical(checkpoint, nn.Linear(3, 5), [TensorSpec("x", (1, 3))])
+            export_canonical(checkpoint, nn.Linear(3, 5), [TensorSpec("input", (1, 3))])
         with pytest.raises(
             CheckpointError, match=r"missing: 0\.bias, 0\.weight; not in the model: bias, weight"
         ):
-            export_canonical(checkpoint, nn.Sequential(nn.Linear(3, 4)), [TensorSpec("x", (1, 3))])
+            export_canonical(checkpoint, nn.Sequential(nn.Linear(3, 4)), [TensorSpec("input", (1, 3))])
 
     def test_inputs_that_the_model_does_not_take(self):
         """A wrong --input-shape is named before torch's exporter runs."""
         model = nn.Linear(3, 4)
         with pytest.raises(ExportError, match="cannot be called with these inputs"):
-            export_canonical(one_weight(model), model, [TensorSpec("x", (1, 7))])
+            export_canonical(one_weight(model), model, [TensorSpec("input", (1, 7))])
 
     def test_an_operator_without_onnx_form_is_named_with_its_module(self):
         """The user learns which operator in which layer."""
@@ -195,11 +196,16 @@ class TestBadInput:
         state = {n: t.detach().numpy().copy() for n, t in model.state_dict().items()}
         checkpoint = NestedCheckpoint(state, {}, {}, Ladder.from_sparsities([0.0]))
         with pytest.raises(ExportError, match="No nested weight"):
-            export_canonical(checkpoint, model, [TensorSpec("x", (1, 3))])
+            export_canonical(checkpoint, model, [TensorSpec("input", (1, 3))])
 
     def test_an_input_called_level(self):
         """The name is reserved, and the error says how to rename."""
-        model = nn.Linear(3, 4)
+
+        class Levelled(nn.Linear):
+            def forward(self, level):
+                return super().forward(level)
+
+        model = Levelled(3, 4)
         with pytest.raises(ExportError, match="reserved"):
             export_canonical(one_weight(model), model, [TensorSpec("level", (1, 3))])
 

@@ -23,7 +23,7 @@ def fractions(model, names, shape, sparsities=(0.75, 0.0), dtype="float32"):
         flat[: flat.size // 4] = 0
         indices[name] = flat.reshape(state[name].shape)
     checkpoint = NestedCheckpoint(state, indices, {}, Ladder.from_sparsities(sparsities))
-    graph = export_canonical(checkpoint, model, [TensorSpec("x", shape, dtype)])
+    graph = export_canonical(checkpoint, model, [TensorSpec("", shape, dtype)])
     return [level.flops_fraction for level in graph.ladder]
 
 

@@ -64,9 +64,9 @@ def test_the_bundle_left_behind_has_the_accuracy_that_the_table_says(ran):
         np.load(folder / "inputs.npz") as arrays,
         AdaptiveSession.open(folder / "bundle", cache=False) as session,
     ):
-        images = arrays["input"]
+        images = arrays["images"]
         for row in found["levels"]:
-            (logits,) = session.run({"input": images}, level=row["level"]).values()
+            (logits,) = session.run({"images": images}, level=row["level"]).values()
             assert np.mean(np.argmax(logits, axis=1) == labels) == row["accuracy"]
             assert session.ladder[row["level"]].accuracy == pytest.approx(row["accuracy"], abs=0.005)
 

@@ -31,8 +31,8 @@ class ConvNet(nn.Module):
         self.hidden_norm = nn.BatchNorm1d(10)
         self.head = nn.Linear(10, 5, bias=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = torch.relu(self.norm(self.stem(x)))
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name that torch's own modules use
+        y = torch.relu(self.norm(self.stem(input)))
         y = y + f.silu(self.mix(self.depthwise(y)))
         y = self.grouped(self.up_norm(self.up(y))).mean((2, 3))
         return self.head(self.hidden_norm(self.hidden(y)))

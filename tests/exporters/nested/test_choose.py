@@ -35,7 +35,7 @@ def checkpoint():
 
 @cache
 def graph():
-    return export_canonical(*checkpoint(), [TensorSpec("x", (1, 256))])
+    return export_canonical(*checkpoint(), [TensorSpec("", (1, 256))])
 
 
 @cache
@@ -122,7 +122,7 @@ def test_a_level_that_lost_whole_outputs_has_a_smaller_network(tmp_path):
     indices = {name: index.copy() for name, index in nested.indices.items()}
     indices["0.weight"][3] = 2
     dead = replace(nested, indices=indices)
-    with_dead = Plan(export_canonical(dead, model, [TensorSpec("x", (1, 256))]))
+    with_dead = Plan(export_canonical(dead, model, [TensorSpec("", (1, 256))]))
 
     assert with_dead.smaller_when_dense(0)
     assert not with_dead.smaller_when_dense(2)

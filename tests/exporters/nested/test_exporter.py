@@ -71,7 +71,7 @@ def nest(model: nn.Module, shape: tuple[int, ...], sparsities, *, tables: bool =
         for name in moving
     }
     checkpoint = NestedCheckpoint(weights, indices, rows, ladder)
-    return export_canonical(checkpoint, model, [TensorSpec("image", shape)])
+    return export_canonical(checkpoint, model, [TensorSpec("", shape)])
 
 
 class Odd(nn.Module):

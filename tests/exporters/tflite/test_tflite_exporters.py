@@ -120,7 +120,7 @@ def test_int8_survives_a_padded_maximum(tmp_path):
     index = index_from_scores(np.abs(weight), [18, 36])
     state = {name: value.numpy().copy() for name, value in model.state_dict().items()}
     checkpoint = NestedCheckpoint(state, {"0.weight": index}, {}, Ladder.from_sparsities([0.5, 0.0]))
-    graph = export_canonical(checkpoint, model, [TensorSpec("x", (1, 1, 8, 8))])
+    graph = export_canonical(checkpoint, model, [TensorSpec("", (1, 1, 8, 8))])
     known = golden(graph, batch=16)
 
     variant = TfliteInt8Exporter().export(graph, profile(int8_changed_answers=0.3), known, tmp_path)

@@ -79,7 +79,7 @@ def graph_with_dead_rows(model, dead, biases=0.0):
         tables[bias] = table
     ladder = Ladder.from_sparsities([0.5, 0.0])
     checkpoint = NestedCheckpoint(state, indices, tables, ladder)
-    return export_canonical(checkpoint, model, [TensorSpec("x", (1, 3, 8, 8))])
+    return export_canonical(checkpoint, model, [TensorSpec("", (1, 3, 8, 8))])
 
 
 def sizes(model):

@@ -82,7 +82,7 @@ def test_int8_keeps_the_accuracy_of_a_trained_network_in_both_runtimes(tmp_path,
     images = np.load(data / "fashion_test.npz")
     x = ((images["images"].reshape(-1, 1, 28, 28) / 255 - 0.2860) / 0.3530).astype(np.float32)
     graph = export_canonical(
-        NestedCheckpoint.load(data / "fashion.safetensors"), tiny(), [TensorSpec("x", (1, 1, 28, 28))]
+        NestedCheckpoint.load(data / "fashion.safetensors"), tiny(), [TensorSpec("", (1, 1, 28, 28))]
     )
     known = Golden({"x": x}, run_canonical(graph, {"x": x}))
     np.savez(tmp_path / "calibration.npz", x=x[:64])
