@@ -20,6 +20,11 @@ __all__ = ["command"]
     "--model", required=True, metavar="PKG.MODULE:FACTORY", help="Makes the network; takes no arguments."
 )
 @click.option(
+    "--weights",
+    metavar="NAME",
+    help="Which weights, where the file has several: ema, or the place that an error names.",
+)
+@click.option(
     "--levels", required=True, metavar="S,S,...", help="Sparsities, sparsest first, such as 0.95,0.9,0."
 )
 @click.option(
@@ -50,6 +55,7 @@ def command(
     *,
     checkpoint: Path,
     model: str,
+    weights: str | None,
     levels: str,
     method: str,
     allocation: str | None,
@@ -61,7 +67,7 @@ def command(
     destination: Path,
     as_json: bool,
 ) -> None:
-    """Put nested sparsity levels into the trained CHECKPOINT (.safetensors, .pt or .pth).
+    """Put nested sparsity levels into the trained CHECKPOINT (a file of torch or safetensors, or a folder of shards).
 
     The levels share one set of weights; each contains the sparser ones. No training is done.
     """
@@ -71,11 +77,11 @@ def command(
     from elsa_edge.factory import build_model
     from elsa_edge.files import sha256_of
     from elsa_edge.sparsify.data import read_npz
-    from elsa_edge.sparsify.dense import load_dense
     from elsa_edge.sparsify.oneshot import sparsify
+    from elsa_edge.trained import load_dense
 
     network = build_model(model)
-    load_dense(network, checkpoint)
+    taken = load_dense(network, checkpoint, weights=weights)
     arrays = None if data is None else read_npz(data)
     nested = sparsify(
         network,
@@ -90,7 +96,7 @@ def command(
         provenance={"source": checkpoint.name, "source_sha256": sha256_of(checkpoint), "model": model},
     )
     nested.save(destination)
-    notes = list(nested.provenance["notes"])
+    notes = [*taken, *nested.provenance["notes"]]
     for note in notes:
         say(f"note: {note}")
     print_table(

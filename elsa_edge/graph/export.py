@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import CheckpointError, ContractError, ElsaError, ExportError, first_line
+from elsa_edge.errors import ContractError, ElsaError, ExportError, first_line
 from elsa_edge.graph.binding import Binding, bind_inputs
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.check import check_contract
@@ -21,6 +21,7 @@ from elsa_edge.graph.nesting import attach, detach
 from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.graph.torch_export import example_inputs, torch_to_onnx
 from elsa_edge.tensors import TensorSpec, largest_difference
+from elsa_edge.trained import load_arrays, plain_network
 
 if TYPE_CHECKING:
     import torch
@@ -31,32 +32,6 @@ __all__ = ["differences_from_torch", "export_canonical"]
 _RELATIVE_TOLERANCE: Final = 1e-4
 # Another batch than the one that was traced, so that a batch size frozen into the graph is found.
 _PROOF_BATCH: Final = 3
-
-
-def _load(model: torch.nn.Module, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Load plain arrays into the model, strictly."""
-    import torch
-
-    own = model.state_dict()
-    missing = sorted(name for name in own if name not in state)
-    unknown = sorted(name for name in state if name not in own)
-    reshaped = [
-        f"{n} {tuple(own[n].shape)} != {state[n].shape}"
-        for n in own
-        if n in state and tuple(own[n].shape) != state[n].shape
-    ]
-    if missing or unknown or reshaped:
-        parts = [("missing", missing), ("not in the model", unknown), ("of another shape", reshaped)]
-        raise CheckpointError(
-            "The checkpoint does not fit the model",
-            found="; ".join(
-                f"{what}: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}"
-                for what, names in parts
-                if names
-            ),
-            fix="Give the factory of the model that the checkpoint was made from",
-        )
-    model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()})
 
 
 def _aliases(model: torch.nn.Module) -> dict[str, list[str]]:
@@ -109,8 +84,8 @@ def export_canonical(
         ExportError: When the model cannot be exported; names the operator and the module.
         ContractError: When the result is not equal to torch. It is then not returned.
     """
-    model.float()
-    _load(model, checkpoint.weights)
+    model = plain_network(model).float()
+    load_arrays(model, checkpoint.weights)
     binding = bind_inputs(model, inputs)
     onnx_model = torch_to_onnx(model, binding)
     if onnx_model.functions:
@@ -171,14 +146,14 @@ def differences_from_torch(
     found = []
     try:
         for level, answer in enumerate(answers):
-            _load(model, checkpoint.at_level(level))
+            load_arrays(model, checkpoint.at_level(level))
             with torch.no_grad():
                 result = model(*arguments, **keywords)
             expected = [leaf.numpy() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
             pairs = [largest_difference(a, e) for a, e in zip(answer.values(), expected, strict=True)]
             found.append((max(p[0] for p in pairs), max(p[1] for p in pairs)))
     finally:
-        _load(model, checkpoint.weights)
+        load_arrays(model, checkpoint.weights)
         model.train(training)
     return tuple(found)
 

@@ -22,7 +22,8 @@ from elsa_edge.sparsify.patterns import Channel, NofM, Pattern, parse_pattern
 from elsa_edge.sparsify.prunable import Prunable, choose, find_prunable
 from elsa_edge.sparsify.scores import score_named
 from elsa_edge.sparsify.selection import select
-from elsa_edge.sparsify.tracing import output_layers, unwrap
+from elsa_edge.sparsify.tracing import output_layers
+from elsa_edge.trained import plain_network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -149,7 +150,8 @@ def sparsify(
     """Make nested levels from the weights that `model` has now.
 
     Args:
-        model: A trained network. It is as before afterwards.
+        model: A trained network. Its numbers are as before afterwards; weights that were computed from others
+            (weight_norm, masks of torch's pruning) are plain ones then.
         ladder: Levels, or their sparsities, sparsest first.
         method: `magnitude` or `random`.
         allocation: `global` (default), `uniform` or `erk`. With N:M every group has its own budget: leave it
@@ -172,7 +174,7 @@ def sparsify(
     """
     import torch
 
-    model = unwrap(model)
+    model = plain_network(model)
     steps = ladder if isinstance(ladder, Ladder) else Ladder.from_sparsities(list(ladder))
     pattern = parse_pattern(granularity, steps.sparsities)
     if isinstance(pattern, NofM) and allocation not in (None, "uniform"):

@@ -7,27 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch.fx
     from torch import nn
 
-__all__ = ["followers_by_tracing", "output_layers", "unwrap"]
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """Return the network inside torch.compile's and DistributedDataParallel's wrappers, whose names it would get."""
-    from torch.nn.parallel import DataParallel, DistributedDataParallel
-
-    inner: Any = model
-    while True:
-        if isinstance(inner, (DataParallel, DistributedDataParallel)):
-            inner = inner.module
-        elif hasattr(inner, "_orig_mod"):
-            inner = inner._orig_mod  # noqa: SLF001 - torch.compile has no public name for it
-        else:
-            return inner  # type: ignore[no-any-return]  # a module, as each wrapper holds one
+__all__ = ["followers_by_tracing", "output_layers"]
 
 
 def _trace(model: nn.Module, stops: Collection[str]) -> list[torch.fx.Node]:

@@ -30,7 +30,7 @@ from elsa_edge.levels import Ladder
 from elsa_edge.sparsify.allocation import allocation_named
 from elsa_edge.sparsify.patterns import NofM, parse_pattern
 from elsa_edge.sparsify.selection import select
-from elsa_edge.sparsify.tracing import unwrap
+from elsa_edge.trained import unwrap
 from elsa_edge.training.assemble import assemble
 from elsa_edge.training.partition import float_buffers, partition
 from elsa_edge.training.rerouting import layer_order, levels_of_tensors

@@ -88,7 +88,7 @@ class _Run:
         self._seed(0)
         self.model = build_model(config.model).to(self.device)
         if config.pretrained is not None:
-            from elsa_edge.sparsify.dense import load_dense
+            from elsa_edge.trained import load_dense
 
             load_dense(self.model, config.pretrained)
         self.task: Task = load_task(config.data, config.loss, config.metric)

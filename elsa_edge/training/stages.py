@@ -29,7 +29,7 @@ from elsa_edge.errors import CheckpointError, ElsaError, UsageError
 from elsa_edge.levels import Ladder
 from elsa_edge.sparsify.allocation import allocation_named
 from elsa_edge.sparsify.patterns import NofM, parse_pattern
-from elsa_edge.sparsify.tracing import unwrap
+from elsa_edge.trained import unwrap
 from elsa_edge.training.assemble import assemble
 from elsa_edge.training.context import Context
 from elsa_edge.training.initial import check_init, free_values

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from elsa_edge.errors import CheckpointError
 from elsa_edge.sparsify import sparsify
-from elsa_edge.sparsify.dense import load_dense
+from elsa_edge.trained import load_dense
 
 
 @pytest.mark.parametrize(
