@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["command"]
 
@@ -48,6 +53,13 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     help="An .npz with inputs of the network; BatchNorm statistics are estimated on it at each level.",
 )
+@click.option(
+    "--input-shape",
+    "input_shapes",
+    multiple=True,
+    metavar="[NAME=]SHAPE[:DTYPE]",
+    help="An input such as 1x3x224x224: a run then finds what the network multiplies with, whatever its layers are.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the random method.")
 @new_file(help="The nested checkpoint to write (.safetensors).")
 @json_option
@@ -63,6 +75,7 @@ def command(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     data: Path | None,
+    input_shapes: tuple[str, ...],
     seed: int,
     destination: Path,
     as_json: bool,
@@ -76,11 +89,13 @@ def command(
     ladder = Ladder.parse(levels)  # before the seconds that torch takes to load
     from elsa_edge.factory import build_model
     from elsa_edge.files import sha256_of
+    from elsa_edge.sparsify.coverage import sentences
     from elsa_edge.sparsify.data import read_npz
     from elsa_edge.sparsify.oneshot import sparsify
     from elsa_edge.trained import load_dense
 
     network = build_model(model)
+    example = None if not input_shapes else _example(network, input_shapes)
     taken = load_dense(network, checkpoint, weights=weights)
     arrays = None if data is None else read_npz(data)
     nested = sparsify(
@@ -92,11 +107,12 @@ def command(
         include=include,
         exclude=exclude,
         data=arrays,
+        example=example,
         seed=seed,
         provenance={"source": checkpoint.name, "source_sha256": sha256_of(checkpoint), "model": model},
     )
     nested.save(destination)
-    notes = [*taken, *nested.provenance["notes"]]
+    notes = [*taken, *nested.provenance["notes"], *sentences(nested.provenance["coverage"])]
     for note in notes:
         say(f"note: {note}")
     print_table(
@@ -113,7 +129,17 @@ def command(
                 {"level": k, "name": level.name, "sparsity": level.sparsity, "density": level.density}
                 for k, level in enumerate(nested.ladder)
             ],
+            "coverage": nested.provenance["coverage"],
             "notes": notes,
         },
         as_json=as_json,
     )
+
+
+def _example(network: nn.Module, input_shapes: Sequence[str]) -> dict[str, Any]:
+    """Return one batch of two samples for a run that is watched."""
+    from elsa_edge.graph.binding import bind_inputs
+    from elsa_edge.graph.torch_export import example_inputs
+    from elsa_edge.tensors import parse_inputs
+
+    return example_inputs(bind_inputs(network, parse_inputs(input_shapes)).inputs, 2)

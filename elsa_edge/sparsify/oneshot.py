@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import CheckpointError, UsageError
+from elsa_edge.errors import CheckpointError, InputError, UsageError, first_line
 from elsa_edge.levels import Ladder, index_from_masks, mask_at
 from elsa_edge.sparsify.allocation import allocation_named
-from elsa_edge.sparsify.data import batches_of
+from elsa_edge.sparsify.coverage import coverage
+from elsa_edge.sparsify.data import Batches, batches_of
 from elsa_edge.sparsify.norms import batch_norms, followers, reestimate
 from elsa_edge.sparsify.patterns import Channel, NofM, Pattern, parse_pattern
+from elsa_edge.sparsify.products import Products, trace_products
 from elsa_edge.sparsify.prunable import Prunable, choose, find_prunable
 from elsa_edge.sparsify.scores import score_named
 from elsa_edge.sparsify.selection import select
@@ -52,14 +54,18 @@ def with_aliases(weights: Sequence[Prunable], indices: Mapping[str, Any]) -> dic
 
 
 def nested_weights(
-    model: nn.Module, pattern: Pattern, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    model: nn.Module,
+    pattern: Pattern,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    products: Products | None = None,
 ) -> tuple[list[Prunable], list[str]]:
     """Return the weights that become nested, and sentences on those that were asked for but stay dense.
 
     Raises:
         UsageError: When a pattern matches nothing, or nothing is left.
     """
-    every = find_prunable(model)
+    every = find_prunable(model, products)
     wanted = choose(every, include, exclude)
     notes, chosen = [], []
     outputs: set[str] = set()
@@ -144,6 +150,7 @@ def sparsify(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     data: Any = None,
+    example: Any = None,
     seed: int = 0,
     provenance: Mapping[str, Any] | None = None,
 ) -> NestedCheckpoint:
@@ -161,6 +168,8 @@ def sparsify(
         exclude: Patterns of weights that stay dense.
         data: Batches for re-estimating BatchNorm at each level that is not dense, see `batches_of`; None
             keeps the dense network's statistics.
+        example: One batch, as `data`, for a run in which the network shows what it multiplies with; by default the
+            first of `data`. With neither, only layers of known classes are found.
         seed: Of `random`.
         provenance: Further facts to store, JSON values.
 
@@ -182,7 +191,9 @@ def sparsify(
             f"N:M keeps the same share everywhere: allocation {allocation!r} cannot be combined with it"
         )
     score = score_named(method)
-    weights, notes = nested_weights(model, pattern, include, exclude)
+    batches = None if data is None else batches_of(model, data)
+    products = _watched(model, batches if example is None else batches_of(model, example))
+    weights, notes = nested_weights(model, pattern, include, exclude, products)
     state = model.state_dict(keep_vars=True)
     generator = torch.Generator().manual_seed(seed)
     scores = {w.name: score(state[w.name].detach().cpu(), None, generator) for w in weights}
@@ -190,7 +201,6 @@ def sparsify(
     indices = {w.name: index_from_masks([level[w.name].numpy() for level in masks]) for w in weights}
     arrays = arrays_of(model)
     tables: dict[str, np.ndarray[Any, Any]] = {}
-    batches = None if data is None else batches_of(model, data)
     if batches is not None and batch_norms(model):
         tables = _statistics(model, weights, masks, batches, arrays)
     if isinstance(pattern, Channel):
@@ -209,11 +219,25 @@ def sparsify(
         "granularity": granularity,
         "include": list(include), "exclude": list(exclude), "seed": seed,
         "batch_norm": "re-estimated" if tables else "kept",
+        "coverage": coverage(model, weights, products),
         "notes": notes, **(provenance or {}),
     }  # fmt: skip
     checkpoint = NestedCheckpoint(arrays, with_aliases(weights, indices), tables, steps, facts)
     measured = steps.measured(densities=checkpoint.densities)
     return NestedCheckpoint(arrays, checkpoint.indices, tables, measured, facts)
+
+
+def _watched(model: nn.Module, batches: Batches | None) -> Products | None:
+    """Return what the network multiplies with, from a run on the first batch."""
+    if batches is None:
+        return None
+    arguments, keywords = next(iter(batches))
+    try:
+        return trace_products(model, arguments, keywords)
+    except Exception as error:
+        raise InputError(
+            f"The network does not take this data ({first_line(error)})", fix="Check names, shapes and types"
+        ) from error
 
 
 def _statistics(

@@ -87,7 +87,7 @@ class Block:
 
     def _shape(self, weight: Prunable) -> tuple[int, int, int, int]:
         """Return (groups, output channels of a group, blocks of a group, positions of an output channel)."""
-        outputs = weight.shape[1] * weight.groups if weight.kind == "conv_transpose" else weight.shape[0]
+        outputs = weight.row_shape[0]
         per_group = outputs // weight.groups
         if weight.kind == "conv" and per_group < self.block_size:
             # A depthwise layer has one output a group: blocks then run across groups, as runtimes store it.
@@ -133,6 +133,8 @@ class Channel:
         """Recurrent and attention rows are gates and heads, not channels."""
         if weight.kind in ("recurrent", "attention"):
             return f"a row of {weight.kind} weights is not an output channel"
+        if weight.traced:
+            return "which bias and norm belong to its channels is not known"
         return None
 
     def to_units(self, weight: Prunable, values: Tensor) -> Tensor:
@@ -148,7 +150,7 @@ class Channel:
         """Inputs times kernel positions, for every channel."""
         import torch
 
-        outputs = weight.rows(torch.empty(weight.shape, device="meta")).shape[0]
+        outputs = weight.row_shape[0]
         return torch.full((outputs,), weight.size // outputs, dtype=torch.int64)
 
 
@@ -172,7 +174,7 @@ class NofM:
 
     @staticmethod
     def _inputs(weight: Prunable) -> int:
-        return weight.shape[0] // weight.groups if weight.kind == "conv_transpose" else weight.shape[1]
+        return weight.row_shape[1]
 
     def kept_at(self, density: float) -> int:
         """Return N for a density.

@@ -1,9 +1,10 @@
-"""Which weights can be sparse: convolutions, linear layers, recurrent weights, attention projections.
+"""Which weights can be sparse: those that the network multiplies with, in convolutions and matrix products.
 
-    rows(W) : (out, in / groups, *kernel)     one row an output channel, whatever the layer's own layout
+    rows(W) : (out, in / groups, *kernel)     one row per output channel, whatever the layer's own layout
 
+torch's own layers are known by their classes; any other parameter is found by a run of the network (products.py).
 Embeddings, norms and biases stay dense. A parameter used under several names (tied) is one weight, counted
-once; it stays dense when one of its uses is not of a kind named above.
+once; it stays dense when one of its uses is not a product.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from elsa_edge.errors import CheckpointError, UsageError, closest
+from elsa_edge.sparsify.products import Product, Products
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,10 +33,12 @@ class Prunable:
     Attributes:
         name: Its state_dict name.
         shape: Its shape in the state_dict.
-        kind: `conv`, `conv_transpose`, `linear`, `recurrent` or `attention`.
+        kind: `conv`, `conv_transpose`, `linear`, `linear_in_out` (its last two dimensions are (in, out)), `recurrent`
+            or `attention`.
         groups: Groups of a convolution, else 1.
         module: Name of the module that owns it ("" for the network itself).
         aliases: Further state_dict names of the same tensor.
+        traced: Found by a run, not by its layer's class: which bias belongs to it is not known.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Prunable:
     groups: int = 1
     module: str = ""
     aliases: tuple[str, ...] = ()
+    traced: bool = False
 
     @property
     def size(self) -> int:
@@ -52,8 +57,19 @@ class Prunable:
             total *= length
         return total
 
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of `rows`: (out, in / groups, *kernel)."""
+        import torch
+
+        return tuple(self.rows(torch.empty(self.shape, device="meta")).shape)
+
     def rows(self, tensor: Tensor) -> Tensor:
         """Return `tensor` (of this weight's shape) as `(out, in / groups, *kernel)`."""
+        if self.kind == "linear_in_out":
+            return tensor.transpose(-1, -2).reshape(-1, self.shape[-2])
+        if self.kind == "linear" and len(self.shape) > 2:
+            return tensor.reshape(-1, self.shape[-1])
         if self.kind != "conv_transpose":
             return tensor
         # (in, out / g, *k) -> (g, in / g, out / g, *k) -> (g, out / g, in / g, *k) -> (out, in / g, *k)
@@ -62,6 +78,10 @@ class Prunable:
 
     def from_rows(self, rows: Tensor) -> Tensor:
         """Undo `rows`."""
+        if self.kind == "linear_in_out":
+            return rows.reshape(*self.shape[:-2], self.shape[-1], self.shape[-2]).transpose(-1, -2)
+        if self.kind == "linear" and len(self.shape) > 2:
+            return rows.reshape(self.shape)
         if self.kind != "conv_transpose":
             return rows
         split = rows.reshape(self.groups, self.shape[1], -1, *self.shape[2:])
@@ -84,11 +104,17 @@ def _kinds(module: nn.Module) -> dict[str, str]:
         return {name: "recurrent" for name in module._parameters if name.startswith(_RECURRENT)}  # noqa: SLF001 - torch's own table
     if isinstance(module, nn.MultiheadAttention):
         return dict.fromkeys(_ATTENTION, "attention")
+    if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # of transformers: x @ weight + bias
+        return {"weight": "linear_in_out"}
     return {}
 
 
-def find_prunable(model: nn.Module) -> list[Prunable]:
+def find_prunable(model: nn.Module, products: Products | None = None) -> list[Prunable]:
     """Return the weights of `model` that can be nested, in the order of its state_dict.
+
+    Args:
+        model: The network.
+        products: What a run of it multiplied with; without, only torch's own layers and those known by class are found.
 
     Raises:
         CheckpointError: When a lazy module has not seen its first input, so its shapes are unknown.
@@ -113,20 +139,36 @@ def find_prunable(model: nn.Module) -> list[Prunable]:
     for key, named in uses.items():
         kinds_of_uses = {kind for _, kind, _, _ in named}
         name, kind, prefix, module = named[0]
-        if kind is None or None in kinds_of_uses or tensors[key].numel() == 0:
+        groups = int(getattr(module, "groups", 1)) if kind is not None and kind.startswith("conv") else 1
+        traced = kind is None or None in kinds_of_uses
+        if traced:
+            product = _product_of([other for other, _, _, _ in named], products)
+            if product is None or tensors[key].dim() < 2:
+                continue
+            kind, groups = product.kind, product.groups
+        if tensors[key].numel() == 0:
             continue
+        assert kind is not None
         found.append(
             Prunable(
                 name=name,
                 shape=tuple(tensors[key].shape),
                 kind=kind,
-                groups=int(getattr(module, "groups", 1)) if kind.startswith("conv") else 1,
+                groups=groups,
                 module=prefix,
                 aliases=tuple(other for other, _, _, _ in named[1:]),
+                traced=traced,
             )
         )
     order = {name: position for position, name in enumerate(model.state_dict(keep_vars=True))}
     return sorted(found, key=lambda weight: order.get(weight.name, len(order)))
+
+
+def _product_of(names: Sequence[str], products: Products | None) -> Product | None:
+    """Return how a parameter that is no known layer's was multiplied with; None where it was used otherwise too."""
+    if products is None:
+        return None
+    return next((products.found[name] for name in names if name in products.found), None)
 
 
 def _matches(weight: Prunable, pattern: str) -> bool:
@@ -150,7 +192,8 @@ def choose(
     if not weights:
         raise UsageError(
             "This network has no weight that can be sparse",
-            expected="convolutions, linear layers, LSTM, GRU or attention",
+            expected="weights that it multiplies with: convolutions, linear layers, LSTM, GRU, attention",
+            fix="Layers of other classes are found by a run: give --input-shape or --data",
         )
     names = [name for weight in weights for name in (weight.name, weight.module)]
     for pattern in (*include, *exclude):

@@ -1,0 +1,72 @@
+"""How much of a network can be sparse: shares of parameters and multiply-adds, and what stays dense and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from elsa_edge.sparsify.products import Products
+from elsa_edge.sparsify.prunable import Prunable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["coverage", "sentences"]
+
+_LARGE: Final = 0.01  # of all parameters
+
+
+def coverage(model: nn.Module, weights: Sequence[Prunable], products: Products | None) -> dict[str, Any]:
+    """Return what the nested weights are of the whole network, as JSON values.
+
+    Args:
+        model: The network.
+        weights: Those that become nested.
+        products: What a run multiplied with, if there was one.
+
+    Returns:
+        `parameters` and `multiply_adds`: shares in [0, 1], the second None without a run; `dense`: name, size and
+        reason of each parameter above 1 % that is not nested.
+    """
+    nested = {name for weight in weights for name in (weight.name, *weight.aliases)}
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    total = max(1, sum(sizes.values()))
+    work = None
+    if products is not None and products.multiply_adds:
+        mine = sum(product.multiply_adds for name, product in products.found.items() if name in nested)
+        work = min(1.0, mine / products.multiply_adds)
+    dense = [
+        {"name": name, "size": size, "reason": _reason(model, name, products)}
+        for name, size in sizes.items()
+        if name not in nested and size > _LARGE * total
+    ]
+    return {
+        "parameters": sum(size for name, size in sizes.items() if name in nested) / total,
+        "multiply_adds": work,
+        "dense": dense,
+    }
+
+
+def _reason(model: nn.Module, name: str, products: Products | None) -> str:
+    from torch import nn
+
+    owner = model.get_submodule(name.rpartition(".")[0])
+    if isinstance(owner, (nn.Embedding, nn.EmbeddingBag)):
+        return "it is looked up, not multiplied with"
+    if products is None:
+        return "its layer is of no known class; a run would show its use: give --input-shape or --data"
+    if name in products.reasons:
+        return products.reasons[name]
+    if name in products.found:
+        return "it was left out by a pattern or does not fit the granularity"
+    return "the network did not use it"
+
+
+def sentences(found: dict[str, Any]) -> list[str]:
+    """Return a coverage in words."""
+    work = "" if found["multiply_adds"] is None else f" and {found['multiply_adds']:.1%} of the multiply-adds"
+    dense = [
+        f"{entry['name']} ({entry['size']:,} weights) stays dense: {entry['reason']}."
+        for entry in found["dense"]
+    ]
+    return [f"{found['parameters']:.1%} of the parameters{work} are nested.", *dense]
