@@ -13,6 +13,8 @@ from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
 if TYPE_CHECKING:
     from torch import nn
 
+    from elsa_edge.levels import Ladder
+
 __all__ = ["command"]
 
 
@@ -22,7 +24,7 @@ __all__ = ["command"]
 )
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
-    "--model", required=True, metavar="PKG.MODULE:FACTORY", help="Makes the network; takes no arguments."
+    "--model", metavar="PKG.MODULE:FACTORY", help="Makes the network; takes no arguments. Not for ONNX files."
 )
 @click.option(
     "--weights",
@@ -66,7 +68,7 @@ __all__ = ["command"]
 def command(
     *,
     checkpoint: Path,
-    model: str,
+    model: str | None,
     weights: str | None,
     levels: str,
     method: str,
@@ -82,11 +84,28 @@ def command(
 ) -> None:
     """Put nested sparsity levels into the trained CHECKPOINT (a file of torch or safetensors, or a folder of shards).
 
-    The levels share one set of weights; each contains the sparser ones. No training is done.
+    The levels share one set of weights; each contains the sparser ones. No training is done. Of an ONNX file
+    (model.onnx) a canonical graph is made at once, without torch.
     """
+    from elsa_edge.errors import UsageError
     from elsa_edge.levels import Ladder
 
     ladder = Ladder.parse(levels)  # before the seconds that torch takes to load
+    if checkpoint.suffix == ".onnx":
+        _sparsify_onnx(
+            checkpoint,
+            ladder,
+            destination,
+            granularity=granularity,
+            include=include,
+            exclude=exclude,
+            as_json=as_json,
+        )
+        return
+    if model is None:
+        raise UsageError(
+            "A checkpoint needs the network that it belongs to", fix="Add --model PKG.MODULE:FACTORY"
+        )
     from elsa_edge.factory import build_model
     from elsa_edge.files import sha256_of
     from elsa_edge.sparsify.coverage import sentences
@@ -143,3 +162,39 @@ def _example(network: nn.Module, input_shapes: Sequence[str]) -> dict[str, Any]:
     from elsa_edge.tensors import parse_inputs
 
     return example_inputs(bind_inputs(network, parse_inputs(input_shapes)).inputs, 2)
+
+
+def _sparsify_onnx(
+    source: Path,
+    ladder: Ladder,
+    destination: Path,
+    *,
+    granularity: str,
+    include: Sequence[str],
+    exclude: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Write a canonical graph made of an ONNX file."""
+    from elsa_edge.onnx_levels import nest_onnx
+
+    graph, notes = nest_onnx(source, ladder, granularity=granularity, include=include, exclude=exclude)
+    graph.save(destination)
+    for note in notes:
+        say(f"note: {note}")
+    print_table(
+        f"{destination}: {len(graph.nested)} nested weights",
+        ["level", "name", "sparsity", "density", "FLOPs"],
+        [(k, v.name, v.sparsity, v.density, v.flops_fraction) for k, v in enumerate(graph.ladder)],
+    )
+    emit(
+        {
+            "model": str(destination),
+            "nested_weights": sorted(graph.nested),
+            "levels": [
+                {"level": k, "name": v.name, "sparsity": v.sparsity, "density": v.density}
+                for k, v in enumerate(graph.ladder)
+            ],
+            "notes": notes,
+        },
+        as_json=as_json,
+    )

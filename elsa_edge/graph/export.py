@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import ContractError, ElsaError, ExportError, first_line
+from elsa_edge.graph.assemble import assemble
 from elsa_edge.graph.binding import Binding, bind_inputs
 from elsa_edge.graph.canonical import CanonicalGraph
-from elsa_edge.graph.check import check_contract
-from elsa_edge.graph.cleaning import tidy
-from elsa_edge.graph.flops import flops_fractions
-from elsa_edge.graph.names import FORMAT, FORMAT_KEY, IR_VERSION, LADDER_KEY
-from elsa_edge.graph.nesting import attach, detach
 from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.graph.torch_export import example_inputs, torch_to_onnx
 from elsa_edge.tensors import TensorSpec, largest_difference
@@ -88,41 +83,8 @@ def export_canonical(
     load_arrays(model, checkpoint.weights)
     binding = bind_inputs(model, inputs)
     onnx_model = torch_to_onnx(model, binding)
-    if onnx_model.functions:
-        common.InlinePass()(onnx_model)
     present = _under_graph_names(checkpoint, onnx_model.graph, model)
-    detached = detach(onnx_model, [*present.indices, *present.tables])
-    if not any(name in present.indices for name in detached):
-        raise ExportError(
-            "No nested weight of the checkpoint is used by the network",
-            found=", ".join(checkpoint.indices) or "no level index",
-        )
-    used = NestedCheckpoint(
-        present.weights,
-        {name: index for name, index in present.indices.items() if name in detached},
-        {name: table for name, table in present.tables.items() if name in detached},
-        checkpoint.ladder,
-        checkpoint.provenance,
-    )
-    tidy(onnx_model)
-    for value, spec in zip(onnx_model.graph.inputs, binding.inputs, strict=False):
-        value.name = spec.name  # an input that is also an output got the output's name
-    attach(onnx_model, detached, used)
-    for node in (
-        onnx_model.graph.all_nodes()
-    ):  # torch's own notes: user paths and stack traces do not belong in a product
-        node.metadata_props.clear()
-    for value in [*onnx_model.graph.inputs, *onnx_model.graph.outputs]:
-        value.metadata_props.clear()
-    onnx_model.ir_version = IR_VERSION
-    onnx_model.producer_name = "elsa-edge"
-    ladder = used.ladder.measured(densities=used.densities)
-    onnx_model.metadata_props[FORMAT_KEY] = FORMAT
-    onnx_model.metadata_props[LADDER_KEY] = ladder.to_json()
-    graph = CanonicalGraph(onnx_model, ladder, dict(checkpoint.provenance))
-    ladder = ladder.measured(flops_fractions=flops_fractions(graph))
-    onnx_model.metadata_props[LADDER_KEY] = ladder.to_json()
-    graph = check_contract(CanonicalGraph(onnx_model, ladder, dict(checkpoint.provenance)))
+    graph = assemble(onnx_model, present, [spec.name for spec in binding.inputs])
     proof = examples or example_inputs(binding.inputs, _PROOF_BATCH, seed=1)
     _prove_equal(graph, checkpoint, model, binding, proof)
     return graph

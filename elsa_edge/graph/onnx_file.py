@@ -1,0 +1,152 @@
+"""Any tool's ONNX file -> a graph of the canonical graph's versions, its weights as plain float32 initializers.
+
+Constants become initializers, local functions are inlined, older operators are converted to opset 20. What the levels
+could not be proved for is refused, with the reason: quantised files, training graphs, custom operators, sequences.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from elsa_edge.errors import ExportError, first_line
+from elsa_edge.graph.names import FORMAT_KEY, IR_VERSION, LEVEL_INPUT, OPSET
+
+__all__ = ["read_onnx"]
+
+_OLDEST_OPSET: Final = 7
+_QUANTISED: Final = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger",
+     "DynamicQuantizeLinear"}
+)  # fmt: skip
+
+
+def read_onnx(path: Path) -> ir.Model:
+    """Read an ONNX file, with its external data, as opset 20.
+
+    Raises:
+        ExportError: When it is missing, is not ONNX, or holds something that no level can be proved for.
+    """
+    if not path.is_file():
+        raise ExportError(f"There is no model at {path}")
+    try:
+        proto = onnx.load_model(str(path))
+    except Exception as error:  # protobuf and the reader of external data raise unrelated classes
+        raise ExportError(f"{path} is not a readable ONNX model ({first_line(error)})") from error
+    _refuse(proto, path)
+    model = ir.from_proto(_at_opset(proto, path))
+    if model.functions:
+        common.InlinePass()(model)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    _drop_initializer_inputs(model.graph)
+    _fill_names(model.graph)
+    model.ir_version = IR_VERSION
+    return model
+
+
+def _refuse(proto: onnx.ModelProto, path: Path) -> None:
+    metadata = {entry.key for entry in proto.metadata_props}
+    if FORMAT_KEY in metadata:
+        raise ExportError(f"{path} has levels already", fix="Use it with `elsa-edge build`")
+    if proto.training_info:
+        raise ExportError(f"{path} is a training graph", fix="Export the network for inference")
+    own = {function.name for function in proto.functions}
+    for node in _nodes(proto.graph):
+        if node.op_type in _QUANTISED:
+            raise ExportError(
+                f"{path} is quantised: its node {node.name or node.op_type} is a {node.op_type}",
+                expected="float32 weights",
+                fix="Give the float32 network; `elsa-edge build` makes the int8 variants itself",
+            )
+        if node.domain not in ("", "ai.onnx") and node.op_type not in own:
+            raise ExportError(
+                f"{path} has an operator of another domain, {node.domain}::{node.op_type} in {node.name or 'a node'}",
+                fix="Export the network with standard ONNX operators",
+            )
+    for value in [*proto.graph.input, *proto.graph.output]:
+        if not value.type.HasField("tensor_type"):
+            raise ExportError(
+                f"{value.name} of {path} is no tensor",
+                found=value.type.WhichOneof("value"),
+                fix="Cut the network at tensors (for scikit-learn: export with zipmap=False)",
+            )
+        if value.name == LEVEL_INPUT:
+            raise ExportError(
+                f"{path} has a tensor named {LEVEL_INPUT!r}, which is reserved", fix="Rename it"
+            )
+
+
+def _nodes(graph: Any) -> Any:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in [attribute.g, *attribute.graphs]:
+                yield from _nodes(inner)
+
+
+def _at_opset(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    from onnx import version_converter
+
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    found = versions.get("", versions.get("ai.onnx", 0))
+    if found == OPSET:
+        return proto
+    if found < _OLDEST_OPSET:
+        raise ExportError(f"{path} is of opset {found}", expected=f"opset {_OLDEST_OPSET} or newer")
+    if found > OPSET:
+        with contextlib.suppress(Exception):  # the converter goes down only where no operator has changed
+            return version_converter.convert_version(proto, OPSET)
+        if not _changed_since(proto):
+            for entry in proto.opset_import:
+                if entry.domain in ("", "ai.onnx"):
+                    entry.version = OPSET
+            return proto
+        raise ExportError(
+            f"{path} is of opset {found}", expected=f"opset {OPSET} or older", fix="Export it again"
+        )
+    try:
+        return version_converter.convert_version(proto, OPSET)
+    except Exception as error:
+        raise ExportError(
+            f"{path} cannot be converted from opset {found} to {OPSET} ({first_line(error)})",
+            fix=f"Export it again with opset {OPSET}",
+        ) from error
+
+
+def _changed_since(proto: onnx.ModelProto) -> list[str]:
+    """Return the operators of a newer file whose definition differs from the one in our opset."""
+    changed = []
+    version = max(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+    for node in _nodes(proto.graph):
+        try:
+            ours = onnx.defs.get_schema(node.op_type, OPSET).since_version
+            theirs = onnx.defs.get_schema(node.op_type, version).since_version
+        except Exception:  # noqa: BLE001 - onnx raises its own class for an operator that did not exist
+            changed.append(node.op_type)
+            continue
+        # Later definitions that only add number types compute the same on the types that ours has.
+        if ours != theirs and node.op_type not in _ONLY_NEW_TYPES:
+            changed.append(node.op_type)
+    return changed
+
+
+_ONLY_NEW_TYPES: Final = frozenset(
+    {"Cast", "CastLike", "Constant", "ConstantOfShape", "Flatten", "Identity", "If", "Loop", "Pad", "Reshape", "Scan",
+     "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze"}
+)  # fmt: skip
+
+
+def _drop_initializer_inputs(graph: ir.Graph) -> None:
+    """Initializers that older files list among the inputs, as defaults that a caller may replace, become constants."""
+    graph.inputs[:] = [value for value in graph.inputs if value.name not in graph.initializers]
+
+
+def _fill_names(graph: ir.Graph) -> None:
+    for number, node in enumerate(graph):
+        if not node.name:
+            node.name = f"{node.op_type}_{number}"

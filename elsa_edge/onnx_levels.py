@@ -1,0 +1,144 @@
+"""ONNX file -> canonical graph with nested levels, without torch: cut by magnitude and proved equal to the file.
+
+level k of the result  =  the file with the weights above level k set to zero,   at every level
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.errors import ContractError, ExportError, UsageError
+from elsa_edge.files import sha256_of
+from elsa_edge.graph.assemble import assemble
+from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.cut import cut
+from elsa_edge.graph.multiplied import Factor, find_factors
+from elsa_edge.graph.onnx_file import read_onnx
+from elsa_edge.graph.oracle import run_canonical, run_model
+from elsa_edge.inputs import read_inputs
+from elsa_edge.levels import Ladder, mask_at
+from elsa_edge.tensors import largest_difference
+
+__all__ = ["nest_onnx"]
+
+_RELATIVE_TOLERANCE: Final = 1e-4
+_LARGE: Final = 0.01
+
+
+def nest_onnx(
+    path: str | os.PathLike[str],
+    ladder: Ladder | Sequence[float],
+    *,
+    granularity: str = "unstructured",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    inputs: str | os.PathLike[str] | None = None,
+) -> tuple[CanonicalGraph, list[str]]:
+    """Return a canonical graph made of an ONNX file, and sentences on what is nested.
+
+    Args:
+        path: The file, of any tool; opset 7 or newer, float32.
+        ladder: Levels, or their sparsities, sparsest first.
+        granularity: `unstructured`, `4x1`, `1x4` or `4x4`.
+        include: Shell patterns on initializer names; empty takes every one that is multiplied with.
+        exclude: Patterns of those that stay dense.
+        inputs: An `.npz` of real inputs for the proof; random ones are made otherwise.
+
+    Raises:
+        ExportError: When the file cannot take levels; names what it holds.
+        ContractError: When the graph does not compute what the file computes. It is then not returned.
+        UsageError: When a pattern matches nothing.
+    """
+    source = Path(path)
+    steps = ladder if isinstance(ladder, Ladder) else Ladder.from_sparsities(list(ladder))
+    model = read_onnx(source)
+    factors, reasons = find_factors(model.graph)
+    chosen = _choose(factors, include, exclude)
+    weights = {factor.name: _numbers(model.graph, factor.name) for factor in chosen}
+    facts: dict[str, Any] = {
+        "command": "sparsify", "source": source.name, "source_sha256": sha256_of(source), "method": "magnitude",
+        "granularity": granularity, "include": list(include), "exclude": list(exclude),
+    }  # fmt: skip
+    indices = cut(chosen, weights, steps, granularity)
+    checkpoint = NestedCheckpoint(weights, indices, {}, steps, facts)
+    plain = model.clone()
+    names = [str(value.name) for value in model.graph.inputs]
+    graph = assemble(model, checkpoint, names)
+    _prove(graph, plain, checkpoint, None if inputs is None else Path(inputs))
+    return graph, _sentences(plain.graph, chosen, reasons)
+
+
+def _numbers(graph: ir.Graph, name: str) -> npt.NDArray[np.float32]:
+    tensor = graph.initializers[name].const_value
+    assert tensor is not None
+    return np.asarray(tensor.numpy(), np.float32)
+
+
+def _choose(factors: Sequence[Factor], include: Sequence[str], exclude: Sequence[str]) -> list[Factor]:
+    if not factors:
+        raise ExportError(
+            "The file has no weight that can be sparse",
+            expected="float32 initializers that Conv, MatMul, Gemm, LSTM or the like multiply with",
+        )
+    for pattern in (*include, *exclude):
+        if not any(fnmatchcase(factor.name, pattern) for factor in factors):
+            raise UsageError(
+                f"The pattern {pattern!r} matches no weight that can be sparse",
+                allowed=[factor.name for factor in factors[:12]],
+            )
+    chosen = [
+        factor
+        for factor in factors
+        if (not include or any(fnmatchcase(factor.name, pattern) for pattern in include))
+        and not any(fnmatchcase(factor.name, pattern) for pattern in exclude)
+    ]
+    if not chosen:
+        raise UsageError("The include and exclude patterns leave no weight to make sparse")
+    return chosen
+
+
+def _prove(graph: CanonicalGraph, plain: ir.Model, checkpoint: NestedCheckpoint, inputs: Path | None) -> None:
+    """Compare each level with the file whose weights are masked by numpy."""
+    from elsa_edge.build import golden_inputs
+
+    feed = golden_inputs(graph.inputs) if inputs is None else read_inputs(inputs, graph.inputs)
+    for level, found in enumerate(run_canonical(graph, feed)):
+        masked = plain.clone()
+        for name, index in checkpoint.indices.items():
+            numbers = np.where(mask_at(index, level), checkpoint.weights[name], np.float32(0))
+            masked.graph.initializers[name].const_value = ir.tensor(numbers, name=name)
+        expected = run_model(masked, feed)
+        for output, answer in expected.items():
+            difference, scale = largest_difference(found[output], answer)
+            if not difference <= _RELATIVE_TOLERANCE * max(1.0, scale):
+                raise ContractError(
+                    f"The graph does not compute what the file computes at level {graph.ladder[level].name}",
+                    expected=f"a difference of at most {_RELATIVE_TOLERANCE * max(1.0, scale):.3g} in {output}",
+                    found=f"{difference:.3g}",
+                )
+
+
+def _sentences(plain: ir.Graph, chosen: Sequence[Factor], reasons: dict[str, str]) -> list[str]:
+    sizes = {
+        name: int(np.prod(value.const_value.shape.numpy()))
+        for name, value in plain.initializers.items()
+        if value.const_value is not None and value.dtype == ir.DataType.FLOAT
+    }
+    total = max(1, sum(sizes.values()))
+    nested = {factor.name for factor in chosen}
+    share = sum(sizes.get(name, 0) for name in nested) / total
+    dense = [
+        f"{name} ({size:,} weights) stays dense: {reasons.get(name, 'it was left out by a pattern')}."
+        for name, size in sizes.items()
+        if name not in nested and size > _LARGE * total
+    ]
+    return [f"{share:.1%} of the parameters are nested.", *dense]

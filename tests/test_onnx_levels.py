@@ -1,0 +1,221 @@
+"""ONNX files of any tool get nested levels without torch, proved equal to the file at every level."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from elsa_edge.build import build_bundle
+from elsa_edge.errors import ExportError, UsageError
+from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.oracle import run_canonical
+from elsa_edge.onnx_levels import nest_onnx
+from elsa_edge.verify import verify_bundle
+
+LEVELS = (0.8, 0.5, 0.0)
+RANDOM = np.random.default_rng(0)
+
+
+def weight(name, *shape):
+    return numpy_helper.from_array(
+        (RANDOM.standard_normal(shape) / shape[-1] ** 0.5).astype(np.float32), name
+    )
+
+
+def constant(name, values):
+    return numpy_helper.from_array(np.asarray(values), name)
+
+
+def model(nodes, initializers, *, inputs, outputs=("y",), opset=17, extra=()):
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in inputs.items()]
+    results = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs]
+    graph = helper.make_graph(nodes, "net", values, results, initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset), *extra], ir_version=8)
+
+
+def convolutional(opset):
+    """As torch's old exporter writes it: BatchNorm kept, weights listed, names with colons."""
+    nodes = [
+        helper.make_node("Conv", ["x", "onnx::Conv_1", "b"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["c", "scale", "bias", "mean", "var"], ["n"]),
+        helper.make_node("Relu", ["n"], ["r"]),
+        helper.make_node("Conv", ["r", "dw"], ["d"], group=8, pads=[1, 1, 1, 1]),
+        helper.make_node("GlobalAveragePool", ["d"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "fc", "fb"], ["y"], transB=1),
+    ]
+    numbers = [
+        weight("onnx::Conv_1", 8, 3, 3, 3), weight("b", 8), weight("dw", 8, 1, 3, 3), weight("fc", 5, 8),
+        weight("fb", 5),
+        constant("scale", np.ones(8, "f4")), constant("bias", np.zeros(8, "f4")), constant("mean", np.zeros(8, "f4")),
+        constant("var", np.full(8, 0.5, "f4")),
+    ]  # fmt: skip
+    return model(nodes, numbers, inputs={"x": ["N", 3, 8, 8]}, opset=opset)
+
+
+def tensorflow_like():
+    """As tf2onnx writes it: images channels last, transposes, MatMul with the weight on the right."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["t", "kernel"], ["c"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["b"], perm=[0, 2, 3, 1]),
+        helper.make_node("ReduceMean", ["b"], ["m"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["m", "dense"], ["d"]),
+        helper.make_node("Add", ["d", "bias"], ["y"]),
+    ]
+    numbers = [weight("kernel", 6, 3, 3, 3), weight("dense", 6, 4), weight("bias", 4)]
+    return model(nodes, numbers, inputs={"x": ["unk__1", 8, 8, 3]}, opset=13)
+
+
+def recurrent():
+    """An LSTM, a constant node as a weight, and a weight that is transposed on its way."""
+    nodes = [
+        helper.make_node("LSTM", ["x", "W", "R", "B"], ["s"], hidden_size=4),
+        helper.make_node("Squeeze", ["s", "one"], ["q"]),
+        helper.make_node("Constant", [], ["k"], value=weight("k", 4, 6)),
+        helper.make_node("MatMul", ["q", "k"], ["h"]),
+        helper.make_node("Transpose", ["t"], ["tt"], perm=[1, 0]),
+        helper.make_node("MatMul", ["h", "tt"], ["y"]),
+    ]
+    numbers = [
+        weight("W", 1, 16, 3),
+        weight("R", 1, 16, 4),
+        weight("B", 1, 32),
+        weight("t", 2, 6),
+        constant("one", [1]),
+    ]
+    return model(nodes, numbers, inputs={"x": [5, "N", 3]}, opset=14)
+
+
+def scikit_like():
+    """A perceptron of two layers with the batch free."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "coefficient"], ["m"]),
+        helper.make_node("Add", ["m", "intercepts"], ["a"]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("Gemm", ["r", "coefficient1"], ["g"]),
+        helper.make_node("Softmax", ["g"], ["y"], axis=1),
+    ]
+    numbers = [weight("coefficient", 7, 12), weight("intercepts", 1, 12), weight("coefficient1", 12, 3)]
+    return model(nodes, numbers, inputs={"x": [None, 7]}, opset=11)
+
+
+FILES = {
+    "torch, opset 11": lambda: convolutional(11),
+    "torch, opset 17": lambda: convolutional(17),
+    "torch, opset 22": lambda: convolutional(22),
+    "tf2onnx": tensorflow_like,
+    "recurrent": recurrent,
+    "scikit-learn": scikit_like,
+}
+NESTED = {
+    "tf2onnx": {"kernel", "dense"},
+    "recurrent": {"W", "R", "k", "t"},
+    "scikit-learn": {"coefficient", "coefficient1"},
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("granularity", ["unstructured", "1x4"])
+def test_every_level_equals_the_file_with_masked_weights(name, granularity, tmp_path):
+    """Also the dense one, which is the file itself; computed by ONNX Runtime from the file as it was."""
+    onnx.save(FILES[name](), tmp_path / "m.onnx")
+    graph, notes = nest_onnx(tmp_path / "m.onnx", LEVELS, granularity=granularity)
+    assert set(graph.nested) == NESTED.get(name, {"onnx::Conv_1", "dw", "fc"})
+    assert "are nested" in notes[0]
+    import onnxruntime
+
+    shape = [size if isinstance(size, int) else 4 for size in next(iter(graph.inputs.values())).shape]
+    shape = [4 if size is None else size for size in shape]
+    feed = {next(iter(graph.inputs)): RANDOM.standard_normal(shape).astype(np.float32)}
+    (expected,) = onnxruntime.InferenceSession(tmp_path / "m.onnx").run(None, feed)
+    answers = [next(iter(answer.values())) for answer in run_canonical(graph, feed)]
+    np.testing.assert_allclose(answers[-1], expected, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(answers[0], expected)
+
+
+def test_a_bundle_is_built_of_it(tmp_path):
+    """The graph goes the same way as one from torch."""
+    onnx.save(convolutional(17), tmp_path / "m.onnx")
+    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS)
+    graph.save(tmp_path / "levels.onnx")
+    assert CanonicalGraph.load(tmp_path / "levels.onnx").ladder.sparsities == LEVELS
+    build_bundle(tmp_path / "levels.onnx", "generic-x86-64", tmp_path / "bundle", variants=["ort-switch"])
+    assert verify_bundle(tmp_path / "bundle").ok
+
+
+def test_external_data_is_read_and_weights_are_excluded(tmp_path):
+    """A file with its weights beside it; a pattern keeps one dense."""
+    onnx.save(convolutional(17), tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0)
+    graph, notes = nest_onnx(tmp_path / "m.onnx", LEVELS, exclude=["fc"])
+    assert set(graph.nested) == {"onnx::Conv_1", "dw"}
+    assert any("fc" in note and "pattern" in note for note in notes)
+    with pytest.raises(UsageError, match="matches no weight"):
+        nest_onnx(tmp_path / "m.onnx", LEVELS, include=["head.*"])
+
+
+def _with(node, domain="", numbers=()):
+    extra = [helper.make_opsetid(domain, 1)] if domain else []
+    return lambda: model(
+        [node], [weight("w", 3, 4), *numbers], inputs={"x": [None, 3]}, opset=17, extra=extra
+    )
+
+
+REFUSED = {
+    "quantised": (_with(helper.make_node("DynamicQuantizeLinear", ["x"], ["y", "s", "z"])), "is quantised"),
+    "custom": (
+        _with(helper.make_node("Fast", ["x"], ["y"], domain="acme"), "acme"),
+        "another domain, acme::Fast",
+    ),
+    "no weights": (_with(helper.make_node("Relu", ["x"], ["y"])), "no weight that can be sparse"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_files_that_cannot_take_levels_say_why(name, tmp_path):
+    """Naming the operator and what to do."""
+    make, words = REFUSED[name]
+    onnx.save(make(), tmp_path / "m.onnx")
+    with pytest.raises(ExportError, match=words):
+        nest_onnx(tmp_path / "m.onnx", LEVELS)
+
+
+def test_sequences_training_graphs_and_damage_are_refused(tmp_path):
+    """Each in a sentence."""
+    path = tmp_path / "m.onnx"
+    made = convolutional(17)
+    made.graph.output[0].type.sequence_type.elem_type.tensor_type.elem_type = TensorProto.FLOAT
+    path.write_bytes(made.SerializeToString())
+    with pytest.raises(ExportError, match=r"is no tensor.*zipmap"):
+        nest_onnx(path, LEVELS)
+    made = convolutional(17)
+    made.training_info.add()
+    path.write_bytes(made.SerializeToString())
+    with pytest.raises(ExportError, match="training graph"):
+        nest_onnx(path, LEVELS)
+    path.write_bytes(b"no model")
+    with pytest.raises(ExportError, match="not a readable ONNX model"):
+        nest_onnx(path, LEVELS)
+    with pytest.raises(ExportError, match="no model at"):
+        nest_onnx(tmp_path / "none.onnx", LEVELS)
+
+
+def test_the_command_line_needs_no_torch(tmp_path):
+    """`sparsify model.onnx` writes the graph; torch is never imported."""
+    onnx.save(convolutional(17), tmp_path / "m.onnx")
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        f"sys.argv = ['elsa-edge', 'sparsify', {str(tmp_path / 'm.onnx')!r}, '--levels', '0.8,0',"
+        f" '-o', {str(tmp_path / 'l.onnx')!r}]\n"
+        "from elsa_edge.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert CanonicalGraph.load(tmp_path / "l.onnx").ladder.sparsities == (0.8, 0.0)
