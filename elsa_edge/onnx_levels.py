@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import ContractError, ExportError, UsageError
+from elsa_edge.errors import ContractError, ElsaError, ExportError, InputError, UsageError, first_line
 from elsa_edge.files import sha256_of
 from elsa_edge.graph.assemble import assemble
 from elsa_edge.graph.canonical import CanonicalGraph
@@ -32,6 +33,8 @@ __all__ = ["nest_onnx"]
 
 _RELATIVE_TOLERANCE: Final = 1e-4
 _LARGE: Final = 0.01
+# Free sizes besides the batch, in the order in which they are tried: images, tokens, audio.
+_FREE_SIZES: Final = (64, 224, 32, 16, 512, 576, 1024, 16000, 8, 2, 1)
 
 
 def nest_onnx(
@@ -108,9 +111,7 @@ def _choose(factors: Sequence[Factor], include: Sequence[str], exclude: Sequence
 
 def _prove(graph: CanonicalGraph, plain: ir.Model, checkpoint: NestedCheckpoint, inputs: Path | None) -> None:
     """Compare each level with the file whose weights are masked by numpy."""
-    from elsa_edge.build import golden_inputs
-
-    feed = golden_inputs(graph.inputs) if inputs is None else read_inputs(inputs, graph.inputs)
+    feed = _feed(graph, plain) if inputs is None else read_inputs(inputs, graph.inputs)
     for level, found in enumerate(run_canonical(graph, feed)):
         masked = plain.clone()
         for name, index in checkpoint.indices.items():
@@ -125,6 +126,33 @@ def _prove(graph: CanonicalGraph, plain: ir.Model, checkpoint: NestedCheckpoint,
                     expected=f"a difference of at most {_RELATIVE_TOLERANCE * max(1.0, scale):.3g} in {output}",
                     found=f"{difference:.3g}",
                 )
+
+
+def _feed(graph: CanonicalGraph, plain: ir.Model) -> dict[str, npt.NDArray[Any]]:
+    """Return random inputs on which the file runs: free sizes other than the batch are tried out."""
+    from elsa_edge.build import golden_inputs
+
+    reason = ""
+    for size in _FREE_SIZES:
+        specs = {
+            name: replace(
+                spec, shape=tuple(size if n is None and axis else n for axis, n in enumerate(spec.shape))
+            )
+            for name, spec in graph.inputs.items()
+        }
+        feed = golden_inputs(specs)
+        try:
+            run_model(plain, feed)
+        except ElsaError:
+            raise
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no common class
+            reason = reason or first_line(error)
+        else:
+            return feed
+    raise InputError(
+        f"The file does not run on random inputs ({reason})",
+        fix="Give real ones for the proof: --data FILE.npz",
+    )
 
 
 def _sentences(plain: ir.Graph, chosen: Sequence[Factor], reasons: dict[str, str]) -> list[str]:

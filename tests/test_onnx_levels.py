@@ -219,3 +219,41 @@ def test_the_command_line_needs_no_torch(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert CanonicalGraph.load(tmp_path / "l.onnx").ladder.sparsities == (0.8, 0.0)
+
+
+def test_a_branch_that_hands_an_outer_value_through_stays_whole(tmp_path):
+    """The Identity in a branch of an If is required; only those of the main graph go."""
+    branch = {
+        name: helper.make_graph(
+            [helper.make_node(kind, ["m"], [name])],
+            name,
+            [],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)],
+        )
+        for name, kind in (("then", "Identity"), ("else", "Neg"))
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("ReduceSum", ["m"], ["total"], keepdims=0),
+        helper.make_node("Greater", ["total", "zero"], ["positive"]),
+        helper.make_node("If", ["positive"], ["z"], then_branch=branch["then"], else_branch=branch["else"]),
+        helper.make_node("Identity", ["z"], ["y"]),
+    ]
+    made = model(
+        nodes, [weight("w", 3, 4), constant("zero", np.float32(0))], inputs={"x": [None, 3]}, opset=20
+    )
+    onnx.save(made, tmp_path / "m.onnx")
+    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS)
+    assert list(graph.outputs) == ["y"]
+
+
+def test_free_sizes_written_as_minus_one_and_sizes_that_do_not_run_are_tried(tmp_path):
+    """A file whose images need 32 pixels at least still gets its proof."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], strides=[16, 16]),
+        helper.make_node("GlobalAveragePool", ["c"], ["y"]),
+    ]
+    made = model(nodes, [weight("w", 4, 3, 20, 20)], inputs={"x": [-1, 3, -1, -1]}, opset=13)
+    onnx.save(made, tmp_path / "m.onnx")
+    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS)
+    assert graph.inputs["x"].shape == (None, 3, None, None)

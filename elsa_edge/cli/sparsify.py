@@ -99,6 +99,7 @@ def command(
             granularity=granularity,
             include=include,
             exclude=exclude,
+            data=data,
             as_json=as_json,
         )
         return
@@ -172,12 +173,15 @@ def _sparsify_onnx(
     granularity: str,
     include: Sequence[str],
     exclude: Sequence[str],
+    data: Path | None,
     as_json: bool,
 ) -> None:
     """Write a canonical graph made of an ONNX file."""
     from elsa_edge.onnx_levels import nest_onnx
 
-    graph, notes = nest_onnx(source, ladder, granularity=granularity, include=include, exclude=exclude)
+    graph, notes = nest_onnx(
+        source, ladder, granularity=granularity, include=include, exclude=exclude, inputs=data
+    )
     graph.save(destination)
     for note in notes:
         say(f"note: {note}")

@@ -102,6 +102,35 @@ def _drop_zero_states(model: ir.Model) -> None:
                     node.replace_input_with(place, None)
 
 
+class _DropIdentities(ir.passes.InPlacePass):
+    """y = Identity(x)  ->  x,  in the main graph only.
+
+    A branch of an If or the body of a Loop must not hand an outer value through as its output: there the Identity is
+    required. In the main graph it is kept between an input or constant and an output, which need names of their own.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite `model` in place."""
+        modified = False
+        for node in list(model.graph):
+            if node.op_type != "Identity" or node.domain not in ("", "ai.onnx"):
+                continue
+            source, result = node.inputs[0], node.outputs[0]
+            if source is None:
+                continue
+            if result.is_graph_output():
+                fixed = source.is_graph_input() or source.is_initializer() or source.is_graph_output()
+                if fixed or source.producer() is None:
+                    continue
+                source.name, result.name = result.name, None
+            ir.convenience.replace_all_uses_with(result, source, replace_graph_outputs=True)
+            if source.shape is None:
+                source.shape = result.shape
+            model.graph.remove(node, safe=True)
+            modified = True
+        return ir.passes.PassResult(model, modified)
+
+
 def tidy(model: ir.Model) -> None:
     """Remove what exporters leave behind, in place: no-op casts, zero biases, shape arithmetic, unused nodes."""
     from onnxscript import rewriter
@@ -126,7 +155,7 @@ def tidy(model: ir.Model) -> None:
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.DeduplicateInitializersPass(),
         common.CommonSubexpressionEliminationPass(),
-        common.IdentityEliminationPass(),
+        _DropIdentities(),
         common.RemoveUnusedNodesPass(),
         common.ShapeInferencePass(),
         common.OutputFixPass(),

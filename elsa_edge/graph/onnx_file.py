@@ -39,6 +39,7 @@ def read_onnx(path: Path) -> ir.Model:
     except Exception as error:  # protobuf and the reader of external data raise unrelated classes
         raise ExportError(f"{path} is not a readable ONNX model ({first_line(error)})") from error
     _refuse(proto, path)
+    _name_free_sizes(proto)
     model = ir.from_proto(_at_opset(proto, path))
     if model.functions:
         common.InlinePass()(model)
@@ -79,6 +80,14 @@ def _refuse(proto: onnx.ModelProto, path: Path) -> None:
             raise ExportError(
                 f"{path} has a tensor named {LEVEL_INPUT!r}, which is reserved", fix="Rename it"
             )
+
+
+def _name_free_sizes(proto: onnx.ModelProto) -> None:
+    """Some tools write a free size as -1 or 0; give it a name, as ONNX asks."""
+    for value in proto.graph.input:
+        for axis, size in enumerate(value.type.tensor_type.shape.dim):
+            if size.HasField("dim_value") and size.dim_value < 1:
+                size.dim_param = f"{value.name}_{axis}"
 
 
 def _nodes(graph: Any) -> Any:
