@@ -13,6 +13,8 @@ PINS := pyproject.toml requirements/constraints.txt requirements/no-deps.txt
 WORKERS ?= 2
 PYTEST_ARGS ?=
 KERNELS := $(wildcard runtime_adapters/kernels/native/*) runtime_adapters/kernels/build.py
+NATIVE := $(wildcard runtime_adapters/kernels/native/*.h runtime_adapters/kernels/native/*.cpp \
+  runtime_adapters/kernels/native/drivers/*.h runtime_adapters/kernels/native/drivers/*.cpp)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-arm check docs clean
@@ -59,6 +61,7 @@ test-arm: $(VENV)/.kernels
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -9,7 +9,7 @@ namespace elsa {
 namespace {
 
 constexpr const char* kPrefix = "depthwise_";
-constexpr int64_t kNearFloats = 4 * 1024;  // rows of one task between the two: a third of a first-level cache
+constexpr int64_t kNearFloats = 4 * 1024;    // rows of one task between the two: a third of a first-level cache
 constexpr int64_t kWholeFloats = 48 * 1024;  // where whole planes must be there first: of a second-level cache
 constexpr int64_t kMostRows = 32;
 constexpr int64_t kStepFloats = 448;  // of a channel, for one call of its depthwise kernel
@@ -24,7 +24,8 @@ NestedConvDepthwise::NestedConvDepthwise(const ort::Info& info)
       depthwise_finish_(info, 3, conv_.out_channels, kPrefix),
       depthwise_(info, 4, conv_.out_channels, finish_.levels(), kPrefix) {
   const PlaneLayout &made = conv_.window.out, &read = depthwise_.window.in;
-  ort::require(made.h == read.h && made.w == read.w && made.gap == read.gap, "the two convolutions do not fit together");
+  ort::require(made.h == read.h && made.w == read.w && made.gap == read.gap,
+               "the two convolutions do not fit together");
   ort::require(finish_.levels() == depthwise_finish_.levels(), "the tables must have the same levels");
 }
 
@@ -44,8 +45,10 @@ void NestedConvDepthwise::compute(const ort::Context& context) const {
   const int64_t share = conv_.rows_of_group(), between = window.out.stride();
   // What a row has in use at a time: a tile, and what the depthwise convolution still reads above it.
   const bool streams = depthwise_.steps() > 1;
-  const int64_t in_use = std::min(between, most * kLine + depthwise_.window.kh * depthwise_.window.dh * window.out.pitch());
-  const int64_t part_rows = std::clamp<int64_t>((streams ? kNearFloats / in_use : kWholeFloats / between) / 4 * 4, 4, kMostRows);
+  const int64_t in_use =
+      std::min(between, most * kLine + depthwise_.window.kh * depthwise_.window.dh * window.out.pitch());
+  const int64_t part_rows =
+      std::clamp<int64_t>((streams ? kNearFloats / in_use : kWholeFloats / between) / 4 * 4, 4, kMostRows);
   const int64_t parts = (share + part_rows - 1) / part_rows;
   const int64_t least_steps = std::max<int64_t>(1, kStepFloats * depthwise_.steps() / depthwise_.window.out.body());
 
@@ -69,7 +72,8 @@ void NestedConvDepthwise::compute(const ort::Context& context) const {
         const int64_t step_end = depthwise_.steps_within(line_end * kLine);
         if (tile + 1 < tiles && step_end - step < least_steps) continue;
         for (int64_t r = row; r < row_end; ++r)
-          depthwise_.compute(table, level, r, near + (r - row) * between, phases, depthwise_finish_.at(level), step, step_end, planes + r * y_stride);
+          depthwise_.compute(table, level, r, near + (r - row) * between, phases, depthwise_finish_.at(level), step,
+                             step_end, planes + r * y_stride);
         step = step_end;
       }
     });

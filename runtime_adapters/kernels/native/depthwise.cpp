@@ -26,15 +26,16 @@ DenseDepthwise::Form DenseDepthwise::form_of(const Window& w) {
   return rows ? Form::kRows : Form::kWhole;
 }
 
-DenseDepthwise::DenseDepthwise(const ort::Info& info, size_t weights, int64_t channel_count, int64_t levels, const std::string& prefix)
+DenseDepthwise::DenseDepthwise(const ort::Info& info, size_t weights, int64_t channel_count, int64_t levels,
+                               const std::string& prefix)
     : window(info, prefix),
       channels(channel_count),
       weight_(info.constant(weights, kOrtFloat, "the depthwise weights")),
       form_(form_of(window)),
       offsets_(tap_distances(window.tap_offsets(), 1, 0)),
       mask_(window.output_mask()) {
-  ort::require(weight_.dims.size() == 3 && (weight_.dims[0] == 1 || weight_.dims[0] == levels) && weight_.dims[1] == channels &&
-                   weight_.dims[2] == window.taps(),
+  ort::require(weight_.dims.size() == 3 && (weight_.dims[0] == 1 || weight_.dims[0] == levels) &&
+                   weight_.dims[1] == channels && weight_.dims[2] == window.taps(),
                "depthwise weights must be (levels or 1, channels, taps)");
 }
 
@@ -47,7 +48,8 @@ int64_t DenseDepthwise::steps_within(int64_t positions) const {
   if (positions >= window.in.body()) return steps();
   if (form_ == Form::kWhole) return 0;
   // The last row and column that a step reads, from the position that it computes.
-  const int64_t down = (window.kh - 1) * window.dh - window.pad_top, right = (window.kw - 1) * window.dw - window.pad_left;
+  const int64_t down = (window.kh - 1) * window.dh - window.pad_top,
+                right = (window.kw - 1) * window.dw - window.pad_left;
   if (form_ == Form::kLines) return std::max<int64_t>(0, (positions - down * pitch - right) / kLine);
   return std::clamp<int64_t>((positions / pitch - 1 - down + window.sh) / window.sh, 0, steps());
 }
@@ -75,7 +77,9 @@ void DenseDepthwise::compute(const KernelTable& table, int64_t level, int64_t c,
     t.finish = finish;
     t.finish.scale += c, t.finish.bias += c;
     if (t.finish.residual) t.finish.residual += begin * t.y_pitch;
-    if (last) std::fill(to + window.out.lead() + window.out.body(), to + window.out.lead() + window.out.vectors() * kLine, 0.0f);
+    if (last)
+      std::fill(to + window.out.lead() + window.out.body(), to + window.out.lead() + window.out.vectors() * kLine,
+                0.0f);
     return table.strided(t);
   }
   if (phases) {
@@ -100,7 +104,9 @@ void DenseDepthwise::compute(const KernelTable& table, int64_t level, int64_t c,
 }
 
 NestedDepthwise::NestedDepthwise(const ort::Info& info)
-    : channels_(info.integer("in_channels", 1, 1 << 20)), finish_(info, 2, channels_), conv_(info, 4, channels_, finish_.levels(), "") {}
+    : channels_(info.integer("in_channels", 1, 1 << 20)),
+      finish_(info, 2, channels_),
+      conv_(info, 4, channels_, finish_.levels(), "") {}
 
 void NestedDepthwise::compute(const ort::Context& context) const {
   const ort::Tensor x = context.input(0, kOrtFloat, "the input");
@@ -121,7 +127,8 @@ void NestedDepthwise::compute(const ort::Context& context) const {
       float* to = y + p * window.out.stride();
       Epilogue finish = finish_.at(level);
       if (residual) finish.residual = residual + (to - y) + window.out.lead();
-      conv_.compute(table, level, p % channels_, x.floats() + p * window.in.stride(), phases, finish, 0, conv_.steps(), to);
+      conv_.compute(table, level, p % channels_, x.floats() + p * window.in.stride(), phases, finish, 0, conv_.steps(),
+                    to);
     }
   });
 }

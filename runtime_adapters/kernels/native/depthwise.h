@@ -19,8 +19,8 @@ class DenseDepthwise {
   float* phases() const;
   // Steps [begin, end) of one channel, from its plane to its plane; scale and bias of `finish` start at channel 0, its
   // residual at position 0 of `to`.
-  void compute(const KernelTable& table, int64_t level, int64_t c, const float* plane, float* phases, const Epilogue& finish,
-               int64_t begin, int64_t end, float* to) const;
+  void compute(const KernelTable& table, int64_t level, int64_t c, const float* plane, float* phases,
+               const Epilogue& finish, int64_t begin, int64_t end, float* to) const;
 
   const Window window;
   const int64_t channels;

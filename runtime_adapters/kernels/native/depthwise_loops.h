@@ -22,8 +22,9 @@ void depthwise_lines(const DepthwiseTile& t, int64_t line) {
     for (int n = 0; n < N; ++n) sum[n] += w * load(shifted + n * kLanes);
   }
   const int64_t at = line * 16;
-  finish_vectors<N>(sum, *t.finish.scale, *t.finish.bias, t.y + at, t.finish.residual ? t.finish.residual + at : nullptr,
-                    t.finish.mask ? t.finish.mask + at : nullptr, t.finish);
+  finish_vectors<N>(sum, *t.finish.scale, *t.finish.bias, t.y + at,
+                    t.finish.residual ? t.finish.residual + at : nullptr, t.finish.mask ? t.finish.mask + at : nullptr,
+                    t.finish);
 }
 
 template <int Lines>
@@ -45,7 +46,6 @@ void depthwise_any(const DepthwiseTile& t) {
 }
 
 #if defined(__AVX512F__)
-
 
 // Side x side taps: each row of taps loads its pixels once and shifts them in registers. A load that crosses a cache
 // line takes the time of two, a shift that of a multiply-add.
@@ -73,7 +73,8 @@ inline void depthwise_run(const DepthwiseTile& t, int64_t line, Vec* pixels, con
     pixels[row] = now;
   }
   const float* residual = t.finish.residual ? t.finish.residual + line * 16 : nullptr;
-  finish_vectors<N>(sum, *t.finish.scale, *t.finish.bias, y, residual, t.finish.mask ? t.finish.mask + line * 16 : nullptr, t.finish);
+  finish_vectors<N>(sum, *t.finish.scale, *t.finish.bias, y, residual,
+                    t.finish.mask ? t.finish.mask + line * 16 : nullptr, t.finish);
 }
 
 template <int Side>
@@ -87,7 +88,8 @@ void depthwise_square(const DepthwiseTile& t) {
   int64_t line = 0;
   for (; line + kLines <= t.lines; line += kLines)
     depthwise_run<Side, kLines>(t, line, pixels, shift, line + kLines < t.lines ? 0xFFFF : shifted_in);
-  for (; line < t.lines; ++line) depthwise_run<Side, 1>(t, line, pixels, shift, line + 1 < t.lines ? 0xFFFF : shifted_in);
+  for (; line < t.lines; ++line)
+    depthwise_run<Side, 1>(t, line, pixels, shift, line + 1 < t.lines ? 0xFFFF : shifted_in);
 }
 
 // Columns 0, 2, 4 ... of two vectors, and 1, 3, 5 ...: each pair of taps in a row needs one pair of loads.
@@ -106,7 +108,8 @@ void strided_square(const StridedTile& t) {
         for (int tap = 0; tap < Side; ++tap, x += t.x_pitch) {
 #pragma GCC unroll 8
           for (int k = 0; k < Side; k += 2) {
-            const __mmask16 one_low = k + 1 < Side ? low : first_lanes(2 * count - 1), one_high = k + 1 < Side ? high : first_lanes(2 * count - 17);
+            const __mmask16 one_low = k + 1 < Side ? low : first_lanes(2 * count - 1),
+                            one_high = k + 1 < Side ? high : first_lanes(2 * count - 17);
             const Vec a = load_first(x + k, one_low), b = load_first(x + k + 16, one_high);
             sum += all(t.weight[tap * Side + k]) * pick(a, even, b);
             if (k + 1 < Side) sum += all(t.weight[tap * Side + k + 1]) * pick(a, odd, b);

@@ -93,7 +93,8 @@ inline Four four(const int8_t* value, int64_t i) {
 
 // Blocks of 4 rows: one column feeds four sums, no gather needed.
 template <typename Value>
-void gemv_rows4(const Run* runs, int32_t count, const float* x, int32_t begin, int32_t end, int32_t row_count, float* y) {
+void gemv_rows4(const Run* runs, int32_t count, const float* x, int32_t begin, int32_t end, int32_t row_count,
+                float* y) {
   for (int32_t g = begin; g < end; ++g) {
     Four a{}, b{}, c{}, d{};
     for (int32_t k = 0; k < count; ++k) {
@@ -118,7 +119,8 @@ void gemv_rows4(const Run* runs, int32_t count, const float* x, int32_t begin, i
 void gemv(int block_rows, int value_type, const Run* run, int32_t runs, const float* x, int32_t begin, int32_t end,
           int32_t row_count, float* y) {
   if (block_rows == 4) {
-    value_type ? gemv_rows4<int8_t>(run, runs, x, begin, end, row_count, y) : gemv_rows4<float>(run, runs, x, begin, end, row_count, y);
+    value_type ? gemv_rows4<int8_t>(run, runs, x, begin, end, row_count, y)
+               : gemv_rows4<float>(run, runs, x, begin, end, row_count, y);
   } else {
     value_type ? gemv_rows1<int8_t>(run, runs, x, begin, end, y) : gemv_rows1<float>(run, runs, x, begin, end, y);
   }

@@ -8,12 +8,12 @@ enum Activation : int32_t { kNone = 0, kClip = 1, kHardSwish = 2, kSilu = 3 };
 
 // What happens to a finished sum: y = act(sum * scale[row] + bias[row] + residual), zero where mask is 0.
 struct Epilogue {
-  const float* scale = nullptr;   // (rows)
-  const float* bias = nullptr;    // (rows)
+  const float* scale = nullptr;     // (rows)
+  const float* bias = nullptr;      // (rows)
   const float* residual = nullptr;  // like y, or null
-  const int32_t* mask = nullptr;  // (positions of this tile) all ones or 0; null: keep everything
+  const int32_t* mask = nullptr;    // (positions of this tile) all ones or 0; null: keep everything
   int32_t activation = kNone;
-  float low = 0, high = 0;        // of kClip
+  float low = 0, high = 0;  // of kClip
 };
 
 // One stretch of nonzeros of one level: for each row group the entries pointer[g] .. pointer[g + 1].
@@ -25,18 +25,18 @@ struct Run {
 
 // A tile: `rows` of the output over a stretch of consecutive positions.
 struct SparseTile {
-  const float* x;            // position 0 of the tile in the first channel of the block of columns
-  const int32_t* offset;     // (columns of the block) -> distance in floats from x
+  const float* x;         // position 0 of the tile in the first channel of the block of columns
+  const int32_t* offset;  // (columns of the block) -> distance in floats from x
   const Run* run;
   int32_t runs;
   int32_t group_begin, group_end;  // row groups to compute
-  int32_t row_count;         // rows that exist; a last group of 4 may be partly beyond it
-  float* partial;            // sums carried between blocks of columns: (rows from partial_row on, partial_stride)
+  int32_t row_count;               // rows that exist; a last group of 4 may be partly beyond it
+  float* partial;                  // sums carried between blocks of columns: (rows from partial_row on, partial_stride)
   int64_t partial_row;
   int64_t partial_stride;
-  bool first, last;          // first block of columns: start at zero; last: finish with the epilogue
-  bool far;                  // y is new to the caches: ask for it early
-  float* y;                  // position 0 of the tile in row y_row
+  bool first, last;  // first block of columns: start at zero; last: finish with the epilogue
+  bool far;          // y is new to the caches: ask for it early
+  float* y;          // position 0 of the tile in row y_row
   int64_t y_row;
   int64_t y_stride;
   Epilogue finish;
@@ -48,23 +48,23 @@ struct DepthwiseTile {
   const int32_t* offset;  // (taps)
   const float* weight;    // (taps)
   int32_t taps;
-  int32_t side, step;     // taps are side x side, `step` floats from one to the next in a row; side 0: anything else
+  int32_t side, step;  // taps are side x side, `step` floats from one to the next in a row; side 0: anything else
   int64_t lines;
   float* y;
-  Epilogue finish;        // scale and bias point at this channel's value
+  Epilogue finish;  // scale and bias point at this channel's value
 };
 
 // Rows of a depthwise convolution that moves by two columns: one channel, every second position of its input.
 struct StridedTile {
-  const float* x;         // where the first tap of output (0, 0) reads; borders are there, as zeros
-  int64_t x_pitch;        // from one row of the input to the next
-  int64_t x_step;         // from what one row of the output reads to what the next one does
-  const float* weight;    // (side, side)
-  int32_t side;           // 3, 5 or 7
+  const float* x;       // where the first tap of output (0, 0) reads; borders are there, as zeros
+  int64_t x_pitch;      // from one row of the input to the next
+  int64_t x_step;       // from what one row of the output reads to what the next one does
+  const float* weight;  // (side, side)
+  int32_t side;         // 3, 5 or 7
   int64_t rows, width;
   float* y;
-  int64_t y_pitch;        // width and the zeros behind it, which are written too
-  Epilogue finish;        // scale and bias point at this channel's value; no mask
+  int64_t y_pitch;  // width and the zeros behind it, which are written too
+  Epilogue finish;  // scale and bias point at this channel's value; no mask
 };
 
 struct KernelTable {

@@ -17,10 +17,11 @@ const KernelTable& kernels() {
     const char* wish = std::getenv("ELSA_KERNELS_ISA");
     auto allowed = [wish](const char* name) { return wish == nullptr || std::strcmp(wish, name) == 0; };
     __builtin_cpu_init();
-    if (allowed("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
+    if (allowed("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
       return kernels_avx512;
-    if ((allowed("avx2") || allowed("avx512")) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return kernels_avx2;
+    if ((allowed("avx2") || allowed("avx512")) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+      return kernels_avx2;
 #endif
     return kernels_base;
   }();
@@ -40,15 +41,20 @@ OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
   static OrtCustomOpDomain* domain = nullptr;
   static const std::string problem = [api]() -> std::string {
     try {
-      ort::check(api, ort::call<OrtStatus*(const char*, OrtCustomOpDomain**)>(api, ort::kCreateCustomOpDomain, "elsa.nested", &domain));
-      for (const OrtCustomOp* op : std::initializer_list<const OrtCustomOp*>{&conv, &depthwise, &conv_depthwise, &matmul, &pack, &unpack})
-        ort::check(api, ort::call<OrtStatus*(OrtCustomOpDomain*, const OrtCustomOp*)>(api, ort::kCustomOpDomainAdd, domain, op));
+      ort::check(api, ort::call<OrtStatus*(const char*, OrtCustomOpDomain**)>(api, ort::kCreateCustomOpDomain,
+                                                                              "elsa.nested", &domain));
+      for (const OrtCustomOp* op :
+           std::initializer_list<const OrtCustomOp*>{&conv, &depthwise, &conv_depthwise, &matmul, &pack, &unpack})
+        ort::check(api, ort::call<OrtStatus*(OrtCustomOpDomain*, const OrtCustomOp*)>(api, ort::kCustomOpDomainAdd,
+                                                                                      domain, op));
       return "";
     } catch (const std::exception& error) {
       return error.what();
     }
   }();
-  if (!problem.empty()) return ort::call<OrtStatus*(int, const char*)>(api, ort::kCreateStatus, static_cast<int>(kOrtFail), problem.c_str());
+  if (!problem.empty())
+    return ort::call<OrtStatus*(int, const char*)>(api, ort::kCreateStatus, static_cast<int>(kOrtFail),
+                                                   problem.c_str());
   return ort::call<OrtStatus*(OrtSessionOptions*, OrtCustomOpDomain*)>(api, ort::kAddCustomOpDomain, options, domain);
 }
 
@@ -57,7 +63,8 @@ OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
 
 extern "C" {
 
-__attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
+__attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(OrtSessionOptions* options,
+                                                                    const OrtApiBase* base) {
   const OrtApi* api = base->GetApi(kOrtApiVersion);
   if (api == nullptr) {  // older than 1.17: only its first entries can be trusted
     const OrtApi* oldest = base->GetApi(1);

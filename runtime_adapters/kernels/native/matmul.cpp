@@ -12,8 +12,8 @@ namespace {
 
 constexpr int64_t kFew = 4;  // rows of x below which turning them does not pay
 
-thread_local Scratch turned_scratch;   // of the calling thread, read by all
-thread_local Scratch output_scratch;   // of each worker
+thread_local Scratch turned_scratch;  // of the calling thread, read by all
+thread_local Scratch output_scratch;  // of each worker
 thread_local Scratch partial_scratch;
 thread_local std::vector<int32_t> turned_offsets;
 
@@ -27,8 +27,10 @@ NestedMatMul::NestedMatMul(const ort::Info& info)
 
 void NestedMatMul::compute(const ort::Context& context) const {
   const ort::Tensor x = context.input(0, kOrtFloat, "the input");
-  ort::require(!x.dims.empty() && x.dims.back() == columns_, "the last dimension of the input must be " + std::to_string(columns_));
+  ort::require(!x.dims.empty() && x.dims.back() == columns_,
+               "the last dimension of the input must be " + std::to_string(columns_));
   const int64_t level = context.level(1, finish_.levels());
+  weights_.validate(level);
   std::vector<int64_t> dims = x.dims;
   dims.back() = rows_;
   float* y = context.output(dims);
@@ -49,8 +51,8 @@ void NestedMatMul::few(const ort::Context& context, const float* x, int64_t coun
     for (const auto& pass : passes) {
       const GroupRange range = groups_of(row, row_end, pass.block_rows);
       const float* block = x + n * columns_ + static_cast<int64_t>(pass.block) * weights_.column_block();
-      table.gemv(pass.block_rows, pass.value_type, pass.runs.data(), static_cast<int32_t>(pass.runs.size()), block, range.begin,
-                 range.end, static_cast<int32_t>(row_end), out);
+      table.gemv(pass.block_rows, pass.value_type, pass.runs.data(), static_cast<int32_t>(pass.runs.size()), block,
+                 range.begin, range.end, static_cast<int32_t>(row_end), out);
     }
     Epilogue e = finish_.at(level);
     e.scale += row, e.bias += row;
@@ -65,7 +67,8 @@ void NestedMatMul::many(const ort::Context& context, const float* x, int64_t cou
   const int64_t tile_lines = std::min<int64_t>(weights_.tile_lines(level, table), lines);
   const int64_t width = tile_lines * kLine;
   if (static_cast<int64_t>(turned_offsets.size()) < columns_) turned_offsets.resize(static_cast<size_t>(columns_));
-  const int64_t wanted = std::clamp<int64_t>(8 / ((lines + tile_lines - 1) / tile_lines), 1, std::max<int64_t>(1, rows_ / 32));
+  const int64_t wanted =
+      std::clamp<int64_t>(8 / ((lines + tile_lines - 1) / tile_lines), 1, std::max<int64_t>(1, rows_ / 32));
   const int64_t part_rows = round_up((rows_ + wanted - 1) / wanted, 4);
   const int64_t parts = (rows_ + part_rows - 1) / part_rows;
   int32_t* offsets = turned_offsets.data();
@@ -112,7 +115,8 @@ void NestedMatMul::many(const ort::Context& context, const float* x, int64_t cou
       for (int64_t n0 = 0; n0 < here; n0 += 16)
         for (int64_t r0 = row; r0 < row_end; r0 += 16)
           for (int64_t n = n0; n < std::min(n0 + 16, here); ++n)
-            for (int64_t r = r0; r < std::min(r0 + 16, row_end); ++r) y[(first + n) * rows_ + r] = out[(r - row) * width + n];
+            for (int64_t r = r0; r < std::min(r0 + 16, row_end); ++r)
+              y[(first + n) * rows_ + r] = out[(r - row) * width + n];
     });
   }
 }

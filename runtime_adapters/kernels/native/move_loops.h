@@ -47,8 +47,10 @@ void split(const float* from, int64_t count, float* even, float* odd) {
     const int64_t left = count - i;
     const __mmask16 low = static_cast<__mmask16>(left >= 16 ? 0xFFFF : (1u << left) - 1);
     const __mmask16 high = static_cast<__mmask16>(left > 16 ? (1u << (left - 16)) - 1 : 0);
-    const Vec a = reinterpret_cast<Vec>(_mm512_maskz_loadu_ps(low, from + i)), b = reinterpret_cast<Vec>(_mm512_maskz_loadu_ps(high, from + i + 16));
-    const __mmask16 evens = static_cast<__mmask16>((1u << ((left + 1) / 2)) - 1), odds = static_cast<__mmask16>((1u << (left / 2)) - 1);
+    const Vec a = reinterpret_cast<Vec>(_mm512_maskz_loadu_ps(low, from + i)),
+              b = reinterpret_cast<Vec>(_mm512_maskz_loadu_ps(high, from + i + 16));
+    const __mmask16 evens = static_cast<__mmask16>((1u << ((left + 1) / 2)) - 1),
+                    odds = static_cast<__mmask16>((1u << (left / 2)) - 1);
     _mm512_mask_storeu_ps(even + i / 2, evens, reinterpret_cast<__m512>(__builtin_shufflevector(a, b, ELSA_EVEN)));
     _mm512_mask_storeu_ps(odd + i / 2, odds, reinterpret_cast<__m512>(__builtin_shufflevector(a, b, ELSA_ODD)));
   }

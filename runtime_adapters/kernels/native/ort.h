@@ -48,7 +48,9 @@ inline Tensor describe(const OrtApi* api, const OrtValue* value) {
   OrtStatus* status = call<OrtStatus*(Info, int*)>(api, kGetTensorElementType, static_cast<Info>(info), &t.type);
   if (!status) status = call<OrtStatus*(Info, size_t*)>(api, kGetDimensionsCount, static_cast<Info>(info), &rank);
   t.dims.resize(rank);
-  if (!status) status = call<OrtStatus*(Info, int64_t*, size_t)>(api, kGetDimensions, static_cast<Info>(info), t.dims.data(), rank);
+  if (!status)
+    status =
+        call<OrtStatus*(Info, int64_t*, size_t)>(api, kGetDimensions, static_cast<Info>(info), t.dims.data(), rank);
   call<void(OrtTensorTypeAndShapeInfo*)>(api, kReleaseTensorTypeAndShapeInfo, info);
   check(api, status);
   check(api, call<OrtStatus*(OrtValue*, void**)>(api, kGetTensorMutableData, const_cast<OrtValue*>(value), &t.data));
@@ -62,18 +64,20 @@ class Info {
 
   int64_t integer(const char* name) const {
     int64_t value = 0;
-    check(api_, call<OrtStatus*(const OrtKernelInfo*, const char*, int64_t*)>(api_, kKernelInfoGetAttributeInt64, info_, name, &value));
+    check(api_, call<OrtStatus*(const OrtKernelInfo*, const char*, int64_t*)>(api_, kKernelInfoGetAttributeInt64, info_,
+                                                                              name, &value));
     return value;
   }
   int64_t integer(const char* name, int64_t low, int64_t high) const {
     const int64_t value = integer(name);
-    require(low <= value && value <= high, std::string("attribute ") + name + " is " + std::to_string(value) + ", expected " +
-                                               std::to_string(low) + " to " + std::to_string(high));
+    require(low <= value && value <= high, std::string("attribute ") + name + " is " + std::to_string(value) +
+                                               ", expected " + std::to_string(low) + " to " + std::to_string(high));
     return value;
   }
   float real(const char* name) const {
     float value = 0;
-    check(api_, call<OrtStatus*(const OrtKernelInfo*, const char*, float*)>(api_, kKernelInfoGetAttributeFloat, info_, name, &value));
+    check(api_, call<OrtStatus*(const OrtKernelInfo*, const char*, float*)>(api_, kKernelInfoGetAttributeFloat, info_,
+                                                                            name, &value));
     return value;
   }
   size_t inputs() const {
@@ -85,7 +89,8 @@ class Info {
   Tensor constant(size_t index, int type, const char* what) const {
     int is_constant = 0;
     const OrtValue* value = nullptr;
-    check(api_, call<OrtStatus*(const OrtKernelInfo*, size_t, int*, const OrtValue**)>(api_, kKernelInfoGetConstantInputTensor, info_, index, &is_constant, &value));
+    check(api_, call<OrtStatus*(const OrtKernelInfo*, size_t, int*, const OrtValue**)>(
+                    api_, kKernelInfoGetConstantInputTensor, info_, index, &is_constant, &value));
     require(is_constant && value, std::string(what) + " must be an initializer of the graph");
     Tensor t = describe(api_, value);
     require(t.type == type, std::string(what) + " has a wrong element type");
@@ -116,13 +121,16 @@ class Context {
     require(t.count() == 1, "level must be one number");
     int64_t level = 0;
     std::memcpy(&level, t.data, sizeof level);
-    require(0 <= level && level < count, "level " + std::to_string(level) + " does not exist here, expected 0 (sparsest) to " + std::to_string(count - 1));
+    require(0 <= level && level < count, "level " + std::to_string(level) +
+                                             " does not exist here, expected 0 (sparsest) to " +
+                                             std::to_string(count - 1));
     return level;
   }
   float* output(const std::vector<int64_t>& dims) const {
     OrtValue* v = nullptr;
     void* data = nullptr;
-    check(api_, call<OrtStatus*(OrtKernelContext*, size_t, const int64_t*, size_t, OrtValue**)>(api_, kKernelContextGetOutput, context_, size_t{0}, dims.data(), dims.size(), &v));
+    check(api_, call<OrtStatus*(OrtKernelContext*, size_t, const int64_t*, size_t, OrtValue**)>(
+                    api_, kKernelContextGetOutput, context_, size_t{0}, dims.data(), dims.size(), &v));
     check(api_, call<OrtStatus*(OrtValue*, void**)>(api_, kGetTensorMutableData, v, &data));
     return static_cast<float*>(data);
   }
@@ -135,13 +143,15 @@ class Context {
     } shared{body};
     auto step = +[](void* data, size_t i) { static_cast<Shared*>(data)->body(static_cast<int64_t>(i)); };
     check(api_, call<OrtStatus*(const OrtKernelContext*, void (*)(void*, size_t), size_t, size_t, void*)>(
-                    api_, kKernelContextParallelFor, static_cast<const OrtKernelContext*>(context_), step, static_cast<size_t>(count), size_t{0}, static_cast<void*>(&shared)));
+                    api_, kKernelContextParallelFor, static_cast<const OrtKernelContext*>(context_), step,
+                    static_cast<size_t>(count), size_t{0}, static_cast<void*>(&shared)));
   }
 
  private:
   const OrtValue* value(size_t index) const {
     const OrtValue* v = nullptr;
-    check(api_, call<OrtStatus*(const OrtKernelContext*, size_t, const OrtValue**)>(api_, kKernelContextGetInput, static_cast<const OrtKernelContext*>(context_), index, &v));
+    check(api_, call<OrtStatus*(const OrtKernelContext*, size_t, const OrtValue**)>(
+                    api_, kKernelContextGetInput, static_cast<const OrtKernelContext*>(context_), index, &v));
     return v;
   }
   const OrtApi* api_;
@@ -168,7 +178,8 @@ struct Operator : OrtCustomOp {
       return nullptr;
     } catch (const std::exception& error) {
       const std::string text = std::string(Kernel::kName) + ": " + error.what();
-      return call<OrtStatus*(int, const char*)>(api, kCreateStatus, static_cast<int>(kOrtInvalidArgument), text.c_str());
+      return call<OrtStatus*(int, const char*)>(api, kCreateStatus, static_cast<int>(kOrtInvalidArgument),
+                                                text.c_str());
     }
   }
 

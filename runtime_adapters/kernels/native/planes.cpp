@@ -14,7 +14,9 @@ PlaneLayout layout_of(const ort::Info& info) {
 template <typename Body>
 void in_parts(const ort::Context& context, int64_t count, Body&& body) {
   const int64_t chunk = (count + 15) / 16;
-  if (count > 0) context.parallel((count + chunk - 1) / chunk, [&](int64_t i) { body(i * chunk, std::min((i + 1) * chunk, count)); });
+  if (count > 0)
+    context.parallel((count + chunk - 1) / chunk,
+                     [&](int64_t i) { body(i * chunk, std::min((i + 1) * chunk, count)); });
 }
 
 }  // namespace
@@ -25,7 +27,8 @@ void PlanesFromImage::compute(const ort::Context& context) const {
   const ort::Tensor x = context.input(0, kOrtFloat, "the image");
   const PlaneLayout l = layout_;
   ort::require(x.dims.size() == 4 && x.dims[2] == l.h && x.dims[3] == l.w,
-               "the image has a wrong shape, expected (batch, channels, " + std::to_string(l.h) + ", " + std::to_string(l.w) + ")");
+               "the image has a wrong shape, expected (batch, channels, " + std::to_string(l.h) + ", " +
+                   std::to_string(l.w) + ")");
   float* y = context.output({x.dims[0], x.dims[1], 1, l.stride()});
   in_parts(context, x.dims[0] * x.dims[1], [&](int64_t first, int64_t end) {
     for (int64_t p = first; p < end; ++p) {

@@ -22,7 +22,8 @@ Segment::Segment(const void* data, size_t size) {
   require(std::memcmp(h.magic, "ELSASEG1", 8) == 0, "it does not start with ELSASEG1");
   require(h.block_rows == 1 || h.block_rows == 4, "block_rows is neither 1 nor 4");
   require(h.value_type <= 1, "value_type is neither 0 nor 1");
-  require(h.rows >= 1 && h.rows <= (1u << 24) && h.columns >= 1 && h.columns <= (1u << 28), "rows or columns out of range");
+  require(h.rows >= 1 && h.rows <= (1u << 24) && h.columns >= 1 && h.columns <= (1u << 28),
+          "rows or columns out of range");
   require(h.column_block >= 1 && h.column_block <= 65536, "column_block out of range");
   groups_ = (h.rows + h.block_rows - 1) / h.block_rows;
   blocks_ = (h.columns + h.column_block - 1) / h.column_block;
@@ -59,7 +60,8 @@ void Segment::validate() const {
     if (width == 65536) continue;  // every u16 fits
     uint32_t largest = 0;
     const uint32_t end = pointer_[static_cast<size_t>(b + 1) * groups_];
-    for (uint32_t i = pointer_[static_cast<size_t>(b) * groups_]; i < end; ++i) largest = index_[i] > largest ? index_[i] : largest;
+    for (uint32_t i = pointer_[static_cast<size_t>(b) * groups_]; i < end; ++i)
+      largest = index_[i] > largest ? index_[i] : largest;
     require(largest < width, "a column lies beyond its block");
   }
   once_->done.store(true, std::memory_order_release);

@@ -39,9 +39,7 @@ class Segment {
   const SegmentHeader& header() const { return header_; }
   uint32_t groups() const { return groups_; }
   uint32_t blocks() const { return blocks_; }
-  Run run(uint32_t block) const {
-    return {pointer_ + static_cast<size_t>(block) * groups_, index_, value_};
-  }
+  Run run(uint32_t block) const { return {pointer_ + static_cast<size_t>(block) * groups_, index_, value_}; }
 
  private:
   SegmentHeader header_;

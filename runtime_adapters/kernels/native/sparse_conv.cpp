@@ -28,7 +28,8 @@ std::vector<int32_t> tap_distances(const std::vector<int64_t>& taps, int64_t cha
 
 void require_planes(const ort::Tensor& t, int64_t channels, int64_t stride, const char* what) {
   ort::require(t.dims.size() == 4 && t.dims[1] == channels && t.dims[2] == 1 && t.dims[3] == stride,
-               std::string(what) + " has a wrong shape, expected planes (batch, " + std::to_string(channels) + ", 1, " + std::to_string(stride) + ")");
+               std::string(what) + " has a wrong shape, expected planes (batch, " + std::to_string(channels) + ", 1, " +
+                   std::to_string(stride) + ")");
 }
 
 SparseConv::SparseConv(const ort::Info& info, size_t first_segment)

@@ -60,7 +60,8 @@ void sparse_rows(const SparseTile& t) {
       if (R > 1 && row + r >= t.row_count) break;
       const int64_t at = (row + r - t.y_row) * t.y_stride;
       const float* residual = t.finish.residual ? t.finish.residual + at : nullptr;
-      finish_vectors<N>(sum[r], t.finish.scale[row + r], t.finish.bias[row + r], t.y + at, residual, t.finish.mask, t.finish);
+      finish_vectors<N>(sum[r], t.finish.scale[row + r], t.finish.bias[row + r], t.y + at, residual, t.finish.mask,
+                        t.finish);
     }
   }
 }

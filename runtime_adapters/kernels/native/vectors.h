@@ -76,7 +76,8 @@ inline void activate(Vec* v, const Epilogue& e) {
 
 // y = act(sum * scale + bias + residual) under the mask, for N vectors from y on.
 template <int N>
-inline void finish_vectors(Vec* sum, float scale, float bias, float* y, const float* residual, const int32_t* mask, const Epilogue& e) {
+inline void finish_vectors(Vec* sum, float scale, float bias, float* y, const float* residual, const int32_t* mask,
+                           const Epilogue& e) {
   const Vec s = all(scale), b = all(bias);
 #pragma GCC unroll 64
   for (int n = 0; n < N; ++n) sum[n] = sum[n] * s + b;
@@ -99,13 +100,18 @@ inline float value_at(const int8_t* v, int64_t i) { return static_cast<float>(v[
 
 #if defined(__AVX512F__)
 
-inline __mmask16 first_lanes(int64_t count) { return static_cast<__mmask16>(count >= 16 ? 0xFFFF : count <= 0 ? 0 : (1u << count) - 1); }
-inline Vec load_first(const float* p, __mmask16 lanes) { return reinterpret_cast<Vec>(_mm512_maskz_loadu_ps(lanes, p)); }
+inline __mmask16 first_lanes(int64_t count) {
+  return static_cast<__mmask16>(count >= 16 ? 0xFFFF : count <= 0 ? 0 : (1u << count) - 1);
+}
+inline Vec load_first(const float* p, __mmask16 lanes) {
+  return reinterpret_cast<Vec>(_mm512_maskz_loadu_ps(lanes, p));
+}
 inline Vec pick(Vec a, __m512i index, Vec b) {
   return reinterpret_cast<Vec>(_mm512_permutex2var_ps(reinterpret_cast<__m512>(a), index, reinterpret_cast<__m512>(b)));
 }
 inline __m512i from_zero_by(int step) {
-  return _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi32(step));
+  return _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+                            _mm512_set1_epi32(step));
 }
 
 #endif

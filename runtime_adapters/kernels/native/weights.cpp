@@ -13,12 +13,13 @@ NestedWeights::NestedWeights(const ort::Info& info, size_t first_input, int64_t 
     const ort::Tensor bytes = info.constant(i, kOrtUint8, "a segment of weights");
     segments_.emplace_back(bytes.data, static_cast<size_t>(bytes.count()));
     const SegmentHeader& h = segments_.back().header();
-    ort::require(h.rows == rows && h.columns == columns,
-                 "a segment is of a weight of " + std::to_string(h.rows) + " x " + std::to_string(h.columns) + ", expected " +
-                     std::to_string(rows) + " x " + std::to_string(columns));
+    ort::require(h.rows == rows && h.columns == columns, "a segment is of a weight of " + std::to_string(h.rows) +
+                                                             " x " + std::to_string(h.columns) + ", expected " +
+                                                             std::to_string(rows) + " x " + std::to_string(columns));
     if (column_block_ == 0) column_block_ = h.column_block;
     ort::require(h.column_block == column_block_, "segments of one weight must share column_block");
-    ort::require(h.block_rows == 1 || share == rows || share % 4 == 0, "blocks of 4 rows would cross convolution groups");
+    ort::require(h.block_rows == 1 || share == rows || share % 4 == 0,
+                 "blocks of 4 rows would cross convolution groups");
     if (h.entries == 0) continue;
     if (value_type < 0) value_type = static_cast<int>(h.value_type);
     ort::require(static_cast<int>(h.value_type) == value_type, "segments of one weight must share value_type");
@@ -30,7 +31,8 @@ NestedWeights::NestedWeights(const ort::Info& info, size_t first_input, int64_t 
       for (size_t s = 0; s < count; ++s) {
         const SegmentHeader& h = segments_[s].header();
         if (h.entries == 0) continue;
-        const bool joins = !list.empty() && list.back().block == block && list.back().block_rows == static_cast<int>(h.block_rows);
+        const bool joins =
+            !list.empty() && list.back().block == block && list.back().block_rows == static_cast<int>(h.block_rows);
         if (!joins) list.push_back({block, static_cast<int>(h.block_rows), static_cast<int>(h.value_type), {}});
         list.back().runs.push_back(segments_[s].run(block));
       }
@@ -46,8 +48,7 @@ void NestedWeights::validate(int64_t level) const {
 
 int NestedWeights::tile_lines(int64_t level, const KernelTable& table) const {
   int lines = table.max_lines[1];
-  for (const Pass& pass : passes(level))
-    lines = std::min(lines, table.max_lines[pass.block_rows]);
+  for (const Pass& pass : passes(level)) lines = std::min(lines, table.max_lines[pass.block_rows]);
   return lines;
 }
 

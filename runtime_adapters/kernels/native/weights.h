@@ -33,7 +33,9 @@ class NestedWeights {
   int tile_lines(int64_t level, const KernelTable& table) const;
 
  private:
-  size_t last_segment(int64_t level) const { return std::min<size_t>(static_cast<size_t>(level), segments_.size() - 1); }
+  size_t last_segment(int64_t level) const {
+    return std::min<size_t>(static_cast<size_t>(level), segments_.size() - 1);
+  }
 
   std::vector<Segment> segments_;
   std::vector<std::vector<Pass>> passes_;  // one list a segment count

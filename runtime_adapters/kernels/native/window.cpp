@@ -20,7 +20,9 @@ inline void zero_few(float* p, int64_t count) {
 }  // namespace
 
 Window::Window(const ort::Info& info, const std::string& prefix) {
-  const auto number = [&](const char* name, int64_t low, int64_t high) { return info.integer((prefix + name).c_str(), low, high); };
+  const auto number = [&](const char* name, int64_t low, int64_t high) {
+    return info.integer((prefix + name).c_str(), low, high);
+  };
   in = {number("in_h", 1, 1 << 14), number("in_w", 1, 1 << 14), number("in_gap", 0, 256)};
   out = {number("out_h", 1, 1 << 14), number("out_w", 1, 1 << 14), number("out_gap", 0, 256)};
   kh = number("kernel_h", 1, 256), kw = number("kernel_w", 1, 256);
@@ -120,7 +122,8 @@ std::vector<int32_t> Window::scratch_sources() const {
     for (int64_t i = 0; i < floats; ++i) {
       // Row r, column c of this phase is padded input (r * sh + py, c * sw + px).
       const int64_t y = i / pitch * sh + py - pad_top, x = i % pitch * sw + px - pad_left;
-      if (0 <= y && y < in.h && 0 <= x && x < in.w) sources[static_cast<size_t>(at + i)] = static_cast<int32_t>(in.lead() + y * in.pitch() + x);
+      if (0 <= y && y < in.h && 0 <= x && x < in.w)
+        sources[static_cast<size_t>(at + i)] = static_cast<int32_t>(in.lead() + y * in.pitch() + x);
     }
     at += floats;
   }

@@ -118,3 +118,19 @@ def test_segments_of_another_weight_are_an_error() -> None:
     parts = segments(np.ones((4, 7), np.float32), np.zeros((4, 7), np.uint8), [1], None)
     with pytest.raises(Exception, match="a segment is of a weight of 4 x 7, expected 4 x 5"):
         run_matmul(np.ones((1, 5), np.float32), np.ones((1, 2, 4), np.float32), parts, 0, (0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("batch", [1, 40])
+def test_a_damaged_segment_is_an_error_before_it_is_read(batch: int) -> None:
+    """A column beyond the weight is refused when its level is first used; the level below still works."""
+    parts = segments(
+        np.ones((4, 5), np.float32), np.repeat([[0], [1]], 2, axis=0) + np.zeros((4, 5)), [1, 1], None
+    )
+    damaged = parts["segment1"].copy()
+    damaged[64 + 64] = 5  # the first column of the first entry, behind a header and one line of pointers
+    parts["segment1"] = damaged
+    x, table = np.ones((batch, 5), np.float32), np.ones((2, 2, 4), np.float32)
+
+    assert run_matmul(x, table, parts, 0, (0, 0.0, 0.0))[0].tolist() == [6, 6, 1, 1]
+    with pytest.raises(Exception, match="damaged segment: a column lies beyond its block"):
+        run_matmul(x, table, parts, 1, (0, 0.0, 0.0))

@@ -51,7 +51,9 @@ OrtValue segment(uint32_t rows, uint32_t columns, uint32_t block_rows, uint32_t 
         if (random_bits() % 5 == 0) index.push_back(static_cast<uint16_t>(c));
       pointers.push_back(static_cast<uint32_t>(index.size()));
     }
-  elsa::SegmentHeader header{{'E', 'L', 'S', 'A', 'S', 'E', 'G', '1'}, rows, columns, block_rows, value_type, column_block, static_cast<uint32_t>(index.size()), {}, {}};
+  elsa::SegmentHeader header{
+      {'E', 'L', 'S', 'A', 'S', 'E', 'G', '1'}, rows, columns, block_rows, value_type, column_block,
+      static_cast<uint32_t>(index.size()),      {},   {}};
   const std::vector<float> values = noise(static_cast<int64_t>(index.size() * block_rows));
   std::vector<int8_t> codes;
   for (float value : values) codes.push_back(static_cast<int8_t>(value * 100));
@@ -59,7 +61,8 @@ OrtValue segment(uint32_t rows, uint32_t columns, uint32_t block_rows, uint32_t 
   append(bytes, &header, sizeof header);
   append(bytes, pointers.data(), pointers.size() * sizeof(uint32_t));
   append(bytes, index.data(), index.size() * sizeof(uint16_t));
-  value_type == 0 ? append(bytes, values.data(), values.size() * sizeof(float)) : append(bytes, codes.data(), codes.size());
+  value_type == 0 ? append(bytes, values.data(), values.size() * sizeof(float))
+                  : append(bytes, codes.data(), codes.size());
   return OrtValue::of(kOrtUint8, {static_cast<int64_t>(bytes.size())}, bytes);
 }
 
@@ -116,9 +119,9 @@ bool agrees(Case& c) {
 void window(Case& c, const std::string& prefix, int64_t side, int64_t kernel, int64_t stride) {
   const int64_t out = (side - 1) / stride + 1, pad = kernel / 2;
   const std::map<std::string, int64_t> settings{
-      {"in_h", side}, {"in_w", side}, {"in_gap", pad}, {"out_h", out}, {"out_w", out}, {"out_gap", pad},
-      {"kernel_h", kernel}, {"kernel_w", kernel}, {"stride_h", stride}, {"stride_w", stride}, {"dilation_h", 1},
-      {"dilation_w", 1}, {"pad_top", pad}, {"pad_left", pad}, {"activation", elsa::kClip}};
+      {"in_h", side},    {"in_w", side},       {"in_gap", pad},      {"out_h", out},       {"out_w", out},
+      {"out_gap", pad},  {"kernel_h", kernel}, {"kernel_w", kernel}, {"stride_h", stride}, {"stride_w", stride},
+      {"dilation_h", 1}, {"dilation_w", 1},    {"pad_top", pad},     {"pad_left", pad},    {"activation", elsa::kClip}};
   for (const auto& [name, value] : settings) c.info.integers[prefix + name] = value;
   c.info.reals[prefix + "low"] = 0.0f, c.info.reals[prefix + "high"] = 6.0f;
 }
@@ -131,16 +134,19 @@ void wire(Case& c, size_t variable) {
   for (OrtValue& constant : c.constants) c.info.inputs.push_back(constant.dims.empty() ? nullptr : &constant);
 }
 
-bool conv(const char* name, int64_t side, int64_t kernel, int64_t stride, int64_t groups, uint32_t block_rows, uint32_t value_type) {
+bool conv(const char* name, int64_t side, int64_t kernel, int64_t stride, int64_t groups, uint32_t block_rows,
+          uint32_t value_type) {
   constexpr int64_t in_channels = 16, out_channels = 64;
   Case c{name, {}, {}, floats({2, in_channels, 1, plane_floats(side, kernel)})};
   window(c, "", side, kernel, stride);
-  c.info.integers["in_channels"] = in_channels, c.info.integers["out_channels"] = out_channels, c.info.integers["groups"] = groups;
+  c.info.integers["in_channels"] = in_channels, c.info.integers["out_channels"] = out_channels,
+  c.info.integers["groups"] = groups;
   c.constants.push_back(floats({kLevels, 2, out_channels}));
   c.constants.push_back({});  // no residual
   const auto taps = static_cast<uint32_t>(kernel * kernel);
   for (int64_t level = 0; level < kLevels; ++level)
-    c.constants.push_back(segment(out_channels, static_cast<uint32_t>(in_channels / groups) * taps, block_rows, value_type, 4 * taps));
+    c.constants.push_back(
+        segment(out_channels, static_cast<uint32_t>(in_channels / groups) * taps, block_rows, value_type, 4 * taps));
   wire(c, 2);
   return agrees<elsa::NestedConv>(c);
 }
@@ -161,7 +167,8 @@ bool conv_depthwise(const char* name, int64_t side, int64_t stride) {
   window(c, "", side, 1, 1);
   window(c, "depthwise_", side, 3, stride);
   c.info.integers["in_gap"] = c.info.integers["out_gap"] = 1;
-  c.info.integers["in_channels"] = in_channels, c.info.integers["out_channels"] = out_channels, c.info.integers["groups"] = 1;
+  c.info.integers["in_channels"] = in_channels, c.info.integers["out_channels"] = out_channels,
+  c.info.integers["groups"] = 1;
   c.constants = {floats({kLevels, 2, out_channels}), floats({kLevels, 2, out_channels}), floats({1, out_channels, 9})};
   for (int64_t level = 0; level < kLevels; ++level) c.constants.push_back(segment(out_channels, in_channels, 1, 0, 8));
   wire(c, 2);
@@ -174,7 +181,8 @@ bool matmul(const char* name, int64_t count, uint32_t block_rows, uint32_t value
   c.info.integers = {{"columns", columns}, {"rows", rows}, {"activation", elsa::kSilu}};
   c.info.reals = {{"low", 0.0f}, {"high", 0.0f}};
   c.constants.push_back(floats({kLevels, 2, rows}));
-  for (int64_t level = 0; level < kLevels; ++level) c.constants.push_back(segment(rows, columns, block_rows, value_type, 32));
+  for (int64_t level = 0; level < kLevels; ++level)
+    c.constants.push_back(segment(rows, columns, block_rows, value_type, 32));
   wire(c, 2);
   return agrees<elsa::NestedMatMul>(c);
 }

@@ -52,10 +52,16 @@ inline const char* message(const OrtStatus* status) { return status->text.c_str(
 inline void release_status(OrtStatus* status) { delete status; }
 
 inline OrtStatus* data(OrtValue* value, void** to) { return *to = value->memory.data(), nullptr; }
-inline OrtStatus* shape_info(const OrtValue* value, OrtTensorTypeAndShapeInfo** to) { return *to = new OrtTensorTypeAndShapeInfo{value}, nullptr; }
+inline OrtStatus* shape_info(const OrtValue* value, OrtTensorTypeAndShapeInfo** to) {
+  return *to = new OrtTensorTypeAndShapeInfo{value}, nullptr;
+}
 inline void release_info(OrtTensorTypeAndShapeInfo* info) { delete info; }
-inline OrtStatus* element_type(const OrtTensorTypeAndShapeInfo* info, int* to) { return *to = info->value->type, nullptr; }
-inline OrtStatus* rank(const OrtTensorTypeAndShapeInfo* info, size_t* to) { return *to = info->value->dims.size(), nullptr; }
+inline OrtStatus* element_type(const OrtTensorTypeAndShapeInfo* info, int* to) {
+  return *to = info->value->type, nullptr;
+}
+inline OrtStatus* rank(const OrtTensorTypeAndShapeInfo* info, size_t* to) {
+  return *to = info->value->dims.size(), nullptr;
+}
 inline OrtStatus* dimensions(const OrtTensorTypeAndShapeInfo* info, int64_t* to, size_t count) {
   std::copy_n(info->value->dims.begin(), count, to);
   return nullptr;
@@ -68,8 +74,12 @@ OrtStatus* attribute(const std::map<std::string, Number>& attributes, const char
   *to = found->second;
   return nullptr;
 }
-inline OrtStatus* integer(const OrtKernelInfo* info, const char* name, int64_t* to) { return attribute(info->integers, name, to); }
-inline OrtStatus* real(const OrtKernelInfo* info, const char* name, float* to) { return attribute(info->reals, name, to); }
+inline OrtStatus* integer(const OrtKernelInfo* info, const char* name, int64_t* to) {
+  return attribute(info->integers, name, to);
+}
+inline OrtStatus* real(const OrtKernelInfo* info, const char* name, float* to) {
+  return attribute(info->reals, name, to);
+}
 inline OrtStatus* input_count(const OrtKernelInfo* info, size_t* to) { return *to = info->inputs.size(), nullptr; }
 inline OrtStatus* constant(const OrtKernelInfo* info, size_t index, int* is_constant, const OrtValue** to) {
   *to = info->inputs[index];
@@ -90,7 +100,8 @@ inline OrtStatus* output(OrtKernelContext* context, size_t, const int64_t* dims,
 }
 
 // Tasks are taken in any order. The counter orders nothing (relaxed), so tasks that touch the same memory are a race.
-inline OrtStatus* parallel_for(const OrtKernelContext*, void (*step)(void*, size_t), size_t total, size_t, void* shared) {
+inline OrtStatus* parallel_for(const OrtKernelContext*, void (*step)(void*, size_t), size_t total, size_t,
+                               void* shared) {
   std::atomic<size_t> next{0};
   auto work = [&] {
     for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < total;) step(shared, i);
