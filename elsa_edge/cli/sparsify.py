@@ -42,7 +42,7 @@ __all__ = ["command"]
     "--granularity",
     default="unstructured",
     show_default=True,
-    help="Cut together: unstructured, block (4 consecutive output channels), channel, or N:M as 2:4.",
+    help="Cut together: unstructured, 4x1, 1x4 or 4x4 (consecutive output x input channels), channel, or N:M as 2:4.",
 )
 @click.option(
     "--include", multiple=True, metavar="PATTERN", help="Only these weights or modules; can be repeated."

@@ -163,7 +163,7 @@ def sparsify(
         method: `magnitude` or `random`.
         allocation: `global` (default), `uniform` or `erk`. With N:M every group has its own budget: leave it
             out.
-        granularity: `unstructured`, `block` (4 consecutive output channels), `channel`, or N:M such as `2:4`.
+        granularity: `unstructured`, `4x1`, `1x4` or `4x4` (consecutive output x input channels), `channel`, or N:M.
         include: Patterns on weight or module names; empty takes every weight that can be sparse.
         exclude: Patterns of weights that stay dense.
         data: Batches for re-estimating BatchNorm at each level that is not dense, see `batches_of`; None

@@ -1,9 +1,9 @@
-"""Which weights live and die together: single weights, blocks of output channels, N of M, whole channels.
+"""Which weights live and die together: single weights, blocks of channels, N of M, whole channels.
 
 A pattern turns the scores of a weight into scores of units, and a choice of units back into a mask.
 
     unstructured   unit = one weight
-    block          unit = `block_size` consecutive output channels at one (input, kernel) place; score = mean
+    4x1, 1x4, 4x4  unit = output x input channels, consecutive, at one place of the kernel; score = mean
     channel        unit = one output channel; score = mean
     n:m            in each group of M consecutive inputs of one output, the N highest; N = round(M * density)
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GRANULARITIES", "Block", "Channel", "NofM", "Pattern", "Unstructured", "parse_pattern"]
 
-GRANULARITIES = ("unstructured", "block", "channel", "N:M (such as 2:4)")
+GRANULARITIES = ("unstructured", "4x1", "1x4", "4x4", "channel", "N:M (such as 2:4)")
 
 
 class Pattern(Protocol):
@@ -76,34 +76,43 @@ class Unstructured:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive output channels at one position, inside one group; the last block may be smaller."""
+    """`high` consecutive output by `wide` consecutive input channels at one place of the kernel, inside one group.
 
-    block_size: int = 4
-    name: str = "block"
+    Blocks at the end of a group may be smaller: kernels pad them.
+    """
+
+    high: int = 4
+    wide: int = 1
+
+    @property
+    def name(self) -> str:
+        """Output x input channels."""
+        return f"{self.high}x{self.wide}"
 
     def fits(self, weight: Prunable) -> str | None:  # noqa: ARG002 - one protocol
-        """Every weight fits: a last, smaller block takes what is left."""
+        """Every weight fits: smaller blocks at the ends take what is left."""
         return None
 
     def _shape(self, weight: Prunable) -> tuple[int, int, int, int]:
-        """Return (groups, output channels of a group, blocks of a group, positions of an output channel)."""
-        outputs = weight.row_shape[0]
-        per_group = outputs // weight.groups
-        if weight.kind == "conv" and per_group < self.block_size:
+        """Return (groups, output channels of a group, input channels of a group, places of the kernel)."""
+        outputs, inputs = weight.row_shape[:2]
+        places = weight.size // (outputs * inputs)
+        if weight.kind == "conv" and outputs // weight.groups < self.high:
             # A depthwise layer has one output a group: blocks then run across groups, as runtimes store it.
-            return 1, outputs, math.ceil(outputs / self.block_size), weight.size // outputs
-        return weight.groups, per_group, math.ceil(per_group / self.block_size), weight.size // outputs
+            return 1, outputs, inputs, places
+        return weight.groups, outputs // weight.groups, inputs, places
 
     def _sum(self, weight: Prunable, values: Tensor) -> Tensor:
         import torch
 
-        groups, per_group, blocks, positions = self._shape(weight)
-        rows = weight.rows(values).reshape(groups, per_group, positions)
+        groups, out, inputs, places = self._shape(weight)
+        rows, columns = math.ceil(out / self.high), math.ceil(inputs / self.wide)
         padded = torch.zeros(
-            groups, blocks * self.block_size, positions, dtype=rows.dtype, device=rows.device
+            groups, rows * self.high, columns * self.wide, places, dtype=values.dtype, device=values.device
         )
-        padded[:, :per_group] = rows
-        return padded.reshape(groups, blocks, self.block_size, positions).sum(2).reshape(-1)
+        padded[:, :out, :inputs] = weight.rows(values).reshape(groups, out, inputs, places)
+        blocks = padded.reshape(groups, rows, self.high, columns, self.wide, places)
+        return blocks.sum((2, 4)).reshape(-1)
 
     def to_units(self, weight: Prunable, values: Tensor) -> Tensor:
         """Mean over each block."""
@@ -111,13 +120,13 @@ class Block:
 
     def from_units(self, weight: Prunable, units: Tensor) -> Tensor:
         """Repeat each choice over its block."""
-        groups, per_group, blocks, positions = self._shape(weight)
-        wide = units.reshape(groups, blocks, 1, positions).expand(groups, blocks, self.block_size, positions)
-        rows = wide.reshape(groups, -1, positions)[:, :per_group]
-        return weight.from_rows(rows.reshape(weight.rows(units.new_empty(weight.shape)).shape))
+        groups, out, inputs, places = self._shape(weight)
+        blocks = units.reshape(groups, math.ceil(out / self.high), math.ceil(inputs / self.wide), places)
+        wide = blocks.repeat_interleave(self.high, 1)[:, :out].repeat_interleave(self.wide, 2)[:, :, :inputs]
+        return weight.from_rows(wide.reshape(weight.row_shape))
 
     def unit_sizes(self, weight: Prunable) -> Tensor:
-        """`block_size`, or what is left for the last block."""
+        """`high` times `wide`, or what is left for blocks at the ends."""
         import torch
 
         return self._sum(weight, torch.ones(weight.shape, dtype=torch.int64))
@@ -216,13 +225,16 @@ def parse_pattern(text: str, sparsities: tuple[float, ...]) -> Pattern:
     """Read a granularity from its command-line form.
 
     Args:
-        text: `unstructured`, `block`, `channel` or N:M, such as `2:4`.
+        text: `unstructured`, `4x1` (old name `block`), `1x4`, `4x4`, `channel` or N:M, such as `2:4`.
         sparsities: The ladder; with N:M each must be 1 - n / M, and one must be 1 - N / M.
 
     Raises:
         UsageError: When there is no such granularity or the ladder does not fit it.
     """
-    plain: dict[str, Pattern] = {"unstructured": Unstructured(), "block": Block(), "channel": Channel()}
+    plain: dict[str, Pattern] = {
+        "unstructured": Unstructured(), "channel": Channel(),
+        "block": Block(), "4x1": Block(), "1x4": Block(1, 4), "4x4": Block(4, 4),
+    }  # fmt: skip
     if text in plain:
         return plain[text]
     match = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", text)

@@ -55,7 +55,7 @@ class JointLevels:
         weights: a_k, one a level; None for 1 / K each.
         distillation: b; the closure must then return (loss, logits).
         switch_points: Also train one network a step that changes level at a layer drawn by lot.
-        granularity: `unstructured`, `block`, `channel` or N:M.
+        granularity: `unstructured`, `4x1`, `1x4`, `4x4`, `channel` or N:M.
         allocation: `global` (default), `uniform` or `erk`.
         include: Patterns of weights to nest.
         exclude: Patterns of weights that all levels share, trained jointly.

@@ -331,7 +331,7 @@ def elsa_stages(
         ladder: Levels or sparsities, sparsest first.
         sparsifier: Used for every level that is not dense: one object, copied for each level, or a function
             of the level's number that makes one.
-        granularity: `unstructured`, `block`, `channel` or N:M.
+        granularity: `unstructured`, `4x1`, `1x4`, `4x4`, `channel` or N:M.
         allocation: `global` (default), `uniform` or `erk`.
         include: Patterns of weights to nest; empty takes all that can be.
         exclude: Patterns of weights that every level shares.

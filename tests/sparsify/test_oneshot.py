@@ -101,13 +101,31 @@ def test_dead_channels_put_out_exactly_zero(make, with_data):
     assert any("not found" in note for note in checkpoint.provenance["notes"]) is not found
 
 
-def test_blocks_are_four_consecutive_output_channels():
-    """Every block of four output channels is active as a whole or not at all."""
-    checkpoint = sparsify(nets.Conv(), [0.9, 0.5], granularity="block")
+@pytest.mark.parametrize("granularity", ["4x1", "1x4", "4x4"])
+def test_blocks_are_consecutive_output_and_input_channels(granularity):
+    """Every block of output x input channels is active as a whole or not at all."""
+    checkpoint = sparsify(nets.Conv(), [0.9, 0.5], granularity=granularity)
+    high, wide = map(int, granularity.split("x"))
     index = checkpoint.indices["conv2.weight"]
-    blocks = index.reshape(-1, 4, *index.shape[1:])
-    assert (blocks == blocks[:, :1]).all()
+    blocks = index.reshape(-1, high, index.shape[1] // wide, wide, *index.shape[2:])
+    assert (blocks == blocks[:, :1, :, :1]).all()
     assert checkpoint.densities == pytest.approx([0.1, 0.5], abs=0.005)
+
+
+def test_block_is_the_old_name_of_4x1():
+    """Both names give the same levels."""
+    net = nets.Conv()
+    old, new = (sparsify(net, [0.9, 0.5], granularity=name) for name in ("block", "4x1"))
+    assert all((old.indices[name] == new.indices[name]).all() for name in new.indices)
+
+
+def test_input_channels_that_four_does_not_divide_are_cut_all_the_same():
+    """Six input channels make a whole block and half of one; none is refused."""
+    torch.manual_seed(0)
+    checkpoint = sparsify(torch.nn.Sequential(torch.nn.Conv2d(6, 8, 3)), [0.5], granularity="1x4")
+    mask = checkpoint.indices["0.weight"] == 0
+    assert (mask[:, :4] == mask[:, :1]).all()
+    assert (mask[:, 4:] == mask[:, 4:5]).all()
 
 
 def test_two_of_four_skips_what_does_not_divide_and_says_so():

@@ -55,7 +55,7 @@ def test_levels_nest_and_keep_exactly_the_budget(shapes, allocation, densities):
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 3), st.integers(1, 6), st.integers(1, 3), st.sampled_from(["conv", "conv_transpose"]),
-    st.sampled_from([Block(), Channel(), Block(2), NofM(2)]),
+    st.sampled_from([Block(), Channel(), Block(2), Block(1, 4), Block(4, 4), Block(2, 3), NofM(2)]),
 )  # fmt: skip
 def test_patterns_turn_units_into_masks_and_back(groups, outputs, inputs, kind, pattern):
     """Choosing units gives a mask with exactly the weights of those units, whatever layout the layer has."""
@@ -142,7 +142,7 @@ def test_unknown_names_are_answered_with_the_nearest():
     """A misspelt allocation or granularity names what exists."""
     with pytest.raises(UnknownNameError, match="Nearest: 'uniform'"):
         allocation_named("unifrom")
-    with pytest.raises(UsageError, match="unstructured, block, channel"):
+    with pytest.raises(UsageError, match="unstructured, 4x1, 1x4, 4x4, channel"):
         parse_pattern("blocks", (0.5,))
     with pytest.raises(UsageError, match="N must be below M"):
         parse_pattern("4:4", (0.5,))

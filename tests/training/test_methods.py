@@ -202,7 +202,7 @@ def test_acdc_alternates_and_ends_sparse():
         ACDC(10, prune_at=[0.5], restore_at=[0.2])
 
 
-@pytest.mark.parametrize("granularity", ["unstructured", "block"])
+@pytest.mark.parametrize("granularity", ["unstructured", "4x1", "1x4"])
 @pytest.mark.parametrize("kind", [RigL, SET])
 def test_connections_move_and_their_number_stays(kind, granularity):
     """Every layer keeps its number of active weights;

@@ -138,7 +138,7 @@ def test_every_sparsifier_works_alone_and_inside_elsa(name):
     assert torch.equal(logits(stages, 0), logits(alone, 0))
 
 
-@pytest.mark.parametrize("granularity", ["block", "channel", "2:4"])
+@pytest.mark.parametrize("granularity", ["block", "1x4", "4x4", "channel", "2:4"])
 def test_structured_levels_nest(granularity):
     """Gradual pruning by blocks, channels and N:M: units stay whole at every level."""
     stages = elsa_stages(
@@ -150,6 +150,9 @@ def test_structured_levels_nest(granularity):
         mask = mask_at(index, level)
         if granularity == "block":
             assert len(np.unique(mask.reshape(-1, 4, *mask.shape[1:]).sum(1))) <= 2
+        elif granularity in ("1x4", "4x4"):
+            blocks = mask.reshape(-1, int(granularity[0]), mask.shape[1] // 4, 4, *mask.shape[2:])
+            assert (blocks == blocks[:, :1, :, :1]).all()
         elif granularity == "channel":
             assert set(mask.reshape(len(mask), -1).mean(1)) <= {0.0, 1.0}
         else:
