@@ -104,17 +104,23 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
     for (experiment, setting, variant), members in groups.items():
         mean, half = mean_and_interval([row["accuracy"] for row in members])
         entry: Row = {
-            "experiment": experiment, "setting": setting, "variant": variant, "sparsity": members[0]["sparsity"],
-            "seeds": len(members), "accuracy": round(mean, 3), "interval": None if half is None else round(half, 3),
-        }  # fmt: skip
+            "experiment": experiment,
+            "setting": setting,
+            "variant": variant,
+            "sparsity": members[0]["sparsity"],
+            "seeds": len(members),
+            "accuracy": round(mean, 3),
+            "interval": None if half is None else round(half, 3),
+        }
         if "separate" in members[0]:
             deltas = [row["accuracy"] - row["separate"] for row in members]
             mean, half = mean_and_interval(deltas)
             entry |= {
                 "separate": round(mean_and_interval([row["separate"] for row in members])[0], 3),
-                "delta": round(mean, 3), "delta_interval": None if half is None else round(half, 3),
+                "delta": round(mean, 3),
+                "delta_interval": None if half is None else round(half, 3),
                 "delta_largest": round(max(map(abs, deltas)), 6),
-            }  # fmt: skip
+            }
         for name in ("density", "flops_fraction", "relative_loss"):
             if name in members[0]:
                 entry[name] = round(sum(row[name] for row in members) / len(members), 4)
@@ -163,14 +169,16 @@ def _claims(table: Sequence[Row]) -> list[Claim]:
     for trainer in ("freeze", "joint"):
         claims += [
             at_most(
-                f"multi-level, {trainer}: relative loss with 5.38 % of the weights, per cent", 3.25,
+                f"multi-level, {trainer}: relative loss with 5.38 % of the weights, per cent",
+                3.25,
                 _mean(table, "multilevel", f"{trainer} level 0", "relative_loss"),
             ),
             at_least(
-                f"multi-level, {trainer}: 13.38 % of the weights minus dense, points", -0.5,
+                f"multi-level, {trainer}: 13.38 % of the weights minus dense, points",
+                -0.5,
                 _difference(_mean(table, "multilevel", f"{trainer} level 1"), dense),
             ),
-        ]  # fmt: skip
+        ]
     return claims
 
 
@@ -293,10 +301,14 @@ def _remember_full(context: click.Context, _: click.Parameter, value: bool) -> N
 _command: Any = main  # a click command, which the decorator types as a plain callable
 _command.params.append(
     click.Option(
-        ["--full"], is_flag=True, expose_value=False, is_eager=True, callback=_remember_full,
+        ["--full"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_remember_full,
         help="Also ResNet-20 for 30 epochs; for an accelerator.",
     )
-)  # fmt: skip
+)
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""The trainings behind `python -m benchmarks.accuracy`: settings, one training loop, one function an experiment.
+"""The trainings behind `python -m benchmarks.accuracy`: settings, one training loop, one function per experiment.
 
 Each experiment takes a setting and a seed and returns rows; nothing here knows about tables or claims.
 """
@@ -43,7 +43,7 @@ class Setting:
         model: Factory.
         data: Factory.
         epochs: Of each level.
-        batch_size: Samples a step.
+        batch_size: Samples per step.
         adam: AdamW instead of SGD with momentum 0.9.
         lr: Peak of a cosine schedule with warm-up over a tenth.
         weight_decay: Of the optimiser.
@@ -66,15 +66,27 @@ SETTINGS = {
     "cnn": Setting("examples.cnn:tiny", "examples.cnn:fashion", 1),
     "cnn-half": Setting("examples.cnn:tiny", "examples.cnn:fashion_half", 2),
     "graph": Setting(
-        "examples.graph:gat", "examples.graph:package_sections", 8, 64, adam=True, lr=0.005, weight_decay=0.02,
+        "examples.graph:gat",
+        "examples.graph:package_sections",
+        8,
+        64,
+        adam=True,
+        lr=0.005,
+        weight_decay=0.02,
         sparsities=(0.9, 0.75, 0.0),
     ),
     "digits": Setting("examples.cnn:small", "examples.cnn:handwritten", 10, 64),
     "dense-digits": Setting(
-        "examples.cnn:lenet_300_100", "examples.cnn:handwritten", 12, 60, adam=True, lr=1.2e-3, weight_decay=0.0
+        "examples.cnn:lenet_300_100",
+        "examples.cnn:handwritten",
+        12,
+        60,
+        adam=True,
+        lr=1.2e-3,
+        weight_decay=0.0,
     ),
     "cnn-full": Setting("examples.cnn:resnet20", "examples.cnn:fashion", 30),
-}  # fmt: skip
+}
 
 _DEVICE = torch.device(
     str(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else "cpu"
@@ -193,9 +205,13 @@ def inits(setting: Setting, seed: int) -> list[Row]:
     """ELSA with every way to start the free weights, and with shared norm layers."""
     rows = []
     tried: tuple[dict[str, Any], ...] = (
-        {"init": "donor"}, {"init": "zero"}, {"init": "kaiming"}, {"init": "rewind"},
-        {"norms": "recalibrate"}, {"norms": "frozen_shared"},
-    )  # fmt: skip
+        {"init": "donor"},
+        {"init": "zero"},
+        {"init": "kaiming"},
+        {"init": "rewind"},
+        {"norms": "recalibrate"},
+        {"norms": "frozen_shared"},
+    )
     for options in tried:
         _, found = train_levels(setting, seed, setting.sparsities, **options)
         for level, sparsity in enumerate(setting.sparsities):
@@ -278,12 +294,15 @@ def multilevel(setting: Setting, seed: int) -> list[Row]:
         flops = flops_fractions(model, (inputs,), checkpoint.indices, 2)
         rows += [
             {
-                "variant": f"{name} level {level}", "sparsity": sparsities[level],
-                "density": checkpoint.densities[level], "flops_fraction": flops[level],
-                "accuracy": found[level], "relative_loss": 100.0 * (dense - found[level]) / dense,
+                "variant": f"{name} level {level}",
+                "sparsity": sparsities[level],
+                "density": checkpoint.densities[level],
+                "flops_fraction": flops[level],
+                "accuracy": found[level],
+                "relative_loss": 100.0 * (dense - found[level]) / dense,
             }
             for level in range(2)
-        ]  # fmt: skip
+        ]
     return rows
 
 
@@ -298,5 +317,10 @@ def granularity(setting: Setting, seed: int) -> list[Row]:
 
 
 EXPERIMENTS: dict[str, Callable[[Setting, int], list[Row]]] = {
-    "elsa": elsa, "inits": inits, "halo": halo, "asni": asni, "multilevel": multilevel, "granularity": granularity,
-}  # fmt: skip
+    "elsa": elsa,
+    "inits": inits,
+    "halo": halo,
+    "asni": asni,
+    "multilevel": multilevel,
+    "granularity": granularity,
+}

@@ -59,9 +59,16 @@ __all__ = [
 
 RESULTS: Final = Path(__file__).parent / "results"
 _PACKAGES: Final = (
-    "elsa-edge", "numpy", "torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "ai-edge-litert",
+    "elsa-edge",
+    "numpy",
+    "torch",
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "onnxruntime",
+    "ai-edge-litert",
     "tflite-runtime",
-)  # fmt: skip
+)
 _ISA: Final = (
     "sse4_2",
     "avx2",
@@ -157,7 +164,7 @@ def interleaved(
         clock: Seconds; `time.thread_time` (CPU time of this thread) or `time.perf_counter`.
 
     Returns:
-        Name -> `(rounds,)` seconds a call, in round order, so that samples of one round can be paired.
+        Name -> `(rounds,)` seconds per call, in round order, so that samples of one round can be paired.
     """
     names = list(runs)
     prepare = {name: (before or {}).get(name, _nothing) for name in names}

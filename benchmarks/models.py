@@ -116,9 +116,14 @@ class _MobileNetV2(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU6())
         blocks, inputs = [], 32
         for expansion, outputs, count, stride in (
-            (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
+            (1, 16, 1, 1),
+            (6, 24, 2, 2),
+            (6, 32, 3, 2),
+            (6, 64, 4, 2),
+            (6, 96, 3, 1),
+            (6, 160, 3, 2),
             (6, 320, 1, 1),
-        ):  # fmt: skip
+        ):
             for number in range(count):
                 blocks.append(_Inverted(inputs, outputs, stride if number == 0 else 1, expansion))
                 inputs = outputs

@@ -65,8 +65,16 @@ class _MobileNetV1(nn.Module):
         layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU6()]
         inputs = 32
         for outputs, stride in (
-            (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1),
-        ):  # fmt: skip
+            (64, 1),
+            (128, 2),
+            (128, 1),
+            (256, 2),
+            (256, 1),
+            (512, 2),
+            *[(512, 1)] * 5,
+            (1024, 2),
+            (1024, 1),
+        ):
             layers += [
                 nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False),
                 nn.BatchNorm2d(inputs),
@@ -220,9 +228,8 @@ def resident(folder: str, levels: list[int]) -> int:
     shape = variant.options["inputs"][0]["shape"]
     x = np.ones([1, *shape[1:]], np.float32)
     before = anonymous_bytes()
-    if (
-        len(levels) == 1 and variant.options["kind"] == "files"
-    ):  # the plain interpreter, as a program would use it
+    # The plain interpreter, as a program would use it.
+    if len(levels) == 1 and variant.options["kind"] == "files":
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(model_path=str(place / variant.files[f"level_{levels[0]}"]), num_threads=1)

@@ -45,9 +45,8 @@ Array = npt.NDArray[Any]
 Progress = Callable[[str], None]
 
 _GOLDEN_BATCH: Final = 2  # more than one, so that a batch size frozen into a variant is found
-_GOLDEN_STEP: Final = (
-    0.125  # golden floats are multiples of this: they compress to a fifth, bundles stay small
-)
+# Golden floats are multiples of this: they compress to a fifth, bundles stay small.
+_GOLDEN_STEP: Final = 0.125
 _PACKAGES: Final = ("elsa-edge", "numpy", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "ai-edge-litert")
 
 

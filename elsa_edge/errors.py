@@ -102,7 +102,7 @@ class UnknownNameError(UsageError):
 
 
 class LevelError(UsageError):
-    """A ladder that is not one (unordered, duplicate, out of range) or a level that the ladder has not."""
+    """A ladder that is not one (unordered, duplicate, out of range) or a level that is not in the ladder."""
 
 
 class CheckpointError(ElsaError):

@@ -101,5 +101,7 @@ def build_model(spec: str) -> nn.Module:
 
     model = call_factory(spec)
     if not isinstance(model, nn.Module):
-        raise UsageError(f"{spec} made no network", expected="a torch.nn.Module", found=type(model).__name__)
+        raise UsageError(
+            f"{spec} returned no network", expected="a torch.nn.Module", found=type(model).__name__
+        )
     return model

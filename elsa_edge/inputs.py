@@ -26,12 +26,12 @@ def read_inputs(path: Path, inputs: Mapping[str, TensorSpec]) -> dict[str, Array
         InputError: When the file is missing or damaged, or its arrays do not fit the network.
     """
     if not path.is_file():
-        raise InputError(f"There is no file {path}", expected="an .npz with one array an input")
+        raise InputError(f"There is no file {path}", expected="an .npz with one array per input")
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             raise InputError(
-                f"{path} holds one array without a name", expected="an .npz with one array an input"
+                f"{path} holds one array without a name", expected="an .npz with one array per input"
             )
         with loaded as arrays:
             given = {name: arrays[name] for name in arrays.files}

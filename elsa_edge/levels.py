@@ -157,12 +157,12 @@ class Ladder:
         flops_fractions: Sequence[float] | None = None,
         accuracies: Sequence[float] | None = None,
     ) -> Ladder:
-        """Return this ladder with measurements filled in; each sequence has one value a level, sparsest first."""
+        """Return this ladder with measurements filled in; each sequence has one value per level, sparsest first."""
         columns = {"density": densities, "flops_fraction": flops_fractions, "accuracy": accuracies}
         given = {name: values for name, values in columns.items() if values is not None}
         for name, values in given.items():
             if len(values) != len(self):
-                raise LevelError(f"One {name} a level is needed", expected=len(self), found=len(values))
+                raise LevelError(f"One {name} per level is needed", expected=len(self), found=len(values))
         return Ladder(
             tuple(
                 replace(level, **_floats({name: values[k] for name, values in given.items()}))
@@ -303,7 +303,7 @@ def check_index(name: str, index: npt.NDArray[Any], shape: Sequence[int], level_
     strange = np.unique(index[(index >= level_count) & (index != NEVER)])
     if strange.size:
         raise LevelError(
-            f"The level index of {name} names levels that the ladder has not",
+            f"The level index of {name} names levels that are not in the ladder",
             expected=f"0..{level_count - 1} or {NEVER}",
             found=", ".join(map(str, strange[:5])),
         )

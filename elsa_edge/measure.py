@@ -1,6 +1,6 @@
 """Measure a bundle on this machine: latency, switch cost and memory of every level, into a profile's `measured` table.
 
-    memory     in a process of its own a level: resident memory after running - before loading
+    memory     in a process of its own per level: resident memory after running - before loading
     cold       the first inference of that process
     p50, p95   warm inferences; the levels take turns, so that a slow minute hits all of them
     switch     first inference after coming from another level - p50
@@ -70,9 +70,8 @@ def measure_bundle(
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     profile = resolve_profile(opened, device)
     chosen = choose_variant(opened, profile, variant)
-    adapter = open_adapter(
-        opened, chosen, profile, cache
-    )  # fills the cache, so that the cold runs below find it
+    # Opening fills the cache, so that the cold runs below find it.
+    adapter = open_adapter(opened, chosen, profile, cache)
     try:
         warm = _warm(adapter, one_sample(opened), seconds, tell)
         estimate = adapter.memory()

@@ -68,9 +68,14 @@ def nest_onnx(
     chosen = _choose(factors, include, exclude)
     weights = {factor.name: _numbers(model.graph, factor.name) for factor in chosen}
     facts: dict[str, Any] = {
-        "command": "sparsify", "source": source.name, "source_sha256": sha256_of(source), "method": "magnitude",
-        "granularity": granularity, "include": list(include), "exclude": list(exclude),
-    }  # fmt: skip
+        "command": "sparsify",
+        "source": source.name,
+        "source_sha256": sha256_of(source),
+        "method": "magnitude",
+        "granularity": granularity,
+        "include": list(include),
+        "exclude": list(exclude),
+    }
     indices = cut(chosen, weights, steps, granularity)
     checkpoint = NestedCheckpoint(weights, indices, {}, steps, facts)
     plain = model.clone()

@@ -87,7 +87,7 @@ def small() -> nn.Module:
 
 
 def tiny() -> nn.Module:
-    """Return the network of the accuracy benchmark: 19 thousand weights, seconds an epoch of 60000 images."""
+    """Return the network of the accuracy benchmark: 19 thousand weights, seconds per epoch of 60000 images."""
     return Plain([(16, 2), (32, 2), (48, 2)])
 
 

@@ -66,7 +66,7 @@ def test_a_level_is_masked_weights_and_its_row(tmp_path):
     [
         ({"indices": {"x": np.zeros((2, 2), np.uint8)}}, "no such weight"),
         ({"indices": {"w": np.zeros((2, 3), np.uint8)}}, "wrong shape"),
-        ({"indices": {"w": np.full((2, 2), 9, np.uint8)}}, "levels that the ladder has not"),
+        ({"indices": {"w": np.full((2, 2), 9, np.uint8)}}, "levels that are not in the ladder"),
         ({"tables": {"x": np.zeros((2, 2), np.float32)}}, "no such tensor"),
         ({"tables": {"b": np.zeros((3, 2), np.float32)}}, "wrong shape"),
         ({"tables": {"w": np.zeros((2, 2, 2), np.float32)}}, "either nested or"),

@@ -98,7 +98,7 @@ class TestIndex:
         [
             (np.zeros((2, 2), np.int64), "wrong type"),
             (np.zeros((4,), np.uint8), "wrong shape"),
-            (np.full((2, 2), 7, np.uint8), "levels that the ladder has not"),
+            (np.full((2, 2), 7, np.uint8), "levels that are not in the ladder"),
         ],
     )
     def test_a_bad_index_is_refused(self, index, problem):
@@ -176,7 +176,7 @@ class TestLadder:
 
     def test_measurements_need_one_value_a_level(self):
         """A short list is a mistake, not a partial measurement."""
-        with pytest.raises(LevelError, match="One density a level"):
+        with pytest.raises(LevelError, match="One density per level"):
             Ladder.from_sparsities([0.9, 0.0]).measured(densities=[0.1])
 
     def test_levels_with_one_name_are_refused(self):

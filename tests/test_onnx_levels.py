@@ -50,11 +50,16 @@ def convolutional(opset):
         helper.make_node("Gemm", ["f", "fc", "fb"], ["y"], transB=1),
     ]
     numbers = [
-        weight("onnx::Conv_1", 8, 3, 3, 3), weight("b", 8), weight("dw", 8, 1, 3, 3), weight("fc", 5, 8),
+        weight("onnx::Conv_1", 8, 3, 3, 3),
+        weight("b", 8),
+        weight("dw", 8, 1, 3, 3),
+        weight("fc", 5, 8),
         weight("fb", 5),
-        constant("scale", np.ones(8, "f4")), constant("bias", np.zeros(8, "f4")), constant("mean", np.zeros(8, "f4")),
+        constant("scale", np.ones(8, "f4")),
+        constant("bias", np.zeros(8, "f4")),
+        constant("mean", np.zeros(8, "f4")),
         constant("var", np.full(8, 0.5, "f4")),
-    ]  # fmt: skip
+    ]
     return model(nodes, numbers, inputs={"x": ["N", 3, 8, 8]}, opset=opset)
 
 

@@ -81,6 +81,40 @@ def test_the_readmes_device_is_a_valid_one(tmp_path):
         run(["elsa-edge", "devices", "check", f"{number}.yaml"], tmp_path)
 
 
+# What a page takes for granted: the reader's own network and loop.
+BEFORE = {
+    "docs/training.md": """
+import torch
+
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+
+def my_training_loop(model, optimizer):
+    for _ in range(400):
+        optimizer.zero_grad()
+        model(torch.randn(4, 12)).square().mean().backward()
+        optimizer.step()
+""",
+}
+# What must then be true, beside that the program ends well.
+AFTER = {
+    "docs/training.md": """
+from elsa_edge.checkpoint import NestedCheckpoint
+densities = [level.density for level in NestedCheckpoint.load(Path("nested.safetensors")).ladder]
+assert [round(density, 1) for density in densities] == [0.1, 0.1, 1.0], densities
+assert densities == sorted(densities)
+""",
+}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=str)
+def test_every_program_of_the_pages_runs(page, tmp_path):
+    folder = readers_folder(tmp_path)
+    for code in blocks(page, "python"):
+        story = BEFORE.get(str(page), "") + code + AFTER.get(str(page), "")
+        run([sys.executable, "-W", "error", "-c", story], folder)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_every_shell_block_of_the_pages_runs(page, tmp_path):
     folder = readers_folder(tmp_path)
@@ -126,7 +160,7 @@ def torchs_top5(photographs):
 
 @pytest.fixture(scope="module")
 def oracle(walked, photographs):
-    """Return the canonical graph's answers, one array a level."""
+    """Return the canonical graph's answers, one array per level."""
     from elsa_edge.graph.canonical import CanonicalGraph
     from elsa_edge.graph.oracle import run_canonical
 

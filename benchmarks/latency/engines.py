@@ -98,9 +98,7 @@ def peer_engines(
     reference = {level: _reference(subject, level) for level in levels}
     yield from _litert(subject, sparse, reference)
 
-    plans: list[
-        tuple[str, str, Callable[[int], Path], list[int], dict[str, object]]
-    ] = [
+    plans: list[tuple[str, str, Callable[[int], Path], list[int], dict[str, object]]] = [
         ("onnxruntime", BASE_ELSEWHERE, subject.fixed, [subject.dense], {}),
         ("openvino", "openvino", subject.fixed, [subject.dense], {}),
         ("openvino", "openvino-sparse", subject.fixed, sparse, dict(_SPARSE_RATE)),
@@ -108,7 +106,7 @@ def peer_engines(
         ("openvino", "openvino-int8-sparse", subject.quantised, sparse, dict(_SPARSE_RATE)),
         ("deepsparse", "deepsparse", subject.for_deepsparse, [subject.dense], {}),
         ("deepsparse", "deepsparse-sparse", subject.for_deepsparse, sparse, {}),
-    ]  # fmt: skip
+    ]
     peers: dict[str, Peer | PeerError] = {}
     for package, name, make, wanted, options in plans:
         if package not in peers:

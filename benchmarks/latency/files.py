@@ -95,7 +95,7 @@ class Subject:
         return target, variant
 
     def quantised(self, level: int) -> Path:
-        """Return a level with 8-bit weights (a scale a channel) and activations, by ONNX Runtime's own tools."""
+        """Return a level with 8-bit weights (one scale per channel) and activations, by ONNX Runtime's own tools."""
         from onnxruntime.quantization import (
             CalibrationDataReader,
             QuantFormat,
@@ -115,9 +115,14 @@ class Subject:
             logging.disable(logging.WARNING)  # it recommends what at_level has done
             try:
                 quantize_static(
-                    str(self.fixed(level)), str(path), Reader(self.inputs), quant_format=QuantFormat.QDQ,
-                    per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                )  # fmt: skip
+                    str(self.fixed(level)),
+                    str(path),
+                    Reader(self.inputs),
+                    quant_format=QuantFormat.QDQ,
+                    per_channel=True,
+                    activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8,
+                )
             finally:
                 logging.disable(logging.NOTSET)
         return path
@@ -136,10 +141,12 @@ class Subject:
             if node.op_type == "ReduceMean" and self.inputs[INPUT].ndim == 4:
                 pooled = f"{node.output[0]}.pooled"
                 model.graph.node.remove(node)
-                for step, made in enumerate((
-                    onnx.helper.make_node("GlobalAveragePool", [node.input[0]], [pooled]),
-                    onnx.helper.make_node("Flatten", [pooled], [node.output[0]], axis=1),
-                )):  # fmt: skip
+                for step, made in enumerate(
+                    (
+                        onnx.helper.make_node("GlobalAveragePool", [node.input[0]], [pooled]),
+                        onnx.helper.make_node("Flatten", [pooled], [node.output[0]], axis=1),
+                    )
+                ):
                     model.graph.node.insert(place + step, made)
         path = self.folder / f"deepsparse_{level}.onnx"
         onnx.save(model, path)

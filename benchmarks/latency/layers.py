@@ -18,8 +18,13 @@ from elsa_edge.nested_format.segments import encode
 __all__ = ["layer_rows"]
 
 _LAYERS: Final = (  # channels, side of the image, side of the kernel
-    (64, 56, 3), (128, 28, 3), (256, 14, 3), (512, 7, 3), (256, 14, 1), (128, 28, 1),
-)  # fmt: skip
+    (64, 56, 3),
+    (128, 28, 3),
+    (256, 14, 3),
+    (512, 7, 3),
+    (256, 14, 1),
+    (128, 28, 1),
+)
 _DENSITY: Final = 0.1
 
 Array = npt.NDArray[Any]
@@ -77,11 +82,27 @@ def _layer_session(
     segment = encode(weight, active, block_rows=block_rows, column_block=swept)
     floats = stride_floats(Planes(side, side, gap))
     attributes: dict[str, Any] = {
-        "in_h": side, "in_w": side, "in_gap": gap, "out_h": side, "out_w": side, "out_gap": gap, "kernel_h": kernel,
-        "kernel_w": kernel, "stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1, "pad_top": pad,
+        "in_h": side,
+        "in_w": side,
+        "in_gap": gap,
+        "out_h": side,
+        "out_w": side,
+        "out_gap": gap,
+        "kernel_h": kernel,
+        "kernel_w": kernel,
+        "stride_h": 1,
+        "stride_w": 1,
+        "dilation_h": 1,
+        "dilation_w": 1,
+        "pad_top": pad,
         "pad_left": pad,
-        "in_channels": channels, "out_channels": channels, "groups": 1, "activation": 1, "low": 0.0, "high": 6.0,
-    }  # fmt: skip
+        "in_channels": channels,
+        "out_channels": channels,
+        "groups": 1,
+        "activation": 1,
+        "low": 0.0,
+        "high": 6.0,
+    }
     node = helper.make_node(
         "NestedConv", ["x", "level", "table", "", "segment"], ["all"], domain=DOMAIN, **attributes
     )
@@ -125,11 +146,18 @@ def layer_rows(rounds: int) -> list[Row]:
         for block_rows in (1, 4):
             key = f"{(channels, side, kernel)} {block_rows}"
             gflops, quiet = (2e-9 * products[key] / np.quantile(samples[key], q) for q in (0.5, 0.1))
-            rows.append({
-                "layer": f"{channels} channels {side}x{side} {kernel}x{kernel}", "kernel": kernel,
-                "block_rows": block_rows, "sparsity": 1 - _DENSITY, "gflops": round(float(gflops), 1),
-                "quiet_gflops": round(float(quiet), 1), "share_of_peak": round(float(gflops) / peak, 3),
-                "quiet_share_of_peak": round(float(quiet) / peak, 3), "peak_gflops": round(peak, 1),
-                "memory_gbps": round(bandwidth, 1),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "layer": f"{channels} channels {side}x{side} {kernel}x{kernel}",
+                    "kernel": kernel,
+                    "block_rows": block_rows,
+                    "sparsity": 1 - _DENSITY,
+                    "gflops": round(float(gflops), 1),
+                    "quiet_gflops": round(float(quiet), 1),
+                    "share_of_peak": round(float(gflops) / peak, 3),
+                    "quiet_share_of_peak": round(float(quiet) / peak, 3),
+                    "peak_gflops": round(peak, 1),
+                    "memory_gbps": round(bandwidth, 1),
+                }
+            )
     return rows

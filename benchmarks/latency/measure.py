@@ -140,9 +140,11 @@ def _memory(subject: Subject, nested: Path) -> Row:
 def _signed(network: str, part: str, rows: list[Row]) -> list[Row]:
     """Add when and on what this part of a run was measured."""
     when: Row = {
-        "engine": "when", "date_utc": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "commit": context()["commit"], "load_1_min": round(os.getloadavg()[0], 2),
-    }  # fmt: skip
+        "engine": "when",
+        "date_utc": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "commit": context()["commit"],
+        "load_1_min": round(os.getloadavg()[0], 2),
+    }
     return [{"network": network, "granularity": part} | row for row in (*rows, when)]
 
 

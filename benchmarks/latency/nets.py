@@ -1,4 +1,4 @@
-"""Networks that benchmarks.models has not: ResNet-50, MobileNetV1, a transformer block, an LSTM."""
+"""Further networks, beside those of benchmarks.models: ResNet-50, MobileNetV1, a transformer block, an LSTM."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ class _Bottleneck(nn.Module):
         super().__init__()
         outputs = 4 * middle
         self.main = nn.Sequential(
-            nn.Conv2d(inputs, middle, 1, bias=False), *_norm_relu(middle),
-            nn.Conv2d(middle, middle, 3, stride, 1, bias=False), *_norm_relu(middle),
-            nn.Conv2d(middle, outputs, 1, bias=False), nn.BatchNorm2d(outputs),
-        )  # fmt: skip
+            nn.Conv2d(inputs, middle, 1, bias=False),
+            *_norm_relu(middle),
+            nn.Conv2d(middle, middle, 3, stride, 1, bias=False),
+            *_norm_relu(middle),
+            nn.Conv2d(middle, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
         self.side: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.side = nn.Sequential(

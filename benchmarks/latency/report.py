@@ -49,7 +49,11 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 
 def write_plot(rows: Sequence[Row], path: Path) -> bool:
-    """Draw latency against density on one thread, a line an engine; return False where matplotlib is not installed."""
+    """Draw latency against density on one thread, one line per engine.
+
+    Returns:
+        False where matplotlib is not installed.
+    """
     if importlib.util.find_spec("matplotlib") is None:
         return False
     import matplotlib as mpl

@@ -30,7 +30,7 @@ _LEAST_S: Final = 0.008
 
 @dataclass(frozen=True)
 class Samples:
-    """Seconds an inference, in round order: `(rounds,)` each."""
+    """Seconds per inference, in round order: `(rounds,)` each."""
 
     cpu_s: Seconds
     wall_s: Seconds

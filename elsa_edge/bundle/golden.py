@@ -19,9 +19,8 @@ from elsa_edge.tensors import largest_difference
 __all__ = ["FILE_NAME", "LARGEST_BYTES", "Golden", "Tolerance", "largest_difference"]
 
 FILE_NAME: Final = "golden.npz"
-LARGEST_BYTES: Final = (
-    1 << 30
-)  # unpacked; a hostile archive of a few kilobytes could otherwise fill a device's memory
+# Unpacked: a hostile archive of a few kilobytes could otherwise fill a device's memory.
+LARGEST_BYTES: Final = 1 << 30
 _INPUT: Final = "input/"
 _OUTPUT: Final = "output/"
 
@@ -34,7 +33,7 @@ class Golden:
 
     Attributes:
         inputs: Input name -> array, batch first.
-        outputs: One mapping a level, sparsest first: output name -> array.
+        outputs: One mapping per level, sparsest first: output name -> array.
     """
 
     inputs: Mapping[str, Array]

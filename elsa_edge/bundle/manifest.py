@@ -108,7 +108,7 @@ class Manifest(_Strict):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Manifest:
-        """Names are unique, every used file is listed, every per-level list has one entry a level."""
+        """Names are unique, every used file is listed, every per-level list has one entry per level."""
         for what, names in (
             ("level", [level.name for level in self.ladder]),
             ("input", [entry.name for entry in self.inputs]),
@@ -126,7 +126,7 @@ class Manifest(_Strict):
                 raise ValueError(f"{path} is used but not in the list of files")
         for variant in self.variants:
             if variant.level_bytes and len(variant.level_bytes) != len(self.ladder):
-                raise ValueError(f"level_bytes of {variant.name} must have one entry a level")
+                raise ValueError(f"level_bytes of {variant.name} must have one entry per level")
         return self
 
     def variant(self, name: str) -> Variant:

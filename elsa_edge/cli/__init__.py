@@ -1,4 +1,4 @@
-"""The command `elsa-edge`: one module a verb, loaded only when the verb is used."""
+"""The command `elsa-edge`: one module per verb, loaded only when the verb is used."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ __all__ = ["command"]
     "--variant", "variants", multiple=True, metavar="EXPORTER", help="Instead of the profile's; repeatable."
 )
 @click.option(
-    "--golden", type=click.Path(path_type=Path), help="Real inputs (.npz, one array an input) to prove with."
+    "--golden", type=click.Path(path_type=Path), help="Real inputs (.npz, one array per input) to prove with."
 )
 @click.option("--name", help="Name of the bundle; by default the model file's.")
 @json_option

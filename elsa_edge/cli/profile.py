@@ -94,10 +94,14 @@ def command(
         ],
     )
     ways = [
-        {"variant": c.variant, "choice": c.choice, "level_ms": [round(ms, 4) for ms in c.level_ms],
-         "score_ms": round(c.score_ms, 4)}
+        {
+            "variant": c.variant,
+            "choice": c.choice,
+            "level_ms": [round(ms, 4) for ms in c.level_ms],
+            "score_ms": round(c.score_ms, 4),
+        }
         for c in timed
-    ]  # fmt: skip
+    ]
     if ways:
         print_table(
             f"ways to run it here; taken: {measured.variant} ({profile.runtime.choice})",

@@ -29,7 +29,7 @@ __all__ = ["command"]
     "--input",
     "inputs",
     type=click.Path(path_type=Path),
-    help="Inputs (.npz, one array an input); by default golden.",
+    help="Inputs (.npz, one array per input); by default golden.",
 )
 @click.option("--seconds", type=click.FloatRange(min=0), help="Repeat for so long; by default run once.")
 @click.option("--level", type=int, help="Stay at this level instead of letting the controller choose.")

@@ -23,18 +23,23 @@ def _bar() -> Iterator[Callable[[Event], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=stderr_console(), transient=True) as progress:
         task = progress.add_task("training", total=None)
 
         def show(event: Event) -> None:
             accuracy = "" if event.accuracy is None else f"  accuracy {event.accuracy:.4f}"
             progress.update(
-                task, completed=event.step, total=event.steps,
+                task,
+                completed=event.step,
+                total=event.steps,
                 description=f"{event.segment}  loss {event.loss:.4f}{accuracy}",
-            )  # fmt: skip
+            )
 
         yield show
 
@@ -64,11 +69,14 @@ def command(*, config: Path, destination: Path, restart: bool, as_json: bool) ->
         checkpoint = run_training(settings, destination, restart=restart, progress=progress)
     rows = [
         {
-            "level": level.name, "sparsity": level.sparsity, "density": level.density,
-            "flops_fraction": level.flops_fraction, "accuracy": level.accuracy,
+            "level": level.name,
+            "sparsity": level.sparsity,
+            "density": level.density,
+            "flops_fraction": level.flops_fraction,
+            "accuracy": level.accuracy,
         }
         for level in checkpoint.ladder
-    ]  # fmt: skip
+    ]
     columns = ["level", "sparsity", "density", "flops_fraction", "accuracy"]
     print_table(str(destination), columns, [[row[name] for name in columns] for row in rows])
     for note in checkpoint.provenance["notes"]:

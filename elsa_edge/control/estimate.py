@@ -38,9 +38,8 @@ _STALE_RUNS: Final = 1000  # a level that was not observed in as many runs may b
 _CONFORMAL_STEP: Final = 0.02
 _MOST_LENIENT: Final = 4.0  # the steered miss rate stays below this multiple of the allowed one
 _STRICTEST: Final = 0.125
-_UNKNOWN_CHARGE: Final = (
-    0.5  # standard deviations that a level not in use is charged for what is unknown about it
-)
+# Standard deviations that a level not in use is charged for what is unknown about it.
+_UNKNOWN_CHARGE: Final = 0.5
 
 
 def first_estimate(plan: Plan) -> Estimate:
@@ -88,7 +87,7 @@ def _tail(ordered: tuple[float, ...], miss_rate: float, prior: float) -> float:
 
 
 def predict(estimate: Estimate, plan: Plan, current: int, stay_runs: float) -> list[float]:
-    """Return the log of the latency in ms that the allowed share of runs stays below, one entry a candidate.
+    """Return the log of the latency in ms that the allowed share of runs stays below, one entry per candidate.
 
     A level other than the current one is charged for what is not known about it (half a standard deviation) and for
     the switch, spread over `stay_runs`.

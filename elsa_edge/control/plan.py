@@ -56,7 +56,7 @@ class LevelFacts:
 class Plan:
     """Everything the controller needs that does not change while it runs.
 
-    Tuples marked (candidates,) have one entry a candidate, from the least to the most valuable.
+    Tuples marked (candidates,) have one entry per candidate, from the least to the most valuable.
 
     Attributes:
         policy: What must hold.

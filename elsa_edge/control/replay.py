@@ -89,7 +89,7 @@ def replay(
     """Run a chooser over a trace.
 
     Args:
-        trace: One sample a run.
+        trace: One sample per run.
         levels: Switch costs and memory of each level, sparsest first.
         truth_ms: Latency of each level at slow-down 1, which the chooser does not see, (levels,).
         chooser: The controller or another policy.

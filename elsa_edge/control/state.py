@@ -104,7 +104,7 @@ class State(NamedTuple):
         mean_stay_runs: Usual number of runs between switches.
         switched_ms: When the level last changed.
         fits_above: Decisions in a row at which a more valuable level fitted.
-        misses: One bit a run of the window, the latest lowest: 1 for over budget.
+        misses: One bit per run of the window, the latest lowest: 1 for over budget.
         avoidable: The same without the runs of the fastest level, which no other level could have saved.
         misses_length: How many runs these two hold.
         failures: Failed attempts to go up to each candidate, (candidates,).

@@ -69,7 +69,7 @@ def read_trace(path: Path, reference_ms: Sequence[float]) -> list[Sample]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"The trace {path} cannot be read ({error})") from error
     if not samples:
-        raise InputError(f"The trace {path} is empty", expected="a header line and one line a run")
+        raise InputError(f"The trace {path} is empty", expected="a header line and one line per run")
     return samples
 
 

@@ -1,6 +1,6 @@
 """All levels in one graph, each with its own branch, chosen at run time:
 
-    level < m ? (levels below m) : (levels from m)          a balanced tree of If nodes, one leaf a level
+    level < m ? (levels below m) : (levels from m)          a balanced tree of If nodes, one leaf per level
 
 Each small node before the leaf costs some microseconds, because the weights of the last inference have driven its code
 out of the caches: a comparison is therefore one look-up in a table of booleans, which refuses a level that is too high

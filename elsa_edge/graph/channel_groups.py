@@ -83,7 +83,7 @@ class ChannelGroup:
 
 @dataclass
 class _Channels:
-    """What is known of one value: its group, the constant of each channel, entries a channel has along axis 1."""
+    """What is known of one value: its group, the constant of each channel, entries that a channel has along axis 1."""
 
     group: int
     constants: Vector

@@ -2,7 +2,7 @@
 
 masks nested                 each nested weight is used only as where(index <= level, weight, 0)
 shared weights identical     one dense tensor, one comparison: no level has numbers of its own
-shapes and rows              index shaped like its weight; one table row a level
+shapes and rows              index shaped like its weight; one table row per level
 densities                    active weights counted in the graph equal the ladder
 level guarded                everything that differs by level reads `level.checked`, which fails out of range
 """

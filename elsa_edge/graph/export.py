@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["differences_from_torch", "export_canonical"]
 
-# The numeric contract of design.md; float32 sums in another order stay far below it.
+# The numeric contract of docs/architecture.md; float32 sums in another order stay far below it.
 _RELATIVE_TOLERANCE: Final = 1e-4
 # Another batch than the one that was traced, so that a batch size frozen into the graph is found.
 _PROOF_BATCH: Final = 3

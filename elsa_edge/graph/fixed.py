@@ -1,4 +1,4 @@
-"""One level of a canonical graph as a plain network, by the pass order of design.md:
+"""One level of a canonical graph as a plain network, by this order of passes:
 
 apply level -> fold BatchNorm -> flush subnormals -> drop dead channels -> fold constants
 """

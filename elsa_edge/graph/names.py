@@ -29,6 +29,6 @@ TABLE: Final = ".levels"  # initializer: (levels, *shape)
 SELECTED: Final = ".selected"  # value: the row of a table that belongs to the level
 MASKED: Final = ".masked"  # value: the weight with the weights above the level set to zero
 
-# What torch 2.13 writes and every ONNX Runtime since 1.19 loads; onnx's own defaults load in none (feasibility 1).
+# What torch 2.13 writes and every ONNX Runtime since 1.19 loads; onnx's own defaults load in none.
 IR_VERSION: Final = 10
 OPSET: Final = 20

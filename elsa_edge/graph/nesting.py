@@ -4,7 +4,7 @@
     W.masked      = reshape(where(flat(W.level_index) <= level.checked, flat(W), 0), shape(W))
     T.selected    = Gather(T.levels, level.checked)              tensors that differ by level
 
-Masking works on flat tensors: broadcasting a scalar over a 4-D one takes a very slow path (feasibility 3a).
+Masking works on flat tensors: broadcasting a scalar over a 4-D one is four times slower in ONNX Runtime.
 Two steps, because cleaning between them must not fold the weights away: `detach` makes each weight an input of the
 graph, `attach` makes it a computed value again.
 """

@@ -21,9 +21,16 @@ __all__ = ["read_onnx"]
 
 _OLDEST_OPSET: Final = 7
 _QUANTISED: Final = frozenset(
-    {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger",
-     "DynamicQuantizeLinear"}
-)  # fmt: skip
+    {
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "QLinearConv",
+        "QLinearMatMul",
+        "ConvInteger",
+        "MatMulInteger",
+        "DynamicQuantizeLinear",
+    }
+)
 
 
 def read_onnx(path: Path) -> ir.Model:
@@ -145,9 +152,25 @@ def _changed_since(proto: onnx.ModelProto) -> list[str]:
 
 
 _ONLY_NEW_TYPES: Final = frozenset(
-    {"Cast", "CastLike", "Constant", "ConstantOfShape", "Flatten", "Identity", "If", "Loop", "Pad", "Reshape", "Scan",
-     "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze"}
-)  # fmt: skip
+    {
+        "Cast",
+        "CastLike",
+        "Constant",
+        "ConstantOfShape",
+        "Flatten",
+        "Identity",
+        "If",
+        "Loop",
+        "Pad",
+        "Reshape",
+        "Scan",
+        "Shape",
+        "Size",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
 
 
 def _drop_initializer_inputs(graph: ir.Graph) -> None:

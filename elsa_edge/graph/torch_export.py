@@ -174,9 +174,8 @@ def _conversion_error(program: Any, error: BaseException) -> ExportError:
     named = re.search(r"node %(\w+) .*?target=(?:torch\.ops\.)?([\w.]+)\]", "\n".join(texts))
     if named is None:
         return ExportError(f"The model cannot be translated to ONNX ({first_line(_root(error))})")
-    with contextlib.suppress(
-        Exception
-    ):  # the exporter works on the decomposed program; without it the original serves
+    # The exporter works on the decomposed program; without it the original serves.
+    with contextlib.suppress(Exception):
         program = program.run_decompositions()
     node = next((node for node in program.graph.nodes if node.name == named[1]), None)
     stack: Mapping[str, Any] = (node.meta.get("nn_module_stack") if node is not None else None) or {}

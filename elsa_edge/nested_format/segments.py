@@ -19,9 +19,18 @@ __all__ = ["MAGIC", "Segment", "decode", "encode"]
 
 MAGIC: Final = b"ELSASEG1"
 _HEADER: Final = np.dtype(
-    [("magic", "S8"), ("rows", "<u4"), ("columns", "<u4"), ("block_rows", "<u4"), ("value_type", "<u4"),
-     ("column_block", "<u4"), ("entries", "<u4"), ("reserved", "<u4", 2), ("zero", "u1", 24)]
-)  # fmt: skip
+    [
+        ("magic", "S8"),
+        ("rows", "<u4"),
+        ("columns", "<u4"),
+        ("block_rows", "<u4"),
+        ("value_type", "<u4"),
+        ("column_block", "<u4"),
+        ("entries", "<u4"),
+        ("reserved", "<u4", 2),
+        ("zero", "u1", 24),
+    ]
+)
 _VALUES: Final = (np.dtype("<f4"), np.dtype("i1"))
 _LARGEST_BLOCK: Final = 65536  # an index is a u16
 

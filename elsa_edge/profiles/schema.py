@@ -96,7 +96,7 @@ class Tflite(_Strict):
     )
     packaging: Literal["auto", "files", "signatures"] = Field(
         default="auto",
-        description="One file a level (least memory), or one file with a signature a level (fast switch); "
+        description="One file per level (least memory), or one file with one signature per level (fast switch); "
         "auto takes files below 1024 MB of main memory.",
     )
     batch: int = Field(
@@ -234,7 +234,7 @@ class Measured(_Strict):
     bundle: str | None = Field(default=None, description="Identity of the bundle that was measured.")
     variant: Name | None = Field(default=None, description="Variant that was measured.")
     levels: tuple[MeasuredLevel, ...] = Field(
-        min_length=1, max_length=255, description="One row a level, sparsest first."
+        min_length=1, max_length=255, description="One row per level, sparsest first."
     )
     context: dict[str, Any] = Field(
         default_factory=dict, description="Conditions of the measurement, for people."

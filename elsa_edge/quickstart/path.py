@@ -30,7 +30,7 @@ _GOLDEN_IMAGES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class LevelResult:
-    """What was measured of one level on this machine; names as in the `--json` form of design.md."""
+    """What was measured of one level on this machine; names as in the `--json` form."""
 
     level: int
     name: str

@@ -28,9 +28,8 @@ def epoch_of_batches(
     for start in range(0, len(order) - BATCH_SIZE + 1, BATCH_SIZE):
         picked = order[start : start + BATCH_SIZE]
         down, right = rng.integers(-2, 3, size=2)
-        shifted = np.roll(
-            images[picked], (down, right), axis=(2, 3)
-        )  # the borders are black: rolling is shifting
+        # The borders are black: rolling is shifting.
+        shifted = np.roll(images[picked], (down, right), axis=(2, 3))
         yield torch.from_numpy(shifted), torch.from_numpy(labels[picked])
 
 
@@ -43,7 +42,7 @@ def pace(model: nn.Module, images: Images, labels: Labels) -> tuple[int, float]:
     """Try a few batches on a copy, with one thread and with torch's default.
 
     Returns:
-        The number of threads that was faster (on a busy machine that is one), and seconds an epoch with it.
+        The number of threads that was faster (on a busy machine that is one), and seconds per epoch with it.
     """
     default = torch.get_num_threads()
     count = min(_PACE_BATCHES, len(labels) // BATCH_SIZE) * BATCH_SIZE

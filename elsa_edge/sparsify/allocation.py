@@ -150,7 +150,7 @@ def allocation_named(name: str) -> Allocation:
 
 
 def check_budget(layers: Sequence[Layer], budget: int, density: float) -> None:
-    """Refuse a budget that the frozen units, or one unit a layer, already exceed.
+    """Refuse a budget that the frozen units, or one unit per layer, already exceed.
 
     Raises:
         LevelError: Naming what is needed and what is allowed.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Batches", "batches_of", "read_npz"]
 
 Batches: TypeAlias = Iterable[tuple[tuple[Any, ...], dict[str, Any]]]
-"""Positional and keyword arguments of `forward`, a pair a batch. Can be iterated over several times."""
+"""Positional and keyword arguments of `forward`, one pair per batch. Can be iterated over several times."""
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -38,7 +38,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
         ) from error
     if not arrays:
         raise InputError(
-            f"{path} holds no named arrays", expected="an .npz file, one array an input of the network"
+            f"{path} holds no named arrays", expected="an .npz file, one array per input of the network"
         )
     return arrays
 
@@ -119,7 +119,7 @@ def batches_of(model: nn.Module, data: Any, batch_size: int = 128) -> Batches:
         data: A dictionary of whole arrays, one whole array or tensor, or an iterable of batches such as a
             DataLoader. Of a batch that is a tuple the first item goes in (several inputs: a tuple of them),
             the rest are labels.
-        batch_size: Samples a batch where whole arrays are cut.
+        batch_size: Samples per batch where whole arrays are cut.
 
     Raises:
         InputError: When names or lengths do not fit.

@@ -215,13 +215,18 @@ def sparsify(
             level_count=len(steps),
         )
     facts = {
-        "command": "sparsify", "method": method, "allocation": allocation or "global",
+        "command": "sparsify",
+        "method": method,
+        "allocation": allocation or "global",
         "granularity": granularity,
-        "include": list(include), "exclude": list(exclude), "seed": seed,
+        "include": list(include),
+        "exclude": list(exclude),
+        "seed": seed,
         "batch_norm": "re-estimated" if tables else "kept",
         "coverage": coverage(model, weights, products),
-        "notes": notes, **(provenance or {}),
-    }  # fmt: skip
+        "notes": notes,
+        **(provenance or {}),
+    }
     checkpoint = NestedCheckpoint(arrays, with_aliases(weights, indices), tables, steps, facts)
     measured = steps.measured(densities=checkpoint.densities)
     return NestedCheckpoint(arrays, checkpoint.indices, tables, measured, facts)

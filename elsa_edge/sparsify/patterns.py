@@ -40,7 +40,7 @@ class Pattern(Protocol):
         """Return None when the pattern can be applied to `weight`, else the reason why it stays dense."""
 
     def to_units(self, weight: Prunable, values: Tensor) -> Tensor:
-        """Return one score a unit, flat `(units,)`, from scores shaped like the weight; +inf wins."""
+        """Return one score per unit, flat `(units,)`, from scores shaped like the weight; +inf wins."""
 
     def from_units(self, weight: Prunable, units: Tensor) -> Tensor:
         """Return the boolean mask of the weight's shape for a boolean choice `(units,)`."""
@@ -98,7 +98,7 @@ class Block:
         outputs, inputs = weight.row_shape[:2]
         places = weight.size // (outputs * inputs)
         if weight.kind == "conv" and outputs // weight.groups < self.high:
-            # A depthwise layer has one output a group: blocks then run across groups, as runtimes store it.
+            # A depthwise layer has one output per group: blocks then run across groups, as runtimes store it.
             return 1, outputs, inputs, places
         return weight.groups, outputs // weight.groups, inputs, places
 
@@ -232,9 +232,13 @@ def parse_pattern(text: str, sparsities: tuple[float, ...]) -> Pattern:
         UsageError: When there is no such granularity or the ladder does not fit it.
     """
     plain: dict[str, Pattern] = {
-        "unstructured": Unstructured(), "channel": Channel(),
-        "block": Block(), "4x1": Block(), "1x4": Block(1, 4), "4x4": Block(4, 4),
-    }  # fmt: skip
+        "unstructured": Unstructured(),
+        "channel": Channel(),
+        "block": Block(),
+        "4x1": Block(),
+        "1x4": Block(1, 4),
+        "4x4": Block(4, 4),
+    }
     if text in plain:
         return plain[text]
     match = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", text)

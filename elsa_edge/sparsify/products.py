@@ -21,19 +21,51 @@ __all__ = ["Product", "Products", "trace_products"]
 
 # Place of both factors among the arguments.
 _MATRIX_PRODUCTS: Final = {
-    "mm": (0, 1), "addmm": (1, 2), "bmm": (0, 1), "baddbmm": (1, 2), "mv": (0, 1), "addmv": (1, 2),
-}  # fmt: skip
+    "mm": (0, 1),
+    "addmm": (1, 2),
+    "bmm": (0, 1),
+    "baddbmm": (1, 2),
+    "mv": (0, 1),
+    "addmv": (1, 2),
+}
 _CONVOLUTIONS: Final = frozenset({"convolution", "mkldnn_convolution", "_slow_conv2d_forward"})
 _RECURRENT: Final = frozenset({"mkldnn_rnn_layer", "lstm", "gru", "rnn_tanh", "rnn_relu"})
 # The result holds numbers of the first argument (or of a list of them), unchanged.
 _MOVES: Final = frozenset(
     {
-        "view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "t", "transpose", "permute", "expand",
-        "slice", "select", "squeeze", "unsqueeze", "split", "split_with_sizes", "chunk", "unbind", "as_strided",
-        "alias", "detach", "clone", "contiguous", "_to_copy", "cat", "stack", "index", "index_select", "narrow",
-        "lift_fresh", "flip", "roll",
+        "view",
+        "_unsafe_view",
+        "reshape",
+        "_reshape_alias",
+        "_reshape_copy",
+        "t",
+        "transpose",
+        "permute",
+        "expand",
+        "slice",
+        "select",
+        "squeeze",
+        "unsqueeze",
+        "split",
+        "split_with_sizes",
+        "chunk",
+        "unbind",
+        "as_strided",
+        "alias",
+        "detach",
+        "clone",
+        "contiguous",
+        "_to_copy",
+        "cat",
+        "stack",
+        "index",
+        "index_select",
+        "narrow",
+        "lift_fresh",
+        "flip",
+        "roll",
     }
-)  # fmt: skip
+)
 _ASK_ONLY: Final = frozenset({"sym_size", "size", "numel", "is_same_size", "zeros_like", "empty_like"})
 
 
@@ -88,14 +120,12 @@ def trace_products(
     tracker = _Tracker({name: tensor.detach() for name, tensor in model.named_parameters()})
     training, fast = model.training, torch.backends.mha.get_fastpath_enabled()
     model.eval()
-    torch.backends.mha.set_fastpath_enabled(
-        False
-    )  # one fused operator, in which weights cannot be told apart
+    # The fast path is one fused operator, in which weights cannot be told apart.
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # torch's own, of switching oneDNN, whose operators hide the weights
+            # torch's own warnings, of switching off oneDNN, whose operators hide the weights
+            warnings.simplefilter("ignore")
             with torch.backends.mkldnn.flags(enabled=False), _watching(tracker):
                 model(*arguments, **dict(keywords or {}))
     finally:

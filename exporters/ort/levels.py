@@ -1,4 +1,4 @@
-"""`ort-levels`: one plain graph a level, zeros coded compactly. Least memory: one level is loaded at a time.
+"""`ort-levels`: one plain graph per level, zeros coded compactly. Least memory: one level is loaded at a time.
 
 level_K.onnx    the level after the whole pass order, sparse weights as gaps and nonzeros
 shared.bin      constants that several levels have alike, once, for memory-mapping
@@ -21,7 +21,7 @@ __all__ = ["OrtLevelsExporter"]
 
 
 class OrtLevelsExporter:
-    """Write one graph a level; ONNX Runtime decodes the weights when it loads one."""
+    """Write one graph per level; ONNX Runtime decodes the weights when it loads one."""
 
     name = "ort-levels"
     runtime = "onnxruntime"

@@ -1,6 +1,6 @@
 """`ort-switch`: every level in one file and one session; the level is a run-time input that costs nothing.
 
-    model.onnx    dense weights once, packed level indices, one branch a level (see elsa_edge/graph/cascade.py)
+    model.onnx    dense weights once, packed level indices, one branch per level (see elsa_edge/graph/cascade.py)
 
 ONNX Runtime folds each branch to plain weights when it loads the file; the adapter keeps the folded form in a
 memory-mapped cache on the device.

@@ -2,8 +2,8 @@
 
     range of a tensor = [smallest, largest value over all samples, 0 included]
 
-True extremes, not the moving average that quantisers keep by default: with that the MLP of feasibility/litert.md lost
-9 % of an output's size, with extremes 0.8 %.
+True extremes, not the moving average that quantisers keep by default: with that an MLP lost 9 % of an output's
+size, with extremes 0.8 %.
 """
 
 from __future__ import annotations
@@ -120,9 +120,8 @@ def ranges(model: TfliteModel, prepared: Prepared, samples: list[dict[str, Array
         for name, value in interpreter.tensors().items():
             if value.dtype != np.float32:
                 continue
-            finite = value[
-                np.abs(value) < LIKE_INFINITY
-            ]  # padding before a maximum is as small as float32 goes
+            # Padding before a maximum is as small as float32 goes.
+            finite = value[np.abs(value) < LIKE_INFINITY]
             if finite.size == 0:
                 continue
             low, high = found.get(name, (0.0, 0.0))

@@ -1,6 +1,6 @@
 """Compare a converted model with ONNX Runtime: outputs first, and where they differ, layer by layer.
 
-max |tflite - onnx| <= tolerance * max(1, max |onnx|)      for every output; the contract of design.md
+max |tflite - onnx| <= tolerance * max(1, max |onnx|)      for every output: docs/architecture.md, the numeric contract
 """
 
 from __future__ import annotations

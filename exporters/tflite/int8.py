@@ -4,7 +4,7 @@ Weights are symmetric, so a zero stays exactly zero; inputs and outputs stay flo
 decided by measuring: the first recipe below whose answers agree with the float network's is taken.
 
     everything      all operators that the quantiser knows; for convolutional networks and MLPs
-    matrices        FULLY_CONNECTED and BATCH_MATMUL with one scale a tensor; for transformers, which the first breaks
+    matrices        FULLY_CONNECTED and BATCH_MATMUL with one scale per tensor; for transformers, which the first breaks
     fully-connected only FULLY_CONNECTED; the last resort, and for recurrent networks
 """
 

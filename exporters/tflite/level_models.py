@@ -38,7 +38,7 @@ class LevelModels:
     """Converted levels, sparsest first.
 
     Attributes:
-        converted: One a level.
+        converted: One per level.
         inputs: Canonical inputs; sizes that the file fixes are numbers, a batch that runs in pieces is None.
         outputs: The same for outputs.
         batch: Batch of the files.

@@ -27,7 +27,9 @@ class TfliteLevelsExporter:
         if missing is not None:
             return Preflight(False, (missing,))
         how = (
-            "one file with a signature a level" if packaging(profile) == "signatures" else "one file a level"
+            "one file with one signature per level"
+            if packaging(profile) == "signatures"
+            else "one file per level"
         )
         return Preflight(True, (f"{len(graph.ladder)} levels in {how}, batch {profile.tflite.batch}",))
 

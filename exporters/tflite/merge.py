@@ -61,7 +61,7 @@ def merge(models: Mapping[str, TfliteModel]) -> TfliteModel:
         if len(tree.subgraphs) != 1 or len(tree.signatureDefs or []) != 1:
             raise ExportError(
                 f"Only models with one subgraph and one signature can be merged; {key} has others",
-                fix="Build one file a level: packaging: files",
+                fix="Build one file per level: packaging: files",
             )
         ports = _ports(model)
         if expected is not None and ports != expected:

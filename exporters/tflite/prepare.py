@@ -30,13 +30,46 @@ INPUT: Final = "elsa_edge_input_"
 OUTPUT: Final = "elsa_edge_output_"
 SHIELD: Final = "elsa_edge_one_"
 _IMAGE_OPERATORS: Final = frozenset(
-    {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize",
-     "BatchNormalization"}
-)  # fmt: skip
+    {
+        "Conv",
+        "ConvTranspose",
+        "MaxPool",
+        "AveragePool",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Resize",
+        "BatchNormalization",
+    }
+)
 _ELEMENTWISE: Final = frozenset(
-    {"Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid",
-     "Elu", "Gelu", "Softplus", "Identity", "Cast", "Pad", "Pow", "Sqrt", "Abs", "Neg", "Exp", "Log", "Concat"}
-)  # fmt: skip
+    {
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Relu",
+        "LeakyRelu",
+        "PRelu",
+        "Clip",
+        "Sigmoid",
+        "Tanh",
+        "HardSwish",
+        "HardSigmoid",
+        "Elu",
+        "Gelu",
+        "Softplus",
+        "Identity",
+        "Cast",
+        "Pad",
+        "Pow",
+        "Sqrt",
+        "Abs",
+        "Neg",
+        "Exp",
+        "Log",
+        "Concat",
+    }
+)
 
 
 @dataclass(frozen=True)

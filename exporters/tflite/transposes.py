@@ -20,9 +20,30 @@ from elsa_edge.exporters.tflite.model import TfliteModel, schema
 __all__ = ["cancel_transposes", "reshape_trivial", "transposes_images"]
 
 _UNARY: Final = frozenset(
-    {"RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "ELU", "GELU", "ABS", "NEG",
-     "FLOOR", "CEIL", "ROUND", "EXP", "SQRT", "RSQRT", "SQUARE", "SIN", "COS", "LOG"}
-)  # fmt: skip
+    {
+        "RELU",
+        "RELU6",
+        "RELU_N1_TO_1",
+        "LOGISTIC",
+        "TANH",
+        "HARD_SWISH",
+        "LEAKY_RELU",
+        "ELU",
+        "GELU",
+        "ABS",
+        "NEG",
+        "FLOOR",
+        "CEIL",
+        "ROUND",
+        "EXP",
+        "SQRT",
+        "RSQRT",
+        "SQUARE",
+        "SIN",
+        "COS",
+        "LOG",
+    }
+)
 
 
 def _permutation(model: TfliteModel, operator: Any) -> tuple[int, ...] | None:

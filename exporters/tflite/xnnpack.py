@@ -8,8 +8,8 @@ XNNPACK takes its sparse kernels for a cluster of layers in one piece or not at 
     end    the mean over all pixels, or depth-to-space
     and    more than two thirds of all weights of the cluster's 1x1 convolutions are zero; float, channels last
 
-Source: feasibility/litert.md section 3 (read in LiteRT and XNNPACK, confirmed by running). On x86 the kernels are used
-only without AVX; the 32-bit ARM wheel has no XNNPACK.
+Source: XNNPACK's `xnn_subgraph_rewrite_for_nchw`, confirmed by running. On x86 the kernels are used only without
+AVX; the 32-bit ARM wheel has no XNNPACK.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ _UNARY: Final = frozenset(
     {"Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid", "Abs", "Neg", "Floor", "Ceil", "Elu"}
 )
 _BINARY: Final = frozenset({"Add"})
-_REWRITTEN: Final = re.compile(
-    r"(\.(masked|folded|kept|flat)(_\d+)?)+$"
-)  # what our passes add to a weight's name
+# What our passes add to a weight's name.
+_REWRITTEN: Final = re.compile(r"(\.(masked|folded|kept|flat)(_\d+)?)+$")
 _ENDS: Final = frozenset({"GlobalAveragePool", "ReduceMean", "DepthToSpace"})
 
 
@@ -129,7 +128,7 @@ def _conv_problem(node: ir.Node) -> str | None:
             else "a 1x1 convolution must have stride 1 and no padding"
         )
     if not (group == weight.shape[0] and weight.shape[1] == 1):
-        return f"a {kernel[0]}x{kernel[1]} convolution must be depthwise with one filter a channel"
+        return f"a {kernel[0]}x{kernel[1]} convolution must be depthwise with one filter per channel"
     if kernel not in {(3, 3), (5, 5)}:
         return f"a depthwise convolution must be 3x3 or 5x5, not {kernel[0]}x{kernel[1]}"
     if pads != [kernel[0] // 2] * 4:

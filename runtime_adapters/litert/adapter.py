@@ -1,7 +1,7 @@
 """Run TFLite variants: ai-edge-litert, or the older tflite-runtime where there is nothing newer (32-bit ARM).
 
-    kind "signatures": one file, one interpreter, a signature a level; a switch costs nothing
-    kind "files":      one file a level, one interpreter at a time; least memory, a switch loads the other file
+    kind "signatures": one file, one interpreter, one signature per level; a switch costs nothing
+    kind "files":      one file per level, one interpreter at a time; least memory, a switch loads the other file
 
 Sessions always speak the canonical graph's language: its names, shapes (N, C, H, W) and types, any batch. What the file
 wants instead (channels last, a fixed batch, int8) stands in the variant's options and is converted here.

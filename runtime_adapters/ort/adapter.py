@@ -1,4 +1,4 @@
-"""ONNX Runtime adapter: open a variant as one session with a level input, or as one session a level.
+"""ONNX Runtime adapter: open a variant as one session with a level input, or as one session per level.
 
 `variant.options["kind"]` says which:
 
@@ -6,7 +6,7 @@
     nested     files {"model", "data"}: the same interface, with custom operators (`custom_ops`: true); further files
                are other choices of kernels over the same data, opened when the profile's `runtime.choice` names one
     switch     files {"model"}: the same interface, an If cascade; optimised once into a mapped cache (cache.py)
-    levels     files {"level_0", "level_1", ...}: a network a level; one session resident, switching opens another
+    levels     files {"level_0", "level_1", ...}: one network per level; one session resident, switching opens another
 """
 
 from __future__ import annotations

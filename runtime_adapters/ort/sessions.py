@@ -1,4 +1,4 @@
-"""Open ONNX Runtime sessions as adapters: every level in one session, or one session a level.
+"""Open ONNX Runtime sessions as adapters: every level in one session, or one session per level.
 
 Between the caller and the runtime stands as little Python as can be: after a network has filled the caches with its
 weights, each microsecond of Python measured in a loop costs five.
@@ -168,7 +168,7 @@ class LevelInputAdapter:
 
 
 class LevelSessionsAdapter:
-    """A network a level, of which one is loaded: the least memory. Switching closes one before opening the next."""
+    """One network per level, of which one is loaded: the least memory. Switching closes one before opening the next."""
 
     def __init__(
         self, models: list[Path], open_session: Callable[[Path], Session], memory: MemoryUse

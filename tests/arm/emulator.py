@@ -99,9 +99,9 @@ BOARDS: Final = {
 
 
 def _run(command: Sequence[str | Path], **options: object) -> None:
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, **options
-    )  # type: ignore[call-overload]  # plain pass-through
+    words = [str(part) for part in command]
+    # The options are passed through as they are.
+    done = subprocess.run(words, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
@@ -121,9 +121,8 @@ def _debian_root(board: Board, root: Path, work: Path) -> None:
         "APT::Sandbox::User=root",
     ]
     debian = Path("/etc/apt/sources.list.d/debian.sources")
-    if (
-        debian.is_file()
-    ):  # other lists may have nothing for this architecture, and security updates are not needed
+    # Other lists may have nothing for this architecture, and security updates are not needed.
+    if debian.is_file():
         chosen = state / "etc" / "debian.sources"
         chosen.write_text(
             "\n\n".join(part for part in debian.read_text().split("\n\n") if "-security" not in part) + "\n"
@@ -205,9 +204,8 @@ def run_python(
         "OMP_NUM_THREADS": "1",
     }
     variables |= dict(environment or {})
-    libraries = ":".join(
-        str(path.parent) for path in root.glob("usr/lib/*/*/lib*.so.3")
-    )  # what alternatives link
+    # What alternatives link.
+    libraries = ":".join(str(path.parent) for path in root.glob("usr/lib/*/*/lib*.so.3"))
     command = [
         board.qemu,
         "-L",

@@ -19,9 +19,14 @@ def test_claims_hold_or_not_as_the_rows_say():
 
     def row(seed, variant, accuracy, separate):
         return {
-            "experiment": "elsa", "setting": "cnn", "seed": seed, "variant": variant, "sparsity": 0.9,
-            "accuracy": accuracy, "separate": separate,
-        }  # fmt: skip
+            "experiment": "elsa",
+            "setting": "cnn",
+            "seed": seed,
+            "variant": variant,
+            "sparsity": 0.9,
+            "accuracy": accuracy,
+            "separate": separate,
+        }
 
     rows = [row(0, "level 0", 80.0, 80.0), row(1, "level 0", 81.0, 81.0)]
     rows += [row(0, "level 1", 88.0, 88.8), row(1, "level 1", 88.0, 88.4)]

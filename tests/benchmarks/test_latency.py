@@ -24,9 +24,17 @@ def _samples(cpu_s, wall_s=None):
 
 def _row(network="mlp", engine="ort-nested", sparsity=0.9, speedup=1.0, **more):
     return {
-        "network": network, "granularity": "unstructured", "engine": engine, "sparsity": sparsity, "threads": 1,
-        "median_ms": 1 / speedup, "speedup": speedup, "speedup_high": speedup, "quiet_speedup": speedup, **more,
-    }  # fmt: skip
+        "network": network,
+        "granularity": "unstructured",
+        "engine": engine,
+        "sparsity": sparsity,
+        "threads": 1,
+        "median_ms": 1 / speedup,
+        "speedup": speedup,
+        "speedup_high": speedup,
+        "quiet_speedup": speedup,
+        **more,
+    }
 
 
 class TestTurns:
@@ -119,10 +127,17 @@ class TestClaims:
 
     def test_the_worst_memory_of_all_networks_counts(self):
         memory = {
-            "engine": "memory, bytes", "granularity": "unstructured", "levels": 3, "dense_anonymous": 100,
-            "anonymous": 105, "level_0_bytes": 100, "level_0_file_pages": 120, "switching_grows": 0,
-            "switching_peak": 4096, "staying_peak": 4096,
-        }  # fmt: skip
+            "engine": "memory, bytes",
+            "granularity": "unstructured",
+            "levels": 3,
+            "dense_anonymous": 100,
+            "anonymous": 105,
+            "level_0_bytes": 100,
+            "level_0_file_pages": 120,
+            "switching_grows": 0,
+            "switching_peak": 4096,
+            "staying_peak": 4096,
+        }
         rows = [
             _row(),
             memory | {"network": "a"},

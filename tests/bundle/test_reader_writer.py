@@ -180,7 +180,7 @@ def test_every_accepted_path_stays_inside(path: str) -> None:
         (lambda d: d.update(golden="nowhere.npz"), "nowhere.npz is used but not in the list"),
         (lambda d: d["variants"][0]["files"].update(model="plain/none.onnx"), "not in the list"),
         (lambda d: d["variants"].append(d["variants"][0]), "same variant name"),
-        (lambda d: d["variants"][0].update(level_bytes=[1]), "one entry a level"),
+        (lambda d: d["variants"][0].update(level_bytes=[1]), "one entry per level"),
         (lambda d: d["variants"][0].update(relative_tolerance=float("inf")), "relative_tolerance"),
         (lambda d: d["files"].append(d["files"][0]), "same file name"),
         (lambda d: d["files"][0].update(sha256="0" * 63), "sha256"),

@@ -159,22 +159,38 @@ def test_doctor_is_well_here() -> None:
         ({"python": (3, 9, 2)}, "Python", "problem", "3.11"),
         ({"packages": {}}, "runtimes", "problem", "pip install onnxruntime"),
         ({"packages": {}, "architecture": "armv7l"}, "runtimes", "problem", "tflite-runtime"),
-        ({"packages": {"tflite-runtime": "2.14.0", "numpy": "2.4.6"}}, "tflite-runtime", "problem", "numpy<2"),
+        (
+            {"packages": {"tflite-runtime": "2.14.0", "numpy": "2.4.6"}},
+            "tflite-runtime",
+            "problem",
+            "numpy<2",
+        ),
         ({"packages": {"onnxruntime": "1.19.2"}}, "onnxruntime", "problem", "1.22"),
         ({"packages": {"onnxruntime": "1.23.2"}}, "onnxruntime", "note", "1.31.1"),
         (
-            {"architecture": "aarch64", "cpuinfo": "Features\t: fp asimd\n", "packages": {"onnxruntime": "1.21.0"}},
-            "instructions", "problem", "Illegal instruction",
+            {
+                "architecture": "aarch64",
+                "cpuinfo": "Features\t: fp asimd\n",
+                "packages": {"onnxruntime": "1.21.0"},
+            },
+            "instructions",
+            "problem",
+            "Illegal instruction",
         ),
         ({"architecture": "x86_64", "cpuinfo": "flags\t: sse4_2\n"}, "instructions", "note", "AVX2"),
         ({"page_bytes": 16384}, "memory pages", "note", "16 KiB"),
         ({"meminfo": "MemAvailable: 30000 kB\n"}, "free memory", "note", "ort-levels"),
         ({}, "free memory", "note", "cannot heed"),
         ({"governor": "powersave"}, "CPU governor", "note", "performance"),
-        ({"pressure": "some avg10=42.00 avg60=1 avg300=1 total=1\n"}, "memory pressure", "note", "needs the memory"),
+        (
+            {"pressure": "some avg10=42.00 avg60=1 avg300=1 total=1\n"},
+            "memory pressure",
+            "note",
+            "needs the memory",
+        ),
         ({"thermal": "85000"}, "temperature", "note", "cool it"),
     ],
-)  # fmt: skip
+)
 def test_doctor_knows_the_traps(
     tmp_path: Path, machine: dict[str, Any], what: str, state: str, words: str
 ) -> None:

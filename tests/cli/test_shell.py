@@ -115,8 +115,13 @@ def test_json_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str])
     )
     captured = capsys.readouterr()
     assert json.loads(captured.out) == {
-        "nan": None, "inf": [None], "path": "a/b", "t": [1, True], "n": 0.5, "3": {},
-    }  # fmt: skip
+        "nan": None,
+        "inf": [None],
+        "path": "a/b",
+        "t": [1, True],
+        "n": 0.5,
+        "3": {},
+    }
     assert "[red]x" in captured.err
     assert "1.235" in captured.err
 

@@ -73,10 +73,23 @@ def test_without_measurements_levels_are_assumed_aloud():
 def test_latencies_and_budget_can_be_given():
     report = json.loads(
         call(
-            "--device", "raspberry-pi-5", "--levels-ms", "5,9,20", "--budget-ms", "10", "--runs", "100",
-            "--scenario", "constant", "--period-ms", "33", "--seed", "4", "--json",
+            "--device",
+            "raspberry-pi-5",
+            "--levels-ms",
+            "5,9,20",
+            "--budget-ms",
+            "10",
+            "--runs",
+            "100",
+            "--scenario",
+            "constant",
+            "--period-ms",
+            "33",
+            "--seed",
+            "4",
+            "--json",
         ).stdout
-    )  # fmt: skip
+    )
 
     assert (report["levels_source"], report["budget_ms"]) == ("--levels-ms", 10.0)
     assert report["controller"]["level_share"][2] == 0.0

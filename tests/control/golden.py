@@ -45,7 +45,7 @@ def row(decision: Decision) -> list[Any]:
 
 
 def record(*, measured: bool, name: str, runs: int = 90) -> dict[str, Any]:
-    """Run the controller on a scenario; return the levels, and a row a run: observation, decision."""
+    """Run the controller on a scenario; return the levels, and one row per run: observation, decision."""
     facts = levels(measured=measured)
     plan = make_plan(facts, POLICY)
     state, decision, _ = start(plan)

@@ -46,8 +46,12 @@ def recurrent(kind: str, value: str, states: str) -> ir.Model:
         f"{STATE.format(value=value)}  r = {kind} <hidden_size = 4> (x, w, u, , , {states})  y = Squeeze (r, axis)",
         w=RANDOM.standard_normal((1, gates * 4, 3)).astype(np.float32),
         u=RANDOM.standard_normal((1, gates * 4, 4)).astype(np.float32),
-        one=np.array([1]), four=np.array([4]), axis=np.array([1]), nought=np.float32(0), half=np.float32(0.5),
-    )  # fmt: skip
+        one=np.array([1]),
+        four=np.array([4]),
+        axis=np.array([1]),
+        nought=np.float32(0),
+        half=np.float32(0.5),
+    )
 
 
 @pytest.mark.parametrize(("kind", "states"), [("LSTM", "h, h"), ("GRU", "h"), ("RNN", "h")])
@@ -63,6 +67,7 @@ def test_a_reshape_to_sizes_of_its_input_is_a_constant_one():
         "t = Unsqueeze (x, n3)  s = Shape (t)  a = Slice (s, n0, n1)  b = Slice (s, n1, n2)  c = Slice (s, n2, n3)"
         "  d = Slice (s, n3, n4)  p = Mul (c, d)  q = Reshape (p, open)  sizes = Concat <axis = 0> (a, b, q)"
         "  r = Reshape (t, sizes)  y = Relu (r)",
-        open=np.array([-1]), **{f"n{n}": np.array([n]) for n in range(5)},
-    )  # fmt: skip
+        open=np.array([-1]),
+        **{f"n{n}": np.array([n]) for n in range(5)},
+    )
     assert tidied(model) == ["Unsqueeze", "Reshape", "Relu"]

@@ -1,4 +1,4 @@
-"""Multiply-adds a level, counted by hand."""
+"""Multiply-adds per level, counted by hand."""
 
 from __future__ import annotations
 

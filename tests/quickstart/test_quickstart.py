@@ -9,8 +9,16 @@ from click.testing import CliRunner
 from elsa_edge.cli import cli
 
 COLUMNS = {
-    "level", "name", "sparsity", "density", "flops_fraction", "accuracy", "p50_ms", "p95_ms", "memory_bytes",
-}  # fmt: skip
+    "level",
+    "name",
+    "sparsity",
+    "density",
+    "flops_fraction",
+    "accuracy",
+    "p50_ms",
+    "p95_ms",
+    "memory_bytes",
+}
 
 
 @pytest.fixture(scope="module")

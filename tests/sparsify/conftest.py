@@ -1,16 +1,9 @@
-"""Fixtures of the sparsify tests: the networks of nets.py, importable, with weights from a fixed seed."""
+"""Fixtures of the sparsify tests: weights from a fixed seed, one thread."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-HERE = str(Path(__file__).parent)
-if HERE not in sys.path:
-    sys.path.insert(0, HERE)
 
 
 @pytest.fixture(autouse=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-import nets
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from support import nets
 
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.cli import cli
@@ -25,7 +25,7 @@ def call(dense, tmp_path, *options: str):
     out = tmp_path / "out.safetensors"
     return CliRunner().invoke(
         cli,
-        ["sparsify", str(dense), "--model", "nets:conv", "-o", str(out), *options],
+        ["sparsify", str(dense), "--model", "support.nets:conv", "-o", str(out), *options],
         catch_exceptions=False,
     ), out
 
@@ -55,7 +55,7 @@ def test_it_writes_a_nested_checkpoint_and_one_json_object(dense, tmp_path):
         (["--levels", "0.9", "--include", "nothing*"], 2, "matches no weight"),
         (["--levels", "0.999"], 2, "cannot be reached"),
         (["--levels", "0.9", "--data", "missing.npz"], 1, "no data file"),
-        (["--levels", "0.9", "--model", "nets:wide_conv"], 1, "does not fit the model"),
+        (["--levels", "0.9", "--model", "support.nets:wide_conv"], 1, "does not fit the model"),
     ],
 )
 def test_mistakes_have_an_exit_code_and_write_nothing(dense, tmp_path, options, code, message):

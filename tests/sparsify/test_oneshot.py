@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import nets
 import numpy as np
 import pytest
 import torch
+from support import nets
 
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import InputError, UsageError

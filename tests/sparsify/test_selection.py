@@ -54,9 +54,12 @@ def test_levels_nest_and_keep_exactly_the_budget(shapes, allocation, densities):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.integers(1, 3), st.integers(1, 6), st.integers(1, 3), st.sampled_from(["conv", "conv_transpose"]),
+    st.integers(1, 3),
+    st.integers(1, 6),
+    st.integers(1, 3),
+    st.sampled_from(["conv", "conv_transpose"]),
     st.sampled_from([Block(), Channel(), Block(2), Block(1, 4), Block(4, 4), Block(2, 3), NofM(2)]),
-)  # fmt: skip
+)
 def test_patterns_turn_units_into_masks_and_back(groups, outputs, inputs, kind, pattern):
     """Choosing units gives a mask with exactly the weights of those units, whatever layout the layer has."""
     inputs = 2 * inputs if isinstance(pattern, NofM) else inputs
@@ -133,9 +136,13 @@ def test_ladders_that_cannot_be_reached_are_refused():
     two = {"w": torch.tensor([[True, True, False, False]])}
     with pytest.raises(LevelError, match="hold more in a group"):
         select(
-            [Prunable("w", (1, 4), "linear")], {"w": torch.rand(1, 4)}, 0.25,
-            allocation=ALLOCATIONS["uniform"], pattern=NofM(4), frozen=two,
-        )  # fmt: skip
+            [Prunable("w", (1, 4), "linear")],
+            {"w": torch.rand(1, 4)},
+            0.25,
+            allocation=ALLOCATIONS["uniform"],
+            pattern=NofM(4),
+            frozen=two,
+        )
 
 
 def test_unknown_names_are_answered_with_the_nearest():

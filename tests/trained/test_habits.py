@@ -6,11 +6,11 @@ import argparse
 import json
 from pathlib import PurePosixPath
 
-import nets
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support import nets
 from torch import nn
 
 from elsa_edge.errors import CheckpointError
@@ -29,20 +29,31 @@ def prefixed(prefix, seed=1):
 LOAD = {
     "plain": state,
     "optimizer beside it": lambda: {"model": state(), "optimizer": {"state": {0: {"avg": torch.ones(3)}}}},
-    "arguments beside it": lambda: {"model": state(), "args": argparse.Namespace(lr=0.1, at=PurePosixPath("a"))},
+    "arguments beside it": lambda: {
+        "model": state(),
+        "args": argparse.Namespace(lr=0.1, at=PurePosixPath("a")),
+    },
     "numpy numbers beside it": lambda: {"state_dict": state(), "best": np.float64(0.9), "step": np.int64(3)},
     "numpy arrays": lambda: {name: tensor.numpy() for name, tensor in state().items()},
     "module.": lambda: prefixed("module."),
     "_orig_mod.": lambda: prefixed("_orig_mod."),
     "module._orig_mod.": lambda: prefixed("module._orig_mod."),
-    "compiled submodule": lambda: {name.replace("conv1.", "conv1._orig_mod."): t for name, t in state().items()},
+    "compiled submodule": lambda: {
+        name.replace("conv1.", "conv1._orig_mod."): t for name, t in state().items()
+    },
     "Lightning": lambda: {"state_dict": prefixed("model."), "callbacks": {"path": PurePosixPath("x")}},
     "Lightning net.": lambda: {"state_dict": prefixed("net.")},
     "two prefixes": lambda: {"state_dict": prefixed("task.backbone.")},
-    "a criterion beside it": lambda: {"state_dict": {**prefixed("model."), "criterion.weight": torch.ones(10)}},
+    "a criterion beside it": lambda: {
+        "state_dict": {**prefixed("model."), "criterion.weight": torch.ones(10)}
+    },
     "DeepSpeed": lambda: {"module": state()},
     "AveragedModel": lambda: {**prefixed("module."), "n_averaged": torch.tensor(3)},
-    "counters of thop": lambda: {**state(), "total_ops": torch.zeros(1), "conv1.total_params": torch.zeros(1)},
+    "counters of thop": lambda: {
+        **state(),
+        "total_ops": torch.zeros(1),
+        "conv1.total_params": torch.zeros(1),
+    },
     "no counters": lambda: {n: t for n, t in state().items() if not n.endswith("num_batches_tracked")},
     "parameters": lambda: {n: nn.Parameter(t) if t.is_floating_point() else t for n, t in state().items()},
     "float64": lambda: {n: t.double() if t.is_floating_point() else t for n, t in state().items()},
@@ -50,10 +61,11 @@ LOAD = {
     "csr": lambda: {n: t.to_sparse_csr() if n == "head.weight" else t for n, t in state().items()},
     "pruned": lambda: {
         **{n: t for n, t in state().items() if n != "head.weight"},
-        "head.weight_orig": state()["head.weight"], "head.weight_mask": torch.ones_like(state()["head.weight"]),
+        "head.weight_orig": state()["head.weight"],
+        "head.weight_mask": torch.ones_like(state()["head.weight"]),
     },
     "two equal copies": lambda: {"state_dict": state(), "model": state()},
-}  # fmt: skip
+}
 
 
 @pytest.mark.filterwarnings("ignore:Sparse")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
-import nets
 import pytest
 import torch
 from safetensors.torch import save_file
+from support import nets
 
 from elsa_edge.errors import CheckpointError
 from elsa_edge.sparsify import sparsify

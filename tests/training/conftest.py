@@ -1,17 +1,9 @@
-"""Networks and data of the training tests: small, from fixed seeds, one thread."""
+"""Fixtures of the training tests: weights from a fixed seed, one thread."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-HERE = Path(__file__).parent
-for folder in (str(HERE), str(HERE.parent / "sparsify")):
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,10 @@ nested masks, a loss a level, tables a level, levels that fall along the depth.
 
 from __future__ import annotations
 
-import nets
 import numpy as np
 import pytest
 import torch
+from support import nets
 from torch.nn.functional import cross_entropy
 
 from elsa_edge.errors import ElsaError, LevelError, UsageError

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import nets
 import numpy as np
 import pytest
 import torch
+from support import nets
 from torch import nn
 from torch.nn.functional import cross_entropy
 

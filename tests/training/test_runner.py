@@ -24,8 +24,8 @@ from elsa_edge.training.runner import run_training
 
 HERE = Path(__file__).parent
 BASE = {
-    "model": "nets:conv",
-    "data": "tasks:images",
+    "model": "support.nets:conv",
+    "data": "support.tasks:images",
     "ladder": [0.8, 0.5, 0.0],
     "epochs": 2,
     "batch_size": 16,
@@ -72,7 +72,14 @@ class StopError(Exception):
 @pytest.mark.parametrize(
     ("stop_after", "changes"),
     [
-        (3, {"model": "tasks:with_dropout", "optimizer": {"name": "adamw", "lr": 0.01}, "accumulate": 2}),
+        (
+            3,
+            {
+                "model": "support.tasks:with_dropout",
+                "optimizer": {"name": "adamw", "lr": 0.01},
+                "accumulate": 2,
+            },
+        ),
         (15, {"method": {"name": "rigl", "every": 2}, "granularity": "block", "clip_norm": 0.5}),
         (7, {"trainer": "joint", "distillation": 0.5, "switch_points": True}),
     ],
@@ -107,7 +114,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(write, tmp_path, changes, stop
 def test_a_killed_process_goes_on_to_the_same_file(write, tmp_path):
     """SIGKILL at a moment nobody chose: resuming gives the file of an undisturbed run."""
     config = write(epochs=6, save_every_s=1e-9)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent / "sparsify")])}
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
     out = tmp_path / "killed.safetensors"
     command = [
         sys.executable,
@@ -136,9 +143,11 @@ def test_two_processes_train_what_one_does(write, tmp_path):
 
     the same global batch gives the same levels up to rounding, tables included.
     """
-    config = write(model="tasks:without_norm", method={"name": "rigl", "every": 2}, optimizer={"lr": 0.02})
+    config = write(
+        model="support.tasks:without_norm", method={"name": "rigl", "every": 2}, optimizer={"lr": 0.02}
+    )
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent / "sparsify")]),
+        "PYTHONPATH": str(HERE.parent),
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }
@@ -188,9 +197,9 @@ def test_two_processes_train_what_one_does(write, tmp_path):
         ({"batch_size": 1000}, 2, "smaller than one batch"),
         ({"method": "magnitud"}, 2, "Nearest: 'magnitude'"),
         ({"method": {"name": "rigl", "evry": 2}}, 2, "has no option 'evry'"),
-        ({"data": "tasks:nonsense"}, 2, "made no data"),
-        ({"data": "tasks:empty"}, 1, "empty dataset"),
-        ({"model": "nets:not_a_network"}, 2, "made no network"),
+        ({"data": "support.tasks:nonsense"}, 2, "made no data"),
+        ({"data": "support.tasks:empty"}, 1, "empty dataset"),
+        ({"model": "support.nets:not_a_network"}, 2, "returned no network"),
         ({"compressed_start": "none.safetensors"}, 1, "no compressed start"),
         ({"ladder": [0.9999, 0.0]}, 2, "cannot be reached"),
         ({"granularity": "2:4"}, 2, "cannot be reached by N of 4"),
@@ -209,8 +218,11 @@ def test_mistakes_in_the_file_are_told_and_write_nothing(write, tmp_path, change
 def test_files_that_are_no_training_file_are_told(tmp_path):
     """Missing, no YAML, no mapping, without its keys."""
     for content, message in [
-        (None, "no training file at"), ("{", "is no YAML"), ("- 1", "no training file"), ("data: x", "lacks the key"),
-    ]:  # fmt: skip
+        (None, "no training file at"),
+        ("{", "is no YAML"),
+        ("- 1", "no training file"),
+        ("data: x", "lacks the key"),
+    ]:
         path = tmp_path / "c.yaml"
         path.unlink(missing_ok=True)
         if content is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import nets
 import numpy as np
 import pytest
 import torch
+from support import nets
 from torch import nn
 from torch.nn.functional import cross_entropy
 

@@ -3,7 +3,7 @@
     position_i = sum_{j<=i} gap_j            W = reshape(scatter(0, position, nonzeros), shape)
 
 Gaps take one or two bytes; a longer gap is bridged by explicit zeros. The runtime evaluates this once, at load.
-NonZero or Compress would do it in one node, but ONNX Runtime 1.28 and later no longer fold them (feasibility 4).
+NonZero or Compress would do it in one node, but ONNX Runtime 1.28 and later no longer fold them.
 
     requires  constants
     ensures   the same numbers after folding; only constants that become smaller are touched
@@ -21,7 +21,7 @@ from elsa_edge.graph.constants import constant, fresh_name
 
 __all__ = ["EncodeZeros", "encoded_bytes", "gaps_and_values"]
 
-# Nodes and names cost about this much a tensor; smaller savings are not worth the work at load.
+# Nodes and names cost about this much per tensor; smaller savings are not worth the work at load.
 _OVERHEAD_BYTES: Final = 600
 
 

@@ -36,9 +36,8 @@ def _scale_for_weight(layer: ir.Node, weight_shape: tuple[int, ...], a: npt.NDAr
         return a.reshape(-1, *(1,) * (rank - 1))
     if layer.op_type == "Gemm":  # (out, in) when transB, else (in, out)
         return a.reshape(-1, 1) if _attribute(layer, "transB", 0) else a.reshape(1, -1)
-    group = _attribute(
-        layer, "group", 1
-    )  # ConvTranspose: (in, out / group, *kernel), channel o belongs to group o // (out / group)
+    # ConvTranspose: (in, out / group, *kernel), channel o belongs to group o // (out / group)
+    group = _attribute(layer, "group", 1)
     rows = np.repeat(a.reshape(group, -1), weight_shape[0] // group, axis=0)  # (in, out / group)
     return rows.reshape(*rows.shape, *(1,) * (rank - 2))
 

@@ -145,10 +145,15 @@ def test_a_damaged_layer_is_found_by_name():
         [three] c = MatMul (b, w2)
         [four] y = Sigmoid (c)
     }"""
-    converted = _converted(_model(text, w1=_weights(8, 8), w2=_weights(8, 8)), x=(1, 8))
+    second = _weights(8, 8)
+    converted = _converted(_model(text, w1=_weights(8, 8) + 1, w2=second), x=(1, 8))
     for tensor in converted.model.graph.tensors:
         numbers = converted.model.constant(tensor)
-        if numbers is not None and numbers.size == 64 and b"three" in tensor.name + b"three":
+        if (
+            numbers is not None
+            and numbers.size == 64
+            and np.allclose(np.sort(numbers, None), np.sort(second, None))
+        ):
             damaged = tensor
     damaged.buffer = converted.model.add_buffer(np.ones((8, 8), np.float32))
     inputs = {"x": np.ones((1, 8), np.float32)}
@@ -156,8 +161,8 @@ def test_a_damaged_layer_is_found_by_name():
     culprit = first_diverging(converted, inputs)
 
     assert culprit is not None
-    assert culprit.node in {"one", "three"}
-    with pytest.raises(ContractError, match=rf"level s90.*MatMul \({culprit.node}\)"):
+    assert culprit.node == "three"
+    with pytest.raises(ContractError, match=r"level s90.*MatMul \(three\)"):
         compare(converted, inputs, Tolerance(), "s90")
 
 

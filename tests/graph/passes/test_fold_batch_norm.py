@@ -16,19 +16,39 @@ from elsa_edge.tensors import largest_difference
 BATCH_NORM = "BatchNormalization <epsilon = 0.01> (h, gamma, beta, mean, var)"
 
 LAYERS = {
-    "conv": ("float[N, 4, 6, 6] x", "Conv <pads = [1, 1, 1, 1]> (x, w)", (6, 4, 3, 3), None, "float[N, 6, 6, 6] h"),
+    "conv": (
+        "float[N, 4, 6, 6] x",
+        "Conv <pads = [1, 1, 1, 1]> (x, w)",
+        (6, 4, 3, 3),
+        None,
+        "float[N, 6, 6, 6] h",
+    ),
     "conv_bias": ("float[N, 4, 6, 6] x", "Conv (x, w, b)", (6, 4, 1, 1), (6,), "float[N, 6, 6, 6] h"),
     "grouped": ("float[N, 4, 6, 6] x", "Conv <group = 2> (x, w)", (6, 2, 1, 1), None, "float[N, 6, 6, 6] h"),
     "conv1d": ("float[N, 4, 6] x", "Conv (x, w, b)", (6, 4, 3), (6,), "float[N, 6, 4] h"),
-    "transposed": ("float[N, 4, 5, 5] x", "ConvTranspose (x, w, b)", (4, 6, 2, 2), (6,), "float[N, 6, 6, 6] h"),
+    "transposed": (
+        "float[N, 4, 5, 5] x",
+        "ConvTranspose (x, w, b)",
+        (4, 6, 2, 2),
+        (6,),
+        "float[N, 6, 6, 6] h",
+    ),
     "transposed_grouped": (
-        "float[N, 4, 5, 5] x", "ConvTranspose <group = 2> (x, w)", (4, 3, 2, 2), None, "float[N, 6, 6, 6] h",
+        "float[N, 4, 5, 5] x",
+        "ConvTranspose <group = 2> (x, w)",
+        (4, 3, 2, 2),
+        None,
+        "float[N, 6, 6, 6] h",
     ),
     "gemm": ("float[N, 4] x", "Gemm (x, w, b)", (4, 6), (6,), "float[N, 6] h"),
     "gemm_transposed": (
-        "float[N, 4] x", "Gemm <transB = 1, alpha = 0.5, beta = 3.0> (x, w, b)", (6, 4), (6,), "float[N, 6] h",
+        "float[N, 4] x",
+        "Gemm <transB = 1, alpha = 0.5, beta = 3.0> (x, w, b)",
+        (6, 4),
+        (6,),
+        "float[N, 6] h",
     ),
-}  # fmt: skip
+}
 
 
 def make(layer, extra="", output="BN"):

@@ -77,14 +77,14 @@ BOTH = "a = Conv (p, w)  b = Relu (p)  c = ReduceMean (b)  y = Add (a, c)"
     ("pad", "readers", "amounts", "value"),
     [
         ("Pad (x, amounts, value)", "y = Conv (p, w)", [0, 0, 1, 1, 0, 0, 1, 1], 0.5),
-        ("Pad <mode = \"reflect\"> (x, amounts)", "y = Conv (p, w)", [0, 0, 1, 1, 0, 0, 1, 1], None),
+        ('Pad <mode = "reflect"> (x, amounts)', "y = Conv (p, w)", [0, 0, 1, 1, 0, 0, 1, 1], None),
         ("Pad (x, amounts)", "y = Conv (p, w)", [0, 0, 0, -1, 0, 0, 1, 1], None),
         ("Pad (x, amounts)", BOTH, [0, 0, 1, 1, 0, 0, 1, 1], None),
-        ("Pad (x, amounts)", "y = Conv <auto_pad = \"SAME_UPPER\"> (p, w)", [0, 0, 1, 1, 0, 0, 1, 1], None),
+        ("Pad (x, amounts)", 'y = Conv <auto_pad = "SAME_UPPER"> (p, w)', [0, 0, 1, 1, 0, 0, 1, 1], None),
         ("Pad (x, amounts)", "y = Relu (p)", [0, 0, 1, 1, 0, 0, 1, 1], None),
         ("Pad (x, amounts)", "y = Relu (p)", [1, 0, 0, 0, 0, 0, 0, 0], None),
     ],
-)  # fmt: skip
+)
 def test_other_padding_stays(pad, readers, amounts, value):
     """Another value or mode, cropping, another reader, automatic padding, another axis."""
     assert fold(make(pad, readers, amounts, value=value)) == (False, 1)

@@ -23,8 +23,11 @@ def test_the_library_says_which_instruction_set_it_uses(library):
     )
     wished = subprocess.run(
         [sys.executable, "-c", code, str(library)],
-        capture_output=True, text=True, check=True, env={"ELSA_KERNELS_ISA": "base"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"ELSA_KERNELS_ISA": "base"},
+    )
 
     assert chosen.stdout.strip() in {"avx512", "avx2", "base"}
     assert wished.stdout.strip() == "base"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
+from support.nodes import Array, activated, convolve, run_graph, segments
 
 from elsa_edge.nested_format.operators import DOMAIN
-
-sys.path.insert(0, str(Path(__file__).parent))
-from nodes import Array, activated, convolve, run_graph, segments
 
 ACTIVATIONS = [(0, 0.0, 0.0), (1, 0.0, 6.0), (1, 0.0, float("inf")), (2, 0.0, 0.0), (3, 0.0, 0.0)]
 
@@ -62,7 +58,7 @@ def run_conv(  # noqa: PLR0917 - called in one way only
     threads: int = 1,
     depthwise: bool = False,
 ) -> tuple[Array, Array]:
-    """Return what the kernel computes and what it must compute."""  # fmt: skip
+    """Return what the kernel computes and what it must compute."""
     masked = np.where(index <= level, w, 0)
     expected = convolve(x, masked, g["stride"], g["pads"], g["dilation"], groups)
     scale, bias = table[level].astype(np.float64)[:, None, :, None, None]
@@ -82,13 +78,25 @@ def run_conv(  # noqa: PLR0917 - called in one way only
             helper.make_node("PlanesFromImage", ["r"], ["pr"], domain=DOMAIN, h=oh, w=ow, gap=g["out_gap"])
         )
     attributes = {
-        "in_h": x.shape[2], "in_w": x.shape[3], "in_gap": g["in_gap"], "out_h": oh, "out_w": ow,
+        "in_h": x.shape[2],
+        "in_w": x.shape[3],
+        "in_gap": g["in_gap"],
+        "out_h": oh,
+        "out_w": ow,
         "out_gap": g["out_gap"],
-        "kernel_h": g["kernel"][0], "kernel_w": g["kernel"][1], "stride_h": g["stride"][0], "stride_w": g["stride"][1],
-        "dilation_h": g["dilation"][0], "dilation_w": g["dilation"][1], "pad_top": g["pads"][0],
+        "kernel_h": g["kernel"][0],
+        "kernel_w": g["kernel"][1],
+        "stride_h": g["stride"][0],
+        "stride_w": g["stride"][1],
+        "dilation_h": g["dilation"][0],
+        "dilation_w": g["dilation"][1],
+        "pad_top": g["pads"][0],
         "pad_left": g["pads"][1],
-        "in_channels": x.shape[1], "activation": activation[0], "low": activation[1], "high": activation[2],
-    }  # fmt: skip
+        "in_channels": x.shape[1],
+        "activation": activation[0],
+        "low": activation[1],
+        "high": activation[2],
+    }
     constants = {"table": table}
     if depthwise:
         levels = len(table)
@@ -127,13 +135,19 @@ def test_conv_agrees_with_float64(data: st.DataObject, g: dict[str, Any]) -> Non
     index[random.random(len(w)) < 0.2] = 255  # rows that are never active
     x = random.standard_normal((draw(st.integers(1, 3)), groups * in_share, *g["size"])).astype(np.float32)
     found, expected = run_conv(
-        x, w, index, random.standard_normal((levels, 2, len(w))).astype(np.float32),
-        draw(st.integers(0, levels - 1)), g,
-        groups=groups, block_rows=block_rows, column_block=draw(st.sampled_from([None, 1, 7, 30])),
+        x,
+        w,
+        index,
+        random.standard_normal((levels, 2, len(w))).astype(np.float32),
+        draw(st.integers(0, levels - 1)),
+        g,
+        groups=groups,
+        block_rows=block_rows,
+        column_block=draw(st.sampled_from([None, 1, 7, 30])),
         residual=random.standard_normal(50) if draw(st.booleans()) else None,
         activation=draw(st.sampled_from(ACTIVATIONS)),
         threads=draw(st.sampled_from([1, 2])),
-    )  # fmt: skip
+    )
 
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
@@ -149,11 +163,17 @@ def test_depthwise_agrees_with_float64(data: st.DataObject, g: dict[str, Any]) -
     index = random.integers(0, levels + 1, w.shape).astype(np.uint8)
     x = random.standard_normal((draw(st.integers(1, 3)), channels, *g["size"])).astype(np.float32)
     found, expected = run_conv(
-        x, w, index, random.standard_normal((levels, 2, channels)).astype(np.float32),
-        draw(st.integers(0, levels - 1)), g,
-        groups=channels, depthwise=True, activation=draw(st.sampled_from([(0, 0.0, 0.0), (1, 0.0, 6.0)])),
+        x,
+        w,
+        index,
+        random.standard_normal((levels, 2, channels)).astype(np.float32),
+        draw(st.integers(0, levels - 1)),
+        g,
+        groups=channels,
+        depthwise=True,
+        activation=draw(st.sampled_from([(0, 0.0, 0.0), (1, 0.0, 6.0)])),
         residual=random.standard_normal(50) if draw(st.booleans()) else None,
-    )  # fmt: skip
+    )
 
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
+from support.nodes import Array, activated, convolve, run_graph, segments
 
 from elsa_edge.nested_format.operators import DOMAIN
-
-sys.path.insert(0, str(Path(__file__).parent))
-from nodes import Array, activated, convolve, run_graph, segments
 
 Window = dict[str, Any]
 
@@ -29,10 +25,21 @@ def attributes(
     w: Window, size: tuple[int, int], gap: int, made: tuple[int, int], made_gap: int
 ) -> dict[str, int]:
     return {
-        "in_h": size[0], "in_w": size[1], "in_gap": gap, "out_h": made[0], "out_w": made[1], "out_gap": made_gap,
-        "kernel_h": w["kernel"], "kernel_w": w["kernel"], "stride_h": w["stride"], "stride_w": w["stride"],
-        "dilation_h": w["dilation"], "dilation_w": w["dilation"], "pad_top": w["pads"][0], "pad_left": w["pads"][1],
-    }  # fmt: skip
+        "in_h": size[0],
+        "in_w": size[1],
+        "in_gap": gap,
+        "out_h": made[0],
+        "out_w": made[1],
+        "out_gap": made_gap,
+        "kernel_h": w["kernel"],
+        "kernel_w": w["kernel"],
+        "stride_h": w["stride"],
+        "stride_w": w["stride"],
+        "dilation_h": w["dilation"],
+        "dilation_w": w["dilation"],
+        "pad_top": w["pads"][0],
+        "pad_left": w["pads"][1],
+    }
 
 
 def made_size(w: Window, size: tuple[int, int]) -> tuple[int, int]:
@@ -141,10 +148,19 @@ def test_a_pair_agrees_with_float64(data: st.DataObject) -> None:
     x = random.standard_normal((draw(st.integers(1, 2)), groups * in_share, *size)).astype(np.float32)
     between_gap = max(smallest_gap(first), draw(st.sampled_from([0, max(pads), max(pads) + 1])))
     found, expected = run_pair(
-        x, first, second, weight, index, taps, level=draw(st.integers(0, levels - 1)), between_gap=between_gap,
+        x,
+        first,
+        second,
+        weight,
+        index,
+        taps,
+        level=draw(st.integers(0, levels - 1)),
+        between_gap=between_gap,
         block_rows=draw(st.lists(st.sampled_from(forms), min_size=levels, max_size=levels)),
-        column_block=draw(st.sampled_from([None, 1, 9])), groups=groups, threads=draw(st.sampled_from([1, 2])),
-    )  # fmt: skip
+        column_block=draw(st.sampled_from([None, 1, 9])),
+        groups=groups,
+        threads=draw(st.sampled_from([1, 2])),
+    )
 
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-4)
 
@@ -157,9 +173,17 @@ def test_many_steps_and_parts(stride: int) -> None:
     weight = random.standard_normal((70, 5, 1, 1)).astype(np.float32)
     taps = random.standard_normal((1, 70, 1, 3, 3)).astype(np.float32)
     found, expected = run_pair(
-        x, window(1, 1, (0,) * 4), window(3, stride, (1,) * 4), weight, np.zeros(weight.shape, np.uint8), taps,
-        level=0, between_gap=1, block_rows=[1], threads=2,
-    )  # fmt: skip
+        x,
+        window(1, 1, (0,) * 4),
+        window(3, stride, (1,) * 4),
+        weight,
+        np.zeros(weight.shape, np.uint8),
+        taps,
+        level=0,
+        between_gap=1,
+        block_rows=[1],
+        threads=2,
+    )
 
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 

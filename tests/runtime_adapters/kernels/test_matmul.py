@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
+from support.nodes import Array, activated, run_graph, segments
 
 from elsa_edge.nested_format.operators import DOMAIN
 from elsa_edge.nested_format.segments import encode
-
-sys.path.insert(0, str(Path(__file__).parent))
-from nodes import Array, activated, run_graph, segments
 
 
 def run_matmul(  # noqa: PLR0917 - called in one way only

@@ -1,4 +1,4 @@
-"""Small networks for the tests of sparsify and training, found by factories as `nets:NAME` in this folder."""
+"""Small networks for the tests of sparsify and training, found by factories as `support.nets:NAME`."""
 
 from __future__ import annotations
 

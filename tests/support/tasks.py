@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import nets
 import torch
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
+
+from support import nets
 
 
 def _images(count: int, seed: int) -> TensorDataset:
