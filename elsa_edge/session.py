@@ -19,7 +19,10 @@ import numpy.typing as npt
 
 from elsa_edge.bundle import Bundle, Variant, open_bundle
 from elsa_edge.control import Controller, Decision, Observation, Policy, level_facts, make_plan
+from elsa_edge.control.deadline import level_within
+from elsa_edge.control.history import ChosenBy, History, RunEvent, SessionStats
 from elsa_edge.control.probes import Probes, Reading
+from elsa_edge.errors import InputError
 from elsa_edge.levels import Ladder
 from elsa_edge.loading import CachePath, choose_variant, default_cache, open_adapter, resolve_profile
 from elsa_edge.plugins import MemoryUse, RuntimeAdapter
@@ -54,6 +57,7 @@ class AdaptiveSession:
         adapter: RuntimeAdapter,
         *,
         clock_s: Callable[[], float] = time.monotonic,
+        on_run: Callable[[RunEvent], object] | None = None,
     ) -> None:
         self.bundle = bundle
         self.profile = profile
@@ -61,6 +65,9 @@ class AdaptiveSession:
         self.ladder: Ladder = bundle.ladder
         self._adapter = adapter
         self._clock_s = clock_s
+        self._on_run = on_run
+        self._history = History([level.name for level in self.ladder])
+        self._ended_ms: float | None = None
         self._probes = Probes.from_settings(profile.probes)
         self._reading = Reading()
         self._read_ms = -float("inf")
@@ -88,6 +95,7 @@ class AdaptiveSession:
         cache: CachePath | bool = True,
         check_hashes: bool = True,
         clock_s: Callable[[], float] = time.monotonic,
+        on_run: Callable[[RunEvent], object] | None = None,
     ) -> Self:
         """Open a bundle for running.
 
@@ -99,6 +107,8 @@ class AdaptiveSession:
                 None for none.
             check_hashes: Compare every file with its SHA-256 first. False trusts the storage, for a faster start.
             clock_s: Monotonic clock in seconds.
+            on_run: Called after every run with what happened, in the thread that runs; for a decision log
+                (`elsa_edge.control.record.JsonLog`), a recorded trace (`TraceRecorder`) or metrics of your own.
 
         Raises:
             BundleError: When the bundle is damaged or was changed.
@@ -111,7 +121,7 @@ class AdaptiveSession:
         folder = default_cache() if cache is True else (None if cache is False else cache)
         adapter = open_adapter(opened, chosen, profile, folder)
         try:
-            return cls(opened, chosen, profile, adapter, clock_s=clock_s)
+            return cls(opened, chosen, profile, adapter, clock_s=clock_s, on_run=on_run)
         except BaseException:
             adapter.close()
             raise
@@ -136,33 +146,47 @@ class AdaptiveSession:
         """The latest decision: level, reason, whether a level is expected to hold the policy, prediction."""
         return self._controller.decision
 
+    @property
+    def stats(self) -> SessionStats:
+        """Figures since the session was opened: runs, late ones, switches, percentiles per level, reasons.
+
+        May be read by another thread than the one that runs.
+        """
+        return self._history.stats()
+
     def memory(self) -> MemoryUse:
         """Return the memory need, base and per level, in bytes."""
         return self._adapter.memory()
 
-    def run(self, inputs: Mapping[str, Array], level: int | None = None) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], level: int | None = None, *, within_ms: float | None = None
+    ) -> dict[str, Array]:
         """Run one inference.
 
         Args:
             inputs: Input name -> array, batch first.
             level: The level to run at; by default the controller's choice. Its latency teaches either way.
+            within_ms: The time that this run has, from now, where that is less than the budget: queueing and
+                pre-processing have used some of it. The densest level that is expected to end in time runs, never
+                one above the controller's choice; with too little time for any, the fastest.
+                `stats.last.chosen_by` says which it was.
 
         Returns:
             Output name -> array.
 
         Raises:
-            InputError: When an input's name, shape or type is wrong.
+            InputError: When an input's name, shape or type is wrong, or both a level and a time are given.
             LevelError: When there is no such level.
         """
         began_ms = self._now_ms()
         if level is None:
             self._refresh_before(began_ms)
             began_ms = self._now_ms()
-        chosen = self._controller.level if level is None else level
+        chosen, chosen_by = self._choose(level, within_ms)
         outputs = self._adapter.run(inputs, chosen)
         ended_ms = self._now_ms()
         reading = self._read_probes(ended_ms)
-        self._controller.observe(
+        decision = self._controller.observe(
             Observation(
                 now_ms=ended_ms,
                 level=chosen,
@@ -172,7 +196,34 @@ class AdaptiveSession:
                 temperature_c=reading.temperature_c,
             )
         )
+        event = RunEvent(
+            now_ms=ended_ms,
+            level=chosen,
+            chosen_by=chosen_by,
+            latency_ms=ended_ms - began_ms,
+            limit_ms=self.profile.qos.latency_budget_ms if within_ms is None else within_ms,
+            idle_ms=0.0 if self._ended_ms is None else max(0.0, began_ms - self._ended_ms),
+            available_bytes=reading.available_bytes,
+            pressure_percent=reading.pressure_percent,
+            temperature_c=reading.temperature_c,
+            decision=decision,
+        )
+        self._ended_ms = ended_ms
+        self._history.add(event)
+        if self._on_run is not None:
+            self._on_run(event)
         return outputs
+
+    def _choose(self, level: int | None, within_ms: float | None) -> tuple[int, ChosenBy]:
+        if level is not None:
+            if within_ms is not None:
+                raise InputError(
+                    "A run has either a level or a time to end within, not both", fix="Leave one of them out"
+                )
+            return level, ChosenBy.CALLER
+        if within_ms is None:
+            return self._controller.level, ChosenBy.CONTROLLER
+        return level_within(self._controller.state, self._controller.plan, within_ms)
 
     def close(self) -> None:
         """Release the runtime and its memory. Closing twice is fine."""

@@ -14,6 +14,7 @@ from support.bundles import bundle
 import elsa_edge
 from elsa_edge import AdaptiveSession
 from elsa_edge.control import Reason
+from elsa_edge.control.history import ChosenBy, RunEvent
 from elsa_edge.errors import ElsaError, InputError, LevelError, ProfileError, UnknownNameError
 from elsa_edge.loading import default_cache
 from elsa_edge.profiles import load_profile
@@ -131,6 +132,45 @@ def test_the_caller_may_choose_the_level(session: AdaptiveSession) -> None:
     for wrong in (-1, 3, True, 0.0):
         with pytest.raises(LevelError):
             session.run(session.x, level=wrong)
+
+
+def test_every_run_is_told_and_counted(tmp_path: Path) -> None:
+    """What the listener hears is what the figures are made from."""
+    free(tmp_path, 1000.0)
+    heard: list[RunEvent] = []
+    with AdaptiveSession.open(
+        bundle("conv"),
+        profile(tmp_path),
+        variant="onnx-selector",
+        cache=False,
+        clock_s=Clock(),
+        on_run=heard.append,
+    ) as session:
+        feed = session.bundle.golden.inputs
+        session.run(feed)
+        session.run(feed, 0)
+        stats = session.stats
+
+    assert [(event.level, event.chosen_by) for event in heard] == [
+        (heard[0].level, ChosenBy.CONTROLLER),
+        (0, ChosenBy.CALLER),
+    ]
+    assert (stats.runs, stats.last, stats.switches) == (2, heard[1], int(heard[0].level != 0))
+
+
+def test_a_run_with_less_time_than_the_budget_takes_a_sparser_level(session: AdaptiveSession) -> None:
+    """The levels take 2, 4 and 8 ms; the budget allows the densest, 5 ms only the one in the middle."""
+    feed = session.x
+    assert session.level == 2
+    session.run(feed, within_ms=5.0)
+    middle = session.stats.last
+    session.run(feed, within_ms=-1.0)
+
+    assert middle is not None
+    assert (middle.level, middle.chosen_by, middle.limit_ms) == (1, ChosenBy.DEADLINE, 5.0)
+    assert (session.stats.last.level, session.stats.last.chosen_by) == (0, ChosenBy.DEADLINE_SHORT)
+    with pytest.raises(InputError, match="not both"):
+        session.run(feed, 0, within_ms=5.0)
 
 
 def test_wrong_inputs_teach_the_controller_nothing(session: AdaptiveSession) -> None:

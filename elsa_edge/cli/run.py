@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import click
 from elsa_edge.cli._common import cache_option, emit, json_option, print_table, say
 
 if TYPE_CHECKING:
+    from elsa_edge.control.history import RunEvent
     from elsa_edge.session import AdaptiveSession
 
 __all__ = ["command"]
@@ -37,6 +38,13 @@ __all__ = ["command"]
 @click.option(
     "-o", "--output", "outputs", type=click.Path(path_type=Path), help="Write the last outputs (.npz)."
 )
+@click.option(
+    "--record",
+    "trace",
+    type=click.Path(path_type=Path),
+    help="Write every run to this CSV file, for `elsa-edge simulate --trace`.",
+)
+@click.option("--log", type=click.Path(path_type=Path), help="Write every run and decision as JSON lines.")
 @cache_option
 @json_option
 def command(
@@ -48,6 +56,8 @@ def command(
     level: int | None,
     variant: str | None,
     outputs: Path | None,
+    trace: Path | None,
+    log: Path | None,
     cache: Path | None,
     as_json: bool,
 ) -> None:
@@ -55,17 +65,39 @@ def command(
 
     Without --seconds one inference is made.
     """
+    from contextlib import ExitStack
+
+    from elsa_edge.control.record import JsonLog, TraceRecorder
     from elsa_edge.inputs import read_inputs
     from elsa_edge.session import AdaptiveSession
 
-    with AdaptiveSession.open(bundle, device, variant=variant, cache=cache) as session:
+    listeners: list[Callable[[RunEvent], None]] = []
+    with ExitStack() as open_files:
+        session = open_files.enter_context(
+            AdaptiveSession.open(
+                bundle,
+                device,
+                variant=variant,
+                cache=cache,
+                on_run=lambda event: [listen(event) for listen in listeners],
+            )
+        )
         for note in session.notes:
             say(note)
         feed = session.bundle.golden.inputs if inputs is None else read_inputs(inputs, session.bundle.inputs)
-        last, record = _repeat(session, dict(feed), seconds, level)
+        memory = session.memory()
+        if trace is not None:
+            memory_bytes = [memory.at(k) for k in range(len(session.ladder))]
+            listeners.append(open_files.enter_context(TraceRecorder(trace, memory_bytes)))
+        if log is not None:
+            listeners.append(open_files.enter_context(JsonLog(log)))
+        last = _repeat(session, dict(feed), seconds, level)
         if outputs is not None:
             _write(outputs, last)
+        record = _record(session)
         _show(record)
+        if trace is not None:
+            say(f"Trace written to {trace}; replay it with `elsa-edge simulate --trace {trace}`")
         emit(
             {
                 "bundle": str(bundle),
@@ -82,44 +114,41 @@ def command(
 
 def _repeat(
     session: AdaptiveSession, feed: dict[str, Any], seconds: float | None, level: int | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run once, or until the time is up; return the last outputs and what happened."""
+) -> dict[str, Any]:
+    """Run once, or until the time is up; return the last outputs."""
     ends_s = time.monotonic() + (seconds or 0.0)
-    budget_ms = session.profile.qos.latency_budget_ms
-    latencies: dict[int, list[float]] = {}
-    reasons: Counter[str] = Counter()
-    switches, previous = 0, None
     while True:
-        used = session.level if level is None else level
-        began_s = time.monotonic()
         last = session.run(feed, level)
-        latencies.setdefault(used, []).append((time.monotonic() - began_s) * 1e3)
-        reasons[str(session.last_decision.reason)] += 1
-        switches += previous is not None and previous != used
-        previous = used
         if time.monotonic() >= ends_s:
-            break
-    every = [value for values in latencies.values() for value in values]
+            return last
+
+
+def _record(session: AdaptiveSession) -> dict[str, Any]:
+    """Return what happened, for `--json`."""
+    stats = session.stats
     decision = session.last_decision
-    rows = [
-        {
-            "level": k,
-            "name": session.ladder[k].name,
-            "runs": len(latencies[k]),
-            "p50_ms": _quantile(latencies[k], 0.50),
-            "p95_ms": _quantile(latencies[k], 0.95),
-        }
-        for k in sorted(latencies)
-    ]
-    return last, {
-        "runs": len(every),
-        "switches": int(switches),
+    budget_ms = session.profile.qos.latency_budget_ms
+    return {
+        "runs": stats.runs,
+        "switches": stats.switches,
         "latency_budget_ms": budget_ms,
-        "missed": None if budget_ms is None else sum(value > budget_ms for value in every),
-        "p50_ms": _quantile(every, 0.50),
-        "p95_ms": _quantile(every, 0.95),
-        "levels": rows,
-        "reasons": dict(reasons),
+        "missed": None if budget_ms is None else stats.late,
+        "p50_ms": stats.p50_ms,
+        "p95_ms": stats.p95_ms,
+        "p99_ms": stats.p99_ms,
+        "levels": [
+            {
+                "level": one.level,
+                "name": one.name,
+                "runs": one.runs,
+                "p50_ms": one.p50_ms,
+                "p95_ms": one.p95_ms,
+                "p99_ms": one.p99_ms,
+            }
+            for one in stats.levels
+            if one.runs
+        ],
+        "reasons": dict(stats.reasons),
         "decision": {
             "level": decision.level,
             "reason": str(decision.reason),
@@ -131,11 +160,6 @@ def _repeat(
     }
 
 
-def _quantile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
 def _write(path: Path, arrays: dict[str, Any]) -> None:
     from elsa_edge.inputs import write_arrays
 
@@ -144,8 +168,11 @@ def _write(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def _show(record: dict[str, Any]) -> None:
-    rows = [(f"{k['level']} {k['name']}", k["runs"], k["p50_ms"], k["p95_ms"]) for k in record["levels"]]
-    print_table("Levels that ran", ("level", "runs", "p50 ms", "p95 ms"), rows)
+    rows = [
+        (f"{k['level']} {k['name']}", k["runs"], k["p50_ms"], k["p95_ms"], k["p99_ms"])
+        for k in record["levels"]
+    ]
+    print_table("Levels that ran", ("level", "runs", "p50 ms", "p95 ms", "p99 ms"), rows)
     budget = record["latency_budget_ms"]
     missed = "" if budget is None else f", {record['missed']} over the budget of {budget:g} ms"
     decision = record["decision"]

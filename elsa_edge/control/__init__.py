@@ -15,6 +15,7 @@ Pure: no clock, no files, no numpy. The caller measures and reads; the controlle
             available_bytes=..., pressure_percent=..., temperature_c=...  # only the memory is to be checked
         ))                                     # decision.level, .reason, .feasible, .predicted_ms, .miss_rate
 
+`elsa_edge.control.history` keeps what happened, `elsa_edge.control.record` writes it down as a trace or a log.
 `elsa_edge.control.probes` reads memory, pressure and temperature: `Probes.from_settings(profile.probes).read()`.
 Underneath is one pure function, `step(state, observation, plan) -> (state, decision, reason)`; the replay of
 recorded or made-up traces (`elsa_edge.control.replay`) drives the same one.

@@ -106,6 +106,21 @@ def test_run_for_a_while_and_at_a_level() -> None:
     fails("run", bundle("conv"), "--level", "7", code=2, words="no such level")
 
 
+def test_a_recorded_run_is_a_trace_to_simulate(tmp_path: Path) -> None:
+    """`--record` closes the loop with `simulate --trace`; `--log` tells each decision; neither overwrites."""
+    trace, log = tmp_path / "t.csv", tmp_path / "log.jsonl"
+    found = run(
+        "run", bundle("conv"), "--device", DEVICE, "--seconds", "0.2", "--record", trace, "--log", log
+    )
+
+    replayed = run("simulate", "--device", DEVICE, "--levels-ms", "1,2,3", "--trace", trace)
+    decisions = [json.loads(line)["decision"]["level"] for line in log.read_text().splitlines()]
+
+    assert replayed["controller"]["runs"] == len(decisions) == found["runs"]
+    assert decisions[-1] == found["decision"]["level"]
+    fails("run", bundle("conv"), "--record", trace, code=1, words="exists already")
+
+
 def test_profile_writes_a_profile_that_run_takes(tmp_path: Path) -> None:
     """The keys are those of the quickstart's report."""
     found = run(
