@@ -9,24 +9,35 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["TARGETS", "CompileError", "Target", "compile_library", "ensure_library", "find_compiler", "main"]
+__all__ = [
+    "TARGETS", "CompileError", "Target", "compile_driver", "compile_library", "ensure_library", "find_compiler",
+    "main",
+]  # fmt: skip
 
 NATIVE_SOURCES = Path(__file__).with_name("native")
+DRIVERS = NATIVE_SOURCES / "drivers"
 LIBRARY = Path(__file__).with_name("libelsa_nested.so")
-_FLAGS = [
-    "-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-fno-math-errno",
-    "-fno-trapping-math", "-Wall", "-Wextra", "-Wno-psabi",
-]  # fmt: skip
+_KERNELS = "kernels.cpp"
+_FLAGS = (
+    "-std=c++17", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
+    "-Wall", "-Wextra", "-Wno-psabi",
+)  # fmt: skip
+_OPTIMISED = ("-O3",)
 # -static-libgcc and -static-libstdc++: a device may have another C++ runtime, or none.
-_LINK = ["-shared", "-static-libgcc", "-static-libstdc++", "-Wl,--no-undefined", "-Wl,-z,max-page-size=16384"]
+_LINK = ("-shared", "-static-libgcc", "-static-libstdc++", "-Wl,--no-undefined", "-Wl,-z,max-page-size=16384")
+
+# How a command line of the compiler begins: the compiler, or a wrapper and the compiler.
+Command = tuple[str, ...]
 
 
 class CompileError(RuntimeError):
@@ -66,13 +77,16 @@ TARGETS = {
 }
 
 
-def find_compiler(target: Target) -> str | None:
-    """Return the compiler to use: `$CXX` for this machine where set, else the first found."""
+def find_compiler(target: Target) -> Command | None:
+    """Return how a command line of the compiler begins: `$CXX` for this machine where set, else the first found.
+
+    `CXX="ccache g++"` is a wrapper and its arguments: all of its words stay.
+    """
     wished = os.environ.get("CXX", "") if target is TARGETS["native"] else ""
-    return next(
-        (found for name in (wished, *target.compilers) if name and (found := shutil.which(name.split()[0]))),
-        None,
-    )
+    for words in (shlex.split(wished), *([name] for name in target.compilers)):
+        if words and (found := shutil.which(words[0])):
+            return (found, *words[1:])
+    return None
 
 
 def compile_library(
@@ -90,45 +104,72 @@ def compile_library(
         CompileError: With the compiler's first complaint.
     """
     wanted = TARGETS[target]
-    command = compiler or find_compiler(wanted)
-    if command is None:
-        raise CompileError(f"no C++ compiler for {target} found (looked for {', '.join(wanted.compilers)})")
-    flags = [*_FLAGS, *wanted.flags]
-    link = list(_LINK)
+    command = _command_of(wanted, target, compiler)
+    flags, link = [*_FLAGS, *_OPTIMISED, *wanted.flags], list(_LINK)
     if sanitize:
         # Sanitizer runtimes are shared and preloaded: static ones would be loaded too late into Python.
         flags += [f"-fsanitize={sanitize}", "-g", "-O1", "-fno-omit-frame-pointer"]
         link = ["-shared", f"-fsanitize={sanitize}"]
     with tempfile.TemporaryDirectory() as folder:
-        jobs = [
-            [command, *flags, "-c", str(source), "-o", str(Path(folder, source.stem + ".o"))]
-            for source in sorted(NATIVE_SOURCES.glob("*.cpp"))
-            if source.stem != "kernels"
-        ]
-        for name, (lanes, extra) in wanted.tables.items():
-            defines = [f"-DELSA_TABLE=kernels_{name}", f'-DELSA_NAME="{name}"', f"-DELSA_LANES={lanes}"]
-            kernels = str(NATIVE_SOURCES / "kernels.cpp")
-            jobs.append(
-                [
-                    command,
-                    *flags,
-                    *extra,
-                    *defines,
-                    "-c",
-                    kernels,
-                    "-o",
-                    str(Path(folder, f"kernels_{name}.o")),
-                ]
-            )
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(_run, jobs))
+        objects = _compile_all(command, flags, wanted, _library_sources(), Path(folder))
         made = Path(folder, "library.so")
-        _run([command, *link, "-o", str(made), *[job[-1] for job in jobs]])
+        _run([*command, *link, "-o", str(made), *objects])
         output.parent.mkdir(parents=True, exist_ok=True)
         beside = output.with_name(f".{output.name}.{os.getpid()}.tmp")
         shutil.copyfile(made, beside)
         beside.replace(output)
     return output
+
+
+def compile_driver(
+    driver: str, folder: Path, *, compiling: Sequence[str] = _OPTIMISED, linking: Sequence[str] = (),
+    compiler: str | None = None,
+) -> Path:  # fmt: skip
+    """Compile all of the kernels and one program of native/drivers for this machine, and return the program.
+
+    Args:
+        driver: The program's file, without its suffix.
+        folder: Where to put it.
+        compiling: Flags of each file beside those that all have.
+        linking: Flags of the link.
+        compiler: A compiler to use instead of the one found.
+
+    Raises:
+        CompileError: With the compiler's first complaint.
+    """
+    wanted = TARGETS["native"]
+    command = _command_of(wanted, "native", compiler)
+    sources = [*_library_sources(), DRIVERS / f"{driver}.cpp"]
+    objects = _compile_all(command, [*_FLAGS, *compiling], wanted, sources, folder)
+    program = folder / driver
+    _run([*command, *linking, "-pthread", "-o", str(program), *objects])
+    return program
+
+
+def _command_of(wanted: Target, name: str, compiler: str | None) -> Command:
+    command = tuple(shlex.split(compiler)) if compiler else find_compiler(wanted)
+    if not command:
+        raise CompileError(f"no C++ compiler for {name} found (looked for {', '.join(wanted.compilers)})")
+    return command
+
+
+def _library_sources() -> list[Path]:
+    """Return what is compiled once; kernels.cpp is compiled for each instruction set."""
+    return [source for source in sorted(NATIVE_SOURCES.glob("*.cpp")) if source.name != _KERNELS]
+
+
+def _compile_all(
+    command: Command, flags: Sequence[str], wanted: Target, sources: Sequence[Path], folder: Path
+) -> list[str]:
+    """Compile sources and all tables of inner loops, as many at a time as there are cores; return the objects."""
+    jobs = {str(folder / f"{source.stem}.o"): (str(source), []) for source in sources}
+    for name, (lanes, extra) in wanted.tables.items():
+        defines = [f"-DELSA_TABLE=kernels_{name}", f'-DELSA_NAME="{name}"', f"-DELSA_LANES={lanes}"]
+        jobs[str(folder / f"kernels_{name}.o")] = (str(NATIVE_SOURCES / _KERNELS), [*extra, *defines])
+    lines = [[*command, *flags, *extra, "-c", source, "-o", made] for made, (source, extra) in jobs.items()]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(_run, lines))
+    return list(jobs)
 
 
 def ensure_library() -> Path:

@@ -15,14 +15,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from elsa_edge.nested_format.library import LIBRARY_VARIABLE
 from elsa_edge.runtime_adapters.kernels.build import (
-    NATIVE_SOURCES,
     TARGETS,
     CompileError,
+    compile_driver,
     compile_library,
     find_compiler,
 )
@@ -32,11 +31,11 @@ __all__ = ["main"]
 _TESTS = Path(__file__).resolve().parents[2] / "tests" / "runtime_adapters" / "kernels"
 # Memory that Python and ONNX Runtime keep until they exit is not ours to report.
 _OPTIONS = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
-_DRIVERS = NATIVE_SOURCES / "drivers"
+_CAREFUL = ("-O1", "-g", "-fno-omit-frame-pointer")
 
 
-def _path_of(compiler: str, library: str) -> str:
-    command = [compiler, f"-print-file-name={library}"]
+def _path_of(compiler: tuple[str, ...], library: str) -> str:
+    command = [*compiler, f"-print-file-name={library}"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
 
 
@@ -44,52 +43,16 @@ def _sanitized_tests(folder: Path) -> int:
     compiler = find_compiler(TARGETS["native"])
     if compiler is None:
         raise CompileError("no C++ compiler found")
-    library = compile_library(folder / "libelsa_nested.so", sanitize="address,undefined", compiler=compiler)
+    library = compile_library(folder / "libelsa_nested.so", sanitize="address,undefined")
     preload = [_path_of(compiler, name) for name in ("libasan.so", "libubsan.so", "libstdc++.so.6")]
     environment = os.environ | _OPTIONS | {LIBRARY_VARIABLE: str(library), "LD_PRELOAD": ":".join(preload)}
     command = [sys.executable, "-m", "pytest", str(_TESTS), "-q", "-p", "no:cacheprovider", "-k", "not build"]
     return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
 
 
-def _program(folder: Path, compiler: str, driver: str, compiling: str, linking: str) -> Path:
-    """Compile all of the kernels and one driver, two files at a time, into a program.
-
-    Args:
-        folder: Where to put it.
-        compiler: gcc or clang.
-        driver: A file of native/drivers, without its suffix.
-        compiling: The sanitizers' flag for each file.
-        linking: The same for the link.
-    """
-    jobs: list[tuple[str, Path, tuple[str, ...]]] = [
-        (source.stem, source, ())
-        for source in sorted(NATIVE_SOURCES.glob("*.cpp"))
-        if source.stem != "kernels"
-    ]
-    jobs.append((driver, _DRIVERS / f"{driver}.cpp", ()))
-    for name, (lanes, flags) in TARGETS["native"].tables.items():
-        defines = (f"-DELSA_TABLE=kernels_{name}", f'-DELSA_NAME="{name}"', f"-DELSA_LANES={lanes}")
-        jobs.append((f"kernels_{name}", NATIVE_SOURCES / "kernels.cpp", (*flags, *defines)))
-
-    def compile_one(job: tuple[str, Path, tuple[str, ...]]) -> str:
-        name, source, flags = job
-        made = str(folder / f"{name}.o")
-        command = [compiler, "-std=c++17", "-O1", "-g", "-Wno-psabi", compiling, *flags]
-        subprocess.run([*command, "-c", str(source), "-o", made], check=True)  # noqa: S603 - our own command line
-        return made
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compile_one, jobs))
-    program = folder / driver
-    subprocess.run([compiler, linking, "-pthread", *objects, "-o", str(program)], check=True)  # noqa: S603
-    return program
-
-
 def _race(folder: Path) -> int:
-    compiler = find_compiler(TARGETS["native"])
-    if compiler is None:
-        raise CompileError("no C++ compiler found")
-    program = str(_program(folder, compiler, "race", "-fsanitize=thread", "-fsanitize=thread"))
+    thread = "-fsanitize=thread"
+    program = str(compile_driver("race", folder, compiling=[*_CAREFUL, thread], linking=[thread]))
     planted = subprocess.run([program, "planted"], capture_output=True, text=True, check=False)  # noqa: S603
     if planted.returncode == 0 or "WARNING: ThreadSanitizer: data race" not in planted.stderr:
         sys.stderr.write(
@@ -118,13 +81,11 @@ def _fuzz(folder: Path, seconds: int) -> int:
             codes, random.random(weight.shape) < 0.3, block_rows=(1, 4)[number % 3 == 0], column_block=8
         )
         (corpus / str(number)).write_bytes(segment.tobytes())
-    program = _program(
-        folder,
-        "clang++",
-        "fuzz",
-        "-fsanitize=fuzzer-no-link,address,undefined",
-        "-fsanitize=fuzzer,address,undefined",
-    )
+    checks = "address,undefined"
+    program = compile_driver(
+        "fuzz", folder, compiler="clang++",
+        compiling=[*_CAREFUL, f"-fsanitize=fuzzer-no-link,{checks}"], linking=[f"-fsanitize=fuzzer,{checks}"],
+    )  # fmt: skip
     limits = [f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=4096"]
     return subprocess.run([str(program), *limits, str(corpus)], check=False).returncode  # noqa: S603
 

@@ -5,13 +5,15 @@
 
 #include "scratch.h"
 #include "sparse_conv.h"
+#include "split.h"
 
 namespace elsa {
 namespace {
 
 constexpr size_t kResidual = 3;
 
-thread_local Scratch phase_scratch;  // of each worker
+// Each worker's.
+thread_local Scratch phase_scratch;
 
 }  // namespace
 
@@ -34,9 +36,9 @@ DenseDepthwise::DenseDepthwise(const ort::Info& info, size_t weights, int64_t ch
       form_(form_of(window)),
       offsets_(tap_distances(window.tap_offsets(), 1, 0)),
       mask_(window.output_mask()) {
-  ort::require(weight_.dims.size() == 3 && (weight_.dims[0] == 1 || weight_.dims[0] == levels) &&
-                   weight_.dims[1] == channels && weight_.dims[2] == window.taps(),
-               "depthwise weights must be (levels or 1, channels, taps)");
+  require(weight_.dims.size() == 3 && (weight_.dims[0] == 1 || weight_.dims[0] == levels) &&
+              weight_.dims[1] == channels && weight_.dims[2] == window.taps(),
+          "depthwise weights must be (levels or 1, channels, taps)");
 }
 
 int64_t DenseDepthwise::steps() const {
@@ -113,17 +115,16 @@ void NestedDepthwise::compute(const ort::Context& context) const {
   const Window& window = conv_.window;
   require_planes(x, channels_, window.in.stride(), "the input");
   const int64_t level = context.level(1, finish_.levels());
-  const std::vector<int64_t> dims{x.dims[0], channels_, 1, window.out.stride()};
+  const ort::Dims dims{x.dims[0], channels_, 1, window.out.stride()};
   const float* residual = residual_of(context, kResidual, dims);
   float* y = context.output(dims);
   const int64_t planes = x.dims[0] * channels_;
   if (planes == 0) return;
 
   const KernelTable& table = kernels();
-  const int64_t chunk = (planes + 15) / 16;
-  context.parallel((planes + chunk - 1) / chunk, [&](int64_t i) {
+  parallel_ranges(context, split_into(kPlaneTasks, planes), [&](int64_t first, int64_t last) {
     float* phases = conv_.phases();
-    for (int64_t p = i * chunk; p < std::min((i + 1) * chunk, planes); ++p) {
+    for (int64_t p = first; p < last; ++p) {
       float* to = y + p * window.out.stride();
       Epilogue finish = finish_.at(level);
       if (residual) finish.residual = residual + (to - y) + window.out.lead();

@@ -12,16 +12,16 @@ void depthwise_lines(const DepthwiseTile& t, int64_t line) {
   Vec sum[N];
 #pragma GCC unroll 16
   for (int n = 0; n < N; ++n) sum[n] = Vec{};
-  const float* x = t.x + line * 16;
+  const float* x = t.x + line * kLine;
 #pragma GCC unroll 16
-  for (int n = 0; n < N; n += kSteps) __builtin_prefetch(t.y + line * 16 + n * kLanes, 1);
+  for (int n = 0; n < N; n += kSteps) __builtin_prefetch(t.y + line * kLine + n * kLanes, 1);
   for (int32_t k = 0; k < t.taps; ++k) {
     const Vec w = all(t.weight[k]);
     const float* shifted = x + t.offset[k];
 #pragma GCC unroll 16
     for (int n = 0; n < N; ++n) sum[n] += w * load(shifted + n * kLanes);
   }
-  const int64_t at = line * 16;
+  const int64_t at = line * kLine;
   finish_vectors<N>(sum, *t.finish.scale, *t.finish.bias, t.y + at,
                     t.finish.residual ? t.finish.residual + at : nullptr, t.finish.mask ? t.finish.mask + at : nullptr,
                     t.finish);
@@ -53,12 +53,12 @@ template <int Side, int N>
 inline void depthwise_run(const DepthwiseTile& t, int64_t line, Vec* pixels, const __m512i* shift, __mmask16 beyond) {
   Vec sum[N];
   for (int n = 0; n < N; ++n) sum[n] = Vec{};
-  float* y = t.y + line * 16;
+  float* y = t.y + line * kLine;
 #pragma GCC unroll 8
   for (int n = 0; n < N; ++n) __builtin_prefetch(y + n * 16, 1);
 #pragma GCC unroll 8
   for (int row = 0; row < Side; ++row) {
-    const float* x = t.x + t.offset[row * Side] + line * 16;
+    const float* x = t.x + t.offset[row * Side] + line * kLine;
     const float* weight = t.weight + row * Side;
     Vec now = pixels[row];
 #pragma GCC unroll 8
@@ -72,9 +72,9 @@ inline void depthwise_run(const DepthwiseTile& t, int64_t line, Vec* pixels, con
     }
     pixels[row] = now;
   }
-  const float* residual = t.finish.residual ? t.finish.residual + line * 16 : nullptr;
+  const float* residual = t.finish.residual ? t.finish.residual + line * kLine : nullptr;
   finish_vectors<N>(sum, *t.finish.scale, *t.finish.bias, y, residual,
-                    t.finish.mask ? t.finish.mask + line * 16 : nullptr, t.finish);
+                    t.finish.mask ? t.finish.mask + line * kLine : nullptr, t.finish);
 }
 
 template <int Side>

@@ -1,5 +1,8 @@
 // The scale, bias, residual and activation after a sum, as attributes and inputs of a node.
 #pragma once
+#include <string>
+#include <vector>
+
 #include "kernels.h"
 #include "ort.h"
 
@@ -11,10 +14,11 @@ class Finish {
   // `prefix` goes before the names of the attributes, where an operator finishes twice.
   Finish(const ort::Info& info, size_t table_input, int64_t rows, const std::string& prefix = "") {
     const ort::Tensor table = info.constant(table_input, kOrtFloat, "the table of scales and biases");
-    ort::require(table.dims.size() == 3 && table.dims[0] >= 1 && table.dims[1] == 2 && table.dims[2] == rows,
-                 "the table of scales and biases must be (levels, 2, rows)");
+    require(table.dims.size() == 3 && table.dims[0] >= 1 && table.dims[1] == 2 && table.dims[2] == rows,
+            "the table of scales and biases must be (levels, 2, rows)");
     Epilogue e;
-    e.activation = static_cast<int32_t>(info.integer((prefix + "activation").c_str(), kNone, kSilu));
+    e.activation = static_cast<Activation>(
+        info.integer((prefix + "activation").c_str(), 0, static_cast<int64_t>(Activation::kSilu)));
     e.low = info.real((prefix + "low").c_str()), e.high = info.real((prefix + "high").c_str());
     for (int64_t level = 0; level < table.dims[0]; ++level) {
       e.scale = table.floats() + level * 2 * rows;
@@ -32,10 +36,10 @@ class Finish {
 };
 
 // The optional input that is added before the activation, of the shape of the output; null where it is absent.
-inline const float* residual_of(const ort::Context& context, size_t index, const std::vector<int64_t>& dims) {
+inline const float* residual_of(const ort::Context& context, size_t index, const ort::Dims& dims) {
   if (!context.has_input(index)) return nullptr;
   const ort::Tensor t = context.input(index, kOrtFloat, "the residual");
-  ort::require(t.dims == dims, "the residual must have the shape of the output");
+  require(t.dims == dims, "the residual must have the shape of the output");
   return t.floats();
 }
 

@@ -116,14 +116,17 @@ void gemv_rows4(const Run* runs, int32_t count, const float* x, int32_t begin, i
   }
 }
 
-void gemv(int block_rows, int value_type, const Run* run, int32_t runs, const float* x, int32_t begin, int32_t end,
+template <typename Value>
+void gemv_of(BlockRows rows, const Run* run, int32_t runs, const float* x, int32_t begin, int32_t end,
+             int32_t row_count, float* y) {
+  rows == BlockRows::kFour ? gemv_rows4<Value>(run, runs, x, begin, end, row_count, y)
+                           : gemv_rows1<Value>(run, runs, x, begin, end, y);
+}
+
+void gemv(BlockRows rows, ValueType type, const Run* run, int32_t runs, const float* x, int32_t begin, int32_t end,
           int32_t row_count, float* y) {
-  if (block_rows == 4) {
-    value_type ? gemv_rows4<int8_t>(run, runs, x, begin, end, row_count, y)
-               : gemv_rows4<float>(run, runs, x, begin, end, row_count, y);
-  } else {
-    value_type ? gemv_rows1<int8_t>(run, runs, x, begin, end, y) : gemv_rows1<float>(run, runs, x, begin, end, y);
-  }
+  type == ValueType::kInt8 ? gemv_of<int8_t>(rows, run, runs, x, begin, end, row_count, y)
+                           : gemv_of<float>(rows, run, runs, x, begin, end, row_count, y);
 }
 
 }  // namespace

@@ -53,7 +53,7 @@ void finish(float* y, int64_t count, const Epilogue& e) {
 }  // namespace
 
 extern const KernelTable ELSA_TABLE;
-const KernelTable ELSA_TABLE = {
-    ELSA_NAME, kLanes, {0, kMax1, 0, 0, kMax4}, sparse, depthwise, strided, gemv, gather, split, burst, finish};
+const KernelTable ELSA_TABLE = {ELSA_NAME, kLanes, kMax1,  kMax4, sparse, depthwise,
+                                strided,   gemv,   gather, split, burst,  finish};
 
 }  // namespace elsa

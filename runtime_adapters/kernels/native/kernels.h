@@ -4,7 +4,11 @@
 
 namespace elsa {
 
-enum Activation : int32_t { kNone = 0, kClip = 1, kHardSwish = 2, kSilu = 3 };
+// The codes below are those of the format: elsa_edge/nested_format has their twins, and a test compares them.
+enum class Activation : int32_t { kNone = 0, kClip = 1, kHardSwish = 2, kSilu = 3 };
+// Rows of weights that share the column of an entry.
+enum class BlockRows : uint32_t { kOne = 1, kFour = 4 };
+enum class ValueType : uint32_t { kFloat32 = 0, kInt8 = 1 };
 
 // What happens to a finished sum: y = act(sum * scale[row] + bias[row] + residual), zero where mask is 0.
 struct Epilogue {
@@ -12,33 +16,33 @@ struct Epilogue {
   const float* bias = nullptr;      // (rows)
   const float* residual = nullptr;  // like y, or null
   const int32_t* mask = nullptr;    // (positions of this tile) all ones or 0; null: keep everything
-  int32_t activation = kNone;
-  float low = 0, high = 0;  // of kClip
+  Activation activation = Activation::kNone;
+  float low = 0, high = 0;  // of Activation::kClip
 };
 
 // One stretch of nonzeros of one level: for each row group the entries pointer[g] .. pointer[g + 1].
 struct Run {
   const uint32_t* pointer;  // (row groups + 1)
   const uint16_t* index;    // column within the block of columns
-  const void* value;        // block_rows values an entry: float, or int8 codes
+  const void* value;        // as many values an entry as a block has rows: float, or int8 codes
 };
 
-// A tile: `rows` of the output over a stretch of consecutive positions.
+// A tile: rows of the output over a stretch of consecutive positions.
 struct SparseTile {
-  const float* x;         // position 0 of the tile in the first channel of the block of columns
-  const int32_t* offset;  // (columns of the block) -> distance in floats from x
-  const Run* run;
-  int32_t runs;
-  int32_t group_begin, group_end;  // row groups to compute
-  int32_t row_count;               // rows that exist; a last group of 4 may be partly beyond it
-  float* partial;                  // sums carried between blocks of columns: (rows from partial_row on, partial_stride)
-  int64_t partial_row;
-  int64_t partial_stride;
-  bool first, last;  // first block of columns: start at zero; last: finish with the epilogue
-  bool far;          // y is new to the caches: ask for it early
-  float* y;          // position 0 of the tile in row y_row
-  int64_t y_row;
-  int64_t y_stride;
+  const float* x = nullptr;         // position 0 of the tile in the first channel of the block of columns
+  const int32_t* offset = nullptr;  // (columns of the block) -> distance in floats from x
+  const Run* run = nullptr;
+  int32_t runs = 0;
+  int32_t group_begin = 0, group_end = 0;  // row groups to compute
+  int32_t row_count = 0;                   // rows that exist; a last group of 4 may be partly beyond it
+  float* partial = nullptr;                // sums carried between passes: (rows from partial_row on, partial_stride)
+  int64_t partial_row = 0;
+  int64_t partial_stride = 0;
+  bool first = true, last = true;  // first pass: start at zero; last: finish with the epilogue
+  bool far = false;                // y is new to the caches: ask for it early
+  float* y = nullptr;              // position 0 of the tile in row y_row
+  int64_t y_row = 0;
+  int64_t y_stride = 0;
   Epilogue finish;
 };
 
@@ -70,13 +74,15 @@ struct StridedTile {
 struct KernelTable {
   const char* name;
   int vector_floats;
-  int max_lines[5];  // by block_rows (1 or 4): how many lines of 16 floats fit the registers
-  // value_type: 0 float, 1 int8. lines: 1 .. max_lines[block_rows].
-  void (*sparse)(int block_rows, int value_type, int lines, const SparseTile&);
+  int most_lines_of_one, most_lines_of_four;
+  // How many lines of 16 floats a tile may have, so that its sums fit the registers.
+  int max_lines(BlockRows rows) const { return rows == BlockRows::kFour ? most_lines_of_four : most_lines_of_one; }
+  // lines: 1 .. max_lines(rows).
+  void (*sparse)(BlockRows rows, ValueType type, int lines, const SparseTile&);
   void (*depthwise)(const DepthwiseTile&);
   void (*strided)(const StridedTile&);  // null where there is none
   // y[row] += sum of value * x[column] over all runs: the same segments, one input vector.
-  void (*gemv)(int block_rows, int value_type, const Run* run, int32_t runs, const float* x, int32_t group_begin,
+  void (*gemv)(BlockRows rows, ValueType type, const Run* run, int32_t runs, const float* x, int32_t group_begin,
                int32_t group_end, int32_t row_count, float* y);
   // to[i] = index[i] < 0 ? 0 : from[index[i]]
   void (*gather)(const float* from, const int32_t* index, int64_t count, float* to);

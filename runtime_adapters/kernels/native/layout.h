@@ -15,6 +15,10 @@ constexpr int64_t kLine = 16;  // floats in a cache line
 inline int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 struct PlaneLayout {
+  // What attributes may say: keeps every product far from overflow.
+  static constexpr int64_t kMostSide = 1 << 14;
+  static constexpr int64_t kMostGap = 256;
+
   int64_t h = 0, w = 0, gap = 0;
 
   int64_t pitch() const { return w + gap; }

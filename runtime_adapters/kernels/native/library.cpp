@@ -1,12 +1,14 @@
 // The library's only door: RegisterCustomOps, and the choice of instruction set.
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
 #include "conv.h"
 #include "conv_depthwise.h"
 #include "depthwise.h"
 #include "kernels.h"
 #include "matmul.h"
+#include "operator.h"
 #include "planes.h"
 
 namespace elsa {
@@ -30,6 +32,8 @@ const KernelTable& kernels() {
 
 namespace {
 
+constexpr const char* kDomain = "elsa.nested";
+
 OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
   // Operators outlive every session: ONNX Runtime keeps pointers to them.
   static ort::Operator<NestedConv> conv;
@@ -38,54 +42,45 @@ OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
   static ort::Operator<NestedMatMul> matmul;
   static ort::Operator<PlanesFromImage> pack;
   static ort::Operator<ImageFromPlanes> unpack;
+  static const OrtCustomOp* const all[] = {&conv, &depthwise, &conv_depthwise, &matmul, &pack, &unpack};
   static OrtCustomOpDomain* domain = nullptr;
   static const std::string problem = [api]() -> std::string {
     try {
-      ort::check(api, ort::call<OrtStatus*(const char*, OrtCustomOpDomain**)>(api, ort::kCreateCustomOpDomain,
-                                                                              "elsa.nested", &domain));
-      for (const OrtCustomOp* op :
-           std::initializer_list<const OrtCustomOp*>{&conv, &depthwise, &conv_depthwise, &matmul, &pack, &unpack})
-        ort::check(api, ort::call<OrtStatus*(OrtCustomOpDomain*, const OrtCustomOp*)>(api, ort::kCustomOpDomainAdd,
-                                                                                      domain, op));
+      ort::check(api, ort::CreateCustomOpDomain(api, kDomain, &domain));
+      for (const OrtCustomOp* op : all) ort::check(api, ort::CustomOpDomainAdd(api, domain, op));
       return "";
     } catch (const std::exception& error) {
       return error.what();
     }
   }();
-  if (!problem.empty())
-    return ort::call<OrtStatus*(int, const char*)>(api, ort::kCreateStatus, static_cast<int>(kOrtFail),
-                                                   problem.c_str());
-  return ort::call<OrtStatus*(OrtSessionOptions*, OrtCustomOpDomain*)>(api, ort::kAddCustomOpDomain, options, domain);
+  if (!problem.empty()) return ort::CreateStatus(api, kOrtFail, problem.c_str());
+  return ort::AddCustomOpDomain(api, options, domain);
 }
 
 }  // namespace
 }  // namespace elsa
 
-extern "C" {
+#define ELSA_EXPORTED extern "C" __attribute__((visibility("default")))
 
-__attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(OrtSessionOptions* options,
-                                                                    const OrtApiBase* base) {
+ELSA_EXPORTED OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
   const OrtApi* api = base->GetApi(kOrtApiVersion);
-  if (api == nullptr) {  // older than 1.17: only its first entries can be trusted
-    const OrtApi* oldest = base->GetApi(1);
-    return elsa::ort::call<OrtStatus*(int, const char*)>(oldest, elsa::ort::kCreateStatus, static_cast<int>(kOrtFail),
-                                                         "elsa-edge kernels need ONNX Runtime 1.17 or newer");
-  }
-  return elsa::register_all(options, api);
+  if (api != nullptr) return elsa::register_all(options, api);
+  // Older than 1.17: only its first entries can be trusted.
+  return elsa::ort::CreateStatus(base->GetApi(1), kOrtFail, "elsa-edge kernels need ONNX Runtime 1.17 or newer");
 }
 
 // Which instruction set the kernels use here: "avx512", "avx2", "base".
-__attribute__((visibility("default"))) const char* elsa_kernels_isa() { return elsa::kernels().name; }
+ELSA_EXPORTED const char* elsa_kernels_isa() { return elsa::kernels().name; }
 
 // Multiply-adds in registers: rounds * 12 * (floats of a vector, returned through `lanes`). For benchmarks.
-__attribute__((visibility("default"))) float elsa_burst(int64_t rounds, int32_t* lanes) {
+ELSA_EXPORTED float elsa_burst(int64_t rounds, int32_t* lanes) {
   *lanes = elsa::kernels().vector_floats;
   return elsa::kernels().burst(rounds);
 }
 
 // Checks the bytes of a segment as a session would. Returns null, or why they are refused (valid until the next call
 // of the same thread). For tests and the fuzzer.
-__attribute__((visibility("default"))) const char* elsa_segment_problem(const void* data, size_t size) {
+ELSA_EXPORTED const char* elsa_segment_problem(const void* data, size_t size) {
   static thread_local std::string problem;
   try {
     elsa::Segment(data, size).validate();
@@ -94,5 +89,4 @@ __attribute__((visibility("default"))) const char* elsa_segment_problem(const vo
     problem = error.what();
     return problem.c_str();
   }
-}
 }

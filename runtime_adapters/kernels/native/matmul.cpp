@@ -3,19 +3,43 @@
 #include "matmul.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "layout.h"
 #include "scratch.h"
+#include "split.h"
 
 namespace elsa {
 namespace {
 
-constexpr int64_t kFew = 4;  // rows of x below which turning them does not pay
+// Rows of x below which turning them does not pay.
+constexpr int64_t kFew = 4;
+// Rows of weights in a part, at least, for few rows of x: less work is done before another thread has woken up.
+constexpr int64_t kLeastRowsOfFew = 64;
+// Side of the squares in which a matrix is turned: a line of floats.
+constexpr int64_t kSquare = kLine;
 
-thread_local Scratch turned_scratch;  // of the calling thread, read by all
-thread_local Scratch output_scratch;  // of each worker
-thread_local Scratch partial_scratch;
+// The calling thread's, read by all.
+thread_local Scratch turned_scratch;
 thread_local std::vector<int32_t> turned_offsets;
+// Each worker's.
+thread_local Scratch output_scratch;
+
+// to[c * width + r] = from[r * columns + c] for columns [begin, end) and `rows` rows, zero up to whole lines of rows.
+void turn_in(const float* from, int64_t rows, int64_t columns, int64_t begin, int64_t end, float* to, int64_t width) {
+  for (int64_t r0 = 0; r0 < round_up(rows, kLine); r0 += kSquare)
+    for (int64_t c = begin; c < end; ++c)
+      for (int64_t r = r0; r < r0 + kSquare; ++r) to[c * width + r] = r < rows ? from[r * columns + c] : 0.0f;
+}
+
+// to[n * rows + r] = from[(r - begin) * width + n] for rows [begin, end) and n below `count`.
+void turn_out(const float* from, int64_t width, int64_t count, Range part, float* to, int64_t rows) {
+  for (int64_t n0 = 0; n0 < count; n0 += kSquare)
+    for (int64_t r0 = part.begin; r0 < part.end; r0 += kSquare)
+      for (int64_t n = n0; n < std::min(n0 + kSquare, count); ++n)
+        for (int64_t r = r0; r < std::min(r0 + kSquare, part.end); ++r)
+          to[n * rows + r] = from[(r - part.begin) * width + n];
+}
 
 }  // namespace
 
@@ -27,11 +51,11 @@ NestedMatMul::NestedMatMul(const ort::Info& info)
 
 void NestedMatMul::compute(const ort::Context& context) const {
   const ort::Tensor x = context.input(0, kOrtFloat, "the input");
-  ort::require(!x.dims.empty() && x.dims.back() == columns_,
-               "the last dimension of the input must be " + std::to_string(columns_));
+  require(x.dims.size() > 0 && x.dims.back() == columns_,
+          [&] { return text("the last dimension of the input must be ", columns_); });
   const int64_t level = context.level(1, finish_.levels());
   weights_.validate(level);
-  std::vector<int64_t> dims = x.dims;
+  ort::Dims dims = x.dims;
   dims.back() = rows_;
   float* y = context.output(dims);
   const int64_t count = x.count() / columns_;
@@ -42,81 +66,54 @@ void NestedMatMul::compute(const ort::Context& context) const {
 void NestedMatMul::few(const ort::Context& context, const float* x, int64_t count, int64_t level, float* y) const {
   const KernelTable& table = kernels();
   const auto& passes = weights_.passes(level);
-  const int64_t part_rows = round_up(std::max<int64_t>(64, (rows_ + 7) / 8), 16);
-  const int64_t parts = (rows_ + part_rows - 1) / part_rows;
+  const Split split = split_into(kTasks, rows_, kLine, kLeastRowsOfFew);
+  const int64_t parts = split.parts();
   context.parallel(count * parts, [&](int64_t task) {
-    const int64_t n = task / parts, row = task % parts * part_rows, row_end = std::min(row + part_rows, rows_);
+    const int64_t n = task / parts;
+    const Range rows = split.part(task % parts);
     float* out = y + n * rows_;
-    std::fill(out + row, out + row_end, 0.0f);
+    std::fill(out + rows.begin, out + rows.end, 0.0f);
     for (const auto& pass : passes) {
-      const GroupRange range = groups_of(row, row_end, pass.block_rows);
+      const GroupRange groups = groups_of(rows, pass.block_rows);
       const float* block = x + n * columns_ + static_cast<int64_t>(pass.block) * weights_.column_block();
       table.gemv(pass.block_rows, pass.value_type, pass.runs.data(), static_cast<int32_t>(pass.runs.size()), block,
-                 range.begin, range.end, static_cast<int32_t>(row_end), out);
+                 groups.begin, groups.end, static_cast<int32_t>(rows.end), out);
     }
     Epilogue e = finish_.at(level);
-    e.scale += row, e.bias += row;
-    table.finish(out + row, row_end - row, e);
+    e.scale += rows.begin, e.bias += rows.begin;
+    table.finish(out + rows.begin, rows.end - rows.begin, e);
   });
 }
 
 void NestedMatMul::many(const ort::Context& context, const float* x, int64_t count, int64_t level, float* y) const {
   const KernelTable& table = kernels();
-  const auto& passes = weights_.passes(level);
-  const int64_t lines = (count + kLine - 1) / kLine;
+  const int64_t lines = divide_up(count, kLine);
   const int64_t tile_lines = std::min<int64_t>(weights_.tile_lines(level, table), lines);
   const int64_t width = tile_lines * kLine;
+  require(columns_ * width <= std::numeric_limits<int32_t>::max(), "the input is too wide");
   if (static_cast<int64_t>(turned_offsets.size()) < columns_) turned_offsets.resize(static_cast<size_t>(columns_));
-  const int64_t wanted =
-      std::clamp<int64_t>(8 / ((lines + tile_lines - 1) / tile_lines), 1, std::max<int64_t>(1, rows_ / 32));
-  const int64_t part_rows = round_up((rows_ + wanted - 1) / wanted, 4);
-  const int64_t parts = (rows_ + part_rows - 1) / part_rows;
   int32_t* offsets = turned_offsets.data();
   for (int64_t c = 0; c < columns_; ++c) offsets[c] = static_cast<int32_t>(c * width);
-  ort::require(columns_ * width < (int64_t{1} << 31), "the input is too wide");
+  const Split split = split_rows(rows_, divide_up(lines, tile_lines));
 
   float* turned = turned_scratch.floats(static_cast<size_t>(columns_ * width));
   for (int64_t first = 0; first < count; first += width) {
     const int64_t here = std::min(width, count - first);
-    const int64_t used = (here + kLine - 1) / kLine;
-    const int64_t chunk = round_up((columns_ + 7) / 8, 16);
-    context.parallel((columns_ + chunk - 1) / chunk, [&](int64_t i) {
-      const int64_t c0 = i * chunk, c1 = std::min(c0 + chunk, columns_);
-      for (int64_t r0 = 0; r0 < used * kLine; r0 += 16)
-        for (int64_t c = c0; c < c1; ++c)
-          for (int64_t r = r0; r < r0 + 16; ++r)
-            turned[c * width + r] = r < here ? x[(first + r) * columns_ + c] : 0.0f;
+    parallel_ranges(context, split_into(kTasks, columns_, kLine), [&](int64_t begin, int64_t end) {
+      turn_in(x + first * columns_, here, columns_, begin, end, turned, width);
     });
-    context.parallel(parts, [&](int64_t part) {
-      const int64_t row = part * part_rows, row_end = std::min(row + part_rows, rows_);
-      float* out = output_scratch.floats(static_cast<size_t>((part_rows + 4) * width));
+    parallel_ranges(context, split, [&](int64_t begin, int64_t end) {
+      float* out = output_scratch.floats(static_cast<size_t>((split.size + kRowUnit) * width));
       SparseTile t;
-      t.partial = passes.size() > 1 ? partial_scratch.floats(static_cast<size_t>((part_rows + 4) * width)) : nullptr;
-      t.partial_row = row;
-      t.partial_stride = width;
-      t.row_count = static_cast<int32_t>(row_end);
       t.x = turned;
+      // Rows are numbered from the start of the layer; their memory starts at this part.
+      t.y = out;
+      t.y_row = begin;
       t.y_stride = width;
       t.far = false;
       t.finish = finish_.at(level);
-      // Rows are numbered from the start of the layer; their memory starts at this part.
-      t.y = out;
-      t.y_row = row;
-      for (size_t i = 0; i < passes.size(); ++i) {
-        const auto& pass = passes[i];
-        const GroupRange range = groups_of(row, row_end, pass.block_rows);
-        t.offset = offsets + static_cast<int64_t>(pass.block) * weights_.column_block();
-        t.run = pass.runs.data();
-        t.runs = static_cast<int32_t>(pass.runs.size());
-        t.group_begin = range.begin, t.group_end = range.end;
-        t.first = i == 0, t.last = i + 1 == passes.size();
-        table.sparse(pass.block_rows, pass.value_type, static_cast<int>(used), t);
-      }
-      for (int64_t n0 = 0; n0 < here; n0 += 16)
-        for (int64_t r0 = row; r0 < row_end; r0 += 16)
-          for (int64_t n = n0; n < std::min(n0 + 16, here); ++n)
-            for (int64_t r = r0; r < std::min(r0 + 16, row_end); ++r)
-              y[(first + n) * rows_ + r] = out[(r - row) * width + n];
+      weights_.sweep(table, level, {begin, end}, divide_up(here, kLine), offsets, t);
+      turn_out(out, width, here, {begin, end}, y + first * rows_, rows_);
     });
   }
 }

@@ -59,34 +59,57 @@ static_assert(sizeof(OrtCustomOp) == 26 * sizeof(void*), "the layout of ONNX Run
 
 namespace elsa::ort {
 
-// Places in the table.
-enum Slot : size_t {
-  kCreateStatus = 0,
-  kGetErrorMessage = 2,
-  kCreateCustomOpDomain = 26,
-  kCustomOpDomainAdd = 27,
-  kAddCustomOpDomain = 28,
-  kGetTensorMutableData = 51,
-  kGetTensorElementType = 60,
-  kGetDimensionsCount = 61,
-  kGetDimensions = 62,
-  kGetTensorTypeAndShape = 65,
-  kKernelInfoGetAttributeFloat = 85,
-  kKernelInfoGetAttributeInt64 = 86,
-  kKernelContextGetInput = 90,
-  kKernelContextGetOutput = 91,
-  kReleaseStatus = 93,
-  kReleaseTensorTypeAndShapeInfo = 99,
-  kKernelInfoGetInputCount = 230,
-  kKernelInfoGetConstantInputTensor = 249,
-  kKernelContextParallelFor = 274,
+// An entry of the table: its place and its type. CreateCustomOpDomain(api, "elsa.nested", &domain) calls it.
+template <size_t Place, typename Signature>
+struct Entry;
+
+template <size_t Place, typename Result, typename... Parameters>
+struct Entry<Place, Result(Parameters...)> {
+  using Function = Result (*)(Parameters...);
+  static constexpr size_t kPlace = Place;
+
+  Result operator()(const OrtApi* api, Parameters... arguments) const {
+    void* const* table = reinterpret_cast<void* const*>(api);
+    return reinterpret_cast<Function>(table[Place])(arguments...);
+  }
 };
 
-// call<OrtStatus*(int, const char*)>(api, kCreateStatus, code, text)
-template <typename Signature, typename... Arguments>
-auto call(const OrtApi* api, Slot slot, Arguments... arguments) {
-  void* const* table = reinterpret_cast<void* const*>(api);
-  return reinterpret_cast<Signature*>(table[slot])(arguments...);
-}
+using Status = OrtStatus*;
+using Shape = const OrtTensorTypeAndShapeInfo*;
+using KernelInfo = const OrtKernelInfo*;
+using KernelContext = const OrtKernelContext*;
+
+// Statuses; null is success.
+inline constexpr Entry<0, Status(OrtErrorCode, const char* text)> CreateStatus{};
+inline constexpr Entry<2, const char*(const OrtStatus*)> GetErrorMessage{};
+inline constexpr Entry<93, void(Status)> ReleaseStatus{};
+
+// Domains of operators.
+inline constexpr Entry<26, Status(const char* name, OrtCustomOpDomain**)> CreateCustomOpDomain{};
+inline constexpr Entry<27, Status(OrtCustomOpDomain*, const OrtCustomOp*)> CustomOpDomainAdd{};
+inline constexpr Entry<28, Status(OrtSessionOptions*, OrtCustomOpDomain*)> AddCustomOpDomain{};
+
+// Tensors.
+inline constexpr Entry<51, Status(OrtValue*, void** data)> GetTensorMutableData{};
+inline constexpr Entry<60, Status(Shape, OrtElementType*)> GetTensorElementType{};
+inline constexpr Entry<61, Status(Shape, size_t* rank)> GetDimensionsCount{};
+inline constexpr Entry<62, Status(Shape, int64_t* dims, size_t rank)> GetDimensions{};
+inline constexpr Entry<65, Status(const OrtValue*, OrtTensorTypeAndShapeInfo**)> GetTensorTypeAndShape{};
+inline constexpr Entry<99, void(OrtTensorTypeAndShapeInfo*)> ReleaseTensorTypeAndShapeInfo{};
+
+// What a kernel is told when it is made.
+inline constexpr Entry<85, Status(KernelInfo, const char* name, float*)> KernelInfoGetAttributeFloat{};
+inline constexpr Entry<86, Status(KernelInfo, const char* name, int64_t*)> KernelInfoGetAttributeInt64{};
+inline constexpr Entry<230, Status(KernelInfo, size_t* count)> KernelInfoGetInputCount{};
+inline constexpr Entry<249, Status(KernelInfo, size_t index, int* is_constant, const OrtValue**)>
+    KernelInfoGetConstantInputTensor{};
+
+// What a kernel is told when it computes.
+inline constexpr Entry<90, Status(KernelContext, size_t index, const OrtValue**)> KernelContextGetInput{};
+inline constexpr Entry<91, Status(OrtKernelContext*, size_t index, const int64_t* dims, size_t rank, OrtValue**)>
+    KernelContextGetOutput{};
+inline constexpr Entry<274,
+                       Status(KernelContext, void (*step)(void*, size_t), size_t count, size_t batches, void* data)>
+    KernelContextParallelFor{};
 
 }  // namespace elsa::ort

@@ -2,36 +2,41 @@
 #include "segment.h"
 
 #include <cstring>
-#include <stdexcept>
+
+#include "error.h"
 
 namespace elsa {
 namespace {
 
-uint64_t padded(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
+constexpr uint64_t kAlign = 64;            // bytes; of each array
+constexpr uint32_t kLargestBlock = 65536;  // columns; an index is a u16
 
-void require(bool holds, const char* text) {
-  if (!holds) throw std::runtime_error(std::string("damaged segment: ") + text);
+uint64_t padded(uint64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+
+void sound(bool holds, const char* problem) {
+  require(holds, [&] { return text("damaged segment: ", problem); });
 }
 
 }  // namespace
 
 Segment::Segment(const void* data, size_t size) {
-  require(size >= sizeof(SegmentHeader), "shorter than its header");
+  sound(size >= sizeof(SegmentHeader), "shorter than its header");
   std::memcpy(&header_, data, sizeof header_);
   const SegmentHeader& h = header_;
-  require(std::memcmp(h.magic, "ELSASEG1", 8) == 0, "it does not start with ELSASEG1");
-  require(h.block_rows == 1 || h.block_rows == 4, "block_rows is neither 1 nor 4");
-  require(h.value_type <= 1, "value_type is neither 0 nor 1");
-  require(h.rows >= 1 && h.rows <= (1u << 24) && h.columns >= 1 && h.columns <= (1u << 28),
-          "rows or columns out of range");
-  require(h.column_block >= 1 && h.column_block <= 65536, "column_block out of range");
+  sound(std::memcmp(h.magic, "ELSASEG1", 8) == 0, "it does not start with ELSASEG1");
+  sound(h.block_rows == 1 || h.block_rows == 4, "block_rows is neither 1 nor 4");
+  sound(h.value_type <= 1, "value_type is neither 0 nor 1");
+  sound(h.rows >= 1 && h.rows <= (1u << 24) && h.columns >= 1 && h.columns <= (1u << 28),
+        "rows or columns out of range");
+  sound(h.column_block >= 1 && h.column_block <= kLargestBlock, "column_block out of range");
   groups_ = (h.rows + h.block_rows - 1) / h.block_rows;
   blocks_ = (h.columns + h.column_block - 1) / h.column_block;
   const uint64_t pointers = static_cast<uint64_t>(groups_) * blocks_ + 1;
-  const uint64_t value_bytes = static_cast<uint64_t>(h.entries) * h.block_rows * (h.value_type == 0 ? 4 : 1);
+  const uint64_t value_bytes = static_cast<uint64_t>(h.entries) * h.block_rows *
+                               (value_type() == ValueType::kFloat32 ? sizeof(float) : sizeof(int8_t));
   const uint64_t pointer_at = sizeof(SegmentHeader), index_at = pointer_at + padded(pointers * 4);
   const uint64_t value_at = index_at + padded(static_cast<uint64_t>(h.entries) * 2);
-  require(size == value_at + padded(value_bytes), "its size does not follow from its header");
+  sound(size == value_at + padded(value_bytes), "its size does not follow from its header");
   const auto* bytes = static_cast<const uint8_t*>(data);
   if (reinterpret_cast<uintptr_t>(data) % 4 != 0) {
     aligned_copy_.resize(size / 8);
@@ -47,22 +52,22 @@ void Segment::validate() const {
   if (once_->done.load(std::memory_order_acquire)) return;
   const std::lock_guard<std::mutex> lock(once_->mutex);
   if (once_->done.load(std::memory_order_relaxed)) return;
-  require(pointer_[0] == 0, "the first pointer is not 0");
+  sound(pointer_[0] == 0, "the first pointer is not 0");
   const size_t count = static_cast<size_t>(groups_) * blocks_;
   for (size_t i = 0; i < count; ++i) {
-    require(pointer_[i] <= pointer_[i + 1], "pointers fall");
-    require(pointer_[i + 1] <= header_.entries, "a pointer lies beyond the entries");
+    sound(pointer_[i] <= pointer_[i + 1], "pointers fall");
+    sound(pointer_[i + 1] <= header_.entries, "a pointer lies beyond the entries");
   }
-  require(pointer_[count] == header_.entries, "the last pointer is not the number of entries");
+  sound(pointer_[count] == header_.entries, "the last pointer is not the number of entries");
   for (uint32_t b = 0; b < blocks_; ++b) {
     const uint32_t left = header_.columns - b * header_.column_block;
     const uint32_t width = left < header_.column_block ? left : header_.column_block;
-    if (width == 65536) continue;  // every u16 fits
+    if (width == kLargestBlock) continue;  // every u16 fits
     uint32_t largest = 0;
     const uint32_t end = pointer_[static_cast<size_t>(b + 1) * groups_];
     for (uint32_t i = pointer_[static_cast<size_t>(b) * groups_]; i < end; ++i)
       largest = index_[i] > largest ? index_[i] : largest;
-    require(largest < width, "a column lies beyond its block");
+    sound(largest < width, "a column lies beyond its block");
   }
   once_->done.store(true, std::memory_order_release);
 }

@@ -13,7 +13,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <vector>
 
 #include "kernels.h"
@@ -30,13 +29,15 @@ static_assert(sizeof(SegmentHeader) == 64, "the header is one cache line");
 class Segment {
  public:
   // Reads the header only: no other page of the file is touched before the level is used.
-  // Throws std::runtime_error where header and size contradict each other.
+  // Throws Error where header and size contradict each other.
   Segment(const void* data, size_t size);
 
-  // Checks every pointer and index, once; afterwards kernels read without checks. Throws std::runtime_error.
+  // Checks every pointer and index, once; afterwards kernels read without checks. Throws Error.
   void validate() const;
 
   const SegmentHeader& header() const { return header_; }
+  BlockRows block_rows() const { return static_cast<BlockRows>(header_.block_rows); }
+  ValueType value_type() const { return static_cast<ValueType>(header_.value_type); }
   uint32_t groups() const { return groups_; }
   uint32_t blocks() const { return blocks_; }
   Run run(uint32_t block) const { return {pointer_ + static_cast<size_t>(block) * groups_, index_, value_}; }

@@ -30,11 +30,11 @@ class SparseConv {
   // The image as the kernels read it: itself, or its phases in memory of the calling thread. For strides, runs on all
   // threads; the result is good until the next call of the same thread.
   const float* prepared(const ort::Context& context, const KernelTable& table, const float* image) const;
-  // Rows [row, row_end) of lines [line, line_end) at a level. All rows are of one convolution group; `row` is a
-  // multiple of 4 from that group's first. `finish` starts at row 0 of the layer; its residual at `target.y`.
-  void tile(const KernelTable& table, int64_t level, const float* prepared, int64_t line, int64_t line_end, int64_t row,
-            int64_t row_end, const Epilogue& finish, const Target& target) const;
-  // Checks the segments of a level, once. Throws std::runtime_error.
+  // `rows` of `lines` at a level. All rows are of one convolution group; the first is a multiple of 4 from that group's
+  // first. `finish` starts at row 0 of the layer; its residual at `target.y`.
+  void tile(const KernelTable& table, int64_t level, const float* prepared, Range lines, Range rows,
+            const Epilogue& finish, const Target& target) const;
+  // Checks the segments of a level, once. Throws Error.
   void validate(int64_t level) const { weights_.validate(level); }
 
   const Window window;

@@ -12,7 +12,9 @@ void sparse_rows(const SparseTile& t) {
   for (int32_t g = t.group_begin; g < t.group_end; ++g) {
     Vec sum[R][N];
     const int64_t row = static_cast<int64_t>(g) * R;
-    float* partial = t.partial + (row - t.partial_row) * t.partial_stride;
+    // Where nothing is carried there is no such memory, and no pointer into it either.
+    const bool carried = !t.first || !t.last;
+    float* partial = carried ? t.partial + (row - t.partial_row) * t.partial_stride : nullptr;
     if (t.last && t.far) {
       for (int r = 0; r < R; ++r)
         if (row + r < t.row_count) {
@@ -85,12 +87,13 @@ constexpr int kMax1 = 6, kMax4 = 1;  // 12 and 8 vectors of 8
 constexpr int kMax1 = 3, kMax4 = 1;
 #endif
 
-void sparse(int block_rows, int value_type, int lines, const SparseTile& t) {
-  if (block_rows == 4) {
-    value_type ? sparse_lines<4, int8_t, kMax4>(lines, t) : sparse_lines<4, float, kMax4>(lines, t);
-  } else {
-    value_type ? sparse_lines<1, int8_t, kMax1>(lines, t) : sparse_lines<1, float, kMax1>(lines, t);
-  }
+template <typename Value>
+void sparse_of(BlockRows rows, int lines, const SparseTile& t) {
+  rows == BlockRows::kFour ? sparse_lines<4, Value, kMax4>(lines, t) : sparse_lines<1, Value, kMax1>(lines, t);
+}
+
+void sparse(BlockRows rows, ValueType type, int lines, const SparseTile& t) {
+  type == ValueType::kInt8 ? sparse_of<int8_t>(rows, lines, t) : sparse_of<float>(rows, lines, t);
 }
 
 }  // namespace

@@ -10,12 +10,13 @@
 #endif
 
 #include "kernels.h"
+#include "layout.h"
 
 namespace elsa {
 namespace {
 
 constexpr int kLanes = ELSA_LANES;
-constexpr int kSteps = 16 / kLanes;  // vectors a line
+constexpr int kSteps = kLine / kLanes;  // vectors a line
 
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef float VecAnywhere __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
@@ -62,14 +63,14 @@ inline Vec exponential(Vec x) {
 // One choice for all vectors: the inner loops stay free of it.
 template <int N>
 inline void activate(Vec* v, const Epilogue& e) {
-  if (e.activation == kClip) {
+  if (e.activation == Activation::kClip) {
     const Vec low = all(e.low), high = all(e.high);
 #pragma GCC unroll 64
     for (int n = 0; n < N; ++n) v[n] = clip(v[n], low, high);
-  } else if (e.activation == kHardSwish) {
+  } else if (e.activation == Activation::kHardSwish) {
 #pragma GCC unroll 64
     for (int n = 0; n < N; ++n) v[n] = v[n] * clip(v[n] * (1.0f / 6.0f) + 0.5f, all(0.0f), all(1.0f));
-  } else if (e.activation == kSilu) {
+  } else if (e.activation == Activation::kSilu) {
     for (int n = 0; n < N; ++n) v[n] = v[n] / (1.0f + exponential(-v[n]));
   }
 }

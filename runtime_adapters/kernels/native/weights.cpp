@@ -1,45 +1,57 @@
-// How segments become sweeps: block by block, neighbours of the same form together so that sums stay in registers.
+// How segments become passes: block by block, neighbours of the same form together so that sums stay in registers.
 #include "weights.h"
 
 #include <algorithm>
+#include <optional>
+
+#include "scratch.h"
 
 namespace elsa {
+namespace {
+
+// Each worker's.
+thread_local Scratch partial_scratch;
+
+}  // namespace
 
 NestedWeights::NestedWeights(const ort::Info& info, size_t first_input, int64_t rows, int64_t columns, int64_t share) {
   const size_t inputs = info.inputs();
-  ort::require(inputs > first_input, "there is no segment of weights");
-  int value_type = -1;
+  require(inputs > first_input, "there is no segment of weights");
+  std::optional<ValueType> value_type;
   for (size_t i = first_input; i < inputs; ++i) {
     const ort::Tensor bytes = info.constant(i, kOrtUint8, "a segment of weights");
     segments_.emplace_back(bytes.data, static_cast<size_t>(bytes.count()));
-    const SegmentHeader& h = segments_.back().header();
-    ort::require(h.rows == rows && h.columns == columns, "a segment is of a weight of " + std::to_string(h.rows) +
-                                                             " x " + std::to_string(h.columns) + ", expected " +
-                                                             std::to_string(rows) + " x " + std::to_string(columns));
+    const Segment& segment = segments_.back();
+    const SegmentHeader& h = segment.header();
+    require(h.rows == rows && h.columns == columns, [&] {
+      return text("a segment is of a weight of ", h.rows, " x ", h.columns, ", expected ", rows, " x ", columns);
+    });
     if (column_block_ == 0) column_block_ = h.column_block;
-    ort::require(h.column_block == column_block_, "segments of one weight must share column_block");
-    ort::require(h.block_rows == 1 || share == rows || share % 4 == 0,
-                 "blocks of 4 rows would cross convolution groups");
+    require(h.column_block == column_block_, "segments of one weight must share column_block");
+    require(segment.block_rows() == BlockRows::kOne || share == rows || share % kRowUnit == 0,
+            "blocks of 4 rows would cross convolution groups");
     if (h.entries == 0) continue;
-    if (value_type < 0) value_type = static_cast<int>(h.value_type);
-    ort::require(static_cast<int>(h.value_type) == value_type, "segments of one weight must share value_type");
+    if (!value_type) value_type = segment.value_type();
+    require(segment.value_type() == *value_type, "segments of one weight must share value_type");
   }
-  const uint32_t blocks = segments_[0].blocks();
-  for (size_t count = 1; count <= segments_.size(); ++count) {
-    std::vector<Pass> list;
-    for (uint32_t block = 0; block < blocks; ++block) {
-      for (size_t s = 0; s < count; ++s) {
-        const SegmentHeader& h = segments_[s].header();
-        if (h.entries == 0) continue;
-        const bool joins =
-            !list.empty() && list.back().block == block && list.back().block_rows == static_cast<int>(h.block_rows);
-        if (!joins) list.push_back({block, static_cast<int>(h.block_rows), static_cast<int>(h.value_type), {}});
-        list.back().runs.push_back(segments_[s].run(block));
-      }
+  for (size_t count = 1; count <= segments_.size(); ++count) passes_.push_back(passes_of(count));
+}
+
+std::vector<NestedWeights::Pass> NestedWeights::passes_of(size_t count) const {
+  std::vector<Pass> list;
+  for (uint32_t block = 0; block < segments_[0].blocks(); ++block) {
+    for (size_t s = 0; s < count; ++s) {
+      const Segment& segment = segments_[s];
+      if (segment.header().entries == 0) continue;
+      const BlockRows block_rows = segment.block_rows();
+      const bool joins = !list.empty() && list.back().block == block && list.back().block_rows == block_rows;
+      if (!joins) list.push_back({block, block_rows, segment.value_type(), {}});
+      list.back().runs.push_back(segment.run(block));
     }
-    if (list.empty()) list.push_back({0, 1, 0, {}});  // nothing is active: the sums are zero, the bias remains
-    passes_.push_back(std::move(list));
   }
+  // Where nothing is active the sums are zero and the bias remains.
+  if (list.empty()) list.push_back({0, BlockRows::kOne, ValueType::kFloat32, {}});
+  return list;
 }
 
 void NestedWeights::validate(int64_t level) const {
@@ -47,9 +59,29 @@ void NestedWeights::validate(int64_t level) const {
 }
 
 int NestedWeights::tile_lines(int64_t level, const KernelTable& table) const {
-  int lines = table.max_lines[1];
-  for (const Pass& pass : passes(level)) lines = std::min(lines, table.max_lines[pass.block_rows]);
+  int lines = table.max_lines(BlockRows::kOne);
+  for (const Pass& pass : passes(level)) lines = std::min(lines, table.max_lines(pass.block_rows));
   return lines;
+}
+
+void NestedWeights::sweep(const KernelTable& table, int64_t level, Range rows, int64_t lines, const int32_t* offsets,
+                          SparseTile& tile) const {
+  const std::vector<Pass>& list = passes(level);
+  const int64_t width = lines * kLine;
+  const auto carried = static_cast<size_t>((rows.end - rows.begin + kRowUnit) * width);
+  tile.partial = list.size() > 1 ? partial_scratch.floats(carried) : nullptr;
+  tile.partial_row = rows.begin;
+  tile.partial_stride = width;
+  tile.row_count = static_cast<int32_t>(rows.end);
+  for (const Pass& pass : list) {
+    const GroupRange groups = groups_of(rows, pass.block_rows);
+    tile.offset = offsets + static_cast<int64_t>(pass.block) * column_block_;
+    tile.run = pass.runs.data();
+    tile.runs = static_cast<int32_t>(pass.runs.size());
+    tile.group_begin = groups.begin, tile.group_end = groups.end;
+    tile.first = &pass == &list.front(), tile.last = &pass == &list.back();
+    table.sparse(pass.block_rows, pass.value_type, static_cast<int>(lines), tile);
+  }
 }
 
 }  // namespace elsa

@@ -5,16 +5,17 @@
 
 #include "ort.h"
 #include "segment.h"
+#include "split.h"
 
 namespace elsa {
 
 class NestedWeights {
  public:
-  // One sweep over all row groups of an output tile: some consecutive segments over one block of columns.
+  // One walk over all row groups of an output tile: some consecutive segments over one block of columns.
   struct Pass {
     uint32_t block;
-    int block_rows;
-    int value_type;
+    BlockRows block_rows;
+    ValueType value_type;
     std::vector<Run> runs;
   };
 
@@ -22,17 +23,23 @@ class NestedWeights {
   // which a block of 4 rows must not leave.
   NestedWeights(const ort::Info& info, size_t first_input, int64_t rows, int64_t columns, int64_t share);
 
-  // Checks the segments of a level, each once; before that no kernel may read them. Throws std::runtime_error.
+  // Checks the segments of a level, each once; before that no kernel may read them. Throws Error.
   void validate(int64_t level) const;
-  // The sweeps of a level. Level k reads segments 0 .. k; the last segment stays the last where a ladder has more levels
+  // The passes of a level. Level k reads segments 0 .. k; the last segment stays the last where a ladder has more levels
   // than this weight has segments.
   const std::vector<Pass>& passes(int64_t level) const { return passes_[last_segment(level)]; }
 
   uint32_t column_block() const { return column_block_; }
   // Lines of 16 positions a tile may have at this level.
   int tile_lines(int64_t level, const KernelTable& table) const;
+  // Computes `rows` of `lines` lines of the output at a level: all its passes over one tile, sums of unfinished rows in
+  // memory of the thread. `tile` says where the tile lies (x, y, y_row, y_stride, far) and how it is finished; the rest is filled in.
+  // `offsets` is the distance of each column from x.
+  void sweep(const KernelTable& table, int64_t level, Range rows, int64_t lines, const int32_t* offsets,
+             SparseTile& tile) const;
 
  private:
+  std::vector<Pass> passes_of(size_t count) const;
   size_t last_segment(int64_t level) const {
     return std::min<size_t>(static_cast<size_t>(level), segments_.size() - 1);
   }
@@ -42,12 +49,13 @@ class NestedWeights {
   uint32_t column_block_ = 0;
 };
 
-// Row groups [begin, end) of a pass that cover rows [row_begin, row_end): the parts of a layer start at multiples of 4.
+// Row groups [begin, end) of a pass that cover rows: the parts of a layer start at multiples of 4.
 struct GroupRange {
   int32_t begin, end;
 };
-inline GroupRange groups_of(int64_t row_begin, int64_t row_end, int block_rows) {
-  return {static_cast<int32_t>(row_begin / block_rows), static_cast<int32_t>((row_end + block_rows - 1) / block_rows)};
+inline GroupRange groups_of(Range rows, BlockRows block_rows) {
+  const auto unit = static_cast<int64_t>(block_rows);
+  return {static_cast<int32_t>(rows.begin / unit), static_cast<int32_t>(divide_up(rows.end, unit))};
 }
 
 }  // namespace elsa

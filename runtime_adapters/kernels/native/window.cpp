@@ -3,11 +3,19 @@
 
 #include <algorithm>
 
+#include "scratch.h"
+
 namespace elsa {
 
 namespace {
 
-constexpr int64_t kLargest = 1 << 20;  // of any attribute: keeps every product far from overflow
+// Of a kernel's side, a stride or a dilation.
+constexpr int64_t kMostTaps = 256;
+// Of a plane or of its phases: offsets in them are int32.
+constexpr int64_t kMostFloats = 1 << 30;
+
+// Each worker's; takes the columns that no tap reads.
+thread_local Scratch unread_scratch;
 
 // The few zeros at the ends of a row: not worth the call that a compiler makes of std::fill.
 inline void zero_few(float* p, int64_t count) {
@@ -23,14 +31,16 @@ Window::Window(const ort::Info& info, const std::string& prefix) {
   const auto number = [&](const char* name, int64_t low, int64_t high) {
     return info.integer((prefix + name).c_str(), low, high);
   };
-  in = {number("in_h", 1, 1 << 14), number("in_w", 1, 1 << 14), number("in_gap", 0, 256)};
-  out = {number("out_h", 1, 1 << 14), number("out_w", 1, 1 << 14), number("out_gap", 0, 256)};
-  kh = number("kernel_h", 1, 256), kw = number("kernel_w", 1, 256);
-  sh = number("stride_h", 1, 256), sw = number("stride_w", 1, 256);
-  dh = number("dilation_h", 1, 256), dw = number("dilation_w", 1, 256);
-  pad_top = number("pad_top", 0, 1 << 14), pad_left = number("pad_left", 0, 1 << 14);
+  in = {number("in_h", 1, PlaneLayout::kMostSide), number("in_w", 1, PlaneLayout::kMostSide),
+        number("in_gap", 0, PlaneLayout::kMostGap)};
+  out = {number("out_h", 1, PlaneLayout::kMostSide), number("out_w", 1, PlaneLayout::kMostSide),
+         number("out_gap", 0, PlaneLayout::kMostGap)};
+  kh = number("kernel_h", 1, kMostTaps), kw = number("kernel_w", 1, kMostTaps);
+  sh = number("stride_h", 1, kMostTaps), sw = number("stride_w", 1, kMostTaps);
+  dh = number("dilation_h", 1, kMostTaps), dw = number("dilation_w", 1, kMostTaps);
+  pad_top = number("pad_top", 0, PlaneLayout::kMostSide), pad_left = number("pad_left", 0, PlaneLayout::kMostSide);
   direct_ = is_direct();
-  ort::require(direct_ || out.gap >= (kw - 1) * dw / sw, "out_gap is too small for this kernel and stride");
+  require(direct_ || out.gap >= (kw - 1) * dw / sw, "out_gap is too small for this kernel and stride");
   phase_starts_.assign(static_cast<size_t>(sh * sw), -1);
   int64_t at = 0;
   for (const auto& [py, px] : phases()) {
@@ -38,10 +48,11 @@ Window::Window(const ort::Info& info, const std::string& prefix) {
     at += phase_floats();
   }
   if (!direct_) scratch_stride_ = at;
+  require(in.stride() < kMostFloats && out.stride() < kMostFloats && scratch_stride() < kMostFloats,
+          "the image is too large");
   // A row of the input must fit a row of each phase, or it would run into the next one.
   by_rows_ = !direct() && sw == 2 && (in.w + pad_left + 1) / 2 <= out.pitch();
   if (!direct() && !by_rows_) sources_ = scratch_sources();
-  ort::require(in.stride() < kLargest * 1024 && scratch_stride() < kLargest * 1024, "the image is too large");
 }
 
 bool Window::is_direct() const {
@@ -89,14 +100,14 @@ void Window::fill(const KernelTable& table, const float* plane, float* scratch) 
   const int64_t pitch = out.pitch(), floats = phase_floats(), rows = floats / pitch;
   const int64_t even_phase = pad_left % 2;
   const int64_t from[2] = {pad_left / 2, (pad_left + 1) / 2}, count[2] = {(in.w + 1) / 2, in.w / 2};
-  float unused[1 << 14];
+  float* unread = unread_scratch.floats(static_cast<size_t>(pitch));
   for (int64_t py = 0; py < sh; ++py) {
     const int64_t at[2] = {phase_at(py, even_phase), phase_at(py, 1 - even_phase)};
     if (at[0] < 0 && at[1] < 0) continue;
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t y = r * sh + py - pad_top;
       const bool exists = 0 <= y && y < in.h;
-      float* to[2] = {unused, unused};
+      float* to[2] = {unread, unread};
       for (int odd = 0; odd < 2; ++odd) {
         if (at[odd] < 0) continue;
         float* row = scratch + at[odd] + r * pitch;

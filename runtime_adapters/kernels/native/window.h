@@ -3,6 +3,8 @@
 // Output (oy, ox), tap (ky, kx) reads padded input (oy * sh + ky * dh, ox * sw + kx * dw). Split by remainder of the
 // stride into phases, that is row oy + (ky * dh) / sh of phase (ky * dh) % sh: again a constant offset in a plane.
 #pragma once
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels.h"

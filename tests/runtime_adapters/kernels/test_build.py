@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import shlex
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from elsa_edge.nested_format.library import LIBRARY_VARIABLE, library_path
-from elsa_edge.runtime_adapters.kernels.build import CompileError, compile_library
+from elsa_edge.runtime_adapters.kernels.build import TARGETS, CompileError, compile_library, find_compiler
 
 
 def test_the_library_says_which_instruction_set_it_uses(library):
@@ -57,6 +59,27 @@ def test_a_target_without_a_compiler_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(CompileError, match="no C\\+\\+ compiler for android-arm64 found"):
         compile_library(tmp_path / "lib.so", target="android-arm64")
+
+
+@pytest.mark.parametrize("wish", ["env g++", "'env' \"g++\"", "env"])
+def test_a_wrapper_keeps_the_compiler_behind_it(monkeypatch, wish):
+    """`CXX="ccache g++"` is two words of a command line, of which only the first is looked for."""
+    monkeypatch.setenv("CXX", wish)
+    found = find_compiler(TARGETS["native"])
+
+    assert found is not None
+    assert found == (shutil.which("env"), *shlex.split(wish)[1:])
+
+
+def test_a_compiler_that_is_not_there_is_passed_over(monkeypatch):
+    """The usual names are tried then, and a cross compiler does not take this machine's."""
+    monkeypatch.setenv("CXX", "no-such-wrapper g++")
+    found = find_compiler(TARGETS["native"])
+
+    assert found is not None
+    assert len(found) == 1
+    monkeypatch.setenv("CXX", "env g++")
+    assert (find_compiler(TARGETS["android-arm64"]) or ("none",))[0] != shutil.which("env")
 
 
 def test_another_library_can_be_named(tmp_path, monkeypatch):

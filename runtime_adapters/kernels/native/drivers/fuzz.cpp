@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     std::vector<float> x(h.columns, 1.0f), y(static_cast<size_t>(segment.groups()) * h.block_rows, 0.0f);
     for (uint32_t block = 0; block < segment.blocks(); ++block) {
       const elsa::Run run = segment.run(block);
-      elsa::kernels().gemv(static_cast<int>(h.block_rows), static_cast<int>(h.value_type), &run, 1,
+      elsa::kernels().gemv(segment.block_rows(), segment.value_type(), &run, 1,
                            x.data() + static_cast<size_t>(block) * h.column_block, 0,
                            static_cast<int32_t>(segment.groups()), static_cast<int32_t>(h.rows), y.data());
     }

@@ -1,6 +1,7 @@
 // A stand-in for ONNX Runtime, small enough that ThreadSanitizer sees all of it: values, attributes, and a ParallelFor on
 // threads of its own. ONNX Runtime hands work to its pool in ways that the sanitizer does not see and reports as races.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
@@ -16,12 +17,12 @@ struct OrtStatus {
 };
 
 struct OrtValue {
-  int type = 0;
+  OrtElementType type = kOrtFloat;
   std::vector<int64_t> dims;
   std::vector<uint64_t> memory;  // of 8 bytes, so that every type is aligned
 
   template <typename T>
-  static OrtValue of(int type, std::vector<int64_t> dims, const std::vector<T>& numbers) {
+  static OrtValue of(OrtElementType type, std::vector<int64_t> dims, const std::vector<T>& numbers) {
     OrtValue v{type, std::move(dims), std::vector<uint64_t>(numbers.size() * sizeof(T) / 8 + 1)};
     std::memcpy(v.memory.data(), numbers.data(), numbers.size() * sizeof(T));
     return v;
@@ -47,7 +48,7 @@ namespace stand_in {
 
 constexpr size_t kThreads = 3;  // beside the caller
 
-inline OrtStatus* create_status(int, const char* text) { return new OrtStatus{text}; }
+inline OrtStatus* create_status(OrtErrorCode, const char* text) { return new OrtStatus{text}; }
 inline const char* message(const OrtStatus* status) { return status->text.c_str(); }
 inline void release_status(OrtStatus* status) { delete status; }
 
@@ -56,7 +57,7 @@ inline OrtStatus* shape_info(const OrtValue* value, OrtTensorTypeAndShapeInfo** 
   return *to = new OrtTensorTypeAndShapeInfo{value}, nullptr;
 }
 inline void release_info(OrtTensorTypeAndShapeInfo* info) { delete info; }
-inline OrtStatus* element_type(const OrtTensorTypeAndShapeInfo* info, int* to) {
+inline OrtStatus* element_type(const OrtTensorTypeAndShapeInfo* info, OrtElementType* to) {
   return *to = info->value->type, nullptr;
 }
 inline OrtStatus* rank(const OrtTensorTypeAndShapeInfo* info, size_t* to) {
@@ -94,7 +95,10 @@ inline OrtStatus* input(const OrtKernelContext* context, size_t index, const Ort
 inline OrtStatus* output(OrtKernelContext* context, size_t, const int64_t* dims, size_t count, OrtValue** to) {
   size_t floats = 1;
   for (size_t i = 0; i < count; ++i) floats *= static_cast<size_t>(dims[i]);
-  context->output = {kOrtFloat, std::vector<int64_t>(dims, dims + count), std::vector<uint64_t>(floats / 2 + 1)};
+  // Memory is kept between calls, as in a session that has planned it.
+  context->output.type = kOrtFloat;
+  context->output.dims.assign(dims, dims + count);
+  context->output.memory.resize(floats / 2 + 1);
   *to = &context->output;
   return nullptr;
 }
@@ -115,16 +119,19 @@ inline OrtStatus* parallel_for(const OrtKernelContext*, void (*step)(void*, size
 
 inline const OrtApi* api() {
   static const std::array<void*, 512> table = [] {
+    using namespace elsa::ort;
     std::array<void*, 512> t{};
-    const auto set = [&t](elsa::ort::Slot slot, auto* function) { t[slot] = reinterpret_cast<void*>(function); };
-    set(elsa::ort::kCreateStatus, create_status), set(elsa::ort::kGetErrorMessage, message);
-    set(elsa::ort::kReleaseStatus, release_status), set(elsa::ort::kGetTensorMutableData, data);
-    set(elsa::ort::kGetTensorTypeAndShape, shape_info), set(elsa::ort::kReleaseTensorTypeAndShapeInfo, release_info);
-    set(elsa::ort::kGetTensorElementType, element_type), set(elsa::ort::kGetDimensionsCount, rank);
-    set(elsa::ort::kGetDimensions, dimensions), set(elsa::ort::kKernelInfoGetAttributeInt64, integer);
-    set(elsa::ort::kKernelInfoGetAttributeFloat, real), set(elsa::ort::kKernelInfoGetInputCount, input_count);
-    set(elsa::ort::kKernelInfoGetConstantInputTensor, constant), set(elsa::ort::kKernelContextGetInput, input);
-    set(elsa::ort::kKernelContextGetOutput, output), set(elsa::ort::kKernelContextParallelFor, parallel_for);
+    const auto set = [&t](auto entry, typename decltype(entry)::Function function) {
+      t[entry.kPlace] = reinterpret_cast<void*>(function);
+    };
+    set(CreateStatus, create_status), set(GetErrorMessage, message), set(ReleaseStatus, release_status);
+    set(GetTensorMutableData, data), set(GetTensorElementType, element_type);
+    set(GetTensorTypeAndShape, shape_info), set(ReleaseTensorTypeAndShapeInfo, release_info);
+    set(GetDimensionsCount, rank), set(GetDimensions, dimensions);
+    set(KernelInfoGetAttributeInt64, integer), set(KernelInfoGetAttributeFloat, real);
+    set(KernelInfoGetInputCount, input_count), set(KernelInfoGetConstantInputTensor, constant);
+    set(KernelContextGetInput, input), set(KernelContextGetOutput, output);
+    set(KernelContextParallelFor, parallel_for);
     return t;
   }();
   return reinterpret_cast<const OrtApi*>(table.data());
