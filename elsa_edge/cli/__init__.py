@@ -20,6 +20,7 @@ __all__ = ["VERBS", "cli", "main"]
 VERBS: Final = {
     "quickstart": "Train, sparsify, export, build and run a small network: the whole path in one command.",
     "sparsify": "Put nested sparsity levels into a trained checkpoint.",
+    "repair": "Make the sparse levels of a trained checkpoint accurate, on inputs without labels.",
     "train": "Train nested levels as a YAML file describes.",
     "export": "Write a nested checkpoint as a canonical ONNX graph.",
     "build": "Turn a canonical graph into a bundle for a device.",

@@ -23,7 +23,7 @@ from elsa_edge.sparsify.prunable import Prunable, find_prunable
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["NORM_POLICIES", "NormPolicy", "Partition", "float_buffers", "partition"]
+__all__ = ["NORM_POLICIES", "NormPolicy", "Partition", "float_buffers", "norm_parameters", "partition"]
 
 NormPolicy: TypeAlias = Literal["per_level", "frozen_shared", "recalibrate"]
 NORM_POLICIES: Final[tuple[NormPolicy, ...]] = get_args(NormPolicy)
@@ -48,7 +48,8 @@ class Partition:
     notes: tuple[str, ...]
 
 
-def _norm_parameters(model: nn.Module) -> set[int]:
+def norm_parameters(model: nn.Module) -> set[int]:
+    """Return the ids of the parameters of norm layers."""
     from torch import nn
     from torch.nn.modules.batchnorm import _NormBase
 
@@ -105,7 +106,7 @@ def partition(
     hidden = [name for name in named if any(weight.name == name for weight in find_prunable(model))]
     nested, notes = nested_weights(model, pattern, include, [*exclude, *hidden])
     index_names = {weight.name for weight in nested}
-    norm_ids = _norm_parameters(model)
+    norm_ids = norm_parameters(model)
     rows: list[str] = []
     shared: list[str] = []
     for name, parameter in model.named_parameters():

@@ -1,0 +1,1 @@
+"""What repairing the levels of a trained checkpoint buys: `python -m benchmarks.repair`."""

@@ -1,0 +1,113 @@
+"""What `repair` and `sparsify --repair` share: reading the inputs, progress, and the table in the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from elsa_edge.cli._common import print_table, say, stderr_console
+from elsa_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from elsa_edge.repair import RepairEvent
+
+__all__ = ["inputs_of", "repair_rows", "show_repair", "watching"]
+
+
+def inputs_of(data: str, network: nn.Module, input_shapes: Sequence[str], scaling: str) -> Any:
+    """Return the inputs that `--data` names: an .npz, a folder of pictures, or what a factory makes."""
+    from elsa_edge.errors import InputError
+    from elsa_edge.sparsify.data import read_npz
+
+    path = Path(data)
+    if path.is_dir():
+        return _pictures(path, network, input_shapes, scaling)
+    if path.suffix == ".npz" or path.is_file():
+        return read_npz(path)
+    if ":" in data:
+        from elsa_edge.factory import call_factory
+
+        return _first_part(call_factory(data))
+    raise InputError(
+        f"There are no inputs at {data}", expected="an .npz file, a folder of pictures, or PKG.MODULE:FACTORY"
+    )
+
+
+def _first_part(made: Any) -> Any:
+    """Return the training set of what a data factory of `elsa-edge train` makes, anything else as it is."""
+    if isinstance(made, Mapping) and "train" in made and hasattr(made["train"], "__getitem__"):
+        return made["train"]
+    pair = isinstance(made, tuple) and len(made) == 2
+    return made[0] if pair and all(hasattr(part, "__getitem__") for part in made) else made
+
+
+def _pictures(folder: Path, network: nn.Module, input_shapes: Sequence[str], scaling: str) -> Any:
+    from elsa_edge.repair.images import read_folder, scaled_like_training
+    from elsa_edge.tensors import parse_inputs
+
+    if len(input_shapes) != 1:
+        raise UsageError(
+            "Of a folder of pictures the size that the network takes must be known",
+            fix="Add --input-shape 1x3x224x224, or whatever it is",
+        )
+    spec = parse_inputs(input_shapes)[0]
+    pictures, note = scaled_like_training(network, read_folder(folder, spec), spec.name, scaling)
+    if note:
+        say(f"note: {note}")
+    return pictures
+
+
+@contextmanager
+def watching() -> Iterator[Callable[[RepairEvent], None]]:
+    """Show a progress bar on a terminal, and a line for each look at the held-out inputs elsewhere."""
+    if not sys.stderr.isatty():
+        yield _line
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=stderr_console(), transient=True) as progress:
+        task = progress.add_task("repairing", total=None)
+
+        def show(event: RepairEvent) -> None:
+            progress.update(
+                task,
+                completed=event.step,
+                total=event.steps,
+                description=f"{event.level}  agreement {event.agreement:.3f}",
+            )
+
+        yield show
+
+
+def _line(event: RepairEvent) -> None:
+    if event.looked:
+        say(f"{event.level}: step {event.step} of {event.steps}, agreement {event.agreement:.4f}")
+
+
+def repair_rows(provenance: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what was reached at each repaired level, as rows."""
+    found = provenance["repair"]["levels"]
+    return [{"level": name, **facts} for name, facts in found.items()]
+
+
+def show_repair(destination: Path, provenance: Mapping[str, Any]) -> None:
+    """Print the agreement of each level with the dense network, before and after."""
+    rows = repair_rows(provenance)
+    inputs = provenance["repair"]["held_out_inputs"]
+    columns = ["level", "cut", "started", "repaired", "steps", "why"]
+    print_table(
+        f"{destination}: agreement with the dense network on {inputs} held-out inputs",
+        ["level", "as cut", "+ BatchNorm", "repaired", "steps", "ended by"],
+        [[row[name] for name in columns] for row in rows],
+    )

@@ -1,0 +1,180 @@
+"""Repair the levels of a nested checkpoint: the dense network teaches, the levels learn, no label is needed."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.errors import ElsaError, InputError, first_line
+from elsa_edge.repair.augment import augmentation_for
+from elsa_edge.repair.checks import likeness, refuse_broken, refuse_unlike
+from elsa_edge.repair.samples import Samples, source_of
+from elsa_edge.repair.settings import RepairEvent, RepairSettings
+from elsa_edge.repair.state import RepairState
+from elsa_edge.repair.student import Student
+from elsa_edge.repair.tune import Clock, LevelResult, LevelTuner, Teacher, run
+from elsa_edge.trained import load_arrays, plain_network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["repair"]
+
+
+def _nothing(_event: RepairEvent) -> None:
+    """Tell nobody."""
+
+
+def repair(
+    checkpoint: NestedCheckpoint,
+    model: nn.Module,
+    data: Any,
+    settings: RepairSettings | None = None,
+    *,
+    teacher: nn.Module | None = None,
+    state: Path | None = None,
+    progress: Callable[[RepairEvent], None] = _nothing,
+) -> NestedCheckpoint:
+    """Bring the sparse levels of a trained network near the dense one, on inputs without labels.
+
+    Args:
+        checkpoint: Levels as `sparsify` cut them.
+        model: Their network; its numbers are overwritten.
+        data: Inputs, see `elsa_edge.repair.samples.source_of`.
+        settings: How; None for the defaults.
+        teacher: The network to imitate; None takes the densest level's own numbers where it is dense, else the
+            checkpoint's weights without a mask.
+        state: File to keep the work in, for going on after an interruption; removed in the end.
+        progress: Called after each step.
+
+    Returns:
+        The repaired checkpoint. `provenance["repair"]` has the settings and, for each level, the agreement with the
+        dense network on held-out inputs as cut, with BatchNorm re-estimated, and repaired. In mode `tables` every
+        weight and the whole dense level are bit for bit those of `checkpoint`.
+
+    Raises:
+        InputError: When the inputs are too few, broken, do not fit, or look unlike the training inputs.
+        UsageError: When the network has nothing to tune.
+        ElsaError: When time is out before the first look at the first level.
+    """
+    chosen = RepairSettings() if settings is None else settings
+    model = plain_network(model).float()
+    load_arrays(model, checkpoint.weights)
+    device = _device()
+    model.to(device).eval()
+    samples = _samples(model, data, chosen)
+    dense = _dense(checkpoint, model) if teacher is None else plain_network(teacher).float().to(device).eval()
+    _check_inputs(dense, samples, chosen, device)
+    student = Student(model, checkpoint, chosen.mode)
+    guide = Teacher(dense, samples, chosen, device)
+    kept = RepairState.open(state, chosen, checkpoint, samples.fingerprint())
+    clock = Clock(None if chosen.minutes is None else 60.0 * chosen.minutes, kept.spent_s)
+    results = _levels(student, guide, samples, settings=chosen, kept=kept, clock=clock, progress=progress)
+    facts = {
+        "repair": {
+            **chosen.plain(), "inputs": len(samples), "held_out_inputs": len(samples.held_out_places),
+            "seconds": round(clock.elapsed_s, 1), "outputs": guide.distance.kinds,
+            "levels": {checkpoint.ladder[k].name: asdict(found) for k, found in results.items()},
+        }
+    }  # fmt: skip
+    repaired = student.result(facts, results)
+    kept.remove()
+    load_arrays(model, repaired.weights)
+    return repaired
+
+
+def _device() -> Any:
+    import torch
+
+    if torch.accelerator.is_available():
+        return torch.accelerator.current_accelerator()
+    return torch.device("cpu")
+
+
+def _samples(model: nn.Module, data: Any, settings: RepairSettings) -> Samples:
+    import torch
+
+    source = source_of(model, data)
+    if len(source) == 0:
+        raise InputError("There are no inputs to repair with")
+    example = source.take(torch.zeros(1, dtype=torch.long))
+    augmentation = augmentation_for(settings.augment, example)
+    return Samples(source, held_out=settings.held_out, augmentation=augmentation, seed=settings.seed)
+
+
+def _dense(checkpoint: NestedCheckpoint, model: nn.Module) -> nn.Module:
+    """Return a copy of the network with the dense numbers."""
+    last = len(checkpoint.ladder) - 1
+    full = all(bool((index <= last).all()) for index in checkpoint.indices.values())
+    dense = copy.deepcopy(model)
+    load_arrays(dense, checkpoint.at_level(last) if full else checkpoint.weights)
+    return dense.eval()
+
+
+def _check_inputs(dense: nn.Module, samples: Samples, settings: RepairSettings, device: Any) -> None:
+    """Refuse inputs that the network does not take, or that cannot be what it was trained on."""
+    import torch
+
+    batches = list(samples.calibration(min(64, settings.batch_size), most=256, least=0))
+    for batch in batches:
+        refuse_broken(batch)
+    try:
+        with torch.no_grad():
+            run(dense, batches[0], device)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise InputError(
+            f"The network does not take these inputs ({first_line(error)})",
+            fix="Check names, shapes and types",
+        ) from error
+    if not settings.accept_inputs:
+        refuse_unlike(likeness(dense, batches, device))
+
+
+def _levels(
+    student: Student,
+    teacher: Teacher,
+    samples: Samples,
+    *,
+    settings: RepairSettings,
+    kept: RepairState,
+    clock: Clock,
+    progress: Callable[[RepairEvent], None],
+) -> dict[int, LevelResult]:
+    """Tune every level that needs it, sparsest first; levels for which no time is left stay as they were cut."""
+    ladder = student.checkpoint.ladder
+    todo = [level for level in range(len(ladder)) if student.needs_repair(level)]
+    results = kept.begin(student)
+    for number, level in enumerate(todo):
+        if level in results:
+            continue
+        if clock.left_s <= 0.0:
+            if not results:
+                raise ElsaError(
+                    "The time was over before the first level was repaired; nothing was written",
+                    fix="Give more --minutes, or fewer and smaller inputs",
+                )
+            break
+        tuner = LevelTuner(student, level, teacher, samples, settings=settings)
+        if kept.tuner is not None:
+            tuner.load_state(kept.tuner)
+            kept.tuner = None
+
+        def tell(
+            step: int, steps: int, agreement: float, looked: bool, name: str = ladder[level].name
+        ) -> None:
+            progress(RepairEvent(name, step, steps, agreement, looked))
+
+        def save(tuner: LevelTuner = tuner) -> None:
+            kept.save(student, results, tuner, clock.elapsed_s)
+
+        share_s = clock.left_s / (len(todo) - number)
+        results[level] = tuner.tune(
+            clock, share_s if math.isfinite(share_s) else math.inf, progress=tell, save=save
+        )
+        kept.save(student, results, None, clock.elapsed_s)
+    return results

@@ -1,0 +1,197 @@
+"""Inputs without labels: whole arrays, a dataset or batches, drawn by position so that a seed decides every batch.
+
+train      order = permutation, permutation, ...      step s takes places s * size ... (s + 1) * size - 1
+held out   never trained on; copies that are augmented fill up where they are few
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+import numpy as np
+
+from elsa_edge.errors import InputError
+from elsa_edge.repair.augment import Augmentation
+from elsa_edge.sparsify.data import batches_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["FEWEST", "Arguments", "Samples", "Source", "source_of"]
+
+FEWEST: Final = 16
+Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments of `forward` for one batch."""
+
+
+class Source(Protocol):
+    """Inputs that can be drawn in any order."""
+
+    def __len__(self) -> int:
+        """Return the number of inputs."""
+
+    def take(self, places: Tensor) -> Arguments:
+        """Return the inputs at the places `(count,)` as arguments of `forward`."""
+
+
+class _Arrays:
+    """Whole arrays or tensors, one an argument."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        self._positional, self._named = arguments
+        self._length = len(next(iter([*self._positional, *self._named.values()])))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def take(self, places: Tensor) -> Arguments:
+        """Index every array."""
+        return tuple(t[places] for t in self._positional), {k: t[places] for k, t in self._named.items()}
+
+
+class _Dataset:
+    """A map-style dataset of torch: an item is an input, or a tuple whose first is one."""
+
+    def __init__(self, model: nn.Module, dataset: Any) -> None:
+        self._model, self._dataset = model, dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def take(self, places: Tensor) -> Arguments:
+        """Collate the items."""
+        from torch.utils.data import default_collate
+
+        batch = default_collate([self._dataset[int(place)] for place in places])
+        return next(iter(batches_of(self._model, [batch])))
+
+
+def source_of(model: nn.Module, data: Any) -> Source:
+    """Return what inputs are drawn from.
+
+    Args:
+        model: Its `forward` names the inputs.
+        data: A source already (`len` and `take`), a dataset of torch, whole arrays (one, or a mapping by name), or
+            batches as a DataLoader makes them, which are then kept in memory. Of a tuple the first item goes in.
+
+    Raises:
+        InputError: When names or lengths do not fit, or there is nothing.
+    """
+    import torch
+
+    if hasattr(data, "take") and hasattr(data, "__len__") and not hasattr(data, "shape"):
+        return data  # type: ignore[no-any-return]  # has the methods of a source
+    if isinstance(data, torch.utils.data.Dataset) and hasattr(data, "__getitem__"):
+        return _Dataset(model, data)
+    made: list[Arguments] = [(tuple(a), dict(k)) for a, k in batches_of(model, data)]
+    if not made:
+        raise InputError("There are no inputs to repair with")
+    positional = tuple(torch.cat(parts) for parts in zip(*(a for a, _ in made), strict=True))
+    named = {key: torch.cat([k[key] for _, k in made]) for key in made[0][1]}
+    lengths = {len(t) for t in [*positional, *named.values()]}
+    if len(lengths) != 1:
+        raise InputError("The arrays need one common number of samples", found=sorted(lengths))
+    return _Arrays((positional, named))
+
+
+class Samples:
+    """Inputs split into a part to train on and a held-out part.
+
+    Args:
+        source: Where they come from.
+        held_out: Share of the second part.
+        augmentation: How inputs are varied.
+        seed: Of the split, the order and the augmentation.
+
+    Raises:
+        InputError: When they are too few.
+    """
+
+    def __init__(self, source: Source, *, held_out: float, augmentation: Augmentation, seed: int) -> None:
+        import torch
+
+        if len(source) < FEWEST:
+            raise InputError(
+                "These are too few inputs to repair with",
+                expected=f"at least {FEWEST}, better some hundreds",
+                found=len(source),
+            )
+        self._source, self.augmentation, self._seed = source, augmentation, seed
+        places = torch.randperm(len(source), generator=torch.Generator().manual_seed(seed))
+        count = max(2, round(held_out * len(source)))
+        self.held_out_places, self.train_places = places[:count].sort().values, places[count:].sort().values
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def training(self, level: int, step: int, size: int) -> Arguments:
+        """Return the batch of a step, augmented; the same for the same seed, level and step."""
+        chosen = self.train_places[_stream(len(self.train_places), step * size, size, (self._seed, level))]
+        return self._augmented(chosen, (self._seed, level, step))
+
+    def held_out(self, size: int, least: int = 256) -> Iterator[Arguments]:
+        """Yield the held-out inputs as they are, then augmented copies until there are `least`."""
+        return self._fixed(self.held_out_places, size, least)
+
+    def calibration(self, size: int, most: int = 2048, least: int = 512) -> Iterator[Arguments]:
+        """Yield inputs of the training part for statistics of BatchNorm, as `held_out` does."""
+        return self._fixed(self.train_places[:most], size, least)
+
+    def _fixed(self, places: Tensor, size: int, least: int) -> Iterator[Arguments]:
+        for part in _cut(places, size):
+            yield self._source.take(part)
+        if not self.augmentation.active:
+            return
+        copies = -(-least // len(places)) - 1
+        for copy in range(copies):
+            for number, part in enumerate(_cut(places, size)):
+                yield self._augmented(part, (copy, number))
+
+    def _augmented(self, places: Tensor, key: tuple[int, ...]) -> Arguments:
+        import torch
+
+        arguments = self._source.take(places)
+        if not self.augmentation.active:
+            return arguments
+        generator = torch.Generator().manual_seed(zlib.crc32(repr(key).encode()))
+        return self.augmentation.apply(arguments, generator)
+
+    def fingerprint(self) -> str:
+        """Return a short text that differs where the inputs differ, from their number and the first of them."""
+        positional, named = self._source.take(self.held_out_places[:2])
+        tensors = [*positional, *(named[key] for key in sorted(named))]
+        sums = [zlib.crc32(np.ascontiguousarray(t.numpy()).tobytes()) for t in tensors]
+        return f"{len(self._source)}:{':'.join(map(str, sums))}"
+
+
+def _stream(count: int, start: int, size: int, key: tuple[int, ...]) -> Tensor:
+    """Return `size` places of the endless sequence of permutations of `count`, from `start` on."""
+    import torch
+
+    parts, place = [], start
+    while place < start + size:
+        epoch, offset = divmod(place, count)
+        seed = zlib.crc32(repr((*key, epoch)).encode())
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+        parts.append(order[offset : offset + start + size - place])
+        place += len(parts[-1])
+    return torch.cat(parts)
+
+
+def _cut(places: Tensor, size: int) -> Iterable[Tensor]:
+    """Cut places into parts of `size`; a last one of a single place joins the one before: it would have no variance."""
+    ends = [*range(size, len(places) - 1, size), len(places)]
+    start = 0
+    for end in ends:
+        yield places[start:end]
+        start = end
+
+
+def tensors_in(arguments: Arguments | Mapping[str, Any]) -> list[Tensor]:
+    """Return the tensors among arguments."""
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    return [leaf for leaf in tree_leaves(arguments) if isinstance(leaf, torch.Tensor)]

@@ -1,0 +1,351 @@
+"""Tune one level: Adam along a cosine, looks at the held-out inputs, the best look kept.
+
+    rate(step) = peak * min(1, step / warm) * (1 + cos(pi * step / planned)) / 2
+
+Time is planned, not raced against: after a few steps their speed says how many fit, and the cosine ends there. Without
+a time limit, or where it does not bind, the result depends on the seed alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from elsa_edge.errors import ElsaError
+from elsa_edge.repair.checks import to
+from elsa_edge.repair.distance import Distance, outputs_of
+from elsa_edge.repair.samples import Arguments, Samples
+from elsa_edge.repair.settings import RepairSettings
+from elsa_edge.repair.student import Student
+from elsa_edge.sparsify.norms import batch_norms, reestimate
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["Clock", "LevelResult", "LevelTuner", "Look", "Teacher"]
+
+# Steps after which their speed is known; the first ones are slower.
+_TRIAL: Final = 6
+_WARM: Final = 0.05
+_CLIP: Final = 1.0
+# Of the running statistics while tuning; a network's own may be too slow for some hundred steps.
+_MOMENTUM: Final = 0.1
+
+
+@dataclass
+class Clock:
+    """The time that a repair may take, over interruptions.
+
+    Attributes:
+        limit_s: None without a limit.
+        spent_s: In runs before this one.
+        now: A clock in seconds.
+    """
+
+    limit_s: float | None
+    spent_s: float = 0.0
+    now: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._began = self.now()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds spent so far, all runs together."""
+        return self.spent_s + self.now() - self._began
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left; infinite without a limit."""
+        return math.inf if self.limit_s is None else self.limit_s - self.elapsed_s
+
+
+class Teacher:
+    """The dense network, and what it says about the held-out inputs.
+
+    Args:
+        network: In evaluation mode; never changed.
+        samples: The inputs.
+        settings: Loss and batch size.
+        device: Where the network is.
+    """
+
+    def __init__(self, network: nn.Module, samples: Samples, settings: RepairSettings, device: Any) -> None:
+        import torch
+
+        self.network, self.device = network.eval(), device
+        self._features = _Features(network, settings.features)
+        self.held_out = [
+            ((tuple(a), dict(k)), self.answer((a, k))) for a, k in samples.held_out(settings.batch_size)
+        ]
+        whole = [torch.cat(parts) for parts in zip(*(outputs_of(t) for _, t in self.held_out), strict=True)]
+        self.distance = Distance(settings.loss, settings.temperature, whole)
+        self.scales = {
+            name: max(float(value.double().var()), 1e-30) for name, value in self._features.seen.items()
+        }
+
+    def answer(self, arguments: Arguments) -> Any:
+        """Return the dense network's outputs."""
+        import torch
+
+        with torch.no_grad():
+            return run(self.network, arguments, self.device)
+
+    @property
+    def features(self) -> Mapping[str, Tensor]:
+        """Outputs of the named modules in the last run."""
+        return self._features.seen
+
+
+class _Features:
+    """Outputs of named modules, as the network runs."""
+
+    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
+        from elsa_edge.errors import UnknownNameError
+
+        modules = dict(network.named_modules())
+        self.seen: dict[str, Tensor] = {}
+        for name in names:
+            if name not in modules:
+                raise UnknownNameError("module", name, (key for key in modules if key))
+            modules[name].register_forward_hook(self._hook(name))
+
+    def _hook(self, name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            self.seen[name] = outputs_of(output)[0]
+
+        return hook
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at the held-out inputs: how near the level is to the dense network.
+
+    Attributes:
+        agreement: In [0, 1].
+        loss: What is minimised.
+    """
+
+    agreement: float
+    loss: float
+
+    def better_than(self, other: Look) -> bool:
+        """Whether it agrees more, or as much at a lower loss."""
+        return (self.agreement, -self.loss) > (other.agreement, -other.loss)
+
+
+@dataclass
+class LevelResult:
+    """How a level was repaired.
+
+    Attributes:
+        cut: Agreement as it was cut.
+        started: With BatchNorm statistics of its own.
+        repaired: In the end.
+        steps: Optimiser steps done.
+        why: Why it ended: `steps`, `no gain` or `time`.
+        from_tuning: Whether what was kept comes from tuning.
+    """
+
+    cut: float
+    started: float
+    repaired: float
+    steps: int
+    why: str
+    from_tuning: bool
+
+
+def run(network: nn.Module, arguments: Arguments, device: Any) -> Any:
+    """Run a network on arguments, moved to its device."""
+    positional, named = arguments
+    return network(*(to(v, device) for v in positional), **{k: to(v, device) for k, v in named.items()})
+
+
+class LevelTuner:
+    """One level in work, from its first or a later step.
+
+    Args:
+        student: The network that learns.
+        level: Which level.
+        teacher: The dense network.
+        samples: The inputs.
+        settings: How.
+        call: The student's network as it is called: itself, or wrapped for several processes.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        level: int,
+        teacher: Teacher,
+        samples: Samples,
+        *,
+        settings: RepairSettings,
+        call: nn.Module | None = None,
+    ) -> None:
+        import torch
+
+        self.student, self.level, self.teacher = student, level, teacher
+        self.samples, self.settings = samples, settings
+        self.call = student.model if call is None else call
+        self.parameters = student.enter(level)
+        self.optimizer = torch.optim.Adam(self.parameters, lr=settings.rate)
+        self.step, self.planned, self.stale = 0, settings.steps, 0
+        self._features = _Features(student.model, settings.features)
+        self.cut = self.look()
+        self.best, self.kept, self.from_tuning = self.cut, student.snapshot(), False
+        self._offer_statistics()
+        self.started = self.best
+        student.restore(self.kept)
+
+    def look(self) -> Look:
+        """Compare the level as it is with the dense network on the held-out inputs."""
+        import torch
+
+        self.student.model.eval()
+        agreement, total, count = self.teacher.distance.agreement(), 0.0, 0
+        with torch.no_grad():
+            for arguments, target in self.teacher.held_out:
+                answer = run(self.student.model, arguments, self.teacher.device)
+                size = len(outputs_of(target)[0])
+                total, count = total + float(self.teacher.distance(answer, target)) * size, count + size
+                agreement.add(outputs_of(answer), outputs_of(target))
+        return Look(agreement.value, total / count if math.isfinite(total) else math.inf)
+
+    def _offer(self, *, tuned: bool) -> bool:
+        """Keep the level as it is where it is better than the best so far."""
+        found = self.look()
+        if not found.better_than(self.best):
+            return False
+        self.best, self.kept, self.from_tuning = found, self.student.snapshot(), tuned or self.from_tuning
+        return True
+
+    def _offer_statistics(self) -> None:
+        """Estimate BatchNorm's statistics anew and keep them where they are better."""
+        if batch_norms(self.student.model):
+            reestimate(self.student.model, self.samples.calibration(self.settings.batch_size))
+            self._offer(tuned=False)
+
+    def train_step(self) -> float:
+        """Do one optimiser step and return its loss.
+
+        Raises:
+            ElsaError: When the loss is NaN or infinite.
+        """
+        import torch
+
+        settings = self.settings
+        warm = max(1.0, _WARM * self.planned)
+        progress = self.step / self.planned
+        rate = settings.rate * min(1.0, (self.step + 1) / warm) * 0.5 * (1.0 + math.cos(math.pi * progress))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        arguments = self.samples.training(self.level, self.step, settings.batch_size)
+        target = self.teacher.answer(arguments)
+        expected = dict(self.teacher.features)
+        self.student.training_mode()
+        answer = run(self.call, arguments, self.teacher.device)
+        loss = self.teacher.distance(answer, target)
+        for name, value in expected.items():
+            loss = loss + (self._features.seen[name] - value).square().mean() / self.teacher.scales[name]
+        found = float(loss.detach())
+        if not math.isfinite(found):
+            raise ElsaError(
+                f"The loss is NaN or infinite at level {self.level}, step {self.step}",
+                fix="Lower the learning rate",
+            )
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+        self.student.mask_gradients()
+        torch.nn.utils.clip_grad_norm_(self.parameters, _CLIP)
+        self.optimizer.step()
+        self.student.hold()
+        self.step += 1
+        return found
+
+    def tune(
+        self,
+        clock: Clock,
+        share_s: float,
+        *,
+        progress: Callable[[int, int, float, bool], None],
+        save: Callable[[], None],
+    ) -> LevelResult:
+        """Run the steps that are left and keep the best.
+
+        Args:
+            clock: The time for everything.
+            share_s: Seconds for this level; may be infinite.
+            progress: Called with step, planned steps, best agreement, and whether there was a look.
+            save: Called after each look.
+        """
+        settings, ends = self.settings, clock.elapsed_s + share_s
+        first, began_s = self.step, clock.elapsed_s
+        why = "steps"
+        with _momentum(self.student.model, _MOMENTUM):
+            while self.step < self.planned:
+                if clock.elapsed_s >= ends:
+                    why = "time"
+                    break
+                self.train_step()
+                if self.step - first == _TRIAL and math.isfinite(share_s):
+                    self._plan(ends - clock.elapsed_s, (clock.elapsed_s - began_s) / _TRIAL)
+                looks = self.step % settings.check_every == 0 or self.step == self.planned
+                if looks:
+                    self.stale = 0 if self._offer(tuned=True) else self.stale + 1
+                progress(self.step, self.planned, self.best.agreement, looks)
+                if looks:
+                    save()
+                if self.stale >= settings.patience:
+                    why = "no gain"
+                    break
+        if why == "time":
+            self._offer(tuned=True)
+        elif self.planned < settings.steps and why == "steps":
+            why = "time"
+        if self.from_tuning and clock.elapsed_s < ends:
+            self.student.restore(self.kept)
+            self._offer_statistics()
+        self.student.restore(self.kept)
+        self.student.keep(self.kept)
+        return LevelResult(
+            self.cut.agreement, self.started.agreement, self.best.agreement, self.step, why, self.from_tuning
+        )
+
+    def _plan(self, left_s: float, step_s: float) -> None:
+        """Plan as many of the steps that are left as fit; looks take time too."""
+        looks_s = 0.1 * left_s
+        self.planned = min(self.settings.steps, max(self.step, self.step + int((left_s - looks_s) / step_s)))
+
+    def state(self) -> dict[str, Any]:
+        """Return what is needed to go on after an interruption."""
+        return {
+            "step": self.step, "planned": self.planned, "stale": self.stale, "now": self.student.snapshot(),
+            "kept": self.kept, "optimizer": self.optimizer.state_dict(), "from_tuning": self.from_tuning,
+            "looks": [(x.agreement, x.loss) for x in (self.cut, self.started, self.best)],
+        }  # fmt: skip
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Undo `state`."""
+        self.step, self.planned, self.stale = int(state["step"]), int(state["planned"]), int(state["stale"])
+        self.kept, self.from_tuning = dict(state["kept"]), bool(state["from_tuning"])
+        self.cut, self.started, self.best = (Look(*pair) for pair in state["looks"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.student.restore(state["now"])
+
+
+@contextlib.contextmanager
+def _momentum(model: nn.Module, momentum: float) -> Iterator[None]:
+    norms = batch_norms(model).values()
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = momentum  # type: ignore[assignment]  # a float, typed as a module
+    try:
+        yield
+    finally:
+        for norm, own in zip(norms, before, strict=True):
+            norm.momentum = own

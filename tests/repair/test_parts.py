@@ -1,0 +1,159 @@
+"""The parts of a repair: order of inputs, augmentation, distances, likeness, pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from support import learned
+from torch import nn
+
+from elsa_edge.errors import InputError, UsageError
+from elsa_edge.repair.augment import Augmentation, augmentation_for
+from elsa_edge.repair.checks import likeness
+from elsa_edge.repair.distance import Agreement, Distance
+from elsa_edge.repair.images import read_folder, scaled_like_training
+from elsa_edge.repair.samples import Samples, _stream, source_of
+from elsa_edge.tensors import TensorSpec
+
+
+@given(count=st.integers(1, 30), size=st.integers(1, 40), steps=st.integers(1, 6))
+def test_batches_follow_each_other_through_whole_permutations(count, size, steps):
+    """Batches of any size, put together, are permutations of all places; each batch can be made alone."""
+    places = torch.cat([_stream(count, step * size, size, (7,)) for step in range(steps)])
+
+    assert len(places) == steps * size
+    for start in range(0, len(places) - count + 1, count):
+        assert sorted(places[start : start + count].tolist()) == list(range(count))
+
+
+def test_held_out_inputs_are_never_trained_on_and_filled_up_by_copies():
+    """Of 40 inputs 4 are held out; augmented copies make 256 of them; a seed decides which."""
+    inputs = torch.arange(40.0).reshape(40, 1, 1, 1).expand(40, 1, 8, 8).contiguous()
+    samples = Samples(
+        source_of(nn.Identity(), inputs), held_out=0.1, augmentation=Augmentation(crop=True), seed=3
+    )
+    kept = torch.cat([images for (images,), _ in samples.held_out(16)])
+    trained = torch.cat([samples.training(0, step, 16)[0][0] for step in range(20)])
+
+    assert len(kept) >= 256
+    assert len(kept[:, 0, 0, 0].unique()) == 4
+    assert not set(kept.unique().tolist()) & set(trained.unique().tolist())
+
+
+@pytest.mark.parametrize("side", [12, 64])
+def test_an_augmentation_keeps_shape_and_range_and_varies_each_image(side):
+    """Images stay images of the same size within the same bounds; other arguments are not touched."""
+    images = torch.rand(8, 3, side, side, generator=torch.Generator().manual_seed(0))
+    tokens = torch.arange(8)
+    augmentation = augmentation_for("auto", ((images, tokens), {}))
+    (varied, same), _ = augmentation.apply(((images, tokens), {}), torch.Generator().manual_seed(1))
+
+    assert augmentation == Augmentation(crop=True, flip=True)
+    assert same is tokens
+    assert varied.shape == images.shape
+    assert float(varied.min()) >= 0.0
+    assert float(varied.max()) <= 1.0
+    assert all(not torch.equal(a, b) for a, b in zip(varied, images, strict=True))
+
+
+def test_a_shift_by_nothing_is_possible_and_exact():
+    """Shifted pixels are pixels of the image: none is interpolated."""
+    images = torch.arange(144.0).reshape(1, 1, 12, 12)
+    (varied,), _ = Augmentation(crop=True).apply(((images,), {}), torch.Generator().manual_seed(2))
+    assert set(varied.flatten().tolist()) <= set(images.flatten().tolist())
+
+
+def test_kl_of_probabilities_and_of_their_logits_is_the_same():
+    """A network that ends in softmax is taught like one that does not."""
+    generator = torch.Generator().manual_seed(0)
+    teacher, student = (torch.randn(32, 5, generator=generator) for _ in range(2))
+    of_logits = Distance("auto", 2.0, [teacher])(student, teacher)
+    of_shares = Distance("auto", 2.0, [teacher.softmax(1)])(student.softmax(1), teacher.softmax(1))
+    p, q = (teacher / 2).softmax(1), (student / 2).softmax(1)
+
+    assert float(of_logits) == pytest.approx(float(4 * (p * (p / q).log()).sum(1).mean()), rel=1e-5)
+    assert float(of_shares) == pytest.approx(float(of_logits), rel=1e-4)
+
+
+def test_agreement_adds_up_over_batches_of_any_size():
+    """Top-1 and reproduced variance are those of all samples together."""
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(50, 4, generator=generator)
+    found = target + 0.5 * torch.randn(50, 4, generator=generator)
+    for kind, expected in (
+        ("kl", float((found.argmax(1) == target.argmax(1)).float().mean())),
+        ("mse", 1 - float((found - target).square().sum() / (target - target.mean(0)).square().sum())),
+    ):
+        counted = Agreement([kind])
+        for part in (slice(0, 7), slice(7, 50)):
+            counted.add([found[part]], [target[part]])
+        assert counted.value == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_loss_that_does_not_fit_the_outputs_is_refused():
+    """`kl` needs classes; outputs that are NaN teach nothing."""
+    with pytest.raises(UsageError, match="Use mse"):
+        Distance("kl", 2.0, [torch.randn(4, 3, 8, 8)])
+    with pytest.raises(InputError, match="NaN or infinite"):
+        Distance("auto", 2.0, [torch.full((4, 3), float("nan"))])
+
+
+def test_inputs_of_the_training_are_alike_and_others_are_not():
+    """BatchNorm's stored statistics tell inputs of the training's scale from others; without BatchNorm nobody can."""
+    model = learned.learned()
+    images = learned.images(200, 5)[0]
+    alike = likeness(model, [((images,), {})])
+    far = likeness(model, [((images * 100,), {})])
+
+    assert alike.alike
+    assert alike.distance < 0.3
+    assert not far.alike
+    assert likeness(nn.Linear(2, 2), [((torch.randn(4, 2),), {})]) is None
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Twenty pictures in two folders, and one file that is none."""
+    generator = np.random.default_rng(0)
+    for number in range(20):
+        folder = tmp_path / f"class{number % 2}"
+        folder.mkdir(exist_ok=True)
+        pixels = generator.integers(0, 256, (9 + number, 12, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def test_a_folder_of_pictures_becomes_inputs_at_the_scale_that_batchnorm_remembers(pictures):
+    """`auto` finds the scaling of the training among the known ones; pixels are what Pillow reads."""
+    pixels = read_folder(pictures, TensorSpec("", (1, 3, 8, 8)))
+    model = nn.Sequential(nn.BatchNorm2d(3))
+    mean, std = pixels.mean() / 255.0, pixels.std() / 255.0
+    for scaling, shift, scale in (("unit", 0.0, 1.0), ("signed", 0.5, 2.0), ("bytes", 0.0, 255.0)):
+        model[0].running_mean.fill_((mean - shift) * scale)
+        model[0].running_var.fill_((std * scale) ** 2)
+        folder, note = scaled_like_training(model, pixels, "", "auto")
+        assert folder.scaling == scaling
+        assert scaling in note
+    (images,), _ = folder.take(torch.tensor([1, 0]))
+    assert pixels.shape == (20, 8, 8, 3)
+    np.testing.assert_allclose(images.numpy(), pixels[[1, 0]].transpose(0, 3, 1, 2), atol=1e-4)
+
+
+def test_pictures_that_cannot_serve_are_refused(pictures, tmp_path):
+    """No picture, a broken one, an input that takes none, and a scale that nobody can know."""
+    spec = TensorSpec("", (1, 3, 8, 8))
+    with pytest.raises(UsageError, match="Give --scale"):
+        scaled_like_training(nn.Linear(2, 2), np.zeros((20, 8, 8, 3), np.uint8), "", "auto")
+    with pytest.raises(UsageError, match="input of pictures"):
+        read_folder(pictures, TensorSpec("", (1, 128)))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no picture"):
+        read_folder(tmp_path / "empty", spec)
+    (pictures / "class0" / "broken.png").write_bytes(b"not a picture")
+    with pytest.raises(InputError, match=r"broken\.png cannot be read"):
+        read_folder(pictures, spec)
