@@ -64,7 +64,7 @@ def test_data_may_come_from_a_factory(nested):
         (["--data", "support.learned:nothing"], 2, "nothing named"),
         (["--minutes", "1e-9"], 1, "before the first level"),
         (["--loss", "l1"], 2, "no loss named"),
-        (["--model", "support.learned:inputs"], 2, "made no network"),
+        (["--model", "support.learned:inputs"], 2, "returned no network"),
         (["--data", "."], 2, "Add --input-shape"),
         (["-o", "cut.safetensors"], 2, "The output is the input"),
     ],
