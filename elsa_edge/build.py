@@ -15,7 +15,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.bundle import Bundle, BundleWriter, Golden, open_bundle, write_bundle
@@ -23,30 +22,26 @@ from elsa_edge.errors import (
     ContractError,
     ElsaError,
     ExportError,
-    InputError,
     RuntimeUnavailableError,
-    first_line,
 )
 from elsa_edge.files import sha256_of
+from elsa_edge.golden_answers import golden_answers
 from elsa_edge.inputs import read_inputs
 from elsa_edge.loading import PROFILE_NAME, why_not_loadable
 from elsa_edge.profiles import load_profile, save_profile
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.registry import EXPORTERS, find
-from elsa_edge.tensors import TensorSpec, check_inputs
+from elsa_edge.tensors import check_inputs
 from elsa_edge.verify import VariantCheck, check_variant
 
 if TYPE_CHECKING:
     from elsa_edge.graph.canonical import CanonicalGraph
 
-__all__ = ["build_bundle", "golden_inputs"]
+__all__ = ["build_bundle"]
 
 Array = npt.NDArray[Any]
 Progress = Callable[[str], None]
 
-_GOLDEN_BATCH: Final = 2  # more than one, so that a batch size frozen into a variant is found
-# Golden floats are multiples of this: they compress to a fifth, bundles stay small.
-_GOLDEN_STEP: Final = 0.125
 _PACKAGES: Final = ("elsa-edge", "numpy", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "ai-edge-litert")
 
 
@@ -72,9 +67,10 @@ def build_bundle(
         progress: Called with a line for each step.
 
     Raises:
-        ContractError: When the model is not a canonical graph, or a variant is outside its numeric contract.
-        ExportError: When a variant cannot be exported, or none applies.
-        InputError: When the golden inputs do not fit the network.
+        ContractError: When the model is not a canonical graph, a level does not follow its inputs, or every variant
+            is outside its numeric contract. Where some are within, the others are left out and named.
+        ExportError: When no variant can be exported, or none applies.
+        InputError: When the golden inputs do not fit the network, or its outputs say nothing on them.
         RuntimeUnavailableError: When a variant cannot be proved because its runtime is not installed here.
     """
     from elsa_edge.graph.canonical import CanonicalGraph
@@ -85,30 +81,49 @@ def build_bundle(
     source = Path(model)
     graph = check_contract(CanonicalGraph.load(source))
     tell(f"{source.name}: {len(graph.ladder)} levels, contract holds")
-    answers = _golden(graph, golden)
+    answers = _golden(graph, golden, profile, tell)
     exporters = _applicable(graph, profile, variants, tell)
     with write_bundle(destination) as writer:
+        left_out: dict[str, str] = {}
         for exporter in exporters:
             tell(f"{exporter.name}: exporting")
             try:
                 _export(exporter, graph, profile, answers, writer)
             except (ExportError, ContractError) as error:
-                if variants is not None or exporter is exporters[0]:
+                if len(left_out) + 1 == len(exporters):
                     raise
                 shutil.rmtree(writer.folder / exporter.name)
+                left_out[exporter.name] = str(error)
                 tell(f"{exporter.name}: left out, because {error}")
         save_profile(_without_old_measurements(profile), writer.folder / PROFILE_NAME)
-        writer.seal(
-            name=name or source.stem,
-            device=profile.name,
-            ladder=graph.ladder,
-            inputs=graph.inputs,
-            outputs=graph.outputs,
-            golden=answers,
-            versions=_versions(),
-            provenance={"model_sha256": sha256_of(source), "model": dict(graph.provenance)},
-        )
-        _prove(open_bundle(writer.folder), profile, tell)
+
+        def seal() -> Bundle:
+            writer.seal(
+                name=name or source.stem,
+                device=profile.name,
+                ladder=graph.ladder,
+                inputs=graph.inputs,
+                outputs=graph.outputs,
+                golden=answers,
+                versions=_versions(),
+                provenance={
+                    "model_sha256": sha256_of(source),
+                    "model": dict(graph.provenance),
+                    "left_out": left_out,
+                },
+                noise=graph.noise,
+            )
+            return open_bundle(writer.folder)
+
+        failures = _prove(seal(), profile, tell)
+        if len(failures) == len(writer.variants):
+            raise next(iter(failures.values()))
+        for variant, failure in failures.items():
+            left_out[variant] = str(failure)
+            tell(f"{variant}: left out, because {failure}")
+            writer.drop_variant(variant)
+        if failures:
+            seal()
     return open_bundle(destination, check_hashes=False)
 
 
@@ -119,67 +134,19 @@ def _without_old_measurements(profile: DeviceProfile) -> DeviceProfile:
     return profile.model_copy(update={"measured": None})
 
 
-def _golden(graph: CanonicalGraph, given: str | os.PathLike[str] | Mapping[str, Array] | None) -> Golden:
-    from elsa_edge.graph.oracle import run_canonical
-
+def _golden(
+    graph: CanonicalGraph,
+    given: str | os.PathLike[str] | Mapping[str, Array] | None,
+    profile: DeviceProfile,
+    tell: Progress,
+) -> Golden:
     if given is None:
-        inputs = golden_inputs(graph.inputs, _vocabularies(graph))
+        real = None
     elif isinstance(given, Mapping):
-        inputs = check_inputs(graph.inputs, given)
+        real = check_inputs(graph.inputs, given)
     else:
-        inputs = read_inputs(Path(given), graph.inputs)
-    try:
-        outputs = run_canonical(graph, inputs)
-    except ElsaError:
-        raise
-    except Exception as error:
-        first = first_line(error)
-        raise InputError(
-            f"The canonical graph does not run on the golden inputs ({first})",
-            fix="Give real inputs with --golden FILE.npz",
-        ) from error
-    return Golden(inputs, outputs)
-
-
-def golden_inputs(
-    inputs: Mapping[str, TensorSpec], vocabularies: Mapping[str, int] | None = None, seed: int = 0
-) -> dict[str, Array]:
-    """Make reproducible inputs: normal floats, small integers, random booleans; two samples where the batch is free.
-
-    Args:
-        inputs: The network's inputs.
-        vocabularies: Input name -> number of rows of the table that it indexes, where that is known.
-        seed: Seed of the generator.
-    """
-    generator = np.random.default_rng(seed)
-    made: dict[str, Array] = {}
-    for name, spec in inputs.items():
-        shape = tuple(
-            size if size is not None else (_GOLDEN_BATCH if axis == 0 else 1)
-            for axis, size in enumerate(spec.shape)
-        )
-        if spec.dtype.startswith("float"):
-            values: Array = np.round(generator.standard_normal(shape) / _GOLDEN_STEP) * _GOLDEN_STEP
-        else:
-            values = generator.integers(0, max(1, min((vocabularies or {}).get(name, 2), 127)), shape)
-        made[name] = np.asarray(values).astype(spec.dtype)
-    return made
-
-
-def _vocabularies(graph: CanonicalGraph) -> dict[str, int]:
-    """Return for each input that indexes a table directly how many rows the smallest of these has."""
-    rows: dict[str, int] = {}
-    for node in graph.model.graph.all_nodes():
-        if node.op_type != "Gather" or len(node.inputs) < 2:
-            continue
-        table, indices = node.inputs[0], node.inputs[1]
-        if table is None or indices is None or indices.name not in graph.inputs or table.shape is None:
-            continue
-        axis = node.attributes.get_int("axis", 0)
-        size = table.shape[axis] if table.shape.rank() > axis >= 0 else None
-        if isinstance(size, int):
-            rows[str(indices.name)] = min(size, rows.get(str(indices.name), size))
-    return rows
+        real = read_inputs(Path(given), graph.inputs)
+    return golden_answers(graph, real, {profile.tflite.batch}, tell)
 
 
 def _applicable(
@@ -214,20 +181,31 @@ def _export(
     writer.add_variant(variant)
 
 
-def _prove(bundle: Bundle, profile: DeviceProfile, tell: Progress) -> None:
-    """Run every level of every variant through its adapter, in the form in which it will run on the device."""
+def _prove(bundle: Bundle, profile: DeviceProfile, tell: Progress) -> dict[str, ElsaError]:
+    """Run every level of every variant through its adapter, in the form in which it will run on the device.
+
+    Returns:
+        The variants that are not proved, and why. One that fails does not take the others with it.
+    """
+    failures: dict[str, ElsaError] = {}
     with _scratch() as cache:
         for variant in bundle.manifest.variants:
             reason = why_not_loadable(variant)
             if reason is not None:
-                raise RuntimeUnavailableError(
+                failures[variant.name] = RuntimeUnavailableError(
                     f"{variant.name} cannot be proved here: {reason}",
                     fix="Install the runtime, or leave the variant out with --variant",
                 )
-            check = check_variant(bundle, variant, profile, cache)
-            _require(check)
+                continue
+            try:
+                check = check_variant(bundle, variant, profile, cache)
+                _require(check)
+            except ElsaError as error:
+                failures[variant.name] = error
+                continue
             worst = max(level.max_difference for level in check.levels)
             tell(f"{variant.name}: proved at {len(check.levels)} levels, largest difference {worst:.2g}")
+    return failures
 
 
 @contextlib.contextmanager
@@ -238,11 +216,15 @@ def _scratch() -> Iterator[Path]:
 
 def _require(check: VariantCheck) -> None:
     for level in check.levels:
+        if not level.follows_inputs:
+            raise ContractError(
+                f"{check.name} answers the same to different inputs at level {level.level} ({level.name})",
+                fix="Leave that level out, or cut less or otherwise",
+            )
         if not level.ok:
             agreement = "" if level.agreement is None else f", agreement {level.agreement:.3g}"
             raise ContractError(
-                f"{check.name} differs from the canonical graph at level {level.level} ({level.name}); "
-                "no bundle was written",
+                f"{check.name} differs from the canonical graph at level {level.level} ({level.name})",
                 expected=f"a difference of at most {level.allowed:.3g}",
                 found=f"{level.max_difference:.3g}{agreement}",
             )

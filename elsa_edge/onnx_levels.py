@@ -27,6 +27,7 @@ from elsa_edge.graph.onnx_file import read_onnx
 from elsa_edge.graph.oracle import run_canonical, run_model
 from elsa_edge.inputs import read_inputs
 from elsa_edge.levels import Ladder, mask_at
+from elsa_edge.proof.making import made
 from elsa_edge.tensors import largest_difference
 
 __all__ = ["nest_onnx"]
@@ -135,8 +136,6 @@ def _prove(graph: CanonicalGraph, plain: ir.Model, checkpoint: NestedCheckpoint,
 
 def _feed(graph: CanonicalGraph, plain: ir.Model) -> dict[str, npt.NDArray[Any]]:
     """Return random inputs on which the file runs: free sizes other than the batch are tried out."""
-    from elsa_edge.build import golden_inputs
-
     reason = ""
     for size in _FREE_SIZES:
         specs = {
@@ -145,7 +144,7 @@ def _feed(graph: CanonicalGraph, plain: ir.Model) -> dict[str, npt.NDArray[Any]]
             )
             for name, spec in graph.inputs.items()
         }
-        feed = golden_inputs(specs)
+        feed = made(specs, 2)
         try:
             run_model(plain, feed)
         except ElsaError:

@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from elsa_edge.errors import InputError, UnknownNameError, UsageError, closest
 
-__all__ = ["DTYPES", "TensorSpec", "check_inputs", "largest_difference", "parse_inputs"]
+__all__ = ["DTYPES", "TensorSpec", "check_inputs", "is_number", "largest_difference", "parse_inputs"]
 
 DTYPES: Final = ("float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool")
+# What networks write where they mean infinity (a masked score is often the smallest float32).
+_LIKE_INFINITY: Final = 1e30
 _INPUT = re.compile(r"(?:(?P<name>[^=]+)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>\w+))?")
 
 
@@ -105,20 +107,28 @@ def check_inputs(
     return ready
 
 
-def largest_difference(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> tuple[float, float]:
-    """Return the largest absolute difference and the largest absolute expected value.
+def is_number(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return where an array holds a number that means one: not NaN, not infinite, not a stand-in for infinity."""
+    if array.dtype.kind != "f":
+        return np.ones(array.shape, bool)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.abs(array) < _LIKE_INFINITY)
 
-    NaN or infinity in the same place with the same sign counts as equal; anywhere else the difference is
-    infinite, and so it is when the shapes differ.
+
+def largest_difference(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the largest absolute difference and the largest absolute expected value, both over real numbers.
+
+    NaN in the same place counts as equal, and so does infinity of the same sign; numbers beyond 1e30 stand for
+    infinity. Anywhere else the difference is infinite, and so it is when the shapes differ. Equal NaNs prove nothing:
+    see `elsa_edge.proof.information`.
     """
     if found.shape != expected.shape:
         return float("inf"), 0.0
     a, b = found.astype(np.float64), expected.astype(np.float64)
-    finite = np.isfinite(a) & np.isfinite(b)
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    if not np.all(finite | same):
-        return float("inf"), float(np.max(np.abs(b[np.isfinite(b)]), initial=0.0))
-    return (
-        float(np.max(np.abs(a[finite] - b[finite]), initial=0.0)),
-        float(np.max(np.abs(b[finite]), initial=0.0)),
-    )
+    numbers = is_number(a) & is_number(b)
+    nan_a, nan_b = np.isnan(a), np.isnan(b)
+    infinite = ~(is_number(a) | nan_a) & ~(is_number(b) | nan_b) & (np.sign(a) == np.sign(b))
+    scale = float(np.max(np.abs(b[is_number(b)]), initial=0.0))
+    if not np.all(numbers | (nan_a & nan_b) | infinite):
+        return float("inf"), scale
+    return float(np.max(np.abs(a[numbers] - b[numbers]), initial=0.0)), scale

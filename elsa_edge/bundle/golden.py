@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.errors import BundleError
+from elsa_edge.errors import BundleError, first_line
 from elsa_edge.files import atomic_file
+from elsa_edge.proof.tolerance import Tolerance
 from elsa_edge.tensors import largest_difference
 
 __all__ = ["FILE_NAME", "LARGEST_BYTES", "Golden", "Tolerance", "largest_difference"]
@@ -23,6 +23,7 @@ FILE_NAME: Final = "golden.npz"
 LARGEST_BYTES: Final = 1 << 30
 _INPUT: Final = "input/"
 _OUTPUT: Final = "output/"
+_FURTHER: Final = "further/"
 
 Array = npt.NDArray[Any]
 
@@ -34,17 +35,30 @@ class Golden:
     Attributes:
         inputs: Input name -> array, batch first.
         outputs: One mapping per level, sparsest first: output name -> array.
+        further: The same for other batch sizes.
     """
 
     inputs: Mapping[str, Array]
     outputs: tuple[Mapping[str, Array], ...]
+    further: tuple[Golden, ...] = ()
 
-    def save(self, path: Path) -> None:
-        """Write an `.npz` atomically: `input/NAME` and `output/LEVEL/NAME`."""
-        # numpy < 2 would store its keyword allow_pickle=False as an array: object arrays are refused here.
+    @property
+    def batches(self) -> tuple[Golden, ...]:
+        """All batch sizes."""
+        return (self, *self.further)
+
+    def _arrays(self) -> dict[str, Any]:
         arrays: dict[str, Any] = {_INPUT + name: array for name, array in self.inputs.items()}
         for level, outputs in enumerate(self.outputs):
             arrays |= {f"{_OUTPUT}{level}/{name}": array for name, array in outputs.items()}
+        return arrays
+
+    def save(self, path: Path) -> None:
+        """Write an `.npz` atomically: `input/NAME` and `output/LEVEL/NAME`; other batches below `further/K/`."""
+        # numpy < 2 would store its keyword allow_pickle=False as an array: object arrays are refused here.
+        arrays = self._arrays()
+        for place, batch in enumerate(self.further):
+            arrays |= {f"{_FURTHER}{place}/{name}": array for name, array in batch._arrays().items()}  # noqa: SLF001 - one of us
         strange = [name for name, array in arrays.items() if array.dtype.hasobject]
         if strange:
             raise BundleError(
@@ -70,27 +84,30 @@ class Golden:
                     found=size_bytes,
                     fix="A handful of samples is enough",
                 )
-            with np.load(path, allow_pickle=False) as arrays:
-                inputs = {n.removeprefix(_INPUT): arrays[n] for n in arrays.files if n.startswith(_INPUT)}
-                outputs = tuple(
-                    {n.removeprefix(p): arrays[n] for n in arrays.files if n.startswith(p)}
-                    for p in (f"{_OUTPUT}{level}/" for level in range(level_count))
-                )
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise BundleError(f"The golden file {path.name} cannot be read ({error})") from error
-        if not inputs or not all(outputs):
+            with np.load(path, allow_pickle=False) as loaded:
+                arrays = {name: loaded[name] for name in loaded.files}
+        except BundleError:
+            raise
+        except (
+            Exception
+        ) as error:  # zipfile, zlib and numpy's parser of headers raise a dozen unrelated classes
+            raise BundleError(f"The golden file {path.name} cannot be read ({first_line(error)})") from error
+        whole = _from_arrays(arrays, "", level_count)
+        further: list[Golden] = []
+        while any(name.startswith(f"{_FURTHER}{len(further)}/") for name in arrays):
+            further.append(_from_arrays(arrays, f"{_FURTHER}{len(further)}/", level_count))
+        batches = (whole, *further)
+        names = [(set(g.inputs), *(set(o) for o in g.outputs)) for g in batches]
+        if not whole.inputs or not all(whole.outputs) or any(other != names[0] for other in names):
             raise BundleError(
                 f"The golden file {path.name} is incomplete", expected=f"outputs of {level_count} levels"
             )
-        return cls(inputs, outputs)
+        return cls(whole.inputs, whole.outputs, tuple(further))
 
 
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """The numeric contract of a variant: |variant - canonical| <= relative * max(1, max |canonical|)."""
+def _from_arrays(arrays: Mapping[str, Array], prefix: str, level_count: int) -> Golden:
+    def below(start: str) -> dict[str, Array]:
+        return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
 
-    relative: float = 1e-4
-
-    def allows(self, difference: float, scale: float) -> bool:
-        """Return whether a largest difference is within the contract for outputs of that scale."""
-        return difference <= self.relative * max(1.0, scale)
+    outputs = (below(f"{prefix}{_OUTPUT}{level}/") for level in range(level_count))
+    return Golden(below(prefix + _INPUT), tuple(outputs))

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from elsa_edge.errors import UnknownNameError
 from elsa_edge.levels import Ladder, Level
+from elsa_edge.proof.tolerance import LARGEST_NOISE, Tolerance
 from elsa_edge.tensors import TensorSpec
 
 __all__ = ["FILE_NAME", "FileEntry", "InputOutput", "LevelEntry", "Manifest", "Variant"]
@@ -92,7 +93,11 @@ class Variant(_Strict):
 
 
 class Manifest(_Strict):
-    """Everything about a bundle."""
+    """Everything about a bundle.
+
+    Attributes:
+        noise: Output -> the network's own float32 noise at each level, relative to the output's scale.
+    """
 
     format: Literal[1] = 1
     name: str
@@ -105,6 +110,9 @@ class Manifest(_Strict):
     files: tuple[FileEntry, ...]
     versions: dict[str, str]
     provenance: dict[str, Any] = Field(default_factory=dict)
+    noise: dict[str, tuple[Annotated[float, Field(ge=0, le=LARGEST_NOISE)], ...]] = Field(
+        default_factory=dict
+    )
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Manifest:
@@ -124,6 +132,9 @@ class Manifest(_Strict):
         for path in (self.golden, *(path for variant in self.variants for path in variant.files.values())):
             if path not in listed:
                 raise ValueError(f"{path} is used but not in the list of files")
+        for output, noise in self.noise.items():
+            if len(noise) != len(self.ladder):
+                raise ValueError(f"noise of {output} must have one entry a level")
         for variant in self.variants:
             if variant.level_bytes and len(variant.level_bytes) != len(self.ladder):
                 raise ValueError(f"level_bytes of {variant.name} must have one entry per level")
@@ -139,6 +150,11 @@ class Manifest(_Strict):
             if variant.name == name:
                 return variant
         raise UnknownNameError("variant in this bundle", name, [variant.name for variant in self.variants])
+
+    def tolerance(self, variant: Variant, output: str, level: int) -> Tolerance:
+        """Return the numeric contract of a variant's output at a level."""
+        noise = self.noise.get(output)
+        return Tolerance(variant.relative_tolerance, 0.0 if noise is None else noise[level])
 
     def to_ladder(self) -> Ladder:
         """Return the levels as a ladder.

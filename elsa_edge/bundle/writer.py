@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -50,6 +51,11 @@ class BundleWriter:
         self.variants.append(placed)
         return placed
 
+    def drop_variant(self, name: str) -> None:
+        """Take a variant out again, with its files."""
+        self.variants[:] = [variant for variant in self.variants if variant.name != name]
+        shutil.rmtree(self.folder / name)
+
     def seal(
         self,
         *,
@@ -61,8 +67,12 @@ class BundleWriter:
         golden: Golden,
         versions: Mapping[str, str],
         provenance: Mapping[str, Any],
+        noise: Mapping[str, tuple[float, ...]] | None = None,
     ) -> Manifest:
         """Write the golden file, then the manifest with size and SHA-256 of every file. Call it last."""
+        (self.folder / FILE_NAME).unlink(
+            missing_ok=True
+        )  # sealed before, with a variant that was dropped since
         golden.save(self.folder / GOLDEN_NAME)
         self._manifest = Manifest(
             name=name,
@@ -75,6 +85,7 @@ class BundleWriter:
             files=tuple(self._entries()),
             versions=dict(versions),
             provenance=dict(provenance),
+            noise=dict(noise or {}),
         )
         (self.folder / FILE_NAME).write_text(
             self._manifest.model_dump_json(indent=2) + "\n", encoding="utf-8"

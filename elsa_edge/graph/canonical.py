@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +19,18 @@ import onnx_ir as ir
 
 from elsa_edge.errors import ContractError, ExportError, LevelError
 from elsa_edge.files import write_bytes
-from elsa_edge.graph.names import FORMAT, FORMAT_KEY, INDEX, LADDER_KEY, LEVEL_INPUT, PROVENANCE_KEY, TABLE
+from elsa_edge.graph.names import (
+    FORMAT,
+    FORMAT_KEY,
+    INDEX,
+    LADDER_KEY,
+    LEVEL_INPUT,
+    NOISE_KEY,
+    PROVENANCE_KEY,
+    TABLE,
+)
 from elsa_edge.levels import Ladder, LevelIndex, measured_densities
+from elsa_edge.proof.tolerance import LARGEST_NOISE, RELATIVE, Tolerance
 from elsa_edge.tensors import TensorSpec
 
 __all__ = ["CanonicalGraph"]
@@ -35,6 +45,15 @@ def _spec(value: ir.Value) -> TensorSpec:
     return TensorSpec(value.name, shape, str(value.dtype.numpy()))
 
 
+def _noise_from_json(text: str, level_count: int) -> dict[str, tuple[float, ...]]:
+    noise = {name: tuple(float(value) for value in values) for name, values in json.loads(text).items()}
+    for name, values in noise.items():
+        if len(values) != level_count or not all(0.0 <= value <= LARGEST_NOISE for value in values):
+            message = f"noise of {name}: {values}"
+            raise ValueError(message)
+    return noise
+
+
 @dataclass(frozen=True)
 class CanonicalGraph:
     """A canonical graph in memory. Treat `model` as read-only; rewriting starts from `copy()`.
@@ -43,11 +62,14 @@ class CanonicalGraph:
         model: The graph. It has not necessarily been checked: see `elsa_edge.graph.check.check_contract`.
         ladder: Its levels.
         provenance: Where it came from; JSON values.
+        noise: Output name -> how far float32 lies from float64 at each level, relative to the output's scale; see
+            `elsa_edge.graph.noise`. An output that is not here has none.
     """
 
     model: ir.Model
     ladder: Ladder
     provenance: Mapping[str, Any]
+    noise: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_model(cls, model: ir.Model) -> CanonicalGraph:
@@ -67,9 +89,10 @@ class CanonicalGraph:
         try:
             ladder = Ladder.from_json(model.metadata_props[LADDER_KEY])
             provenance = json.loads(model.metadata_props.get(PROVENANCE_KEY, "{}"))
-        except (LevelError, ValueError) as error:
+            noise = _noise_from_json(model.metadata_props.get(NOISE_KEY, "{}"), len(ladder))
+        except (LevelError, ValueError, TypeError, AttributeError) as error:
             raise ContractError(f"The metadata of the canonical graph is damaged ({error})") from error
-        return cls(model, ladder, provenance)
+        return cls(model, ladder, provenance, noise)
 
     @classmethod
     def load(cls, path: Path) -> CanonicalGraph:
@@ -103,6 +126,8 @@ class CanonicalGraph:
         model.metadata_props[FORMAT_KEY] = FORMAT
         model.metadata_props[LADDER_KEY] = self.ladder.to_json()
         model.metadata_props[PROVENANCE_KEY] = json.dumps(dict(self.provenance), sort_keys=True)
+        if self.noise:
+            model.metadata_props[NOISE_KEY] = json.dumps(dict(self.noise), sort_keys=True, allow_nan=False)
         proto = ir.to_proto(model)
         if proto.ByteSize() > _LARGEST_PROTOBUF_BYTES:
             raise ExportError("The graph is too large for one ONNX file", expected="at most 2 GiB")
@@ -110,11 +135,16 @@ class CanonicalGraph:
 
     def with_provenance(self, **entries: Any) -> CanonicalGraph:
         """Return the same graph with entries added to its provenance."""
-        return CanonicalGraph(self.model, self.ladder, {**self.provenance, **entries})
+        return replace(self, provenance={**self.provenance, **entries})
+
+    def tolerance(self, output: str, level: int, relative: float = RELATIVE) -> Tolerance:
+        """Return the numeric contract of an output at a level, for a variant that promises `relative`."""
+        found = self.noise.get(output)
+        return Tolerance(relative, 0.0 if found is None else found[level])
 
     def copy(self) -> CanonicalGraph:
         """Return a copy whose graph may be rewritten; tensors are shared, and no pass writes into them."""
-        return CanonicalGraph(self.model.clone(), self.ladder, copy.deepcopy(dict(self.provenance)))
+        return replace(self, model=self.model.clone(), provenance=copy.deepcopy(dict(self.provenance)))
 
     def with_input_names(self, *names: str) -> CanonicalGraph:
         """Return the same graph with its inputs, the level apart, called `names` in their order."""

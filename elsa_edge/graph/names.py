@@ -12,6 +12,7 @@ __all__ = [
     "LADDER_KEY",
     "LEVEL_INPUT",
     "MASKED",
+    "NOISE_KEY",
     "OPSET",
     "PROVENANCE_KEY",
     "SELECTED",
@@ -22,6 +23,7 @@ FORMAT: Final = "1"
 FORMAT_KEY: Final = "elsa_edge.format"
 LADDER_KEY: Final = "elsa_edge.ladder"
 PROVENANCE_KEY: Final = "elsa_edge.provenance"
+NOISE_KEY: Final = "elsa_edge.noise"  # float32 noise of each output at each level, relative to its scale
 
 LEVEL_INPUT: Final = "level"
 INDEX: Final = ".level_index"  # initializer: uint8, shape of the weight

@@ -1,11 +1,11 @@
 """Compare a converted model with ONNX Runtime: outputs first, and where they differ, layer by layer.
 
-max |tflite - onnx| <= tolerance * max(1, max |onnx|)      for every output: docs/architecture.md, the numeric contract
+max |tflite - onnx| <= max(tolerance, 8 * noise) * max |onnx|      for every output: docs/architecture.md, the numeric contract
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, Final
@@ -169,13 +169,18 @@ def first_diverging(converted: Converted, inputs: Mapping[str, Array]) -> Diverg
     return None
 
 
-def compare(converted: Converted, inputs: Mapping[str, Array], tolerance: Tolerance, level: str) -> float:
-    """Compare one run with ONNX Runtime and return the largest difference relative to max(1, largest value).
+def compare(
+    converted: Converted,
+    inputs: Mapping[str, Array],
+    tolerance_of: Callable[[str], Tolerance],
+    level: str,
+) -> float:
+    """Compare one run with ONNX Runtime and return the largest difference relative to the output's largest value.
 
     Args:
         converted: The model and its ONNX graph.
         inputs: In the file's layout, by canonical name, of the batch that was converted for.
-        tolerance: The contract.
+        tolerance_of: The contract of each output.
         level: Name of the level, for the error.
 
     Raises:
@@ -186,6 +191,7 @@ def compare(converted: Converted, inputs: Mapping[str, Array], tolerance: Tolera
     worst = 0.0
     for name, wanted in expected.items():
         difference, scale = largest_difference(found[name].astype(wanted.dtype), wanted)
+        tolerance = tolerance_of(name)
         if not tolerance.allows(difference, scale):
             culprit = first_diverging(converted, inputs)
             where = (
@@ -195,11 +201,11 @@ def compare(converted: Converted, inputs: Mapping[str, Array], tolerance: Tolera
             )
             raise ContractError(
                 f"The TFLite file of level {level} computes another {name} than ONNX Runtime{where}",
-                expected=f"a difference of at most {tolerance.relative * max(1.0, scale):.3g}",
+                expected=f"a difference of at most {tolerance.limit(scale):.3g}",
                 found=f"{difference:.3g}",
                 fix="Build an ONNX Runtime variant (ort-switch), and please report the layer",
             )
-        worst = max(worst, difference / max(1.0, scale))
+        worst = max(worst, difference / scale if scale > 0.0 else 0.0)
     return worst
 
 
@@ -216,6 +222,6 @@ def require_equal(
         if not Tolerance().allows(difference, scale):
             raise ContractError(
                 f"{what} computes another {name} than {reference}",
-                expected=f"a difference of at most {Tolerance().relative * max(1.0, scale):.3g}",
+                expected=f"a difference of at most {Tolerance().limit(scale):.3g}",
                 found=f"{difference:.3g}",
             )

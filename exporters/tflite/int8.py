@@ -31,7 +31,7 @@ from elsa_edge.profiles.schema import DeviceProfile
 
 __all__ = ["RECIPES", "TfliteInt8Exporter", "agreement"]
 
-_LARGEST_TOLERANCE: Final = 0.25  # relative to max(1, largest output); beyond this it is not the same network
+_LARGEST_TOLERANCE: Final = 0.25  # relative to the largest output; beyond this it is not the same network
 _LEAST_TOLERANCE: Final = 1e-3
 _MARGIN: Final = 1.5  # other processors round other sums
 
@@ -147,7 +147,7 @@ def _largest_relative(found: Mapping[str, Array], expected: Mapping[str, Array])
     worst = 0.0
     for name, value in expected.items():
         difference, scale = largest_difference(found[name], value)
-        worst = max(worst, difference / max(1.0, scale))
+        worst = max(worst, difference / scale if scale > 0.0 else difference)
     return worst
 
 

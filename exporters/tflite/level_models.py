@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,6 +82,10 @@ def _specs(
     return fixed
 
 
+def _tolerance(graph: CanonicalGraph, level: int, output: str) -> Tolerance:
+    return graph.tolerance(output, level)
+
+
 def convert_levels(graph: CanonicalGraph, profile: DeviceProfile, golden: Golden) -> LevelModels:
     """Convert every level and compare each with ONNX Runtime.
 
@@ -111,7 +116,7 @@ def convert_levels(graph: CanonicalGraph, profile: DeviceProfile, golden: Golden
         model = at_level(graph, k)
         prepared = prepare(model, shapes, profile.tflite.input_layout)
         result = convert(prepared)
-        compare(result, to_file(prepared, samples), Tolerance(), level.name)
+        compare(result, to_file(prepared, samples), partial(_tolerance, graph, k), level.name)
         converted.append(result)
     first = converted[0].prepared
     out_shapes = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elsa_edge.bundle import Golden, Tolerance, largest_difference
+from elsa_edge.bundle import Golden, largest_difference
 from elsa_edge.bundle import golden as golden_module
 from elsa_edge.errors import BundleError
 
@@ -101,6 +101,11 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(
         ([np.nan, np.inf], [np.nan, np.inf], 0.0),
         ([np.nan], [1.0], np.inf),
         ([np.inf], [-np.inf], np.inf),
+        ([-3e38], [-np.inf], 0.0),
+        ([1e31, 1.0], [2e31, 1.0], 0.0),
+        ([1e31], [-1e31], np.inf),
+        ([1e31], [1.0], np.inf),
+        ([9e29], [0.0], 9e29),
         ([1.0], [np.nan], np.inf),
         ([1.0, 2.0], [1.0], np.inf),
         ([], [], 0.0),
@@ -117,11 +122,22 @@ def test_integers_and_booleans_are_compared_without_wrapping() -> None:
     assert largest_difference(np.array([True]), np.array([False]))[0] == 1.0
 
 
-def test_the_tolerance_is_absolute_below_one_and_relative_above() -> None:
-    """|variant - canonical| <= 1e-4 * max(1, max |canonical|)."""
-    tolerance = Tolerance()
+def test_further_batches_come_back(tmp_path: Path) -> None:
+    """Another batch size has inputs and outputs of its own."""
+    other = Golden({"x": np.ones((3, 2))}, ({"y": np.ones((3, 1))}, {"y": np.zeros((3, 1))}))
+    golden = Golden({"x": np.ones((2, 2))}, ({"y": np.ones((2, 1))}, {"y": np.zeros((2, 1))}), (other,))
+    golden.save(tmp_path / "g.npz")
+    loaded = Golden.load(tmp_path / "g.npz", 2)
 
-    assert tolerance.allows(1e-4, 0.1)
-    assert not tolerance.allows(1.1e-4, 0.1)
-    assert tolerance.allows(9e-3, 100.0)
-    assert not tolerance.allows(float("nan"), 1.0)
+    assert [batch.inputs["x"].shape for batch in loaded.batches] == [(2, 2), (3, 2)]
+    assert loaded.further[0].outputs[0]["y"].shape == (3, 1)
+    assert loaded.inputs.keys() == {"x"}
+
+
+def test_a_further_batch_without_an_output_is_refused(tmp_path: Path) -> None:
+    """It must have what the first has."""
+    other = Golden({"x": np.ones(3)}, ({"z": np.ones(3)},))
+    Golden({"x": np.ones(2)}, ({"y": np.ones(2)},), (other,)).save(tmp_path / "g.npz")
+
+    with pytest.raises(BundleError, match="incomplete"):
+        Golden.load(tmp_path / "g.npz", 1)

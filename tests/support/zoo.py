@@ -115,7 +115,10 @@ class Entry:
 
 ZOO = {
     "conv": Entry(
-        ConvNet, (TensorSpec("input", (1, 3, 12, 12)),), (0.9, 0.5, 0.2), dense=("grouped.weight",)
+        ConvNet,
+        (TensorSpec("input", (1, 3, 12, 12)),),
+        (0.9, 0.5, 0.2),
+        dense=("grouped.weight", "hidden.weight"),
     ),
     "recurrent": Entry(
         Recurrent, (TensorSpec("tokens", (1, 7), "int64"),), (0.8, 0.0), dense=("embed.weight",)

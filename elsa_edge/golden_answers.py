@@ -1,0 +1,75 @@
+"""Golden inputs on which the network says something, and the oracle's answers to them at several batch sizes.
+
+    try kinds of inputs until every output tells something at every level -> answers -> the same for another batch
+
+A file that was converted for one batch runs others in pieces. That is right only where samples do not meet, so the
+answers at two batch sizes are kept, neither of them a size that a file is fixed to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy.typing as npt
+
+from elsa_edge.bundle import Golden
+from elsa_edge.proof.choosing import most_telling
+from elsa_edge.proof.information import require_telling
+from elsa_edge.proof.making import batch_axis, given, made_up, resized, sizes_unlike
+
+if TYPE_CHECKING:
+    from elsa_edge.graph.canonical import CanonicalGraph
+    from elsa_edge.tensors import TensorSpec
+
+__all__ = ["golden_answers"]
+
+Array = npt.NDArray[Any]
+Inputs = Mapping[str, Array]
+_ADVICE: Final = "give real inputs with --golden FILE.npz"
+
+
+def golden_answers(
+    graph: CanonicalGraph, real: Inputs | None, frozen: set[int], tell: Callable[[str], None]
+) -> Golden:
+    """Return golden inputs and the canonical graph's answers.
+
+    Args:
+        graph: The checked canonical graph.
+        real: Real inputs that fit it; made-up ones of several kinds are tried when None.
+        frozen: Batch sizes that a file may be fixed to.
+        tell: Called with a line on what was chosen.
+
+    Raises:
+        InputError: When the outputs say nothing on these inputs, or the graph does not run on them.
+        ContractError: When a level does not follow its inputs.
+    """
+    from elsa_edge.graph.dependence import depending_outputs, vocabularies
+    from elsa_edge.graph.oracle import run_canonical
+
+    def run(inputs: Inputs) -> tuple[dict[str, Array], ...]:
+        return run_canonical(graph, inputs)
+
+    specs, depending = graph.inputs, depending_outputs(graph.model)
+    if real is None:
+        candidates = made_up(specs, sizes_unlike(1, frozen)[0], vocabularies(graph))
+    else:
+        candidates = iter([given(specs, real)])
+    trial = most_telling(candidates, run, depending, graph.tolerance, advice=_ADVICE)
+    if real is None and trial.kind != "normal":
+        tell(f"golden inputs are {trial.kind}: on normal ones the outputs say less")
+    levels = [level.name for level in graph.ladder]
+    for note in require_telling(trial.silent, depending, levels, given=real is not None, advice=_ADVICE):
+        tell(f"note: {note}")
+    others = [resized(specs, trial.inputs, size) for size in _other_sizes(specs, trial.inputs, frozen)]
+    further = tuple(Golden(inputs, run(inputs)) for inputs in others)
+    return Golden(trial.inputs, tuple(trial.answers), further)
+
+
+def _other_sizes(specs: Mapping[str, TensorSpec], inputs: Inputs, frozen: set[int]) -> list[int]:
+    """Return further batch sizes: with the golden one there are two that no file is fixed to."""
+    axes = {name: batch_axis(spec) for name, spec in specs.items()}
+    held = {inputs[name].shape[axis] for name, axis in axes.items() if axis is not None}
+    if not held:
+        return []
+    return sizes_unlike(2 if held <= frozen else 1, frozen | held)

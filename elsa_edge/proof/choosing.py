@@ -1,0 +1,99 @@
+"""Try inputs one after the other and keep those on which the network says most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from elsa_edge.errors import ElsaError, InputError, first_line
+from elsa_edge.proof.information import Answers, Silence, ToleranceOf, silences
+from elsa_edge.proof.making import Candidate
+
+__all__ = ["Trial", "most_telling"]
+
+Array = npt.NDArray[Any]
+Run = Callable[[Mapping[str, Array]], Answers]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Inputs that were run.
+
+    Attributes:
+        kind: How they were made.
+        inputs: Input name -> array.
+        answers: Outputs at every level.
+        silent: Outputs that say nothing.
+    """
+
+    kind: str
+    inputs: Mapping[str, Array]
+    answers: Answers
+    silent: tuple[Silence, ...]
+
+
+def most_telling(
+    candidates: Iterable[Candidate],
+    run: Run,
+    depending: Collection[str],
+    tolerance_of: ToleranceOf,
+    *,
+    advice: str,
+) -> Trial:
+    """Return the first candidate on which every output tells something at every level, else the best one.
+
+    Args:
+        candidates: Inputs to try.
+        run: Runs the network at every level; what it raises means that it does not take the inputs.
+        depending: Outputs that are computed from inputs.
+        tolerance_of: What a comparison of an output at a level forgives.
+        advice: What to do when it takes none of them.
+
+    Raises:
+        InputError: When the network runs on none.
+    """
+    best: Trial | None = None
+    reason = ""
+    kinds: list[str] = []
+    for candidate in candidates:
+        kinds.append(candidate.kind)
+        try:
+            answers = run(candidate.inputs)
+        except ElsaError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a runtime's errors have no common class
+            reason = reason or first_line(error)
+            continue
+        silent = silences(answers, _others(candidate, run), depending, tolerance_of)
+        trial = Trial(candidate.kind, candidate.inputs, answers, tuple(silent))
+        if not silent:
+            return trial
+        if best is None or _rank(trial) < _rank(best):
+            best = trial
+    if best is None:
+        raise InputError(
+            f"The network does not run on the {' or '.join(dict.fromkeys(kinds))} inputs ({reason})",
+            fix=advice[:1].upper() + advice[1:],
+        )
+    return best
+
+
+def _others(candidate: Candidate, run: Run) -> list[Answers]:
+    found = []
+    for inputs in candidate.others:
+        try:
+            found.append(run(inputs))
+        except ElsaError:
+            raise
+        except Exception:  # noqa: BLE001, S112 - a variation that the network does not take is no evidence
+            continue
+    return found
+
+
+def _rank(trial: Trial) -> tuple[int, int, int]:
+    """Order trials: the fewest silences of floats, then of whole numbers, then of places that are not finite."""
+    floats = sum(not silence.whole for silence in trial.silent)
+    return floats, len(trial.silent) - floats, sum(silence.finite < 1.0 for silence in trial.silent)

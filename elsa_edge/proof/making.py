@@ -1,0 +1,207 @@
+"""Inputs for a proof: made up in several ways, or taken from real ones; always with another input to compare with.
+
+A network that begins with a logarithm answers NaN to half of all normal numbers, one that looks words up needs numbers
+below its vocabulary, one that thresholds may answer zeros. So there are several kinds, tried in this order:
+
+    normal       multiples of 1/8;                      whole numbers 0, 1, or below the vocabulary
+    positive     1/8 .. 3                               whole numbers from 1
+    image-like   smooth, brightness of its own, (0, 1)  whole numbers below 10
+    wide         normal * 16                            whole numbers below the vocabulary
+    bytes        0 .. 255                               whole numbers from 1 to 9
+
+Floats are coarse on purpose: they compress to a fifth, bundles stay small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from elsa_edge.tensors import TensorSpec
+
+__all__ = ["KINDS", "Candidate", "Range", "batch_axis", "given", "made", "made_up", "resized", "sizes_unlike"]
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+Range = tuple[int, int]  # smallest and largest whole number, both included
+
+_STEP: Final = 0.125
+_LARGEST_WHOLE: Final = 127  # small files; a vocabulary is sampled, not walked
+_SEEDS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Inputs for a proof, and other inputs that should be answered otherwise.
+
+    Attributes:
+        kind: How they were made, for people.
+        inputs: Input name -> array.
+        others: Further inputs of the same shapes.
+    """
+
+    kind: str
+    inputs: Mapping[str, Array]
+    others: tuple[Mapping[str, Array], ...]
+
+
+def batch_axis(spec: TensorSpec) -> int | None:
+    """Return the axis that holds the batch: the first whose size is free; None where there is none."""
+    return next((axis for axis, size in enumerate(spec.shape) if size is None), None)
+
+
+def _shape(spec: TensorSpec, batch: int) -> tuple[int, ...]:
+    place = batch_axis(spec)
+    return tuple(
+        size if size is not None else (batch if axis == place else 1) for axis, size in enumerate(spec.shape)
+    )
+
+
+def _normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return np.round(generator.standard_normal(shape) / _STEP) * _STEP
+
+
+def _positive(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return generator.integers(1, 25, shape) * _STEP
+
+
+def _image(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Random values of a coarse grid of at most 4 x 4, spread over the last two axes; each sample has its own level."""
+    grid = tuple(min(size, 4) if axis >= len(shape) - 2 and axis else size for axis, size in enumerate(shape))
+    values = generator.integers(1, 9, grid) + generator.integers(0, 8, (*shape[:1], *(1,) * (len(shape) - 1)))
+    for axis, size in enumerate(shape):
+        values = np.take(values, np.arange(size) * values.shape[axis] // max(size, 1), axis)
+    return np.asarray(values / 16.0)
+
+
+def _wide(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return _normal(generator, shape) * 16.0
+
+
+def _bytes(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return generator.integers(0, 256, shape).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    floats: Callable[[np.random.Generator, tuple[int, ...]], Array]
+    lowest: int
+    highest: int | None  # None: below the vocabulary, or 0 and 1 where that is unknown
+
+
+KINDS: Final[Mapping[str, _Kind]] = {
+    "normal": _Kind(_normal, 0, None),
+    "positive": _Kind(_positive, 1, 2),
+    "image-like": _Kind(_image, 0, 9),
+    "wide": _Kind(_wide, 0, None),
+    "bytes": _Kind(_bytes, 1, 9),
+}
+
+
+def _whole(generator: np.random.Generator, shape: tuple[int, ...], kind: _Kind, known: Range | None) -> Array:
+    low, high = kind.lowest, kind.highest if kind.highest is not None else 1
+    if known is not None:
+        low = max(known[0], min(low, known[1]))
+        high = min(known[1], _LARGEST_WHOLE + known[0])
+    return generator.integers(low, max(low, high) + 1, shape)
+
+
+def made(
+    specs: Mapping[str, TensorSpec],
+    batch: int,
+    *,
+    kind: str = "normal",
+    ranges: Mapping[str, Range] | None = None,
+    seed: int = 0,
+) -> Arrays:
+    """Make reproducible inputs.
+
+    Args:
+        specs: The network's inputs; the first free axis of each gets `batch` entries, other free ones 1.
+        batch: Samples.
+        kind: One of `KINDS`.
+        ranges: Input name -> whole numbers that it may hold, where that is known.
+        seed: Of the generator.
+    """
+    generator = np.random.default_rng(seed)
+    way = KINDS[kind]
+    arrays = {}
+    for name, spec in specs.items():
+        shape = _shape(spec, batch)
+        if spec.dtype.startswith("float"):
+            values = way.floats(generator, shape)
+        elif spec.dtype == "bool":
+            values = generator.integers(0, 2, shape)
+        else:
+            values = _whole(generator, shape, way, (ranges or {}).get(name))
+        arrays[name] = np.asarray(values).astype(spec.dtype)
+    return arrays
+
+
+def made_up(
+    specs: Mapping[str, TensorSpec],
+    batch: int,
+    ranges: Mapping[str, Range] | None = None,
+    seed: int = 0,
+) -> Iterator[Candidate]:
+    """Yield inputs of every kind, the plain one first, each with another of its kind."""
+    for turn in range(_SEEDS):
+        for kind in KINDS:
+            one, two = (
+                made(specs, batch, kind=kind, ranges=ranges, seed=seed + 2 * turn + k) for k in range(2)
+            )
+            yield Candidate(kind, one, (two,))
+
+
+def given(specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array]) -> Candidate:
+    """Return real inputs with variations of themselves: samples in other places, floats halved, axes turned round.
+
+    Which of these a network can run is found out by running it.
+    """
+
+    def turned(array: Array, axis: int | None) -> Array:
+        return array if axis is None or array.shape[axis] < 2 else np.roll(array, 1, axis)
+
+    rolled = {name: turned(array, batch_axis(specs[name])) for name, array in inputs.items()}
+    halved = {
+        name: (array * 0.5).astype(array.dtype) if array.dtype.kind == "f" else array
+        for name, array in inputs.items()
+    }
+    flipped = {name: array[..., ::-1].copy() if array.ndim else array for name, array in inputs.items()}
+    return Candidate("given", dict(inputs), (rolled, halved, flipped))
+
+
+def resized(specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array], batch: int) -> Arrays:
+    """Return inputs with `batch` samples: the first ones, starting over where there are too few.
+
+    A float sample that comes a second time is turned by one place along its last axis, so that no two are equal.
+    """
+    arrays = {}
+    for name, array in inputs.items():
+        axis = batch_axis(specs[name])
+        if axis is None or array.shape[axis] == 0:
+            arrays[name] = array
+            continue
+        count = array.shape[axis]
+        parts = [np.take(array, np.arange(min(batch, count)), axis)]
+        for turn in range(1, -(-batch // count)):
+            again = np.take(array, np.arange(min(count, batch - turn * count)), axis)
+            movable = array.dtype.kind == "f" and axis != array.ndim - 1
+            parts.append(np.roll(again, turn, -1) if movable else again)
+        arrays[name] = np.concatenate(parts, axis)
+    return arrays
+
+
+def sizes_unlike(count: int, frozen: set[int]) -> list[int]:
+    """Return `count` small batch sizes above one, none of them in `frozen`."""
+    sizes: list[int] = []
+    size = 2
+    while len(sizes) < count:
+        if size not in frozen:
+            sizes.append(size)
+        size += 1
+    return sizes
