@@ -1,6 +1,6 @@
 """Compare a converted model with ONNX Runtime: outputs first, and where they differ, layer by layer.
 
-max |tflite - onnx| <= max(tolerance, 8 * noise) * max |onnx|      for every output: docs/architecture.md, the numeric contract
+max |tflite - onnx| <= max(tolerance, 8 * noise) * max |onnx|      for every output: docs/architecture.md
 """
 
 from __future__ import annotations
