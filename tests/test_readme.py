@@ -83,6 +83,14 @@ def test_the_readmes_device_is_a_valid_one(tmp_path):
 
 # What a page takes for granted: the reader's own network and loop.
 BEFORE = {
+    "docs/controller.md": f"""
+import shutil, sys
+
+sys.path.insert(0, {str(ROOT / "tests")!r})
+from support.bundles import bundle
+
+shutil.copytree(bundle("conv"), "bundle")
+""",
     "docs/training.md": """
 import torch
 
@@ -98,6 +106,9 @@ def my_training_loop(model, optimizer):
 }
 # What must then be true, beside that the program ends well.
 AFTER = {
+    "docs/controller.md": """
+assert late.total() == 2
+""",
     "docs/training.md": """
 from elsa_edge.checkpoint import NestedCheckpoint
 densities = [level.density for level in NestedCheckpoint.load(Path("nested.safetensors")).ladder]

@@ -162,7 +162,9 @@ def _compile_all(
     command: Command, flags: Sequence[str], wanted: Target, sources: Sequence[Path], folder: Path
 ) -> list[str]:
     """Compile sources and all tables of inner loops, as many at a time as there are cores; return the objects."""
-    jobs = {str(folder / f"{source.stem}.o"): (str(source), []) for source in sources}
+    jobs: dict[str, tuple[str, list[str]]] = {
+        str(folder / f"{source.stem}.o"): (str(source), []) for source in sources
+    }
     for name, (lanes, extra) in wanted.tables.items():
         defines = [f"-DELSA_TABLE=kernels_{name}", f'-DELSA_NAME="{name}"', f"-DELSA_LANES={lanes}"]
         jobs[str(folder / f"kernels_{name}.o")] = (str(NATIVE_SOURCES / _KERNELS), [*extra, *defines])

@@ -1,0 +1,1 @@
+"""A small HTTP service around an AdaptiveSession: image in; label, level and latency out. See README.md beside this."""

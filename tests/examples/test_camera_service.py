@@ -1,0 +1,126 @@
+"""The example service, as a process of its own on a real port."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from support.bundles import bundle
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "camera_service"
+
+
+def start(*options: str) -> tuple[subprocess.Popen[str], str]:
+    """Start the service on a free port and return it with its address."""
+    process = subprocess.Popen(
+        [sys.executable, str(EXAMPLE), str(bundle("conv")), "--variant", "onnx-selector", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "ELSA_EDGE_CACHE": ""},
+    )
+    for line in process.stderr:
+        if "Serving on" in line:
+            return process, line.split()[-1].removesuffix("/label")
+    raise AssertionError(f"the service ended with {process.wait()}")
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Ask the service to end, and see that it does so without complaint."""
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    with process.stderr:
+        assert "Traceback" not in process.stderr.read()
+
+
+@pytest.fixture(scope="module")
+def service():
+    process, address = start("--port", "0", "--queue", "1")
+    yield address
+    stop(process)
+
+
+def png(side: int) -> bytes:
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_an_image_is_answered_with_label_level_and_latency(service: str) -> None:
+    answer = httpx.post(f"{service}/label", content=png(64)).raise_for_status().json()
+
+    assert int(answer["label"]) >= 0
+    assert answer["level"] in range(3)
+    assert 0.0 < answer["inference_ms"] <= answer["total_ms"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "words"),
+    [
+        (b"no image", {}, 400, "no JPEG, PNG or WebP"),
+        (b"", {}, 400, "no JPEG, PNG or WebP"),
+        (png(8)[:60], {}, 400, "no JPEG, PNG or WebP"),
+        (png(8), {"X-Budget-Ms": "soon"}, 400, "must be a number"),
+        (png(8), {"X-Budget-Ms": "-1"}, 503, "No time is left"),
+        (b"\0" * 20_000_001, {}, 413, "20 MB at most"),
+    ],
+    ids=["text", "empty", "cut", "no-number", "past", "large"],
+)
+def test_what_cannot_be_answered_is_refused_in_words(
+    service: str, body: bytes, headers: dict[str, str], status: int, words: str
+) -> None:
+    answer = httpx.post(f"{service}/label", content=body, headers=headers)
+
+    assert (answer.status_code, words in answer.json()["error"]) == (status, True), answer.text
+
+
+def test_overload_is_refused_at_the_door_and_counted(service: str) -> None:
+    """One is answered, one waits, the others are told to come back."""
+    body = png(900)
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(
+            pool.map(lambda _: httpx.post(f"{service}/label", content=body, timeout=60), range(36))
+        )
+    refused = [answer for answer in answers if answer.status_code == 503]
+
+    assert {answer.status_code for answer in answers} == {200, 503}
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+    metrics = httpx.get(f"{service}/metrics").text
+    assert float(metrics.split('camera_requests_total{status="503"} ')[1].split()[0]) >= len(refused)
+    assert "elsa_edge_runs_total" in metrics
+    assert httpx.get(f"{service}/healthz").json()["status"] == "ok"
+
+
+def test_a_port_in_use_is_said_in_one_sentence(service: str) -> None:
+    port = service.rsplit(":", 1)[1]
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE), str(bundle("conv")), "--port", port],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "Is another service running? Try --port." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sigterm_lets_a_request_finish() -> None:
+    process, address = start("--port", "0")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(httpx.post, f"{address}/label", content=png(2500), timeout=60)
+        while "camera_requests_in_progress 1.0" not in httpx.get(f"{address}/metrics").text:
+            assert not answer.done()
+        stop(process)
+
+        assert answer.result().status_code == 200
