@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from elsa_edge.errors import ContractError
 
-__all__ = ["MAGIC", "Segment", "decode", "encode"]
+__all__ = ["MAGIC", "Segment", "decode", "encode", "write_segment"]
 
 MAGIC: Final = b"ELSASEG1"
 _HEADER: Final = np.dtype(
@@ -95,17 +95,41 @@ def encode(
         indices.append(column.astype("<u2"))
         blocks = kept.reshape(groups, block_rows, columns)[group, :, column + start]  # (entries, block_rows)
         values.append(blocks.reshape(-1))
-    pointers = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype("<u4")
+    return write_segment(
+        rows=rows, columns=columns, block_rows=block_rows, value_type=_VALUES.index(weight.dtype), column_block=width,
+        counts=np.concatenate(counts), index=np.concatenate(indices), values=np.concatenate(values),
+    )  # fmt: skip
+
+
+def write_segment(
+    *,
+    rows: int,
+    columns: int,
+    block_rows: int,
+    value_type: int,
+    column_block: int,
+    counts: npt.NDArray[Any],
+    index: npt.NDArray[Any],
+    values: npt.NDArray[Any],
+) -> npt.NDArray[np.uint8]:
+    """Put the parts of a segment together.
+
+    Args:
+        rows: Of the weight; so are `columns`.
+        columns: Number of places that an index may name.
+        block_rows: Rows of a block.
+        value_type: What an entry's values are, see native/segment.h.
+        column_block: Columns swept together.
+        counts: Entries of each group of rows, block of columns after block of columns.
+        index: Column of each entry within its block.
+        values: Of each entry, in order.
+    """
+    pointers = np.concatenate([[0], np.cumsum(counts)]).astype("<u4")
     header = np.zeros((), _HEADER)
     header["magic"], header["rows"], header["columns"] = MAGIC, rows, columns
-    header["block_rows"], header["value_type"] = block_rows, _VALUES.index(weight.dtype)
-    header["column_block"], header["entries"] = width, pointers[-1]
-    parts = (
-        header.tobytes(),
-        _padded(pointers),
-        _padded(np.concatenate(indices)),
-        _padded(np.concatenate(values)),
-    )
+    header["block_rows"], header["value_type"] = block_rows, value_type
+    header["column_block"], header["entries"] = column_block, pointers[-1]
+    parts = (header.tobytes(), _padded(pointers), _padded(index.astype("<u2")), _padded(values))
     return np.frombuffer(b"".join(parts), np.uint8)
 
 

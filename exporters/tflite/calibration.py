@@ -16,19 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.bundle.golden import Golden
-from elsa_edge.errors import ExportError, InputError
+from elsa_edge.errors import InputError
 from elsa_edge.exporters.tflite.compare import Interpreter, to_file
 from elsa_edge.exporters.tflite.level_models import one_batch
 from elsa_edge.exporters.tflite.model import TfliteModel
 from elsa_edge.exporters.tflite.prepare import Prepared
 from elsa_edge.profiles.schema import DeviceProfile
-from elsa_edge.tensors import TensorSpec, check_inputs
+from elsa_edge.quantise.samples import MIN_SAMPLES, checked_samples
+from elsa_edge.tensors import TensorSpec
 
 __all__ = ["LIKE_INFINITY", "MIN_SAMPLES", "Ranges", "batches", "calibration_inputs", "outputs", "ranges"]
 
-MIN_SAMPLES: Final = 16
 LIKE_INFINITY: Final = 1e30
-_MOST_SAMPLES: Final = 256  # more hardly move the extremes and take time at every level
 
 Array = npt.NDArray[Any]
 Ranges = dict[str, dict[str, Array]]
@@ -61,43 +60,8 @@ def calibration_inputs(
     path = profile.tflite.calibration
     given = _read(Path(path)) if path is not None else dict(golden.inputs)
     origin = path if path is not None else "the golden inputs"
-    batched = {name for name, spec in specs.items() if spec.shape and spec.shape[0] is None}
-    if path is not None and len(given) == 1 and len(specs) == 1:
-        given = dict(zip(specs, given.values(), strict=True))  # one array needs no name
-    try:
-        inputs = check_inputs(specs, given)
-    except InputError as error:
-        raise InputError(
-            f"The calibration data do not fit the network: {error.problem}",
-            expected=error.expected,
-            found=error.found,
-        ) from error
-    counts = {len(inputs[name]) for name in batched}
-    if len(counts) > 1:
-        raise InputError(
-            "Every input needs as many calibration samples", found=", ".join(map(str, sorted(counts)))
-        )
-    count = counts.pop() if counts else 1
-    if count < MIN_SAMPLES:
-        raise ExportError(
-            "int8 takes its ranges from real inputs, and these are too few",
-            expected=f"at least {MIN_SAMPLES} samples",
-            found=f"{count} in {origin}",
-            fix="Name an .npz of real inputs in the profile (tflite.calibration) or build with `--golden FILE.npz`",
-        )
-    for name in batched:
-        if inputs[name].dtype.kind == "f" and not np.isfinite(inputs[name]).all():
-            raise InputError(f"The calibration data of {name} hold values that are not finite")
-    if batched and all(
-        np.array_equal(inputs[n], np.broadcast_to(inputs[n][:1], inputs[n].shape)) for n in batched
-    ):
-        raise ExportError(
-            "The calibration data are constant, so they say nothing about ranges",
-            found=f"{count} equal samples in {origin}",
-            fix="Give inputs such as the device will see",
-        )
-    step = max(1, count // _MOST_SAMPLES)
-    return {n: inputs[n][::step][:_MOST_SAMPLES] if n in batched else inputs[n] for n in specs}, str(origin)
+    fix = "Name an .npz of real inputs in the profile (tflite.calibration) or build with `--golden FILE.npz`"
+    return checked_samples(specs, given, str(origin), fix), str(origin)
 
 
 def batches(

@@ -28,11 +28,14 @@ NATIVE_SOURCES = Path(__file__).with_name("native")
 DRIVERS = NATIVE_SOURCES / "drivers"
 LIBRARY = Path(__file__).with_name("libelsa_nested.so")
 _KERNELS = "kernels.cpp"
+_KERNELS8 = "kernels8.cpp"
 _FLAGS = (
     "-std=c++17", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
     "-Wall", "-Wextra", "-Wno-psabi",
 )  # fmt: skip
 _OPTIMISED = ("-O3",)
+# All instruction sets must round alike in 8 bits. gcc warns of its own header's undefined vectors.
+_EXACT = ("-ffp-contract=off", "-Wno-uninitialized", "-Wno-maybe-uninitialized")
 # -static-libgcc and -static-libstdc++: a device may have another C++ runtime, or none.
 _LINK = ("-shared", "-static-libgcc", "-static-libstdc++", "-Wl,--no-undefined", "-Wl,-z,max-page-size=16384")
 
@@ -50,30 +53,38 @@ class Target:
 
     Attributes:
         tables: Instruction set -> (lanes of float, compiler flags); "base" is what every such machine has.
+        tables8: The same for the 8-bit loops, which have instructions of their own.
         compilers: Commands to try, best first.
         flags: Flags of every file.
     """
 
     tables: dict[str, tuple[int, tuple[str, ...]]]
+    tables8: dict[str, tuple[int, tuple[str, ...]]]
     compilers: tuple[str, ...]
     flags: tuple[str, ...] = ()
 
 
+_AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mprefer-vector-width=512")
 _X86 = {
     "base": (4, ("-march=x86-64",)),
     "avx2": (8, ("-mavx2", "-mfma")),
-    "avx512": (
-        16,
-        ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mprefer-vector-width=512"),
-    ),
+    "avx512": (16, _AVX512),
 }
-_OTHER: dict[str, tuple[int, tuple[str, ...]]] = {"base": (4, ())}
-_HERE = _X86 if platform.machine() in {"x86_64", "AMD64"} else _OTHER
+_X86_8 = {
+    **_X86,
+    "avxvnni": (8, ("-mavx2", "-mfma", "-mavxvnni")),
+    "avx512vnni": (16, (*_AVX512, "-mavx512vnni")),
+}
+_ARM: dict[str, tuple[int, tuple[str, ...]]] = {"base": (4, ())}
+_ARM_8: dict[str, tuple[int, tuple[str, ...]]] = {**_ARM, "dotprod": (4, ("-march=armv8.2-a+dotprod",))}
+_HERE = (_X86, _X86_8) if platform.machine() in {"x86_64", "AMD64"} else (_ARM, _ARM_8)
 TARGETS = {
-    "native": Target(_HERE, ("c++", "g++", "clang++")),
-    "linux-aarch64": Target(_OTHER, ("aarch64-linux-gnu-g++", "aarch64-linux-gnu-clang++")),
+    "native": Target(*_HERE, ("c++", "g++", "clang++")),
+    "linux-aarch64": Target(_ARM, _ARM_8, ("aarch64-linux-gnu-g++", "aarch64-linux-gnu-clang++")),
     # From an NDK: toolchains/llvm/prebuilt/HOST/bin must be on PATH. Pages of 16 KB are the linker flag above.
-    "android-arm64": Target(_OTHER, ("aarch64-linux-android24-clang++", "aarch64-linux-android26-clang++")),
+    "android-arm64": Target(
+        _ARM, _ARM_8, ("aarch64-linux-android24-clang++", "aarch64-linux-android26-clang++")
+    ),
 }
 
 
@@ -154,8 +165,10 @@ def _command_of(wanted: Target, name: str, compiler: str | None) -> Command:
 
 
 def _library_sources() -> list[Path]:
-    """Return what is compiled once; kernels.cpp is compiled for each instruction set."""
-    return [source for source in sorted(NATIVE_SOURCES.glob("*.cpp")) if source.name != _KERNELS]
+    """Return what is compiled once; the others are compiled for each instruction set."""
+    return [
+        source for source in sorted(NATIVE_SOURCES.glob("*.cpp")) if source.name not in (_KERNELS, _KERNELS8)
+    ]
 
 
 def _compile_all(
@@ -168,6 +181,12 @@ def _compile_all(
     for name, (lanes, extra) in wanted.tables.items():
         defines = [f"-DELSA_TABLE=kernels_{name}", f'-DELSA_NAME="{name}"', f"-DELSA_LANES={lanes}"]
         jobs[str(folder / f"kernels_{name}.o")] = (str(NATIVE_SOURCES / _KERNELS), [*extra, *defines])
+    for name, (lanes, extra) in wanted.tables8.items():
+        defines = [f"-DELSA_TABLE8=kernels8_{name}", f'-DELSA_NAME="{name}"', f"-DELSA_LANES={lanes}"]
+        jobs[str(folder / f"kernels8_{name}.o")] = (
+            str(NATIVE_SOURCES / _KERNELS8),
+            [*extra, *defines, *_EXACT],
+        )
     lines = [[*command, *flags, *extra, "-c", source, "-o", made] for made, (source, extra) in jobs.items()]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(_run, lines))

@@ -17,7 +17,11 @@ Array = np.ndarray[Any, Any]
 
 
 def run_graph(
-    nodes: list[onnx.NodeProto], constants: dict[str, Array], inputs: dict[str, Array], threads: int = 1
+    nodes: list[onnx.NodeProto],
+    constants: dict[str, Array],
+    inputs: dict[str, Array],
+    threads: int = 1,
+    output: int = TensorProto.FLOAT,
 ) -> Array:
     """Run a graph whose output is called `y`; the inputs are its run-time inputs, `level` among them."""
     graph = helper.make_graph(
@@ -27,7 +31,7 @@ def run_graph(
             helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
             for n, a in inputs.items()
         ],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", output, None)],
         [numpy_helper.from_array(a, n) for n, a in constants.items()],
     )
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid(DOMAIN, 1)]

@@ -8,7 +8,7 @@ namespace elsa {
 enum class Activation : int32_t { kNone = 0, kClip = 1, kHardSwish = 2, kSilu = 3 };
 // Rows of weights that share the column of an entry.
 enum class BlockRows : uint32_t { kOne = 1, kFour = 4 };
-enum class ValueType : uint32_t { kFloat32 = 0, kInt8 = 1 };
+enum class ValueType : uint32_t { kFloat32 = 0, kInt8 = 1, kQuads = 2 };
 
 // What happens to a finished sum: y = act(sum * scale[row] + bias[row] + residual), zero where mask is 0.
 struct Epilogue {

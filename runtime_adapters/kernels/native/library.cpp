@@ -1,11 +1,14 @@
 // The library's only door: RegisterCustomOps, and the choice of instruction set.
-#include <cstdlib>
-#include <cstring>
 #include <string>
 
 #include "conv.h"
 #include "conv_depthwise.h"
 #include "depthwise.h"
+#include "int8_conv.h"
+#include "int8_depthwise.h"
+#include "int8_matmul.h"
+#include "int8_planes.h"
+#include "isa.h"
 #include "kernels.h"
 #include "matmul.h"
 #include "operator.h"
@@ -16,14 +19,8 @@ namespace elsa {
 const KernelTable& kernels() {
   static const KernelTable& chosen = []() -> const KernelTable& {
 #if defined(__x86_64__)
-    const char* wish = std::getenv("ELSA_KERNELS_ISA");
-    auto allowed = [wish](const char* name) { return wish == nullptr || std::strcmp(wish, name) == 0; };
-    __builtin_cpu_init();
-    if (allowed("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-      return kernels_avx512;
-    if ((allowed("avx2") || allowed("avx512")) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-      return kernels_avx2;
+    if (instruction_set() >= Isa::kAvx512) return kernels_avx512;
+    if (instruction_set() >= Isa::kAvx2) return kernels_avx2;
 #endif
     return kernels_base;
   }();
@@ -42,7 +39,18 @@ OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
   static ort::Operator<NestedMatMul> matmul;
   static ort::Operator<PlanesFromImage> pack;
   static ort::Operator<ImageFromPlanes> unpack;
-  static const OrtCustomOp* const all[] = {&conv, &depthwise, &conv_depthwise, &matmul, &pack, &unpack};
+  static ort::Operator<Int8Conv> conv8;
+  static ort::Operator<Int8Depthwise> depthwise8;
+  static ort::Operator<Int8FromImage> pack8;
+  static ort::Operator<ImageFromInt8> unpack8;
+  static ort::Operator<Int8Mean> mean8;
+  static ort::Operator<Int8MaxPool> max_pool8;
+  static ort::Operator<Int8Rows> rows8;
+  static ort::Operator<Int8MatMul> matmul8;
+  static ort::Operator<Int8MatMulFloat> matmul8_float;
+  static const OrtCustomOp* const all[] = {&conv,   &depthwise, &conv_depthwise, &matmul,  &pack,
+                                           &unpack, &conv8,     &depthwise8,     &pack8,   &unpack8,
+                                           &mean8,  &max_pool8, &rows8,          &matmul8, &matmul8_float};
   static OrtCustomOpDomain* domain = nullptr;
   static const std::string problem = [api]() -> std::string {
     try {
@@ -71,6 +79,9 @@ ELSA_EXPORTED OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const Ort
 
 // Which instruction set the kernels use here: "avx512", "avx2", "base".
 ELSA_EXPORTED const char* elsa_kernels_isa() { return elsa::kernels().name; }
+
+// The same of the 8-bit loops: "avx512vnni", "avx512", "avxvnni", "avx2", "dotprod", "base".
+ELSA_EXPORTED const char* elsa_kernels8_isa() { return elsa::kernels8().name; }
 
 // Multiply-adds in registers: rounds * 12 * (floats of a vector, returned through `lanes`). For benchmarks.
 ELSA_EXPORTED float elsa_burst(int64_t rounds, int32_t* lanes) {

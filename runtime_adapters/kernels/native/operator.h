@@ -1,10 +1,21 @@
 // An operator as ONNX Runtime wants it, of a kernel class with: kName, kInputs, Kernel(Info), compute(Context).
 #pragma once
 #include <iterator>
+#include <type_traits>
 
 #include "ort.h"
 
 namespace elsa::ort {
+
+// A kernel's kOutput where it has one; floats otherwise.
+template <typename Kernel, typename = void>
+struct OutputOf {
+  static constexpr OrtElementType kType = kOrtFloat;
+};
+template <typename Kernel>
+struct OutputOf<Kernel, std::void_t<decltype(Kernel::kOutput)>> {
+  static constexpr OrtElementType kType = Kernel::kOutput;
+};
 
 template <typename Kernel>
 struct Operator : OrtCustomOp {
@@ -39,7 +50,7 @@ struct Operator : OrtCustomOp {
     GetInputType = [](const OrtCustomOp*, size_t i) { return Kernel::kInputs[i].type; };
     GetInputCharacteristic = [](const OrtCustomOp*, size_t i) { return Kernel::kInputs[i].characteristic; };
     GetOutputTypeCount = [](const OrtCustomOp*) { return size_t{1}; };
-    GetOutputType = [](const OrtCustomOp*, size_t) { return kOrtFloat; };
+    GetOutputType = [](const OrtCustomOp*, size_t) { return OutputOf<Kernel>::kType; };
     GetOutputCharacteristic = [](const OrtCustomOp*, size_t) { return kOrtRequired; };
     GetInputMemoryType = [](const OrtCustomOp*, size_t) { return 0; };
     GetVariadicInputMinArity = [](const OrtCustomOp*) { return 1; };

@@ -148,12 +148,14 @@ class Context {
             [&] { return text("level ", level, " does not exist here, expected 0 (sparsest) to ", count - 1); });
     return level;
   }
-  float* output(const Dims& dims) const {
+  float* output(const Dims& dims) const { return static_cast<float*>(raw_output(dims)); }
+  // Of the kernel's own output type.
+  void* raw_output(const Dims& dims) const {
     OrtValue* v = nullptr;
     void* data = nullptr;
     check(api_, KernelContextGetOutput(api_, context_, 0, dims.data(), dims.size(), &v));
     check(api_, GetTensorMutableData(api_, v, &data));
-    return static_cast<float*>(data);
+    return data;
   }
   // body(i) for i in 0 .. count - 1 on the session's threads. Between a body and this function lies C, which an exception
   // must not cross: the first one is kept and thrown again here, and bodies that have not begun are left out.

@@ -1,6 +1,8 @@
 // Validation of segments: after it, no index or pointer of a file can lead a kernel astray.
 #include "segment.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "error.h"
@@ -25,7 +27,7 @@ Segment::Segment(const void* data, size_t size) {
   const SegmentHeader& h = header_;
   sound(std::memcmp(h.magic, "ELSASEG1", 8) == 0, "it does not start with ELSASEG1");
   sound(h.block_rows == 1 || h.block_rows == 4, "block_rows is neither 1 nor 4");
-  sound(h.value_type <= 1, "value_type is neither 0 nor 1");
+  sound(h.value_type <= 2, "value_type is none of 0, 1 and 2");
   sound(h.rows >= 1 && h.rows <= (1u << 24) && h.columns >= 1 && h.columns <= (1u << 28),
         "rows or columns out of range");
   sound(h.column_block >= 1 && h.column_block <= kLargestBlock, "column_block out of range");
@@ -33,7 +35,7 @@ Segment::Segment(const void* data, size_t size) {
   blocks_ = (h.columns + h.column_block - 1) / h.column_block;
   const uint64_t pointers = static_cast<uint64_t>(groups_) * blocks_ + 1;
   const uint64_t value_bytes = static_cast<uint64_t>(h.entries) * h.block_rows *
-                               (value_type() == ValueType::kFloat32 ? sizeof(float) : sizeof(int8_t));
+                               (value_type() == ValueType::kInt8 ? sizeof(int8_t) : sizeof(int32_t));
   const uint64_t pointer_at = sizeof(SegmentHeader), index_at = pointer_at + padded(pointers * 4);
   const uint64_t value_at = index_at + padded(static_cast<uint64_t>(h.entries) * 2);
   sound(size == value_at + padded(value_bytes), "its size does not follow from its header");
@@ -68,6 +70,13 @@ void Segment::validate() const {
     for (uint32_t i = pointer_[static_cast<size_t>(b) * groups_]; i < end; ++i)
       largest = index_[i] > largest ? index_[i] : largest;
     sound(largest < width, "a column lies beyond its block");
+  }
+  if (value_type() == ValueType::kQuads) {
+    const auto* code = static_cast<const int8_t*>(value_);
+    const size_t pairs = static_cast<size_t>(header_.entries) * header_.block_rows * 2;
+    int largest = 0;
+    for (size_t i = 0; i < pairs; ++i) largest = std::max(largest, std::abs(code[2 * i]) + std::abs(code[2 * i + 1]));
+    sound(largest <= 128, "a pair of codes is too large");
   }
   once_->done.store(true, std::memory_order_release);
 }

@@ -1,12 +1,14 @@
 // A segment: the nonzeros that one level adds to one weight, as bytes of a file that nobody trusts.
 //
 //   0   8 bytes  "ELSASEG1"
-//   8   u32 x 8  rows, columns, block_rows (1 | 4), value_type (0 float32 | 1 int8), column_block, entries, 0, 0
+//   8   u32 x 8  rows, columns, block_rows (1 | 4), value_type (0 float32 | 1 int8 | 2 quads), column_block, entries, 0, 0
 //   40  24 bytes of zero
 //   64  u32 pointer[blocks * groups + 1], u16 index[entries], value[entries * block_rows]; each padded to 64 bytes
 //
 // groups = ceil(rows / block_rows), blocks = ceil(columns / column_block). Entries of block b, group g are
 // pointer[b * groups + g] .. pointer[b * groups + g + 1]; index is the column within the block. Little-endian.
+// A value of quads is 4 int8 codes, of 4 consecutive input channels; a column is a quad of them at one tap. Pairs are
+// safe: |code 0| + |code 1| <= 128 and |code 2| + |code 3| <= 128 (a block that is not is stored as two).
 #pragma once
 #include <atomic>
 #include <cstddef>

@@ -14,7 +14,8 @@ thread_local Scratch partial_scratch;
 
 }  // namespace
 
-NestedWeights::NestedWeights(const ort::Info& info, size_t first_input, int64_t rows, int64_t columns, int64_t share) {
+NestedWeights::NestedWeights(const ort::Info& info, size_t first_input, int64_t rows, int64_t columns, int64_t share,
+                             Values values) {
   const size_t inputs = info.inputs();
   require(inputs > first_input, "there is no segment of weights");
   std::optional<ValueType> value_type;
@@ -26,6 +27,8 @@ NestedWeights::NestedWeights(const ort::Info& info, size_t first_input, int64_t 
     require(h.rows == rows && h.columns == columns, [&] {
       return text("a segment is of a weight of ", h.rows, " x ", h.columns, ", expected ", rows, " x ", columns);
     });
+    require((segment.value_type() == ValueType::kQuads) == (values == Values::kQuads),
+            "a segment has values of another kernel");
     if (column_block_ == 0) column_block_ = h.column_block;
     require(h.column_block == column_block_, "segments of one weight must share column_block");
     require(segment.block_rows() == BlockRows::kOne || share == rows || share % kRowUnit == 0,

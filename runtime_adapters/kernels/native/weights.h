@@ -19,9 +19,12 @@ class NestedWeights {
     std::vector<Run> runs;
   };
 
+  enum class Values { kSingle, kQuads };
+
   // Inputs first_input .. last are segments of a (rows, columns) weight. `share` rows belong to one convolution group,
   // which a block of 4 rows must not leave.
-  NestedWeights(const ort::Info& info, size_t first_input, int64_t rows, int64_t columns, int64_t share);
+  NestedWeights(const ort::Info& info, size_t first_input, int64_t rows, int64_t columns, int64_t share,
+                Values values = Values::kSingle);
 
   // Checks the segments of a level, each once; before that no kernel may read them. Throws Error.
   void validate(int64_t level) const;
@@ -29,6 +32,8 @@ class NestedWeights {
   // than this weight has segments.
   const std::vector<Pass>& passes(int64_t level) const { return passes_[last_segment(level)]; }
 
+  // How many different lists of sweeps there are: the number of segments.
+  size_t counts() const { return segments_.size(); }
   uint32_t column_block() const { return column_block_; }
   // Lines of 16 positions a tile may have at this level.
   int tile_lines(int64_t level, const KernelTable& table) const;

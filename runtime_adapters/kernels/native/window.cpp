@@ -2,6 +2,7 @@
 #include "window.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "scratch.h"
 
@@ -18,11 +19,18 @@ constexpr int64_t kMostFloats = 1 << 30;
 thread_local Scratch unread_scratch;
 
 // The few zeros at the ends of a row: not worth the call that a compiler makes of std::fill.
-inline void zero_few(float* p, int64_t count) {
+inline void fill_few(float* p, int64_t count, float padding) {
   for (; count > 0; --count, ++p) {
-    *p = 0.0f;
+    *p = padding;
     asm volatile("" ::: "memory");
   }
+}
+
+// Padding may be the bits of something else than a float.
+inline bool is_zero(float padding) {
+  uint32_t bits;
+  std::memcpy(&bits, &padding, sizeof bits);
+  return bits == 0;
 }
 
 }  // namespace
@@ -94,8 +102,14 @@ std::vector<int64_t> Window::tap_offsets() const {
 
 int64_t Window::phase_at(int64_t py, int64_t px) const { return phase_starts_[static_cast<size_t>(py * sw + px)]; }
 
-void Window::fill(const KernelTable& table, const float* plane, float* scratch) const {
-  if (!by_rows_) return table.gather(plane, sources_.data(), scratch_stride(), scratch);
+void Window::fill(const KernelTable& table, const float* plane, float* scratch, float padding) const {
+  if (!by_rows_) {
+    table.gather(plane, sources_.data(), scratch_stride(), scratch);
+    if (is_zero(padding)) return;
+    for (int64_t i = 0; i < scratch_stride(); ++i)
+      if (sources_[static_cast<size_t>(i)] < 0) std::memcpy(scratch + i, &padding, sizeof padding);
+    return;
+  }
   // Even columns of the input go to one phase, odd ones to the other; which is which depends on the padding.
   const int64_t pitch = out.pitch(), floats = phase_floats(), rows = floats / pitch;
   const int64_t even_phase = pad_left % 2;
@@ -111,16 +125,16 @@ void Window::fill(const KernelTable& table, const float* plane, float* scratch) 
       for (int odd = 0; odd < 2; ++odd) {
         if (at[odd] < 0) continue;
         float* row = scratch + at[odd] + r * pitch;
-        zero_few(row, exists ? from[odd] : pitch);
+        fill_few(row, exists ? from[odd] : pitch, padding);
         to[odd] = row + from[odd];
       }
       if (!exists) continue;
       table.split(plane + in.lead() + y * in.pitch(), in.w, to[0], to[1]);
       for (int odd = 0; odd < 2; ++odd)
-        if (at[odd] >= 0) zero_few(to[odd] + count[odd], pitch - from[odd] - count[odd]);
+        if (at[odd] >= 0) fill_few(to[odd] + count[odd], pitch - from[odd] - count[odd], padding);
     }
     for (int64_t start : at)
-      if (start >= 0) std::fill(scratch + start + rows * pitch, scratch + start + floats, 0.0f);
+      if (start >= 0) std::fill(scratch + start + rows * pitch, scratch + start + floats, padding);
   }
 }
 

@@ -26,9 +26,9 @@ struct Window {
   // Distance in floats, from the position in the (first phase) plane, for each tap.
   std::vector<int64_t> tap_offsets() const;
 
-  // The copy of one channel into phases, with all its zeros.
+  // The copy of one channel into phases, with all its zeros, or whatever stands for them.
   int64_t scratch_stride() const { return scratch_stride_; }
-  void fill(const KernelTable& table, const float* plane, float* scratch) const;
+  void fill(const KernelTable& table, const float* plane, float* scratch, float padding = 0.0f) const;
   // From the start of a channel in `in` planes or scratch to position 0.
   int64_t origin() const { return direct() ? in.lead() : 0; }
 

@@ -1,0 +1,103 @@
+"""Segments of 8-bit blocks: 4 codes of consecutive input channels (`1x4`), or 4 rows of them (`4x4`). Pure numpy.
+
+Instructions that multiply pairs of bytes into 16 bits saturate where |code 0| + |code 1| > 128. A block with such a
+pair is stored as two, with its even and its odd codes: their sum is the block, on every processor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from elsa_edge.errors import ContractError
+from elsa_edge.nested_format.segments import write_segment
+
+__all__ = ["MOST_COLUMNS", "QuadSegment", "decode_quads", "encode_quads"]
+
+MOST_COLUMNS: Final = 65536  # an index is a u16, and 8-bit weights are one block of columns
+_LARGEST_PAIR: Final = 128
+_VALUE_TYPE: Final = 2
+
+
+@dataclass(frozen=True)
+class QuadSegment:
+    """A decoded segment.
+
+    Attributes:
+        codes: (rows, columns, 4) int16: what the entries of a place add up to.
+        entries: Stored blocks, those that were split counted twice.
+        block_rows: 1 or 4.
+    """
+
+    codes: npt.NDArray[np.int16]
+    entries: int
+    block_rows: int
+
+
+def encode_quads(
+    codes: npt.NDArray[np.int8], active: npt.NDArray[np.bool_], *, block_rows: int = 1
+) -> npt.NDArray[np.uint8]:
+    """Write the active codes of a weight as one segment.
+
+    Args:
+        codes: (rows, columns, 4), none -128; what is not active is stored as 0.
+        active: The same shape: which codes this level adds. A block is stored where any of its codes is active.
+        block_rows: 1, or 4 rows that share each block.
+
+    Raises:
+        ContractError: When the format cannot hold them.
+    """
+    rows, columns, four = codes.shape
+    if four != 4 or codes.dtype != np.int8 or active.shape != codes.shape:
+        raise ContractError(
+            "Codes are int8 of shape (rows, columns, 4)", found=f"{codes.dtype} {codes.shape}"
+        )
+    if block_rows not in (1, 4):
+        raise ContractError("A segment has blocks of 1 or 4 rows", found=block_rows)
+    if not 1 <= columns <= MOST_COLUMNS:
+        raise ContractError(
+            "8-bit weights have at most 65536 quads of inputs a row",
+            found=f"{columns}",
+            fix="Leave the layer in float32",
+        )
+    groups = -(-rows // block_rows)
+    kept = np.zeros((groups * block_rows, columns, 4), np.int8)
+    kept[:rows] = np.where(active, codes, 0)
+    there = np.zeros((groups * block_rows, columns), np.bool_)
+    there[:rows] = active.any(axis=2)
+    group, column = np.nonzero(there.reshape(groups, block_rows, columns).any(axis=1))
+    values = kept.reshape(groups, block_rows, columns, 4)[group, :, column]  # (entries, block_rows, 4)
+    pairs = np.abs(values.astype(np.int16)).reshape(len(values), 2 * block_rows, 2).sum(axis=2)
+    split = (pairs > _LARGEST_PAIR).any(axis=1)
+    place = np.repeat(np.arange(len(values)), 1 + split)
+    second = np.r_[False, place[1:] == place[:-1]] if len(place) else np.zeros(0, np.bool_)
+    values = values[place]
+    values[split[place] & ~second, :, 1::2] = 0
+    values[second, :, 0::2] = 0
+    counts = np.bincount(group[place], minlength=groups)
+    return write_segment(
+        rows=rows, columns=columns, block_rows=block_rows, value_type=_VALUE_TYPE, column_block=columns,
+        counts=counts, index=column[place], values=values,
+    )  # fmt: skip
+
+
+def decode_quads(data: npt.NDArray[np.uint8]) -> QuadSegment:
+    """Read a segment that `encode_quads` wrote (the kernels, not this, are the guard against hostile files)."""
+    raw = data.tobytes()
+    rows, columns, block_rows, value_type, _, entries = np.frombuffer(raw, "<u4", 6, 8).tolist()
+    if value_type != _VALUE_TYPE:
+        raise ContractError("This segment does not hold quads", expected=_VALUE_TYPE, found=value_type)
+    groups = -(-rows // block_rows)
+    pointers = np.frombuffer(raw, "<u4", groups + 1, 64)
+    at = 64 + -(-pointers.nbytes // 64) * 64
+    index = np.frombuffer(raw, "<u2", entries, at)
+    at += -(-index.nbytes // 64) * 64
+    values = np.frombuffer(raw, "i1", entries * block_rows * 4, at).reshape(entries, block_rows, 4)
+    codes = np.zeros((groups, block_rows, columns, 4), np.int16)
+    group = np.repeat(np.arange(groups), np.diff(pointers))
+    for place, column, value in zip(group, index, values, strict=True):
+        codes[place, :, column] += value
+    return QuadSegment(codes.reshape(-1, columns, 4)[:rows], entries, block_rows)

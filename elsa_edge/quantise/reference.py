@@ -1,0 +1,97 @@
+"""What the 8-bit kernels compute, in numpy: the oracle that every instruction set equals bit for bit.
+
+    sum  = exact integers;   y = clamp(rint(float32(sum) * scale + bias + float32(r) * share), low, high)
+
+Each product and sum after the integers is rounded to float32 by itself: there are no fused multiply-adds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["convolve", "finish", "to_floats"]
+
+Codes = npt.NDArray[np.uint8]
+Sums = npt.NDArray[np.int64]
+
+
+def convolve(
+    x: Codes,
+    weight: npt.NDArray[Any],
+    zero: int,
+    *,
+    stride: tuple[int, int] = (1, 1),
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> Sums:
+    """Return the integer sums of a convolution of codes.
+
+    Args:
+        x: (batch, channels, height, width).
+        weight: (out, channels / groups, kernel height, kernel width) codes of one level, 0 where inactive.
+        zero: The code of 0, which padding has.
+        stride: Vertical, horizontal.
+        pads: Top, left, bottom, right.
+        dilation: Vertical, horizontal.
+        groups: Of channels.
+    """
+    batch, channels, height, width = x.shape
+    out, share, kh, kw = weight.shape
+    padded = np.full((batch, channels, height + pads[0] + pads[2], width + pads[1] + pads[3]), zero, np.int64)
+    padded[:, :, pads[0] : pads[0] + height, pads[1] : pads[1] + width] = x
+    oh = (padded.shape[2] - dilation[0] * (kh - 1) - 1) // stride[0] + 1
+    ow = (padded.shape[3] - dilation[1] * (kw - 1) - 1) // stride[1] + 1
+    sums = np.zeros((batch, groups, out // groups, oh, ow), np.int64)
+    grouped = weight.astype(np.int64).reshape(groups, out // groups, share, kh, kw)
+    for ky in range(kh):
+        for kx in range(kw):
+            top, left = ky * dilation[0], kx * dilation[1]
+            seen = padded[
+                :,
+                :,
+                top : top + (oh - 1) * stride[0] + 1 : stride[0],
+                left : left + (ow - 1) * stride[1] + 1 : stride[1],
+            ].reshape(batch, groups, share, oh, ow)
+            sums += np.einsum("goc,bgchw->bgohw", grouped[..., ky, kx], seen)
+    return sums.reshape(batch, out, oh, ow)
+
+
+def finish(
+    sums: Sums,
+    table: npt.NDArray[np.float32],
+    points: npt.NDArray[np.float32],
+    residual: Codes | None = None,
+    *,
+    axis: int = 1,
+) -> Codes:
+    """Return the codes of sums.
+
+    Args:
+        sums: With rows along `axis`.
+        table: (2, rows or more) scale and bias of one level.
+        points: (5,) of one level: the last three are the bounds and the residual's share.
+        residual: Codes to add, of the shape of `sums`.
+        axis: Of the rows.
+    """
+    t = _scaled(sums, table, axis)
+    if residual is not None:
+        t = t + residual.astype(np.float32) * np.float32(points[4])
+    return np.rint(np.clip(t, np.float32(points[2]), np.float32(points[3]))).astype(np.uint8)
+
+
+def to_floats(sums: Sums, table: npt.NDArray[np.float32], *, axis: int = -1) -> npt.NDArray[np.float32]:
+    """Return sums as floats: scale and bias are those of the values themselves."""
+    return _scaled(sums, table, axis)
+
+
+def _scaled(sums: Sums, table: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
+    shape = [1] * sums.ndim
+    shape[axis] = rows = sums.shape[axis]
+    scale, bias = (row[:rows].reshape(shape) for row in table)
+    product: npt.NDArray[np.float32] = sums.astype(np.int32).astype(np.float32) * scale
+    shifted: npt.NDArray[np.float32] = product + bias
+    return shifted

@@ -1,0 +1,85 @@
+// Quads of channels are independent: each is a task's own, from the copy into phases to the finished plane.
+#include "int8_depthwise.h"
+
+#include <cstring>
+
+#include "int8_planes.h"
+#include "scratch.h"
+#include "split.h"
+
+namespace elsa {
+namespace {
+
+constexpr size_t kResidual = 4, kWeights = 5;
+constexpr int64_t kQuadBytes = 4;
+
+thread_local Scratch phase_scratch;  // of each worker
+
+}  // namespace
+
+Int8Depthwise::Int8Depthwise(const ort::Info& info)
+    : window_(info),
+      quads_(info.integer("in_quads", 1, 1 << 18)),
+      tap_quads_((window_.taps() + 3) / 4),
+      finish_(info, 2, 3, quads_),
+      weight_(info.constant(kWeights, kOrtUint8, "the depthwise weights")),
+      mask_(window_.output_mask()) {
+  const auto& dims = weight_.dims;
+  require(dims.size() == 5 && (dims[0] == 1 || dims[0] == finish_.levels()) && dims[1] == quads_ &&
+              dims[2] == tap_quads_ && dims[3] == 4 && dims[4] == 4,
+          "depthwise weights must be (levels or 1, quads, tap quads, 4, 4)");
+  const auto* codes = static_cast<const int8_t*>(weight_.data);
+  starts_.assign(static_cast<size_t>(dims[0] * quads_ * 4), 0);
+  for (int64_t i = 0; i < weight_.count(); ++i) {
+    require(codes[i] != -128, "a depthwise weight has the code -128");
+    const int64_t channel = i / 4 % 4, plane = i / (16 * tap_quads_);
+    if (kernels8().signed_pixels) starts_[static_cast<size_t>(plane * 4 + channel)] += 128 * codes[i];
+  }
+  for (int64_t tap : window_.tap_offsets()) offsets_.push_back(static_cast<int32_t>(tap * kQuadBytes));
+  while (offsets_.size() % 4 != 0) offsets_.push_back(offsets_[0]);  // of taps that are not there: weight 0
+}
+
+const int8_t* Int8Depthwise::weight(int64_t level, int64_t quad) const {
+  const int64_t row = weight_.dims[0] == 1 ? 0 : level;
+  return static_cast<const int8_t*>(weight_.data) + (row * quads_ + quad) * tap_quads_ * 16;
+}
+
+void Int8Depthwise::compute(const ort::Context& context) const {
+  int64_t batch = 0;
+  const uint8_t* x = planes8_of(context, quads_, window_.in.stride(), "the input", &batch);
+  const int64_t level = context.level(1, finish_.levels());
+  const ort::Dims dims{batch, quads_, window_.out.stride(), kQuadBytes};
+  const uint8_t* residual = residual8_of(context, kResidual, dims);
+  uint8_t* y = static_cast<uint8_t*>(context.raw_output(dims));
+  const int64_t planes = batch * quads_;
+  if (planes == 0) return;
+
+  const Kernels8& table = kernels8();
+  float padding;
+  std::memset(&padding, finish_.input_zero(level), sizeof padding);
+  parallel_ranges(context, split_into(kPlaneTasks, planes), [&](int64_t first, int64_t end) {
+    float* phases = window_.direct() ? nullptr : phase_scratch.floats(static_cast<size_t>(window_.scratch_stride()));
+    for (int64_t p = first; p < end; ++p) {
+      const int64_t quad = p % quads_;
+      const auto* plane = reinterpret_cast<const float*>(x) + p * window_.in.stride();
+      if (phases) window_.fill(kernels(), plane, phases, padding);
+      uint8_t* to = y + p * window_.out.stride() * kQuadBytes;
+      Depthwise8 t;
+      t.x = reinterpret_cast<const uint8_t*>((phases ? phases : plane) + window_.origin());
+      t.offset = offsets_.data();
+      t.weight = weight(level, quad);
+      t.tap_quads = static_cast<int32_t>(tap_quads_);
+      t.lines = window_.out.vectors();
+      t.start = starts_.data() + ((weight_.dims[0] == 1 ? 0 : level) * quads_ + quad) * 4;
+      t.y = to + window_.out.lead() * kQuadBytes;
+      t.finish = finish_.at(level);
+      t.finish.scale += 4 * quad, t.finish.bias += 4 * quad;
+      if (residual) t.finish.residual = residual + (t.y - y);
+      if (!mask_.empty()) t.finish.mask = mask_.data();
+      table.depthwise(t);
+      zero_borders8(to, window_.out, t.finish.zero, true, true);
+    }
+  });
+}
+
+}  // namespace elsa

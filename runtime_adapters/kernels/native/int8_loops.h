@@ -1,0 +1,132 @@
+// Tiles of a sparse convolution in 8 bits. Part of kernels8.cpp.
+#pragma once
+#include "int8_vectors.h"
+
+namespace elsa {
+namespace {
+
+// Registers hold R * N sums beside weights and pixels: 32 on AVX-512 and aarch64, 16 otherwise.
+#if ELSA_LANES == 16
+constexpr int kMax1 = 12, kMax4 = 6;  // lines
+#elif defined(__aarch64__)
+constexpr int kMax1 = 5, kMax4 = 1;
+#elif defined(__AVX2__)
+constexpr int kMax1 = 6, kMax4 = 1;
+#else
+constexpr int kMax1 = 2, kMax4 = 1;
+#endif
+
+constexpr int kWidest = kMax1 * 16;  // positions
+
+// R rows over N vectors from position `at`; sums[r] are `kWidest` apart. `group` counts the segment's row groups.
+template <int R, int N>
+inline void multiply(const Sweep& sweep, int32_t group, const uint8_t* x, const int32_t* offset, const int32_t* start,
+                     int32_t* sums) {
+  Int sum[R][N];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 64
+    for (int n = 0; n < N; ++n) sum[r][n] = start ? all(start[r]) : load(sums + r * kWidest + n * kLanes);
+  for (int32_t k = 0; k < sweep.runs; ++k) {
+    const Run& run = sweep.run[k];
+    const int32_t* value = static_cast<const int32_t*>(run.value);
+    const uint32_t end = run.pointer[group + 1];
+    for (uint32_t i = run.pointer[group]; i < end; ++i) {
+      const uint8_t* from = x + offset[run.index[i]];
+      if constexpr (R == 1) {
+        const Safe w(all(value[i]));
+#pragma GCC unroll 64
+        for (int n = 0; n < N; ++n) sum[0][n] = dot4(sum[0][n], load(from + n * kBytes), w);
+      } else {
+        Int pixels[N];
+#pragma GCC unroll 64
+        for (int n = 0; n < N; ++n) pixels[n] = load(from + n * kBytes);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) {
+          const Safe w(all(value[static_cast<int64_t>(i) * R + r]));
+#pragma GCC unroll 64
+          for (int n = 0; n < N; ++n) sum[r][n] = dot4(sum[r][n], pixels[n], w);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 64
+    for (int n = 0; n < N; ++n) store(sums + r * kWidest + n * kLanes, sum[r][n]);
+}
+
+template <int R, int L>
+inline void multiply_lines(int lines, const Sweep& sweep, int32_t group, const uint8_t* x, const int32_t* offset,
+                           const int32_t* start, int32_t* sums) {
+  if constexpr (L > 0) {
+    if (lines == L) return multiply<R, L * kSteps>(sweep, group, x, offset, start, sums);
+    multiply_lines<R, L - 1>(lines, sweep, group, x, offset, start, sums);
+  }
+}
+
+inline Int bounded(Int v, const Finish8& f) {
+  if (f.low > 0) v = byte_max(v, bytes(f.low));
+  if (f.high < 255) v = byte_min(v, bytes(f.high));
+  return v;
+}
+
+// Four rows of sums to pixels.
+template <bool kResidual>
+inline void finish_quad(const int32_t* sums, int32_t lines, const float* scale, const float* bias,
+                        const uint8_t* residual, uint8_t* y, const Finish8& f) {
+  Float s[4], b[4];
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; ++r) s[r] = all(scale[r]), b[r] = all(bias[r]);
+  const Float share = all(f.share);
+  const Int zero = bytes(f.zero);
+  for (int n = 0; n < lines * kSteps; ++n) {
+    Float t[4];
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; ++r) t[r] = to_float(load(sums + r * kWidest + n * kLanes)) * s[r] + b[r];
+    if constexpr (kResidual) {
+      const Int other = load(residual + n * kBytes);
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; ++r) t[r] = t[r] + to_float((other >> (8 * r)) & 0xFF) * share;
+    }
+    Int v = bounded(pack4(t[0], t[1], t[2], t[3]), f);
+    if (f.mask) {
+      const Int keep = load(f.mask + n * kLanes);
+      v = (v & keep) | (zero & ~keep);
+    }
+    store(y + n * kBytes, v);
+  }
+}
+
+void tile(const Tile8& t) {
+  alignas(64) int32_t sums[4 * kWidest];
+  for (int32_t q = t.quad_begin; q < t.quad_end; ++q) {
+    const int32_t rows = t.row_count - 4 * q < 4 ? t.row_count - 4 * q : 4;
+    uint8_t* y = t.y + (q - t.quad_begin) * t.y_stride;
+    for (int32_t n = 0; n < t.lines; ++n) __builtin_prefetch(y + n * 64, 1);
+    for (int32_t k = 0; k < t.sweeps; ++k) {
+      const Sweep& sweep = t.sweep[k];
+      const int32_t* start = k == 0 ? t.start + 4 * q : nullptr;
+      if (sweep.block_rows == 4) {
+        for (int32_t line = 0; line < t.lines; line += kMax4) {
+          const int32_t here = t.lines - line < kMax4 ? t.lines - line : kMax4;
+          multiply_lines<4, kMax4>(here, sweep, q, t.x + line * 64, t.offset, start, sums + line * 16);
+        }
+      } else {
+        for (int32_t r = 0; r < rows; ++r)
+          multiply_lines<1, kMax1>(t.lines, sweep, 4 * q + r, t.x, t.offset, start ? start + r : nullptr,
+                                   sums + r * kWidest);
+        for (int32_t r = rows; r < 4; ++r)
+          for (int32_t n = 0; start && n < t.lines * kSteps; ++n) store(sums + r * kWidest + n * kLanes, Int{});
+      }
+    }
+    const float *scale = t.finish.scale + 4 * q, *bias = t.finish.bias + 4 * q;
+    if (t.finish.residual)
+      finish_quad<true>(sums, t.lines, scale, bias, t.finish.residual + (q - t.quad_begin) * t.y_stride, y, t.finish);
+    else
+      finish_quad<false>(sums, t.lines, scale, bias, nullptr, y, t.finish);
+  }
+}
+
+}  // namespace
+}  // namespace elsa

@@ -1,0 +1,329 @@
+"""The 8-bit kernels equal the integers of elsa_edge.quantise.reference bit for bit, on every instruction set."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto
+from support.geometries import geometries
+from support.nodes import Array, segments
+from support.nodes8 import from_planes, planes_stride, run8, segments8, to_planes
+
+from elsa_edge.nested_format.library import library_path
+from elsa_edge.quantise import reference
+from elsa_edge.quantise.steps import Steps, codes_of, values_of
+
+EXAMPLES = int(os.environ.get("ELSA_INT8_EXAMPLES", "25"))
+SLOW = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LEVELS = 3
+
+
+def window(g: dict[str, Any], out: tuple[int, int]) -> dict[str, int]:
+    return {
+        "in_h": g["size"][0], "in_w": g["size"][1], "in_gap": g["in_gap"],
+        "out_h": out[0], "out_w": out[1], "out_gap": g["out_gap"],
+        "kernel_h": g["kernel"][0], "kernel_w": g["kernel"][1], "stride_h": g["stride"][0], "stride_w": g["stride"][1],
+        "dilation_h": g["dilation"][0], "dilation_w": g["dilation"][1],
+        "pad_top": g["pads"][0], "pad_left": g["pads"][1],
+    }  # fmt: skip
+
+
+def random_codes(random: np.random.Generator, shape: tuple[int, ...], *, extreme: bool) -> Array:
+    """Weights, all of them large where sums should saturate whatever can."""
+    if extreme:
+        return random.choice(np.array([-127, 127], np.int8), shape)
+    return np.clip(np.rint(random.standard_normal(shape) * 45), -127, 127).astype(np.int8)
+
+
+def random_tables(random: np.random.Generator, rows: int, inputs: int) -> tuple[Array, Array]:
+    """Multipliers that spread sums over all codes, and points; rows are padded to quads."""
+    padded = -(-rows // 4) * 4
+    table = np.zeros((LEVELS, 2, padded), np.float32)
+    table[:, 0, :rows] = random.uniform(0.2, 2.0, (LEVELS, rows)) / (45 * 70 * np.sqrt(max(1, inputs)))
+    table[:, 0, :rows] *= 60
+    table[:, 0] = np.clip(table[:, 0], 0, 0.5)
+    table[:, 1, :rows] = random.uniform(-100, 200, (LEVELS, rows))
+    points = np.zeros((LEVELS, 5), np.float32)
+    points[:, 0], points[:, 1] = random.integers(0, 256, LEVELS), random.integers(0, 256, LEVELS)
+    points[:, 2], points[:, 3] = random.integers(0, 40, LEVELS), random.integers(200, 256, LEVELS)
+    points[:, 4] = random.uniform(0, 2, LEVELS)
+    table[:, 1, rows:] = points[:, 1:2]
+    return table, points
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> dict[str, Any]:
+    g = draw(geometries())
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    return g | {
+        "groups": groups,
+        "channels": groups * draw(st.integers(1, 9)),
+        "rows": groups * draw(st.integers(1, 9)),
+        "forms": [draw(st.sampled_from([1, 4])) for _ in range(LEVELS)],
+        "batch": draw(st.integers(1, 2)),
+        "residual": draw(st.booleans()),
+        "extreme": draw(st.booleans()),
+        "level": draw(st.integers(0, LEVELS - 1)),
+        "seed": draw(st.integers(0, 1 << 30)),
+    }
+
+
+@SLOW
+@given(layers())
+def test_convolutions_agree(g: dict[str, Any]) -> None:
+    """Any kernel, stride, dilation, padding, groups, form of blocks, zero point, residual and bounds."""
+    random = np.random.default_rng(g["seed"])
+    share = g["channels"] // g["groups"]
+    codes = random_codes(random, (g["rows"], share, *g["kernel"]), extreme=g["extreme"])
+    index = random.choice(np.array([0, 1, 2, 255], np.uint8), codes.shape)
+    table, points = random_tables(random, g["rows"], share * codes[0, 0].size)
+    level = g["level"]
+    x = random.integers(0, 256, (g["batch"], g["channels"], *g["size"])).astype(np.uint8)
+    if g["extreme"]:
+        x[:] = 255
+    sums = reference.convolve(
+        x, np.where(index <= level, codes, 0), int(points[level, 0]),
+        stride=g["stride"], pads=g["pads"], dilation=g["dilation"], groups=g["groups"],
+    )  # fmt: skip
+    out = sums.shape[2:]
+    residual = random.integers(0, 256, sums.shape).astype(np.uint8) if g["residual"] else None
+    wanted = reference.finish(sums, table[level], points[level], residual)
+
+    taps = codes[0, 0].size
+    inputs = {
+        "x": to_planes(x, g["in_gap"], int(points[level, 0])),
+        "level": np.array(level, np.int64),
+    }
+    zero = int(points[level, 1])
+    if residual is not None:
+        inputs["residual"] = to_planes(residual, g["out_gap"], zero)
+    constants = {"table": table, "points": points} | segments8(
+        codes.reshape(g["rows"], -1), index.reshape(g["rows"], -1), g["forms"], g["groups"], taps
+    )
+    attributes = window(g, out) | {"in_quads": -(-g["channels"] // 4), "out_channels": g["rows"]}
+    y = run8("Int8Conv", inputs, constants, attributes, residual=residual is not None)
+    assert np.array_equal(from_planes(y, g["rows"], *out, g["out_gap"]), wanted)
+    # Borders, gaps and channels that pad a quad hold the code of 0, which the next kernel reads as padding.
+    assert np.array_equal(
+        y, to_planes(from_planes(y, y.shape[1] * 4, *out, g["out_gap"]), g["out_gap"], zero)
+    )
+
+
+@SLOW
+@given(layers())
+def test_depthwise_convolutions_agree(g: dict[str, Any]) -> None:
+    """Any kernel, stride, dilation, padding, residual and zero point, with weights of one level or of all."""
+    random = np.random.default_rng(g["seed"])
+    rows, level = g["channels"], g["level"]
+    kinds = 1 if g["batch"] == 1 else LEVELS
+    codes = random_codes(random, (kinds, rows, *g["kernel"]), extreme=g["extreme"])
+    taps = codes[0, 0].size
+    table, points = random_tables(random, rows, taps)
+    x = random.integers(0, 256, (g["batch"], rows, *g["size"])).astype(np.uint8)
+    sums = reference.convolve(
+        x, codes[min(level, kinds - 1)][:, None], int(points[level, 0]),
+        stride=g["stride"], pads=g["pads"], dilation=g["dilation"], groups=rows,
+    )  # fmt: skip
+    out, zero = sums.shape[2:], int(points[level, 1])
+    residual = random.integers(0, 256, sums.shape).astype(np.uint8) if g["residual"] else None
+    wanted = reference.finish(sums, table[level], points[level], residual)
+    inputs = {"x": to_planes(x, g["in_gap"], int(points[level, 0])), "level": np.array(level, np.int64)}
+    if residual is not None:
+        inputs["residual"] = to_planes(residual, g["out_gap"], zero)
+    count, tap_quads = -(-rows // 4), -(-taps // 4)
+    packed = np.zeros((kinds, count * 4, tap_quads * 4), np.int8)
+    packed[:, :rows, :taps] = codes.reshape(kinds, rows, taps)
+    weights = packed.reshape(kinds, count, 4, tap_quads, 4).transpose(0, 1, 3, 2, 4)
+    constants = {"table": table, "points": points, "weights": np.ascontiguousarray(weights).view(np.uint8)}
+    y = run8(
+        "Int8Depthwise",
+        inputs,
+        constants,
+        window(g, out) | {"in_quads": count},
+        residual=residual is not None,
+    )
+    assert np.array_equal(from_planes(y, rows, *out, g["out_gap"]), wanted)
+
+
+@SLOW
+@given(
+    st.integers(1, 70), st.integers(1, 40), st.lists(st.sampled_from([1, 4]), min_size=LEVELS, max_size=LEVELS),
+    st.integers(1, 5), st.integers(0, LEVELS - 1), st.booleans(), st.integers(0, 1 << 30),
+)  # fmt: skip
+def test_products_agree(  # noqa: PLR0917 - drawn by hypothesis
+    columns: int, rows: int, forms: list[int], count: int, level: int, extreme: bool, seed: int
+) -> None:
+    """Products with one vector and several, to codes and to floats."""
+    random = np.random.default_rng(seed)
+    codes = random_codes(random, (rows, columns), extreme=extreme)
+    index = random.choice(np.array([0, 1, 2, 255], np.uint8), codes.shape)
+    table, points = random_tables(random, rows, columns)
+    padded = -(-columns // 4) * 4
+    x = random.integers(0, 256, (count, padded)).astype(np.uint8)
+    sums = x[:, :columns].astype(np.int64) @ np.where(index <= level, codes, 0).T.astype(np.int64)
+    inputs = {"x": x, "level": np.array(level, np.int64)}
+    constants = {"table": table, "points": points} | segments8(codes, index, forms)
+    shape = {"quads": padded // 4, "rows": rows}
+    y = run8("Int8MatMul", inputs, constants, shape)
+    assert np.array_equal(y[:, :rows], reference.finish(sums, table[level], points[level], axis=1))
+    assert (y[:, rows:] == np.clip(points[level, 1], *points[level, 2:4])).all()
+    bounds = {"low": -50.0, "high": float("inf")}
+    f = run8("Int8MatMulFloat", inputs, constants, shape | bounds, output=TensorProto.FLOAT)
+    assert np.array_equal(f, np.maximum(reference.to_floats(sums, table[level]), np.float32(-50)))
+
+
+@SLOW
+@given(
+    st.integers(1, 9), st.integers(1, 20), st.integers(1, 20), st.integers(0, 3), st.integers(0, 255),
+    st.floats(1e-3, 10), st.integers(0, 1 << 30),
+)  # fmt: skip
+def test_borders_agree(  # noqa: PLR0917 - drawn by hypothesis
+    channels: int, height: int, width: int, gap: int, zero: int, step: float, seed: int
+) -> None:
+    """Images to planes of codes and back, means, and rows: NaN, infinities and values beyond the range included."""
+    random = np.random.default_rng(seed)
+    steps = Steps(float(np.float32(step)), zero)
+    x = (random.standard_normal((2, channels, height, width)) * step * 150).astype(np.float32)
+    x.reshape(-1)[:3] = [np.nan, np.inf, -np.inf][: x.size]
+    level = {"level": np.array(0, np.int64)}
+    constants = {"steps": np.array([[steps.step, zero]], np.float32)}
+    layout = {"h": height, "w": width, "gap": gap}
+    planes = run8("Int8FromImage", {"x": x, **level}, constants, layout)
+    codes = codes_of(x, steps)
+    assert np.array_equal(planes, to_planes(codes, gap, zero))
+    back = run8(
+        "ImageFromInt8",
+        {"x": planes, **level},
+        constants,
+        layout | {"channels": channels},
+        output=TensorProto.FLOAT,
+    )
+    assert np.array_equal(back, values_of(codes, steps))
+    mean = run8(
+        "Int8Mean",
+        {"x": planes, **level},
+        constants,
+        layout | {"channels": channels},
+        output=TensorProto.FLOAT,
+    )
+    total = codes.astype(np.int64).sum(axis=(2, 3), keepdims=True) - zero * height * width
+    assert np.array_equal(
+        mean, total.astype(np.float32) * (np.float32(steps.step) / np.float32(height * width))
+    )
+    rows = run8("Int8Rows", {"x": x, **level}, constants, {})
+    assert np.array_equal(rows[..., :width], codes)
+    assert (rows[..., width:] == zero).all()
+
+
+@SLOW
+@given(geometries(), st.integers(1, 9), st.integers(0, 255), st.integers(0, 1 << 30))
+def test_maxima_agree(g: dict[str, Any], channels: int, zero: int, seed: int) -> None:
+    """Padding never wins, whatever code 0 has."""
+    random = np.random.default_rng(seed)
+    reach = [(k - 1) * d for k, d in zip(g["kernel"], g["dilation"], strict=True)]
+    g["pads"] = tuple(
+        min(p, r) for p, r in zip(g["pads"], reach * 2, strict=True)
+    )  # no window in padding alone
+    size = [s + a + b for s, a, b in zip(g["size"], g["pads"][:2], g["pads"][2:], strict=True)]
+    out = [(s - r - 1) // t + 1 for s, r, t in zip(size, reach, g["stride"], strict=True)]
+    if min(out) < 1:
+        return
+    x = random.integers(0, 256, (1, channels, *g["size"])).astype(np.uint8)
+    padded = np.zeros((1, channels, *size), np.uint8)
+    padded[:, :, g["pads"][0] : g["pads"][0] + g["size"][0], g["pads"][1] : g["pads"][1] + g["size"][1]] = x
+    wanted = np.zeros((1, channels, *out), np.uint8)
+    for oy in range(out[0]):
+        for ox in range(out[1]):
+            top, left = oy * g["stride"][0], ox * g["stride"][1]
+            seen = padded[
+                :,
+                :,
+                top : top + reach[0] + 1 : g["dilation"][0],
+                left : left + reach[1] + 1 : g["dilation"][1],
+            ]
+            wanted[:, :, oy, ox] = seen.max(axis=(2, 3))
+    y = run8(
+        "Int8MaxPool", {"x": to_planes(x, g["in_gap"], zero), "level": np.array(0, np.int64)},
+        {"steps": np.array([[1.0, zero]], np.float32)}, window(g, (out[0], out[1])) | {"in_quads": -(-channels // 4)},
+    )  # fmt: skip
+    assert np.array_equal(from_planes(y, channels, *out, g["out_gap"]), wanted)
+    assert y.shape[2] == planes_stride(*out, g["out_gap"])
+
+
+@pytest.mark.parametrize("isa", ["base", "avx2", "avxvnni", "avx512", "avx512vnni", "dotprod"])
+def test_every_instruction_set_agrees(isa: str) -> None:
+    """What this machine can be told to use instead passes the same tests: all equal one reference in every bit."""
+    ask = (
+        f"import ctypes; k = ctypes.CDLL({str(library_path())!r}).elsa_kernels8_isa; "
+        "k.restype = ctypes.c_char_p; print(k().decode())"
+    )
+    environment = os.environ | {"ELSA_KERNELS_ISA": isa, "ELSA_INT8_EXAMPLES": "12"}
+    told = subprocess.run(
+        [sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True
+    )
+    kernels = ctypes.CDLL(str(library_path()))
+    kernels.elsa_kernels8_isa.restype = ctypes.c_char_p
+    if told.stdout.strip() != isa or kernels.elsa_kernels8_isa().decode() == isa:
+        pytest.skip(f"this machine has no {isa}, or the other tests ran on it")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        __file__,
+        "-q",
+        "-k",
+        "agree and not instruction",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_numbers_that_instruction_sets_would_round_differently_are_refused() -> None:
+    """A multiplier above 0.5, a code of 0 that is no byte, and segments of another kernel end in a sentence."""
+    random = np.random.default_rng(0)
+    codes, index = random_codes(random, (4, 4), extreme=False), np.zeros((4, 4), np.uint8)
+    table, points = random_tables(random, 4, 4)
+    inputs = {"x": np.zeros((1, 4), np.uint8), "level": np.array(0, np.int64)}
+    good = {"table": table, "points": points} | segments8(codes, index, [1])
+    shape = {"quads": 1, "rows": 4}
+    large, odd = table.copy(), points.copy()
+    large[0, 0, 0], odd[0, 0] = 0.75, 300
+    with pytest.raises(Exception, match="multiplier or bias is out of range"):
+        run8("Int8MatMul", inputs, good | {"table": large}, shape)
+    with pytest.raises(Exception, match="code of 0 must be a whole number"):
+        run8("Int8MatMul", inputs, good | {"points": odd}, shape)
+    with pytest.raises(Exception, match="values of another kernel"):
+        run8(
+            "Int8MatMul",
+            inputs,
+            {"table": table, "points": points} | segments(codes[:, :1], index[:, :1], [1], None),
+            shape,
+        )
+    with pytest.raises(Exception, match="level 3 does not exist"):
+        run8("Int8MatMul", inputs | {"level": np.array(3, np.int64)}, good, shape)
+
+
+def test_an_unsafe_pair_in_a_file_is_refused() -> None:
+    """A hostile segment whose pairs would saturate on some processors is an error, not another number."""
+    codes = np.full((1, 4), 30, np.int8)
+    table, points = random_tables(np.random.default_rng(0), 1, 4)
+    segment = segments8(codes, np.zeros((1, 4), np.uint8), [1])["segment0"].copy()
+    segment[-64:-60] = np.array([127, 127, 0, 0], np.int8).view(np.uint8)
+    inputs = {"x": np.zeros((1, 4), np.uint8), "level": np.array(0, np.int64)}
+    with pytest.raises(Exception, match="a pair of codes is too large"):
+        run8(
+            "Int8MatMul",
+            inputs,
+            {"table": table, "points": points, "segment0": segment},
+            {"quads": 1, "rows": 1},
+        )
