@@ -23,6 +23,7 @@ from elsa_edge.training import (
     FixedMask,
     GradualMagnitude,
     JointLevels,
+    Nesting,
     OneShotMagnitude,
     elsa_stages,
 )
@@ -169,9 +170,8 @@ def train_levels(
     """Train a ladder with ELSA stages; a ladder of one level is an ordinary sparse training."""
     network = fresh(setting, seed) if model is None else model
     chosen = sparsifier or GradualMagnitude(steps_of(setting))
-    stages = elsa_stages(
-        network, list(sparsities), sparsifier=chosen, seed=seed, **{"init": setting.init, **options}
-    )
+    nesting = Nesting(**{"init": setting.init, "seed": seed, **options})
+    stages = elsa_stages(network, list(sparsities), sparsifier=chosen, nesting=nesting)
     task = task_of(setting)
 
     def backward(inputs: Any, targets: Any) -> None:
@@ -266,7 +266,9 @@ def multilevel(setting: Setting, seed: int) -> list[Row]:
     _, (dense,) = train_levels(setting, seed, [0.0])
     stages, frozen = train_levels(setting, seed, sparsities)
     model = fresh(setting, seed)
-    joint = JointLevels(model, sparsities, steps=steps_of(setting), distillation=0.5, seed=seed)
+    joint = JointLevels(
+        model, sparsities, steps=steps_of(setting), distillation=0.5, nesting=Nesting(seed=seed)
+    )
     optimizer = optimizer_of(setting, joint.parameters())
     joint.attach(optimizer)
     task = task_of(setting)

@@ -18,6 +18,7 @@ __all__ = [
     "ExportError",
     "InputError",
     "LevelError",
+    "NotFiniteError",
     "ProfileError",
     "RuntimeUnavailableError",
     "UnknownNameError",
@@ -123,6 +124,10 @@ class ProfileError(ElsaError):
 
 class BundleError(ElsaError):
     """A bundle that is incomplete, changed or not a bundle."""
+
+
+class NotFiniteError(ElsaError):
+    """A training whose loss has become NaN or infinite."""
 
 
 class InputError(ElsaError):

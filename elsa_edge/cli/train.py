@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,10 @@ __all__ = ["command"]
 
 @contextmanager
 def _bar() -> Iterator[Callable[[Event], None]]:
-    """Show a progress bar with the time left, on stderr."""
+    """Show a progress bar with the time left on a terminal, and a line for each epoch elsewhere; on stderr."""
+    if not sys.stderr.isatty():
+        yield _line
+        return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
@@ -44,12 +49,24 @@ def _bar() -> Iterator[Callable[[Event], None]]:
         yield show
 
 
+def _line(event: Event) -> None:
+    if event.epoch is not None:
+        say(
+            f"{event.segment}: epoch {event.epoch}, step {event.step} of {event.steps}, loss {event.loss:.4f}, "
+            f"accuracy {event.accuracy:.4f}"
+        )
+
+
 @click.command("train", epilog="Example: elsa-edge train examples/cnn.yaml -o nested.safetensors")
 @click.argument("config", type=click.Path(path_type=Path))
 @new_file(
     help="The nested checkpoint to write (.safetensors); state and log go to the folder OUTPUT.run beside it."
 )
-@click.option("--restart", is_flag=True, help="Start anew instead of going on with a run that was stopped.")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Start anew instead of going on with a run that was stopped; replace another result.",
+)
 @json_option
 def command(*, config: Path, destination: Path, restart: bool, as_json: bool) -> None:
     """Train nested sparsity levels as the YAML file CONFIG describes.
@@ -65,8 +82,14 @@ def command(*, config: Path, destination: Path, restart: bool, as_json: bool) ->
     folder = destination.with_name(destination.name + ".run")
     if (folder / "state.pt").is_file() and not restart:
         say(f"Going on with the training in {folder}.")
-    with _bar() as progress:
-        checkpoint = run_training(settings, destination, restart=restart, progress=progress)
+    try:
+        with _bar() as progress:
+            checkpoint = run_training(settings, destination, restart=restart, progress=progress)
+    except KeyboardInterrupt:
+        say(
+            f"Stopped. To go on: elsa-edge train {shlex.quote(str(config))} -o {shlex.quote(str(destination))}"
+        )
+        raise
     rows = [
         {
             "level": level.name,

@@ -19,7 +19,7 @@ from elsa_edge.levels import Ladder
 from elsa_edge.quickstart.data import Digits, accuracy
 from elsa_edge.quickstart.model import digits_net
 from elsa_edge.quickstart.training import LEARNING_RATE, pace, steps_of, train
-from elsa_edge.training import ElsaStages, GradualMagnitude, elsa_stages
+from elsa_edge.training import ElsaStages, GradualMagnitude, Nesting, elsa_stages
 
 __all__ = ["train_levels"]
 
@@ -92,7 +92,7 @@ def train_levels(
             ladder,
             sparsifier=lambda k: GradualMagnitude(steps=steps_of(level_epochs[k], images)),
             donor={name: value.clone() for name, value in model.state_dict().items()},
-            seed=seed,
+            nesting=Nesting(seed=seed),
         )
         for stage in stages:
             count = level_epochs[stage.level]

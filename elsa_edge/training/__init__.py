@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from elsa_edge.training.asni_init import CompressedInit
 from elsa_edge.training.joint import JointLevels
+from elsa_edge.training.nesting import Nesting
 from elsa_edge.training.sparsifiers import (
     ACDC,
     ASNI,
@@ -31,6 +32,7 @@ __all__ = [
     "FixedMask",
     "GradualMagnitude",
     "JointLevels",
+    "Nesting",
     "OneShotMagnitude",
     "RandomMask",
     "RigL",

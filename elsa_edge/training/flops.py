@@ -1,7 +1,7 @@
 """Multiply-adds of each level against the dense network, from one run with hooks on the layers.
 
-    flops_k = sum over layers of uses(W) * active_k(W),      uses: how often one weight is multiplied with, a
-    sample
+    flops_k = sum over layers of uses(W) * active_k(W)
+    uses(W) = how often one weight is multiplied with, a sample
 
 Layers that are not nested count as dense. The exporter counts again on the graph; this is for tables while
 training.
@@ -39,10 +39,7 @@ def _uses(weight: Prunable, inputs: Any, output: Any) -> float:
 
 
 def uses_per_weight(model: nn.Module, arguments: tuple[Any, ...]) -> dict[str, float]:
-    """Return for each weight that can be nested how often it is used a sample;
-
-    0 where its layer does not run.
-    """
+    """Return for each weight that can be nested how often it is used a sample; 0 where its layer does not run."""
     import torch
 
     weights = find_prunable(model)

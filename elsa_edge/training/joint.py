@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import ElsaError, UsageError
+from elsa_edge.errors import NotFiniteError, UsageError
 from elsa_edge.levels import Ladder
-from elsa_edge.sparsify.allocation import allocation_named
-from elsa_edge.sparsify.patterns import NofM, parse_pattern
+from elsa_edge.sparsify.patterns import NofM
 from elsa_edge.sparsify.selection import select
 from elsa_edge.trained import unwrap
 from elsa_edge.training.assemble import assemble
-from elsa_edge.training.partition import float_buffers, partition
+from elsa_edge.training.nesting import Nesting
+from elsa_edge.training.partition import float_buffers
 from elsa_edge.training.rerouting import layer_order, levels_of_tensors
 from elsa_edge.training.sparsifiers.base import check_fraction, check_steps, cubic
 
@@ -55,11 +55,8 @@ class JointLevels:
         weights: a_k, one a level; None for 1 / K each.
         distillation: b; the closure must then return (loss, logits).
         switch_points: Also train one network a step that changes level at a layer drawn by lot.
-        granularity: `unstructured`, `4x1`, `1x4`, `4x4`, `channel` or N:M.
-        allocation: `global` (default), `uniform` or `erk`.
-        include: Patterns of weights to nest.
-        exclude: Patterns of weights that all levels share, trained jointly.
-        seed: Of the switch points.
+        nesting: What is cut together and what is nested; None for the defaults. Norm layers and biases have rows per
+            level, and what is not nested is shared and trained jointly.
 
     Raises:
         UsageError: When a setting is wrong.
@@ -76,11 +73,7 @@ class JointLevels:
         weights: Sequence[float] | None = None,
         distillation: float = 0.0,
         switch_points: bool = False,
-        granularity: str = "unstructured",
-        allocation: str | None = None,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        seed: int = 0,
+        nesting: Nesting | None = None,
     ) -> None:
         import torch
 
@@ -96,11 +89,11 @@ class JointLevels:
                 "Joint training needs one weight of at least 0 a level", found=list(weights or [])
             )
         self._distillation = distillation
-        self._pattern = parse_pattern(granularity, self.ladder.sparsities)
-        self._allocation = allocation_named(allocation or "global")
-        parts = partition(model, self._pattern, include=include, exclude=exclude)
+        self.nesting = (nesting or Nesting()).for_joint()
+        self._pattern = self.nesting.pattern(self.ladder.sparsities)
+        parts = self.nesting.partition(model, self._pattern)
         self.partition = parts
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(self.nesting.seed)
         self.step = 0
         named = dict(model.named_parameters())
         self._nested = {weight.name: named[weight.name] for weight in parts.nested}
@@ -118,18 +111,16 @@ class JointLevels:
         self._order = layer_order(model, parts.nested)
         self._switch = switch_points and count > 1 and len(self._order) > 1
         self._settings = {
-            "granularity": granularity, "allocation": allocation or "global", "distillation": distillation,
-            "switch_points": switch_points, "end": end, "include": list(include), "exclude": list(exclude),
-            "seed": seed,
-        }  # fmt: skip
+            **self.nesting.plain(),
+            "distillation": distillation,
+            "switch_points": switch_points,
+            "end": end,
+        }
         self._handles: list[Any] = []
         self._refresh_masks()
 
     def parameters(self) -> list[torch.nn.Parameter]:
-        """Return what the optimiser trains:
-
-        the weights that levels share, and the tables in place of norm layers.
-        """
+        """Return what the optimiser trains: the weights that levels share, and the tables in place of norm layers."""
         switched = {id(parameter) for parameter in self._switched.values()}
         shared = [p for p in self.model.parameters() if id(p) not in switched]
         return [*shared, *self._tables.values()]
@@ -161,7 +152,7 @@ class JointLevels:
             now = sparsity if isinstance(self._pattern, NofM) else cubic(progress, sparsity)
             masks.append(
                 select(
-                    self.partition.nested, scores, 1.0 - now, allocation=self._allocation, pattern=self._pattern,
+                    self.partition.nested, scores, 1.0 - now, allocation=self.nesting.divide, pattern=self._pattern,
                     frozen=masks[-1] if masks else None,
                 )
             )  # fmt: skip
@@ -169,10 +160,7 @@ class JointLevels:
 
     @contextlib.contextmanager
     def _masked(self, levels: Mapping[str, int]) -> Iterator[None]:
-        """Let every tensor be at its level;
-
-        afterwards gradients and statistics go back to where they belong.
-        """
+        """Let every tensor be at its level; afterwards gradients and statistics go back to where they belong."""
         import torch
 
         dense = {name: parameter.detach().clone() for name, parameter in self._nested.items()}
@@ -228,7 +216,7 @@ class JointLevels:
 
         Raises:
             UsageError: When distillation is on and the closure gives no logits.
-            ElsaError: When the loss is NaN or infinite; no gradient is left behind.
+            NotFiniteError: When the loss is NaN or infinite; no gradient is left behind.
         """
         import torch
 
@@ -256,7 +244,7 @@ class JointLevels:
                 if not np.isfinite(value):
                     for parameter in self.parameters():
                         parameter.grad = None
-                    raise ElsaError("The loss is NaN or infinite", fix="Lower the learning rate")
+                    raise NotFiniteError("The loss is NaN or infinite", fix="Lower the learning rate")
                 (share * loss).backward()
                 total += share * value
         return total

@@ -10,10 +10,9 @@ packages; Lightning Fabric would bring its own launcher and strategy objects for
 from __future__ import annotations
 
 import contextlib
-import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +20,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import CheckpointError, ElsaError, RuntimeUnavailableError, UsageError
+from elsa_edge.errors import CheckpointError, NotFiniteError, RuntimeUnavailableError, UsageError
 from elsa_edge.factory import build_model
 from elsa_edge.files import atomic_file
 from elsa_edge.training.config import TrainConfig
+from elsa_edge.training.joint import JointLevels
 from elsa_edge.training.logs import Log, open_log
-from elsa_edge.training.setup import make_levels, make_optimizer
+from elsa_edge.training.setup import make_optimizer, make_trainer
 from elsa_edge.training.task import Task, call_model, load_task, to_device
+from elsa_edge.training.trainers import Closure
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,7 @@ class Event:
         segment: Name of the level in training, or "all levels".
         loss: Of the last batch.
         accuracy: Of the last evaluation; None before the first.
+        epoch: Which epoch of the segment has just been evaluated; None between evaluations.
     """
 
     step: int
@@ -52,6 +54,7 @@ class Event:
     segment: str
     loss: float
     accuracy: float | None
+    epoch: int | None = None
 
 
 @dataclass
@@ -97,12 +100,16 @@ class _Run:
         self.steps_per_epoch = self.task.steps(config.batch_size)
         self.place = _Place()
         self.accuracy: float | None = None
-        self.levels = make_levels(config, self.model, self.steps_per_epoch)
+        self.trainer = make_trainer(config, self.model, self.steps_per_epoch)
+        self.levels = self.trainer.levels
+        if self.trainer.one_process and self.shares > 1:
+            raise UsageError(
+                "The joint trainer runs in one process", fix="Use trainer: freeze under torchrun"
+            )
         self.wrapped = self.accelerator.prepare(self.model) if self.shares > 1 else self.model
         self._seed(1 + self.share)
         self._saved_at = time.monotonic()
         self._started = time.monotonic()
-        self.torch = torch
 
     def _seed(self, offset: int) -> None:
         import torch
@@ -114,8 +121,10 @@ class _Run:
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which the network computes at the configured precision."""
-        kind = {"bf16": self.torch.bfloat16, "fp16": self.torch.float16}.get(self.config.precision)
-        return contextlib.nullcontext() if kind is None else self.torch.autocast(self.device.type, kind)
+        import torch
+
+        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.config.precision)
+        return contextlib.nullcontext() if kind is None else torch.autocast(self.device.type, kind)
 
     @property
     def state_path(self) -> Path:
@@ -124,7 +133,8 @@ class _Run:
 
     def save(self, optimizer: torch.optim.Optimizer) -> None:
         """Write the state, unless the weights are no numbers."""
-        torch = self.torch
+        import torch
+
         self._saved_at = time.monotonic()
         if not self.accelerator.is_main_process:
             return
@@ -149,7 +159,8 @@ class _Run:
             UsageError: When it is of another configuration.
             CheckpointError: When it is damaged.
         """
-        torch = self.torch
+        import torch
+
         if not self.state_path.is_file():
             return None
         try:
@@ -175,9 +186,10 @@ class _Run:
 
     def evaluate(self) -> float:
         """Return the mean metric of the network as it is, over the test set."""
+        import torch
+
         from elsa_edge.sparsify.norms import evaluating
 
-        torch = self.torch
         total, count = 0.0, 0
         with evaluating(self.model), torch.no_grad():
             for batch in self.task.test_batches():
@@ -191,27 +203,25 @@ class _Run:
 
     def _step(self, optimizer: torch.optim.Optimizer, batch: Any) -> float:
         """Train one batch, in `accumulate` parts; return its loss."""
-        config, accelerator = self.config, self.accelerator
+        from torch.nn.utils import clip_grad_norm_
+
+        config = self.config
         optimizer.zero_grad()
-        if config.trainer == "joint":
-            return self._joint_step(optimizer, batch)
         loss_sum = 0.0
         for part in range(config.accumulate):
-            inputs, targets = to_device(_part(batch, part, config.accumulate), self.device)
             last = part == config.accumulate - 1
-            guard = contextlib.nullcontext() if last else accelerator.no_sync(self.wrapped)
-            with guard:
-                with self.autocast():
-                    loss = self.task.loss(call_model(self.wrapped, inputs), targets) / config.accumulate
-                loss_sum += float(loss.detach())
-                if not math.isfinite(loss_sum):
-                    self._not_a_number()
-                scaled: Any = loss if self.scaler is None else self.scaler.scale(loss)
-                scaled.backward()
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+                closure = self._closure(_part(batch, part, config.accumulate))
+                try:
+                    loss_sum += self.trainer.backward(closure, self.scaler)
+                except NotFiniteError as error:
+                    raise self._with_place(error) from error
         if config.clip_norm is not None:
             if self.scaler is not None:
                 self.scaler.unscale_(optimizer)
-            self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+            clip_grad_norm_(
+                [p for group in optimizer.param_groups for p in group["params"]], config.clip_norm
+            )
         if self.scaler is None:
             optimizer.step()
         else:
@@ -219,40 +229,27 @@ class _Run:
             self.scaler.update()
         return loss_sum
 
-    def _joint_step(self, optimizer: torch.optim.Optimizer, batch: Any) -> float:
-        if self.shares > 1:
-            raise UsageError(
-                "The joint trainer runs in one process", fix="Use trainer: freeze under torchrun"
-            )
+    def _closure(self, batch: Any) -> Closure:
+        """Return what runs the network on a part of a batch: its share of the loss, and the outputs."""
         inputs, targets = to_device(batch, self.device)
 
-        def closure() -> tuple[torch.Tensor, torch.Tensor]:
-            outputs = call_model(self.model, inputs)
-            return self.task.loss(outputs, targets), outputs
+        def closure() -> tuple[torch.Tensor, Any]:
+            with self.autocast():
+                outputs = call_model(self.wrapped, inputs)
+                return self.task.loss(outputs, targets) / self.config.accumulate, outputs
 
-        try:
-            loss = self.levels.backward(closure)  # type: ignore[union-attr]  # joint by the caller's check
-        except ElsaError as error:
-            if "NaN" in str(error):
-                self._not_a_number()
-            raise
-        if self.config.clip_norm is not None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            self.torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
-        optimizer.step()
-        return loss
+        return closure
 
-    def _not_a_number(self) -> None:
+    def _with_place(self, error: NotFiniteError) -> NotFiniteError:
+        """Return the error with where it happened and what is kept."""
         kept = f"; the last good state is in {self.state_path}" if self.state_path.is_file() else ""
-        raise ElsaError(
-            f"The loss is NaN or infinite in segment {self.place.segment}, epoch {self.place.epoch}, "
+        return NotFiniteError(
+            f"{error.problem} in segment {self.place.segment}, epoch {self.place.epoch}, "
             f"batch {self.place.batch}{kept}",
             fix="Lower the learning rate, warm up longer, or clip gradients (clip_norm)",
         )
 
-    def train_segment(
-        self, name: str, optimizer: torch.optim.Optimizer, log: Log, evaluate: Callable[[], float]
-    ) -> None:
+    def train_segment(self, name: str, optimizer: torch.optim.Optimizer, log: Log) -> None:
         """Run the epochs that are left of the segment in which the training is."""
         config, place = self.config, self.place
         epochs = config.epochs_of(place.segment)
@@ -274,7 +271,8 @@ class _Run:
                 if time.monotonic() - self._saved_at >= config.save_every_s > 0:
                     self.save(optimizer)
             place.epoch, place.batch = place.epoch + 1, 0
-            self.accuracy = evaluate()
+            with self.trainer.evaluated():
+                self.accuracy = self.evaluate()
             row = {
                 "segment": name, "epoch": place.epoch, "loss": loss, "accuracy": self.accuracy, "lr": rate,
                 "seconds": round(place.seconds + time.monotonic() - self._started, 3),
@@ -282,6 +280,8 @@ class _Run:
             place.history.append(row)
             log.write(row)
             self.save(optimizer)
+            done = done_before + place.epoch * self.steps_per_epoch
+            self.progress(Event(done, all_steps, name, loss, self.accuracy, place.epoch))
 
 
 def _part(batch: Any, part: int, parts: int) -> Any:
@@ -296,35 +296,18 @@ def _part(batch: Any, part: int, parts: int) -> Any:
     return type(batch)(_part(value, part, parts) for value in batch)
 
 
-def _train_levels(run: _Run, log: Log) -> Iterator[None]:
+def _train(run: _Run, log: Log) -> None:
     """Train every segment, from where the run is."""
-    config = run.config
     state = run.load()
-    if config.trainer == "joint":
-        joint: Any = run.levels
-        optimizer = make_optimizer(config.optimizer, joint.parameters())
-        joint.attach(optimizer)
-        if state is not None:
-            optimizer.load_state_dict(state["optimizer"])
-
-        def densest() -> float:
-            with joint.at_level(len(config.ladder) - 1):
-                return run.evaluate()
-
-        run.train_segment("all levels", optimizer, log, densest)
-        yield
-        return
-    stages: Any = run.levels
-    for stage in stages:
-        if stage.level != run.place.segment:
-            run.place.segment, run.place.epoch, run.place.batch = stage.level, 0, 0
-        optimizer = make_optimizer(config.optimizer, run.model.parameters())
-        stage.attach(optimizer)
+    for segment, name in run.trainer.segments():
+        if segment != run.place.segment:
+            run.place.segment, run.place.epoch, run.place.batch = segment, 0, 0
+        optimizer = make_optimizer(run.config.optimizer, run.trainer.parameters())
+        run.trainer.attach(optimizer)
         if state is not None:
             optimizer.load_state_dict(state["optimizer"])
             state = None
-        run.train_segment(stage.name, optimizer, log, run.evaluate)
-        yield
+        run.train_segment(name, optimizer, log)
 
 
 def run_training(
@@ -339,15 +322,15 @@ def run_training(
     Args:
         config: What to train.
         output: The `.safetensors` to write; state and log are kept in the folder `OUTPUT.run` beside it.
-        restart: Forget the state of a run that was killed.
+        restart: Forget the state of a run that was killed, and replace a result of another configuration.
         progress: Called after each step.
 
     Returns:
         The checkpoint, with the accuracy and FLOPs fraction of every level in its ladder.
 
     Raises:
-        UsageError: When the configuration is wrong, or the state beside the output is of another one.
-        ElsaError: When the loss is NaN; the last good state stays.
+        UsageError: When the configuration is wrong, or the output or the state beside it is of another one.
+        NotFiniteError: When the loss is NaN; the last good state stays.
     """
     try:
         import accelerate  # noqa: F401 - asked for early, for a clear sentence
@@ -355,8 +338,12 @@ def run_training(
         raise RuntimeUnavailableError(
             "Training needs the package accelerate", fix="pip install 'elsa-edge[train]'"
         ) from error
+    import torch
+
     from elsa_edge.training.flops import flops_fractions
 
+    if not restart:
+        _refuse_to_replace(config, output)
     folder = output.with_name(output.name + ".run")
     folder.mkdir(parents=True, exist_ok=True)
     if restart:
@@ -364,17 +351,16 @@ def run_training(
     run = _Run(config, folder, progress)
     resumed = run.state_path.is_file()
     with open_log(config.log, folder, resumed=resumed, active=run.accelerator.is_main_process) as log:
-        for _ in _train_levels(run, log):
-            pass
+        _train(run, log)
     accuracies = []
     for level in range(len(config.ladder)):
         with run.levels.at_level(level):
             accuracies.append(run.evaluate())
     facts = {
         "config": config.model_dump(mode="json"), "history": run.place.history, "processes": run.shares,
-        "method": config.method.name, "torch": run.torch.__version__,
+        "method": config.method.name, "torch": torch.__version__,
     }  # fmt: skip
-    if config.switch_points and config.trainer == "joint":
+    if config.switch_points and isinstance(run.levels, JointLevels):
         facts["switch_points"] = _switch_points(run)
     checkpoint = run.levels.checkpoint(accuracies=accuracies, provenance=facts)
     inputs, _ = to_device(next(run.task.test_batches(2)), run.device)
@@ -391,11 +377,31 @@ def run_training(
     return checkpoint
 
 
+def _refuse_to_replace(config: TrainConfig, output: Path) -> None:
+    """Refuse an output that exists and that this configuration did not make.
+
+    Raises:
+        UsageError: Saying so.
+    """
+    if not output.exists():
+        return
+    try:
+        own = config.made(NestedCheckpoint.load(output).provenance)
+    except CheckpointError:
+        own = False
+    if not own:
+        raise UsageError(
+            f"{output} exists and was not made with this configuration",
+            fix="Choose another output, or give --restart to replace it",
+        )
+
+
 def _switch_points(run: _Run) -> list[dict[str, Any]]:
     """Measure the network that begins at the densest level and goes on at the sparsest, for each place to switch."""
     from elsa_edge.training.rerouting import switch_vectors
 
-    joint: Any = run.levels
+    joint = run.levels
+    assert isinstance(joint, JointLevels)
     measured = []
     for vector in switch_vectors(joint.depth, len(run.config.ladder) - 1, 0):
         with joint.rerouted(vector):

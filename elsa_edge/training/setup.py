@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from elsa_edge.errors import UnknownNameError, UsageError
 from elsa_edge.levels import Ladder
 from elsa_edge.training.config import OptimizerConfig, TrainConfig
+from elsa_edge.training.nesting import Nesting
+from elsa_edge.training.trainers import FreezeTrainer, JointTrainer, Trainer
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from elsa_edge.training.joint import JointLevels
     from elsa_edge.training.sparsifiers import Sparsifier
-    from elsa_edge.training.stages import ElsaStages
 
-__all__ = ["make_levels", "make_optimizer", "make_sparsifier"]
+__all__ = ["make_optimizer", "make_sparsifier", "make_trainer", "nesting_of"]
 
 
 def make_sparsifier(config: TrainConfig, segment: int, steps_per_epoch: int) -> Sparsifier:
@@ -58,9 +58,37 @@ def make_optimizer(chosen: OptimizerConfig, parameters: Any) -> torch.optim.Opti
     return kind(parameters, lr=chosen.lr, weight_decay=chosen.weight_decay)
 
 
-def _joint(
-    config: TrainConfig, model: nn.Module, steps_per_epoch: int, shared: dict[str, Any]
-) -> JointLevels:
+def nesting_of(config: TrainConfig) -> Nesting:
+    """Return how levels lie in the network, from the keys of the file.
+
+    Raises:
+        UsageError: When a name does not exist.
+    """
+    return Nesting(
+        granularity=config.granularity,
+        allocation=config.allocation,
+        include=config.include,
+        exclude=config.exclude,
+        norms=config.norms,
+        per_level=config.per_level,
+        per_level_head=config.per_level_head,
+        init=config.init,
+        seed=config.seed,
+    )
+
+
+def make_trainer(config: TrainConfig, model: nn.Module, steps_per_epoch: int) -> Trainer:
+    """Make what trains the levels; a compressed start is applied to the network.
+
+    Raises:
+        ElsaError: When names, options or files are wrong.
+    """
+    ladder = Ladder.from_sparsities(list(config.ladder))
+    make = _joint if config.trainer == "joint" else _freeze
+    return make(config, model, ladder, steps_per_epoch)
+
+
+def _joint(config: TrainConfig, model: nn.Module, ladder: Ladder, steps_per_epoch: int) -> JointTrainer:
     from elsa_edge.training.joint import JointLevels
 
     options = config.method.options
@@ -68,24 +96,19 @@ def _joint(
     unknown = [name for name in options if name not in allowed]
     if unknown:
         raise UsageError(f"The joint trainer has no option {unknown[0]!r}", allowed=allowed)
-    return JointLevels(
-        model, Ladder.from_sparsities(list(config.ladder)), steps=config.epochs_of(0) * steps_per_epoch,
-        distillation=config.distillation, switch_points=config.switch_points, **options, **shared,
-    )  # fmt: skip
+    joint = JointLevels(
+        model,
+        ladder,
+        steps=config.epochs_of(0) * steps_per_epoch,
+        distillation=config.distillation,
+        switch_points=config.switch_points,
+        nesting=nesting_of(config),
+        **options,
+    )
+    return JointTrainer(joint)
 
 
-def make_levels(config: TrainConfig, model: nn.Module, steps_per_epoch: int) -> ElsaStages | JointLevels:
-    """Make what trains the levels; a compressed start is applied to the network.
-
-    Raises:
-        ElsaError: When names, options or files are wrong.
-    """
-    shared: dict[str, Any] = {
-        "granularity": config.granularity, "allocation": config.allocation, "include": config.include,
-        "exclude": config.exclude, "seed": config.seed,
-    }  # fmt: skip
-    if config.trainer == "joint":
-        return _joint(config, model, steps_per_epoch, shared)
+def _freeze(config: TrainConfig, model: nn.Module, ladder: Ladder, steps_per_epoch: int) -> FreezeTrainer:
     from elsa_edge.training.stages import elsa_stages
 
     masks = None
@@ -103,7 +126,4 @@ def make_levels(config: TrainConfig, model: nn.Module, steps_per_epoch: int) -> 
 
     for segment in range(config.segments):
         sparsifier(segment)  # wrong options are found now, not after hours
-    return elsa_stages(
-        model, Ladder.from_sparsities(list(config.ladder)), sparsifier=sparsifier, norms=config.norms,
-        per_level=config.per_level, per_level_head=config.per_level_head, init=config.init, **shared,
-    )  # fmt: skip
+    return FreezeTrainer(elsa_stages(model, ladder, sparsifier=sparsifier, nesting=nesting_of(config)))

@@ -1,8 +1,8 @@
 """ELSA: train nested levels one after another, sparsest first, freezing what each level has learnt.
 
-    for k = 0 .. K-1:   free = positions not in M_(k-1);   M_k = M_(k-1) + what a sparsifier chooses among the
-    free
-                        train the free weights of M_k;     every weight of M_(k-1) stays as it is, bit for bit
+    for k = 0 .. K-1:   free = positions not in M_(k-1)
+                        M_k  = M_(k-1) + what a sparsifier chooses among the free
+                        train the free weights of M_k; every weight of M_(k-1) stays as it is, bit for bit
 
 The sparsest level is exactly the network that the sparsifier would train alone, so it loses nothing; only
 denser levels can. Any loss, architecture and optimiser: the stages hook into gradients and optimiser steps
@@ -27,13 +27,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import CheckpointError, ElsaError, UsageError
 from elsa_edge.levels import Ladder
-from elsa_edge.sparsify.allocation import allocation_named
-from elsa_edge.sparsify.patterns import NofM, parse_pattern
 from elsa_edge.trained import unwrap
 from elsa_edge.training.assemble import assemble
 from elsa_edge.training.context import Context
-from elsa_edge.training.initial import check_init, free_values
-from elsa_edge.training.partition import float_buffers, partition
+from elsa_edge.training.initial import free_values
+from elsa_edge.training.nesting import Nesting
+from elsa_edge.training.partition import float_buffers
 from elsa_edge.training.sparsifiers.base import Sparsifier
 from elsa_edge.training.stage import Stage
 
@@ -55,10 +54,7 @@ def _refuse_sharded(model: nn.Module) -> None:
 
 
 class ElsaStages:
-    """The levels of one network in training;
-
-    iterate over it once. Made by `elsa_stages`, which has the arguments.
-    """
+    """The levels of one network in training; iterate over it once. Made by `elsa_stages`, which has the arguments."""
 
     def __init__(
         self,
@@ -66,40 +62,20 @@ class ElsaStages:
         ladder: Ladder | Sequence[float],
         sparsifier: SparsifierFor,
         *,
-        granularity: str = "unstructured",
-        allocation: str | None = None,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        norms: str = "per_level",
-        per_level: Sequence[str] = (),
-        per_level_head: bool = False,
-        init: str = "donor",
+        nesting: Nesting,
         donor: Mapping[str, Tensor] | None = None,
-        seed: int = 0,
     ) -> None:
         _refuse_sharded(model)
         self.model = model = unwrap(model)
         self.ladder = ladder if isinstance(ladder, Ladder) else Ladder.from_sparsities(list(ladder))
+        self.nesting = nesting
         self._sparsifier = sparsifier
-        self._pattern = parse_pattern(granularity, self.ladder.sparsities)
-        if isinstance(self._pattern, NofM) and allocation not in (None, "uniform"):
-            raise UsageError(f"N:M keeps the same share everywhere: no allocation {allocation!r} with it")
-        self._allocation = allocation_named(allocation or "global")
-        self._init = check_init(init)
-        self._seed = seed
-        self.partition = partition(
-            model, self._pattern, include=include, exclude=exclude, norms=norms, per_level=per_level,
-            per_level_head=per_level_head,
-        )  # fmt: skip
+        self._pattern = nesting.pattern(self.ladder.sparsities)
+        self.partition = nesting.partition(model, self._pattern)
         named = dict(model.named_parameters())
         self.parameters = {weight.name: named[weight.name] for weight in self.partition.nested}
         self._first = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         self._donor = self._checked_donor(donor)
-        self._settings = {
-            "granularity": granularity, "allocation": allocation or "global", "norms": norms, "init": init,
-            "include": list(include), "exclude": list(exclude), "per_level": list(per_level),
-            "per_level_head": per_level_head, "seed": seed,
-        }  # fmt: skip
         self._masks: list[dict[str, Tensor]] = []
         self._rows: list[dict[str, Tensor]] = []
         self._owned: dict[str, Tensor] = {}
@@ -146,9 +122,9 @@ class ElsaStages:
             parameters=self.parameters,
             frozen=frozen,
             density=1.0 - self.ladder[self._level].sparsity,
-            allocation=self._allocation,
+            allocation=self.nesting.divide,
             pattern=self._pattern,
-            generator=torch.Generator().manual_seed(self._seed * 1000 + self._level),
+            generator=torch.Generator().manual_seed(self.nesting.seed * 1000 + self._level),
             active={name: torch.ones_like(mask) for name, mask in frozen.items()},
         )
 
@@ -180,7 +156,7 @@ class ElsaStages:
             for weight in self.partition.nested:
                 parameter, frozen = self.parameters[weight.name], context.frozen[weight.name]
                 values = free_values(
-                    self._init, weight, parameter.detach(), frozen,
+                    self.nesting.init, weight, parameter.detach(), frozen,
                     donor=self._donor, first=self._first, generator=context.generator,
                 )  # fmt: skip
                 parameter.copy_(torch.where(frozen, parameter, values))
@@ -277,7 +253,7 @@ class ElsaStages:
             raise UsageError(
                 "Not all levels are trained", expected=f"{len(self.ladder)} levels", found=len(self._masks)
             )
-        facts = {"command": "train", "trainer": "freeze", **self._settings, **(provenance or {})}
+        facts = {"command": "train", "trainer": "freeze", **self.nesting.plain(), **(provenance or {})}
         return assemble(
             self.model, self.ladder, self.partition, masks=self._masks, rows=self._rows, owned=self._owned,
             facts=facts, accuracies=accuracies, flops_fractions=flops_fractions,
@@ -286,7 +262,7 @@ class ElsaStages:
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the network and the optimiser, at any moment, for resuming after a kill."""
         return {
-            "ladder": self.ladder.to_json(), "settings": dict(self._settings), "level": self._level,
+            "ladder": self.ladder.to_json(), "settings": self.nesting.plain(), "level": self._level,
             "masks": self._masks, "rows": self._rows, "owned": self._owned, "donor": self._donor,
             "first": self._first, "stage": None if self._stage is None else self._stage.state_dict(),
         }  # fmt: skip
@@ -297,7 +273,7 @@ class ElsaStages:
         Raises:
             UsageError: When the state is of another ladder or other settings.
         """
-        if state["ladder"] != self.ladder.to_json() or state["settings"] != self._settings:
+        if state["ladder"] != self.ladder.to_json() or state["settings"] != self.nesting.plain():
             raise UsageError(
                 "The saved state is of another ladder or other settings", fix="Resume with the same ones"
             )
@@ -313,16 +289,8 @@ def elsa_stages(
     ladder: Ladder | Sequence[float],
     *,
     sparsifier: SparsifierFor,
-    granularity: str = "unstructured",
-    allocation: str | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    norms: str = "per_level",
-    per_level: Sequence[str] = (),
-    per_level_head: bool = False,
-    init: str = "donor",
+    nesting: Nesting | None = None,
     donor: Mapping[str, Tensor] | None = None,
-    seed: int = 0,
 ) -> ElsaStages:
     """Prepare a network for training in nested levels.
 
@@ -331,24 +299,14 @@ def elsa_stages(
         ladder: Levels or sparsities, sparsest first.
         sparsifier: Used for every level that is not dense: one object, copied for each level, or a function
             of the level's number that makes one.
-        granularity: `unstructured`, `4x1`, `1x4`, `4x4`, `channel` or N:M.
-        allocation: `global` (default), `uniform` or `erk`.
-        include: Patterns of weights to nest; empty takes all that can be.
-        exclude: Patterns of weights that every level shares.
-        norms: `per_level`, `frozen_shared` or `recalibrate`: norm layers and biases, see `partition`.
-        per_level: Patterns of further parameters that get one row a level.
-        per_level_head: Give the last layer one row a level.
-        init: Where free weights start from: `donor`, `kaiming`, `zero` or `rewind`.
-        donor: Dense weights for `init="donor"`, such as a trained state_dict.
-        seed: Of everything that is drawn by lot here.
+        nesting: What is cut together, shared or of each level's own; None for the defaults.
+        donor: A state_dict of a trained dense network, for `init="donor"`.
 
     Returns:
-        An iterable of `Stage`, one a level; `checkpoint()` when all are done.
+        The stages, to be iterated over once.
 
     Raises:
-        UsageError: When names, patterns or combinations are wrong, or the network is sharded (DTensor).
+        UsageError: When a setting is wrong or the network is sharded.
+        LevelError: When the ladder cannot be reached.
     """
-    return ElsaStages(
-        model, ladder, sparsifier, granularity=granularity, allocation=allocation, include=include, exclude=exclude,
-        norms=norms, per_level=per_level, per_level_head=per_level_head, init=init, donor=donor, seed=seed,
-    )  # fmt: skip
+    return ElsaStages(model, ladder, sparsifier, nesting=nesting or Nesting(), donor=donor)

@@ -12,7 +12,7 @@ from support import nets
 from torch.nn.functional import cross_entropy
 
 from elsa_edge.errors import ElsaError, LevelError, UsageError
-from elsa_edge.training import JointLevels
+from elsa_edge.training import JointLevels, Nesting
 from elsa_edge.training.flops import flops_fractions
 from elsa_edge.training.rerouting import layer_order, rerouted_state, switch_vectors
 
@@ -35,7 +35,7 @@ def train(joint, steps, closure=None):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"distillation": 0.5, "switch_points": True}, {"granularity": "channel"}]
+    "options", [{}, {"distillation": 0.5, "switch_points": True}, {"nesting": Nesting(granularity="channel")}]
 )
 def test_levels_nest_and_the_checkpoint_computes_what_training_saw(options):
     """Densities are exact, each level's logits from the checkpoint are those of the network in training."""
@@ -43,7 +43,7 @@ def test_levels_nest_and_the_checkpoint_computes_what_training_saw(options):
     joint = JointLevels(model, [0.8, 0.4], steps=10, **options)
     train(joint, 10)
     checkpoint = joint.checkpoint()
-    if not options.get("granularity"):
+    if not options.get("nesting"):
         total = sum(index.size for index in checkpoint.indices.values())
         assert checkpoint.densities == tuple(round((1 - s) * total) / total for s in (0.8, 0.4))
     assert checkpoint.tables["bn2.running_mean"].shape == (2, 16)
@@ -134,6 +134,10 @@ def test_mistakes_are_told():
     model = nets.Conv()
     with pytest.raises(UsageError, match="one weight of at least 0 a level"):
         JointLevels(model, [0.5, 0.0], steps=3, weights=[1.0])
+    with pytest.raises(UsageError, match="no allocation 'erk' with it"):
+        JointLevels(model, [0.5, 0.0], steps=3, nesting=Nesting(granularity="2:4", allocation="erk"))
+    with pytest.raises(UsageError, match="no setting 'init'"):
+        JointLevels(model, [0.5, 0.0], steps=3, nesting=Nesting(init="zero"))
     joint = JointLevels(model, [0.5, 0.0], steps=3, distillation=1.0)
     with pytest.raises(UsageError, match=r"Make it from joint\.parameters"):
         joint.attach(torch.optim.SGD(model.parameters(), lr=0.1))

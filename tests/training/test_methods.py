@@ -21,6 +21,7 @@ from elsa_edge.training import (
     SRSTE,
     CompressedInit,
     GradualMagnitude,
+    Nesting,
     RigL,
     elsa_stages,
 )
@@ -33,7 +34,9 @@ def batch(seed=0):
 
 
 def first_stage(sparsifier, sparsity=0.8, granularity="unstructured", make=nets.Conv):
-    stages = elsa_stages(make(), [sparsity, 0.0], sparsifier=sparsifier, granularity=granularity)
+    stages = elsa_stages(
+        make(), [sparsity, 0.0], sparsifier=sparsifier, nesting=Nesting(granularity=granularity)
+    )
     stage = next(iter(stages))
     optimizer = torch.optim.SGD(stages.model.parameters(), lr=0.05, momentum=0.9)
     stage.attach(optimizer)

@@ -19,7 +19,8 @@ from click.testing import CliRunner
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.cli import cli
 from elsa_edge.errors import ElsaError
-from elsa_edge.training.config import read_config
+from elsa_edge.training.config import OptimizerConfig, ScheduleConfig, TrainConfig, read_config
+from elsa_edge.training.json_schema import PAGE_FILE, SCHEMA_FILE, json_schema, reference_page
 from elsa_edge.training.runner import run_training
 
 HERE = Path(__file__).parent
@@ -85,10 +86,7 @@ class StopError(Exception):
     ],
 )
 def test_a_stopped_run_ends_like_one_that_was_not(write, tmp_path, changes, stop_after):
-    """Stopped in the middle of an epoch, with dropout, momentum and moving masks:
-
-    the same bits at the end.
-    """
+    """Stopped in the middle of an epoch, with dropout, momentum and moving masks: the same bits at the end."""
     config = read_config(write(save_every_s=1e-9, **changes))
     whole = run_training(config, tmp_path / "whole.safetensors")
 
@@ -188,8 +186,8 @@ def test_two_processes_train_what_one_does(write, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "code", "message"),
     [
-        ({"modell": "x"}, 2, "key 'modell' that does not exist"),
-        ({"optimizer": {"learning": 1}}, 2, "key 'optimizer.learning' that does not exist"),
+        ({"modell": "x"}, 2, "line 9, column 1: there is no key 'modell'"),
+        ({"optimizer": {"learning": 1}}, 2, "there is no key 'optimizer.learning'"),
         ({"optimizer": {"name": "sdg"}}, 2, "optimizer.name is wrong"),
         ({"ladder": [0.0, 0.5]}, 2, "ordered from the sparsest"),
         ({"epochs": [1, 2]}, 2, "one number, or 3 of them"),
@@ -204,6 +202,12 @@ def test_two_processes_train_what_one_does(write, tmp_path):
         ({"ladder": [0.9999, 0.0]}, 2, "cannot be reached"),
         ({"granularity": "2:4"}, 2, "cannot be reached by N of 4"),
         ({"trainer": "joint", "accumulate": 2}, 2, "joint trainer takes neither"),
+        ({"trainer": "joint", "norms": "recalibrate"}, 2, "no setting 'norms'"),
+        (
+            {"trainer": "joint", "ladder": [0.5, 0.0], "granularity": "2:4", "allocation": "erk"},
+            2,
+            "no allocation 'erk' with it",
+        ),
     ],
 )
 def test_mistakes_in_the_file_are_told_and_write_nothing(write, tmp_path, changes, code, message):
@@ -219,9 +223,10 @@ def test_files_that_are_no_training_file_are_told(tmp_path):
     """Missing, no YAML, no mapping, without its keys."""
     for content, message in [
         (None, "no training file at"),
-        ("{", "is no YAML"),
-        ("- 1", "no training file"),
+        ("{", "this is not YAML"),
+        ("- 1", "not a training file"),
         ("data: x", "lacks the key"),
+        ("seed: 1\nseed: 2", "line 2, column 1: the key 'seed' is given twice"),
     ]:
         path = tmp_path / "c.yaml"
         path.unlink(missing_ok=True)
@@ -290,3 +295,46 @@ def test_a_compressed_start_goes_round(write, tmp_path):
     second = run_training(again, tmp_path / "two.safetensors")
     assert all(np.array_equal(first.indices[n], second.indices[n]) for n in first.indices)
     assert not np.array_equal(first.weights["conv2.weight"], second.weights["conv2.weight"])
+
+
+def test_a_finished_result_of_another_configuration_is_not_replaced(write, tmp_path):
+    """Neither another training's result nor any other file; --restart says that it may go."""
+    out = tmp_path / "out.safetensors"
+    run_training(read_config(write(epochs=1)), out)
+    before = out.read_bytes()
+    with pytest.raises(ElsaError, match="was not made with this configuration"):
+        run_training(read_config(write(epochs=1, seed=4)), out)
+    assert out.read_bytes() == before
+    run_training(
+        read_config(write(epochs=1, save_every_s=5.0)), out
+    )  # the same but for what is kept beside it
+    out.write_text("somebody's notes")
+    with pytest.raises(ElsaError, match="was not made with this configuration"):
+        run_training(read_config(write(epochs=1)), out)
+    run_training(read_config(write(epochs=1, seed=4)), out, restart=True)
+    assert NestedCheckpoint.load(out).provenance["config"]["seed"] == 4
+
+
+def test_a_pipe_gets_lines_and_an_interruption_the_command_that_goes_on(write, tmp_path, monkeypatch):
+    """Every epoch is a line on stderr; Ctrl-C is answered with what to type."""
+    config, out = write(epochs=1), tmp_path / "out.safetensors"
+    result = CliRunner().invoke(cli, ["train", str(config), "-o", str(out)], catch_exceptions=False)
+    assert [line.split(",")[0] for line in result.stderr.splitlines()[:3]] == [
+        "s80: epoch 1", "s50: epoch 1", "dense: epoch 1",
+    ]  # fmt: skip
+
+    def interrupt(*_arguments, **_settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("elsa_edge.training.runner.run_training", interrupt)
+    result = CliRunner().invoke(cli, ["train", str(config), "-o", str(out)])
+    assert f"To go on: elsa-edge train {config} -o {out}" in result.stderr
+    assert result.exit_code == 1
+
+
+def test_the_published_schema_and_reference_page_are_current():
+    """`python -m elsa_edge.training.json_schema` was run after the last change of the keys; each key is explained."""
+    assert SCHEMA_FILE.read_text() == json_schema()
+    assert PAGE_FILE.read_text() == reference_page()
+    for model in (TrainConfig, OptimizerConfig, ScheduleConfig):
+        assert all(field.description for field in model.model_fields.values())

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from elsa_edge.errors import ElsaError, LevelError, UnknownNameError, UsageError
 from elsa_edge.levels import mask_at
-from elsa_edge.training import GradualMagnitude, OneShotMagnitude, elsa_stages
+from elsa_edge.training import GradualMagnitude, Nesting, OneShotMagnitude, elsa_stages
 from elsa_edge.training.sparsifiers import SPARSIFIERS
 
 LADDER = [0.9, 0.6, 0.0]
@@ -90,7 +90,9 @@ def test_logits_of_a_level_are_the_same_bits_after_the_next(make, norms):
 
     every level computes the same bits to the end, and from the checkpoint.
     """
-    stages = elsa_stages(nets.Conv(), LADDER, sparsifier=GradualMagnitude(STEPS), norms=norms)
+    stages = elsa_stages(
+        nets.Conv(), LADDER, sparsifier=GradualMagnitude(STEPS), nesting=Nesting(norms=norms)
+    )
     levels_stay(stages, lambda model, stage: train(model, stage, make))
     checkpoint = stages.checkpoint()
     total = sum(index.size for index in checkpoint.indices.values())
@@ -124,7 +126,10 @@ def test_every_sparsifier_works_alone_and_inside_elsa(name):
     def build(ladder):
         torch.manual_seed(3)
         return elsa_stages(
-            nets.Conv(), ladder, sparsifier=kind(*arguments, **options), granularity=granularity, seed=5
+            nets.Conv(),
+            ladder,
+            sparsifier=kind(*arguments, **options),
+            nesting=Nesting(granularity=granularity, seed=5),
         )
 
     stages, alone = build(sparsities), build(sparsities[:1])
@@ -142,7 +147,10 @@ def test_every_sparsifier_works_alone_and_inside_elsa(name):
 def test_structured_levels_nest(granularity):
     """Gradual pruning by blocks, channels and N:M: units stay whole at every level."""
     stages = elsa_stages(
-        nets.Conv(), [0.75, 0.5, 0.0], sparsifier=GradualMagnitude(STEPS), granularity=granularity
+        nets.Conv(),
+        [0.75, 0.5, 0.0],
+        sparsifier=GradualMagnitude(STEPS),
+        nesting=Nesting(granularity=granularity),
     )
     levels_stay(stages, train)
     index = stages.checkpoint().indices["conv2.weight"]
@@ -164,7 +172,7 @@ def test_free_weights_start_as_asked(init):
     """Donor: their last value; Kaiming: fresh; zero: zero but for empty filters; rewind: the first values."""
     model = nets.Conv()
     first = {n: p.detach().clone() for n, p in model.named_parameters()}
-    stages = elsa_stages(model, [0.8, 0.0], sparsifier=OneShotMagnitude(), init=init)
+    stages = elsa_stages(model, [0.8, 0.0], sparsifier=OneShotMagnitude(), nesting=Nesting(init=init))
     for stage in stages:
         free = ~stages.frozen_masks()["conv2.weight"]
         values = model.conv2.weight.detach()
@@ -211,7 +219,10 @@ def test_an_optimizer_that_lives_on_forgets_or_masks_its_state():
 def test_excluded_weights_are_shared_and_a_head_can_differ_by_level():
     """A weight that is not nested freezes with the sparsest level; a per-level head has one row a level."""
     stages = elsa_stages(
-        nets.Conv(), LADDER, sparsifier=GradualMagnitude(STEPS), exclude=["conv1"], per_level_head=True
+        nets.Conv(),
+        LADDER,
+        sparsifier=GradualMagnitude(STEPS),
+        nesting=Nesting(exclude=["conv1"], per_level_head=True),
     )
     levels_stay(stages, train)
     checkpoint = stages.checkpoint()
@@ -337,13 +348,15 @@ def test_wrong_settings_are_refused():
     """Names, patterns and combinations are checked before anything is trained."""
     model, make = nets.Conv(), OneShotMagnitude()
     with pytest.raises(UnknownNameError, match="Nearest: 'per_level'"):
-        elsa_stages(model, LADDER, sparsifier=make, norms="perlevel")
+        elsa_stages(model, LADDER, sparsifier=make, nesting=Nesting(norms="perlevel"))
     with pytest.raises(UnknownNameError, match="Nearest: 'kaiming'"):
-        elsa_stages(model, LADDER, sparsifier=make, init="kaming")
+        elsa_stages(model, LADDER, sparsifier=make, nesting=Nesting(init="kaming"))
     with pytest.raises(UsageError, match="matches no parameter"):
-        elsa_stages(model, LADDER, sparsifier=make, per_level=["hed*"])
+        elsa_stages(model, LADDER, sparsifier=make, nesting=Nesting(per_level=["hed*"]))
     with pytest.raises(LevelError, match="cannot be reached by N of 4"):
-        elsa_stages(model, [0.9, 0.5], sparsifier=make, granularity="2:4")
+        elsa_stages(model, [0.9, 0.5], sparsifier=make, nesting=Nesting(granularity="2:4"))
+    with pytest.raises(UsageError, match="no allocation 'erk' with it"):
+        elsa_stages(model, [0.5, 0.0], sparsifier=make, nesting=Nesting(granularity="2:4", allocation="erk"))
     with pytest.raises(LevelError, match="cannot be reached"):
         next(iter(elsa_stages(model, [0.9999, 0.5], sparsifier=make)))
 

@@ -1,7 +1,4 @@
-"""Every way to choose a level's mask while it trains;
-
-each works alone and inside ELSA on the free weights.
-"""
+"""Every way to choose a level's mask while it trains; each works alone and inside ELSA on the free weights."""
 
 from __future__ import annotations
 
