@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy.typing as npt
 
 from elsa_edge.bundle import Bundle, BundleWriter, Golden, open_bundle, write_bundle
+from elsa_edge.bundle.signature import sign_bundle
 from elsa_edge.errors import (
     ContractError,
     ElsaError,
@@ -53,6 +55,8 @@ def build_bundle(
     variants: Sequence[str] | None = None,
     golden: str | os.PathLike[str] | Mapping[str, Array] | None = None,
     name: str | None = None,
+    sign: str | os.PathLike[str] | None = None,
+    counter: int | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """Build a bundle and prove it on this machine before it appears at the destination.
@@ -64,6 +68,8 @@ def build_bundle(
         variants: Names of exporters; by default those of the profile that apply.
         golden: Real inputs, as arrays or an `.npz` of them; random ones are made otherwise.
         name: The bundle's name; by default the model file's.
+        sign: Private Ed25519 key to sign the manifest with, or the public half of one in the ssh agent.
+        counter: What must rise with every signed release; by default the time in seconds, when it is signed.
         progress: Called with a line for each step.
 
     Raises:
@@ -97,6 +103,8 @@ def build_bundle(
                 tell(f"{exporter.name}: left out, because {error}")
         save_profile(_without_old_measurements(profile), writer.folder / PROFILE_NAME)
 
+        number = int(time.time()) if counter is None and sign is not None else counter
+
         def seal() -> Bundle:
             writer.seal(
                 name=name or source.stem,
@@ -112,6 +120,7 @@ def build_bundle(
                     "left_out": left_out,
                 },
                 noise=graph.noise,
+                counter=number,
             )
             return open_bundle(writer.folder)
 
@@ -124,6 +133,9 @@ def build_bundle(
             writer.drop_variant(variant)
         if failures:
             seal()
+        if sign is not None:
+            sign_bundle(writer.folder, Path(sign))
+            tell(f"signed with {sign}")
     return open_bundle(destination, check_hashes=False)
 
 

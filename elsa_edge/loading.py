@@ -6,11 +6,13 @@ Needs what a device has: numpy, pydantic, PyYAML and one runtime.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from elsa_edge.bundle import Bundle, Variant
+from elsa_edge.bundle import Bundle, Variant, open_bundle
+from elsa_edge.bundle.signature import Accepted, check_counter, check_signature
 from elsa_edge.errors import BundleError, ElsaError, RuntimeUnavailableError, UnknownNameError
 from elsa_edge.nested_format.library import library_path
 from elsa_edge.plugins import AdapterOpener, RuntimeAdapter
@@ -24,6 +26,7 @@ __all__ = [
     "choose_variant",
     "default_cache",
     "open_adapter",
+    "open_for",
     "resolve_profile",
     "why_not_loadable",
 ]
@@ -64,6 +67,45 @@ def resolve_profile(bundle: Bundle, device: str | os.PathLike[str] | DeviceProfi
     if any(entry.path == PROFILE_NAME for entry in bundle.manifest.files):
         return load_profile(carried)
     return load_profile(bundle.manifest.device)
+
+
+def open_for(
+    path: str | os.PathLike[str],
+    device: str | os.PathLike[str] | DeviceProfile | None,
+    *,
+    check_hashes: bool = True,
+    trusted_keys: Sequence[str | os.PathLike[str]] = (),
+    accepted: Accepted | None = None,
+) -> tuple[Bundle, DeviceProfile]:
+    """Open a bundle with the levels that the device takes, and return it with the profile to run with.
+
+    Args:
+        path: The bundle's folder.
+        device: Device profile, by name, YAML file or value; by default the one the bundle was built for.
+        check_hashes: Compare every file with its SHA-256 first.
+        trusted_keys: Public keys, one of which must have signed the bundle. A device's profile that demands a
+            signature brings its own.
+        accepted: The newest bundle that was accepted before; an older one is refused.
+
+    Raises:
+        BundleError: When the bundle is damaged or was changed, or is not signed as demanded.
+        ProfileError: When the profile has a mistake in it.
+        UnknownNameError: When there is no profile of that name.
+    """
+    given = load_profile(device) if isinstance(device, (str, os.PathLike)) else device
+    if not trusted_keys and given is not None and given.deploy.require_signature:
+        trusted_keys = given.deploy.trusted_keys
+    identity = check_signature(Path(path), trusted_keys) if trusted_keys else None
+    max_level = given.deploy.max_level if given is not None else None
+    bundle = open_bundle(path, check_hashes=check_hashes, max_level=max_level)
+    if identity is not None:
+        if bundle.identity != identity:
+            raise BundleError("The bundle was changed while it was being opened")
+        check_counter(bundle.manifest.counter, identity, accepted)
+    profile = resolve_profile(bundle, given)
+    if given is None and profile.deploy.max_level is not None:
+        bundle = open_bundle(path, check_hashes=False, max_level=profile.deploy.max_level)
+    return bundle, profile
 
 
 def _opener(runtime: str) -> AdapterOpener:
@@ -121,7 +163,8 @@ def open_adapter(
     folder = None if cache is None else Path(cache)
     adapter = _opener(variant.runtime)(bundle.folder, variant, profile.runtime, folder)
     try:
-        if adapter.level_count != len(bundle.ladder):
+        # A variant with all levels in one file has them all, also where the higher ones are not to be used.
+        if adapter.level_count not in (len(bundle.ladder), bundle.whole_count):
             raise BundleError(
                 f"The variant {variant.name} has another number of levels than the bundle",
                 expected=len(bundle.ladder),

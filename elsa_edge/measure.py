@@ -24,11 +24,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.bundle import Bundle, Variant, open_bundle
+from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.errors import ElsaError
-from elsa_edge.loading import CachePath, choose_variant, open_adapter, resolve_profile
+from elsa_edge.loading import CachePath, choose_variant, open_adapter, open_for, resolve_profile
 from elsa_edge.plugins import RuntimeAdapter
-from elsa_edge.profiles import load_profile, save_profile
+from elsa_edge.profiles import save_profile
 from elsa_edge.profiles.schema import DeviceProfile, Measured, MeasuredLevel
 
 __all__ = ["measure_bundle", "one_sample"]
@@ -67,8 +67,10 @@ def measure_bundle(
         RuntimeUnavailableError: When no variant's runtime is installed.
     """
     tell = progress or (lambda _: None)
-    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    profile = resolve_profile(opened, device)
+    if isinstance(bundle, Bundle):
+        opened, profile = bundle, resolve_profile(bundle, device)
+    else:
+        opened, profile = open_for(bundle, device)
     chosen = choose_variant(opened, profile, variant)
     # Opening fills the cache, so that the cold runs below find it.
     adapter = open_adapter(opened, chosen, profile, cache)
@@ -181,8 +183,7 @@ def _fresh(
 
 
 def _child(request: Mapping[str, Any]) -> dict[str, float]:
-    bundle = open_bundle(request["bundle"], check_hashes=False)
-    profile = load_profile(request["device"])
+    bundle, profile = open_for(request["bundle"], request["device"], check_hashes=False)
     variant = bundle.manifest.variant(request["variant"])
     inputs = one_sample(bundle)
     before = _resident_bytes()  # the runtime's own code is loaded with the first session, and counts

@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy.typing as npt
 
-from elsa_edge.bundle import Bundle, Variant, open_bundle
+from elsa_edge.bundle import Bundle, Variant
+from elsa_edge.bundle.signature import Accepted
 from elsa_edge.control import Controller, Decision, Observation, Policy, level_facts, make_plan
 from elsa_edge.control.deadline import level_within
 from elsa_edge.control.history import ChosenBy, History, RunEvent, SessionStats
 from elsa_edge.control.probes import Probes, Reading
 from elsa_edge.errors import InputError
 from elsa_edge.levels import Ladder
-from elsa_edge.loading import CachePath, choose_variant, default_cache, open_adapter, resolve_profile
+from elsa_edge.loading import CachePath, choose_variant, default_cache, open_adapter, open_for
 from elsa_edge.plugins import MemoryUse, RuntimeAdapter
 from elsa_edge.profiles.schema import DeviceProfile, Measured
 from elsa_edge.tensors import TensorSpec
@@ -94,6 +95,8 @@ class AdaptiveSession:
         variant: str | None = None,
         cache: CachePath | bool = True,
         check_hashes: bool = True,
+        trusted_keys: Sequence[str | os.PathLike[str]] = (),
+        accepted: Accepted | None = None,
         clock_s: Callable[[], float] = time.monotonic,
         on_run: Callable[[RunEvent], object] | None = None,
     ) -> Self:
@@ -106,17 +109,21 @@ class AdaptiveSession:
             cache: Folder for files that the runtime derives on this device; True for the user's cache, False or
                 None for none.
             check_hashes: Compare every file with its SHA-256 first. False trusts the storage, for a faster start.
+            trusted_keys: Public keys (lines or files in OpenSSH's form), one of which must have signed the bundle. A
+                profile that demands a signature brings its own; without either, signatures are not looked at.
+            accepted: The newest bundle that was accepted before; an older one is then refused.
             clock_s: Monotonic clock in seconds.
             on_run: Called after every run with what happened, in the thread that runs; for a decision log
                 (`elsa_edge.control.record.JsonLog`), a recorded trace (`TraceRecorder`) or metrics of your own.
 
         Raises:
-            BundleError: When the bundle is damaged or was changed.
+            BundleError: When the bundle is damaged or was changed, or is not signed as demanded.
             ProfileError: When the profile has a mistake in it, or its minimum accuracy cannot be held.
             RuntimeUnavailableError: When no variant's runtime is installed.
         """
-        opened = open_bundle(bundle, check_hashes=check_hashes)
-        profile = resolve_profile(opened, device)
+        opened, profile = open_for(
+            bundle, device, check_hashes=check_hashes, trusted_keys=trusted_keys, accepted=accepted
+        )
         chosen = choose_variant(opened, profile, variant)
         folder = default_cache() if cache is True else (None if cache is False else cache)
         adapter = open_adapter(opened, chosen, profile, folder)

@@ -7,15 +7,16 @@ max |variant(x) - variant(x')| far above that                               for 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy.typing as npt
 
-from elsa_edge.bundle import Bundle, Golden, Tolerance, Variant, open_bundle
+from elsa_edge.bundle import Bundle, Golden, Tolerance, Variant
+from elsa_edge.bundle.signature import Accepted
 from elsa_edge.errors import BundleError, InputError, RuntimeUnavailableError
-from elsa_edge.loading import CachePath, open_adapter, resolve_profile, why_not_loadable
+from elsa_edge.loading import CachePath, open_adapter, open_for, why_not_loadable
 from elsa_edge.plugins import RuntimeAdapter
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.proof.comparing import Comparison, agreement, compare
@@ -102,6 +103,8 @@ def verify_bundle(
     *,
     device: str | os.PathLike[str] | DeviceProfile | None = None,
     cache: CachePath = None,
+    trusted_keys: Sequence[str | os.PathLike[str]] = (),
+    accepted: Accepted | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Verification:
     """Check hashes, then the numbers of every variant whose runtime is installed.
@@ -110,14 +113,16 @@ def verify_bundle(
         path: The bundle.
         device: Profile with the runtime settings; by default the one the bundle was built for.
         cache: Folder for files derived on this device, so that what is checked is what will run.
+        trusted_keys: Public keys, one of which must have signed the bundle.
+        accepted: The newest bundle that was accepted before; an older one is refused.
         progress: Called with a line for each step.
 
     Raises:
-        BundleError: When a file is missing, changed, extra or escapes, or a variant does not load.
+        BundleError: When a file is missing, changed, extra or escapes, a variant does not load, or the signature is
+            not as demanded.
         RuntimeUnavailableError: When not one runtime is installed.
     """
-    bundle = open_bundle(path)
-    profile = resolve_profile(bundle, device)
+    bundle, profile = open_for(path, device, trusted_keys=trusted_keys, accepted=accepted)
     tell = progress or (lambda _: None)
     tell(f"{len(bundle.manifest.files)} files are as the manifest says")
     checks = []

@@ -12,9 +12,10 @@ from elsa_edge.levels import Ladder, Level
 from elsa_edge.proof.tolerance import LARGEST_NOISE, Tolerance
 from elsa_edge.tensors import TensorSpec
 
-__all__ = ["FILE_NAME", "FileEntry", "InputOutput", "LevelEntry", "Manifest", "Variant"]
+__all__ = ["FILE_NAME", "SIGNATURE_NAME", "FileEntry", "InputOutput", "LevelEntry", "Manifest", "Variant"]
 
 FILE_NAME: Final = "manifest.json"
+SIGNATURE_NAME: Final = "manifest.json.sig"  # beside it; the one file that it cannot list
 
 
 def _inside_the_bundle(path: str) -> str:
@@ -97,6 +98,7 @@ class Manifest(_Strict):
 
     Attributes:
         noise: Output -> the network's own float32 noise at each level, relative to the output's scale.
+        counter: Rises with every signed release: a device that demands signatures refuses a lower one.
     """
 
     format: Literal[1] = 1
@@ -109,6 +111,7 @@ class Manifest(_Strict):
     golden: RelativePath
     files: tuple[FileEntry, ...]
     versions: dict[str, str]
+    counter: int | None = Field(default=None, ge=0)
     provenance: dict[str, Any] = Field(default_factory=dict)
     noise: dict[str, tuple[Annotated[float, Field(ge=0, le=LARGEST_NOISE)], ...]] = Field(
         default_factory=dict
@@ -127,8 +130,8 @@ class Manifest(_Strict):
             if len(set(names)) != len(names):
                 raise ValueError(f"two entries have the same {what} name")
         listed = {entry.path for entry in self.files}
-        if FILE_NAME in listed:
-            raise ValueError(f"{FILE_NAME} cannot list itself")
+        if listed & {FILE_NAME, SIGNATURE_NAME}:
+            raise ValueError(f"{FILE_NAME} cannot list itself or its signature")
         for path in (self.golden, *(path for variant in self.variants for path in variant.files.values())):
             if path not in listed:
                 raise ValueError(f"{path} is used but not in the list of files")

@@ -13,7 +13,8 @@ from typing import Final
 from pydantic import ValidationError
 
 from elsa_edge.bundle.golden import Golden
-from elsa_edge.bundle.manifest import FILE_NAME, FileEntry, Manifest
+from elsa_edge.bundle.manifest import FILE_NAME, SIGNATURE_NAME, FileEntry, Manifest
+from elsa_edge.bundle.trim import trimmed
 from elsa_edge.errors import BundleError, ElsaError
 from elsa_edge.files import sha256_of
 from elsa_edge.levels import Ladder
@@ -31,11 +32,13 @@ class Bundle:
 
     Attributes:
         folder: Where it is.
-        manifest: What it says about itself.
+        manifest: What it says about itself, up to the highest level that was asked for.
+        whole_count: Levels that it has where it was built.
     """
 
     folder: Path
     manifest: Manifest
+    whole_count: int
 
     @cached_property
     def ladder(self) -> Ladder:
@@ -94,22 +97,26 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def open_bundle(path: str | os.PathLike[str], *, check_hashes: bool = True) -> Bundle:
+def open_bundle(
+    path: str | os.PathLike[str], *, check_hashes: bool = True, max_level: int | None = None
+) -> Bundle:
     """Open a bundle after checking that it is exactly what its manifest says.
 
     Args:
         path: The bundle's folder.
         check_hashes: Read every file and compare its SHA-256. False compares only presence and sizes.
+        max_level: Take levels up to this one only; files that higher levels need may be absent, and are not used.
 
     Raises:
         BundleError: When the manifest is missing or wrong, or a file is missing, changed, extra, a link or
             outside.
     """
     folder = Path(path)
-    manifest = read_manifest(folder)
+    whole = read_manifest(folder)
+    manifest = trimmed(whole, max_level)
     for entry in manifest.files:
         _check_file(folder, entry, check_hashes=check_hashes)
-    listed = {FILE_NAME, *(entry.path for entry in manifest.files)}
+    listed = {FILE_NAME, SIGNATURE_NAME, *(entry.path for entry in whole.files)}
     extra = sorted(name for name in _files_in(folder) if name not in listed)
     if extra:
         raise BundleError(
@@ -117,7 +124,7 @@ def open_bundle(path: str | os.PathLike[str], *, check_hashes: bool = True) -> B
             found=", ".join(extra[:5]) + (f" and {len(extra) - 5} more" if len(extra) > 5 else ""),
             fix="Remove them or build the bundle again",
         )
-    return Bundle(folder, manifest)
+    return Bundle(folder, manifest, len(whole.ladder))
 
 
 def _check_file(folder: Path, entry: FileEntry, *, check_hashes: bool) -> None:

@@ -12,7 +12,15 @@ from typing import Any
 
 from elsa_edge.bundle.golden import FILE_NAME as GOLDEN_NAME
 from elsa_edge.bundle.golden import Golden
-from elsa_edge.bundle.manifest import FILE_NAME, FileEntry, InputOutput, LevelEntry, Manifest, Variant
+from elsa_edge.bundle.manifest import (
+    FILE_NAME,
+    SIGNATURE_NAME,
+    FileEntry,
+    InputOutput,
+    LevelEntry,
+    Manifest,
+    Variant,
+)
 from elsa_edge.bundle.reader import read_manifest
 from elsa_edge.errors import BundleError, ElsaError
 from elsa_edge.files import atomic_directory, sha256_of
@@ -68,6 +76,7 @@ class BundleWriter:
         versions: Mapping[str, str],
         provenance: Mapping[str, Any],
         noise: Mapping[str, tuple[float, ...]] | None = None,
+        counter: int | None = None,
     ) -> Manifest:
         """Write the golden file, then the manifest with size and SHA-256 of every file. Call it last."""
         (self.folder / FILE_NAME).unlink(
@@ -86,6 +95,7 @@ class BundleWriter:
             versions=dict(versions),
             provenance=dict(provenance),
             noise=dict(noise or {}),
+            counter=counter,
         )
         (self.folder / FILE_NAME).write_text(
             self._manifest.model_dump_json(indent=2) + "\n", encoding="utf-8"
@@ -135,7 +145,7 @@ def _check_ours(target: Path) -> None:
         old = read_manifest(target)
     except BundleError as error:
         raise ElsaError(f"{target} exists and is not a bundle", fix=choose) from error
-    known = {FILE_NAME, *(entry.path for entry in old.files)}
+    known = {FILE_NAME, SIGNATURE_NAME, *(entry.path for entry in old.files)}
     foreign = sorted(
         path.relative_to(target).as_posix()
         for path in target.rglob("*")

@@ -25,6 +25,17 @@ __all__ = ["command"]
     "--golden", type=click.Path(path_type=Path), help="Real inputs (.npz, one array per input) to prove with."
 )
 @click.option("--name", help="Name of the bundle; by default the model file's.")
+@click.option(
+    "--sign",
+    type=click.Path(path_type=Path),
+    metavar="KEY",
+    help="Sign with this Ed25519 key of OpenSSH (or its .pub, when the agent holds it).",
+)
+@click.option(
+    "--counter",
+    type=click.IntRange(min=0),
+    help="With --sign: must rise with every release. By default the time.",
+)
 @json_option
 def command(
     *,
@@ -34,6 +45,8 @@ def command(
     variants: tuple[str, ...],
     golden: Path | None,
     name: str | None,
+    sign: Path | None,
+    counter: int | None,
     as_json: bool,
 ) -> None:
     """Turn the canonical graph MODEL into a bundle for a device.
@@ -43,7 +56,15 @@ def command(
     from elsa_edge.build import build_bundle
 
     bundle = build_bundle(
-        model, device, destination, variants=variants or None, golden=golden, name=name, progress=say
+        model,
+        device,
+        destination,
+        variants=variants or None,
+        golden=golden,
+        name=name,
+        sign=sign,
+        counter=counter,
+        progress=say,
     )
     size_bytes = sum(entry.size_bytes for entry in bundle.manifest.files)
     say(f"{destination}: {size_bytes / 1e6:.2f} MB, {len(bundle.ladder)} levels")

@@ -46,14 +46,12 @@ def command(
     Run it on the device. The profile that it writes names the fastest variant first, with its fastest choice of
     kernels; the controller starts from its figures.
     """
-    from elsa_edge.bundle import open_bundle
-    from elsa_edge.loading import resolve_profile
+    from elsa_edge.loading import open_for
     from elsa_edge.measure import measure_bundle
     from elsa_edge.profiles import save_profile
     from elsa_edge.tuning import Candidate, tune
 
-    opened = open_bundle(bundle)
-    tuned = resolve_profile(opened, device)
+    opened, tuned = open_for(bundle, device)
     timed: list[Candidate] = []
     if variant is None:
         tuned, timed = tune(opened, tuned, cache=cache, seconds=seconds / 2, tell=say)

@@ -19,13 +19,39 @@ __all__ = ["command"]
     metavar="NAME_OR_YAML",
     help="Runtime settings to verify with; by default those of the bundle.",
 )
+@click.option(
+    "--require-signature",
+    "keys",
+    multiple=True,
+    metavar="KEY",
+    help="Refuse the bundle unless this public key signed it: a file, or its line. Repeatable.",
+)
+@click.option(
+    "--counter",
+    type=click.Path(path_type=Path),
+    help="With --require-signature: the file in which this device keeps the newest counter it has accepted.",
+)
 @cache_option
 @json_option
-def command(bundle: Path, device: str | None, cache: Path | None, as_json: bool) -> None:
+def command(
+    *,
+    bundle: Path,
+    device: str | None,
+    keys: tuple[str, ...],
+    counter: Path | None,
+    cache: Path | None,
+    as_json: bool,
+) -> None:
     """Check the hashes of BUNDLE, and the numbers of every variant at every level."""
+    from elsa_edge.bundle.signature import Accepted
     from elsa_edge.verify import verify_bundle
 
-    result = verify_bundle(bundle, device=device, cache=cache, progress=say)
+    if counter is not None and not keys:
+        raise click.UsageError("--counter means something only with --require-signature")
+    accepted = Accepted.parse(counter.read_text()) if counter is not None and counter.exists() else None
+    result = verify_bundle(
+        bundle, device=device, cache=cache, trusted_keys=keys, accepted=accepted, progress=say
+    )
     for variant in result.variants:
         if variant.skipped is None:
             print_table(

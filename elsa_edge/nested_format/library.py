@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 from typing import Final
 
-__all__ = ["LIBRARY_VARIABLE", "library_path"]
+__all__ = ["LIBRARY_VARIABLE", "library_for", "library_path"]
 
 LIBRARY_VARIABLE: Final = "ELSA_KERNELS_LIBRARY"
 _PLACE: Final = Path(__file__).parents[1] / "runtime_adapters" / "kernels"
@@ -21,4 +22,18 @@ def library_path() -> Path | None:
     """
     named = os.environ.get(LIBRARY_VARIABLE)
     path = Path(named) if named else _PLACE / _FILE_NAME
+    return path if path.is_file() else None
+
+
+_MACHINES: Final = {"x86_64": "x86-64", "AMD64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
+
+
+def library_for(arch: str) -> Path | None:
+    """Return the library for devices of another architecture ("aarch64"), or of this one; None where there is none.
+
+    A wheel carries those that a cross compiler made when it was built, as libelsa_nested.ARCH.so.
+    """
+    if _MACHINES.get(platform.machine()) == arch:
+        return library_path()
+    path = _PLACE / f"libelsa_nested.{arch}.so"
     return path if path.is_file() else None

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
+    "Deployment",
     "DeviceProfile",
     "Hardware",
     "Measured",
@@ -204,6 +205,33 @@ class QoS(_Strict):
     switching: Switching = Field(default_factory=Switching, description="When the level changes.")
 
 
+class Deployment(_Strict):
+    """What a device takes in, and keeps."""
+
+    max_level: Annotated[int, Field(ge=0, le=254)] | None = Field(
+        default=None,
+        description="Highest level that is brought and run here; files of higher ones stay at home. null: all.",
+    )
+    keep_releases: int = Field(
+        default=3, ge=2, le=100, description="Releases that stay on the device, to return to."
+    )
+    require_signature: bool = Field(
+        default=False, description="Refuse bundles that none of trusted_keys has signed, or that are older."
+    )
+    trusted_keys: tuple[str, ...] = Field(
+        default=(),
+        description="Public keys in OpenSSH's form, one a line of authorized_keys: ssh-ed25519 AAAA...",
+    )
+
+    @model_validator(mode="after")
+    def _demands_can_be_met(self) -> Deployment:
+        if self.require_signature and not self.trusted_keys:
+            raise ValueError(
+                "require_signature needs at least one of trusted_keys, or nothing could be deployed"
+            )
+        return self
+
+
 class MeasuredLevel(_Strict):
     """One level as it ran on the device; null is "not measured"."""
 
@@ -266,6 +294,7 @@ class DeviceProfile(_Strict):
         default_factory=Probes, description="Where memory, pressure and temperature are read."
     )
     qos: QoS = Field(default_factory=QoS, description="What must hold while the network runs.")
+    deploy: Deployment = Field(default_factory=Deployment, description="What the device takes in, and keeps.")
     measured: Measured | None = Field(
         default=None, description="Latency and memory by level, written by `profile`."
     )

@@ -1,0 +1,98 @@
+"""Speak with the device's side: a verb and its settings become a shell script, its lines become a reply. Pure.
+
+A script is settings and functions:
+
+NAME='value' ...        settings, quoted for any POSIX shell
+agent.sh                functions; its last line calls the one that VERB names
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["Reply", "parse_reply", "script"]
+
+_MARK: Final = "@elsa "
+_SETTINGS: Final = (
+    "VERB", "ROOT", "TOKEN", "OWNER", "PYTHONS", "TAKE_FROM", "BASES", "BLOBS", "LIST", "RELEASE", "NAME", "LAUNCHER",
+    "PROFILE",    "WHEELS", "PYTHON", "TRUST", "TRIAL_S", "COUNTER", "KEEP", "SECONDS_EACH",
+)  # fmt: skip
+
+
+@cache
+def _functions() -> str:
+    """Return the script without its comments: it travels at every step."""
+    lines = Path(__file__).with_name("agent.sh").read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if line.strip() and not line.startswith("#")) + "\n"
+
+
+def script(verb: str, settings: Mapping[str, str]) -> str:
+    """Return the shell script that does one verb on the device.
+
+    Args:
+        verb: What follows `verb_` in agent.sh.
+        settings: Values of the variables that it reads; those left out are empty.
+    """
+    strange = settings.keys() - set(_SETTINGS)
+    if strange:
+        raise KeyError(f"agent.sh has no setting {', '.join(sorted(strange))}")
+    values = dict.fromkeys(_SETTINGS, "") | dict(settings) | {"VERB": verb}
+    return "".join(f"{name}={_quoted(value)}\n" for name, value in values.items()) + _functions()
+
+
+def _quoted(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a shell has no words with a zero byte")
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the device answered.
+
+    Attributes:
+        lines: (key, value) in order.
+        complete: Whether the last line arrived; without it the line broke.
+        words: What it wrote to stderr, for people.
+    """
+
+    lines: tuple[tuple[str, str], ...]
+    complete: bool
+    words: str = field(default="", compare=False)
+
+    @property
+    def error(self) -> str | None:
+        """What failed, in the device's words; None when it did what it was asked."""
+        return next((value for key, value in self.lines if key == "error"), None)
+
+    def one(self, key: str) -> str:
+        """Return the last value of a key, empty when there is none."""
+        return next((value for found, value in reversed(self.lines) if found == key), "")
+
+    def all(self, key: str) -> list[str]:
+        """Return every value of a key, in order."""
+        return [value for found, value in self.lines if found == key]
+
+    def json(self) -> dict[str, Any]:
+        """Return the last JSON object that elsa-edge printed on the device; empty when it printed none."""
+        try:
+            found = json.loads("\n".join(self.all("json")) or "{}")
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def parse_reply(output: str, words: str = "") -> Reply:
+    """Take a reply out of what came back; other lines (a greeting of the login shell) are not ours."""
+    lines = []
+    for line in output.replace("\r\n", "\n").split("\n"):
+        if line.startswith(_MARK):
+            key, _, value = line.removeprefix(_MARK).partition(" ")
+            lines.append((key, value))
+    complete = bool(lines) and lines[-1][0] == "end"
+    return Reply(tuple(lines), complete, words)

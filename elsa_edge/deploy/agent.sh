@@ -1,0 +1,399 @@
+# The device's side of a deployment, in POSIX shell: a phone or a bare board has nothing else. See agent.py.
+#
+#   ROOT/blobs/SHA256            immutable files by content; they appear by rename after their hash was checked
+#   ROOT/incoming/SHA256         a blob that is on its way; kept when the line breaks, so that the next try goes on
+#   ROOT/python/SHA256           an unpacked wheel
+#   ROOT/releases/HASH           a complete release (hard links to blobs); `verified` and `good` say how far it came
+#   ROOT/current -> releases/HASH    the only thing that applications look at; switched by one rename
+#   ROOT/previous                what --rollback returns to
+#   ROOT/counter                 `COUNTER IDENTITY` of the newest signed bundle that was accepted
+#   ROOT/lock/                   who is at work here
+#
+# Everything is a function and the last line calls one: a script that arrives in part does nothing at all.
+# Settings come first, as plain assignments: VERB, ROOT, TOKEN, OWNER and those of the verb. Replies: `@elsa KEY VALUE`.
+
+say() { printf '@elsa %s %s\n' "$1" "$2"; }
+
+fail() {
+  say error "$1"
+  exit 1
+}
+
+first_of() { [ -r "$1" ] && head -n 1 "$1" 2>/dev/null | tr -d '\000'; }
+
+hash_of() { sha256sum < "$1" | cut -c 1-64; }
+
+# Only this file system, where `sync` can: others may be busy.
+flush() { sync -f "$ROOT" 2>/dev/null || sync; }
+
+size_of() { wc -c < "$1" | tr -d ' '; }
+
+# --- looking -------------------------------------------------------------------------------------------------------
+
+look_machine() {
+  say arch "$(uname -m)"
+  say kernel "$(uname -r)"
+  say system "$(getprop ro.build.version.release 2>/dev/null | sed 's/^/android /' | grep . || uname -s)"
+  model="$(first_of /proc/device-tree/model)"
+  [ -n "$model" ] || model="$(getprop ro.product.model 2>/dev/null)"
+  [ -n "$model" ] || model="$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1)"
+  say model "$model"
+  say cores "$(grep -c '^processor' /proc/cpuinfo 2>/dev/null)"
+  say features "$(sed -n -e 's/^flags[^:]*: *//p' -e 's/^Features[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1)"
+  say memory_kb "$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)"
+  say available_kb "$(sed -n 's/^MemAvailable: *\([0-9]*\).*/\1/p' /proc/meminfo)"
+  say page_bytes "$(getconf PAGESIZE 2>/dev/null || echo 4096)"
+  say governor "$(first_of /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor)"
+  say home "$HOME"
+  say boot "$(first_of /proc/sys/kernel/random/boot_id)"
+  for tool in sha256sum rsync ssh-keygen; do
+    command -v "$tool" > /dev/null 2>&1 && say tool "$tool"
+  done
+}
+
+# Pythons up to the first that is new enough: which they are, what they can load, and which wheels they take.
+look_python() {
+  printf '%s\n' "$PYTHONS" | while IFS= read -r candidate; do
+    command -v "$candidate" > /dev/null 2>&1 || continue
+    reply="$("$candidate" - 2>/dev/null << 'PYTHON'
+import json, os, sys
+packages = {}
+try:
+    from importlib.metadata import PackageNotFoundError, version
+    for name in ("elsa-edge", "numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            pass
+except ImportError:
+    pass
+try:
+    libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
+except (ValueError, OSError, AttributeError):
+    libc = ""
+print(json.dumps({"path": sys.executable, "version": sys.version_info[:3], "bits": 64 if sys.maxsize > 2**32 else 32,
+                  "libc": libc, "packages": packages}))
+PYTHON
+)" || continue
+    say python "$reply"
+    "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' && break
+  done
+}
+
+look_store() {
+  say root "$ROOT"
+  place="$ROOT"
+  while [ ! -d "$place" ]; do place="$(dirname "$place")"; done
+  say free_kb "$(df -Pk "$place" 2>/dev/null | sed -n 2p | tr -s ' ' | cut -d ' ' -f 4)"
+  [ -w "$place" ] && say writable yes
+  [ -d "$ROOT" ] || return 0
+  [ -f "$ROOT/current/device.yaml" ] && say profile "$(sed 1d "$ROOT/current/device.yaml" | sha256sum | cut -c 1-64)"
+  [ -L "$ROOT/current" ] && say current "$(basename "$(readlink "$ROOT/current")")"
+  say previous "$(first_of "$ROOT/previous")"
+  [ -f "$ROOT/current/release.list" ] && while read -r hash _ path; do say item "$hash $path"; done < "$ROOT/current/release.list"
+  say counter "$(first_of "$ROOT/counter")"
+  for release in "$ROOT"/releases/*; do
+    [ -f "$release/release.list" ] || continue
+    state=staged
+    [ -f "$release/verified" ] && state=verified
+    [ -f "$release/good" ] && state=good
+    say release "$(basename "$release") $state $(first_of "$release/name")"
+  done
+  for blob in "$ROOT"/blobs/*; do
+    [ -f "$blob" ] && say blob "$(basename "$blob") $(size_of "$blob")"
+  done
+  for part in "$ROOT"/incoming/*; do
+    [ -f "$part" ] && say part "$(basename "$part") $(size_of "$part")"
+  done
+  for wheel in "$ROOT"/python/*; do
+    [ -d "$wheel" ] && say wheel "$(basename "$wheel")"
+  done
+  look_lock
+}
+
+look_lock() {
+  [ -d "$ROOT/lock" ] || return 0
+  since="$(first_of "$ROOT/lock/since")"
+  say lock "$(first_of "$ROOT/lock/token") $(($(date +%s) - ${since:-0})) $(first_of "$ROOT/lock/owner")"
+}
+
+verb_look() {
+  look_machine
+  look_python
+  look_store
+}
+
+# --- the lock ------------------------------------------------------------------------------------------------------
+
+# TAKE_FROM is the token of a lock that its owner will not come back for; only one deployment can rename it away.
+verb_lock() {
+  mkdir -p "$ROOT/blobs" "$ROOT/incoming" "$ROOT/releases" "$ROOT/python" || fail "cannot write to $ROOT"
+  if [ -n "$TAKE_FROM" ] && [ "$(first_of "$ROOT/lock/token")" = "$TAKE_FROM" ]; then
+    mv "$ROOT/lock" "$ROOT/.lock.$TOKEN" 2>/dev/null && rm -rf "$ROOT/.lock.$TOKEN"
+  fi
+  [ -d "$ROOT/lock" ] && [ ! -s "$ROOT/lock/token" ] && stale_lock
+  mkdir "$ROOT/lock" 2>/dev/null || { look_lock; fail locked; }
+  printf '%s\n' "$OWNER" > "$ROOT/lock/owner"
+  date +%s > "$ROOT/lock/since"
+  printf '%s\n' "$TOKEN" > "$ROOT/lock/token" || { rm -rf "$ROOT/lock"; fail "no space to write the lock"; }
+}
+
+# A lock without a token: its owner died between two lines. A minute tells it from one who is just at it.
+stale_lock() {
+  [ -n "$(find "$ROOT/lock" -maxdepth 0 -mmin +1 2>/dev/null)" ] || [ -n "$TAKE_FROM" ] || return 0
+  mv "$ROOT/lock" "$ROOT/.lock.$TOKEN" 2>/dev/null && rm -rf "$ROOT/.lock.$TOKEN"
+}
+
+ours() {
+  [ "$(first_of "$ROOT/lock/token")" = "$TOKEN" ] || fail "another deployment has taken over"
+  date +%s > "$ROOT/lock/since.new" && mv "$ROOT/lock/since.new" "$ROOT/lock/since"
+}
+
+verb_unlock() {
+  [ "$(first_of "$ROOT/lock/token")" = "$TOKEN" ] && rm -rf "$ROOT/lock"
+  return 0
+}
+
+# --- blobs ---------------------------------------------------------------------------------------------------------
+
+# BASES: lines `NEW OLD`. A changed file starts as a copy of the blob that had its name, so that rsync sends differences.
+verb_seed() {
+  ours
+  printf '%s\n' "$BASES" | while read -r new old; do
+    [ -n "$new" ] && [ -f "$ROOT/blobs/$old" ] && [ ! -f "$ROOT/incoming/$new" ] || continue
+    cp "$ROOT/blobs/$old" "$ROOT/incoming/.$new" && chmod u+w "$ROOT/incoming/.$new" \
+      && mv "$ROOT/incoming/.$new" "$ROOT/incoming/$new"
+  done
+}
+
+# BLOBS: lines `SHA256 SIZE` of what was sent. Each that arrived whole becomes a blob; the others are named and removed.
+verb_receive() {
+  ours
+  bad=0
+  while read -r hash size; do
+    [ -n "$hash" ] || continue
+    [ -f "$ROOT/blobs/$hash" ] && { rm -f "$ROOT/incoming/$hash"; continue; }
+    arrived="$ROOT/incoming/$hash"
+    if [ -f "$arrived" ] && [ "$(size_of "$arrived")" = "$size" ] && [ "$(hash_of "$arrived")" = "$hash" ]; then
+      chmod 444 "$arrived" && mv "$arrived" "$ROOT/blobs/$hash" || fail "blob $hash cannot be stored"
+    else
+      say damaged "$hash"
+      rm -f "$arrived"
+      bad=1
+    fi
+  done << LIST
+$BLOBS
+LIST
+  return $bad
+}
+
+verb_forget() {
+  ours
+  rm -rf "$ROOT/incoming"
+  mkdir -p "$ROOT/incoming"
+}
+
+# --- releases ------------------------------------------------------------------------------------------------------
+
+# WHEELS: hashes of wheels, which are zip files. The device's Python unpacks each to a folder of its own.
+unpack_wheels() {
+  for wheel in $WHEELS; do
+    [ -d "$ROOT/python/$wheel" ] && continue
+    rm -rf "$ROOT/python/.$wheel"
+    "$PYTHON" - "$ROOT/blobs/$wheel" "$ROOT/python/.$wheel" << 'UNPACK' || fail "a wheel cannot be unpacked"
+import pathlib, sys, zipfile
+archive, target = zipfile.ZipFile(sys.argv[1]), pathlib.Path(sys.argv[2])
+archive.extractall(target)
+for data in list(target.glob("*.data/*lib")):
+    for entry in list(data.iterdir()):
+        entry.rename(target / entry.name)
+UNPACK
+    mv "$ROOT/python/.$wheel" "$ROOT/python/$wheel" || fail "a wheel cannot be stored"
+    rm -f "$ROOT/blobs/$wheel"
+  done
+}
+
+# LIST: lines `SHA256 SIZE PATH`; RELEASE: its name; LAUNCHER: the text of the release's own command; PROFILE: the
+# profile that it is going to run with. That waits beside the one in force until it was verified.
+verb_stage() {
+  ours
+  unpack_wheels
+  release="$ROOT/releases/$RELEASE"
+  [ -f "$release/release.list" ] || assemble
+  printf '%s\n' "$PROFILE" > "$release/.device.yaml" || fail "no space for the profile"
+}
+
+assemble() {
+  making="$ROOT/releases/.$RELEASE"
+  rm -rf "$making"
+  mkdir -p "$making" || fail "no space for the release"
+  while read -r hash size path; do
+    [ -n "$hash" ] || continue
+    blob="$ROOT/blobs/$hash"
+    [ -f "$blob" ] || { say damaged "$hash"; fail "blob $hash is missing"; }
+    mkdir -p "$(dirname "$making/$path")"
+    ln "$blob" "$making/$path" 2>/dev/null || cp "$blob" "$making/$path" || fail "no space for $path"
+    [ "$(hash_of "$making/$path")" = "$hash" ] || {
+      say damaged "$hash"
+      rm -f "$blob"
+      fail "blob $hash has changed on the device's disk"
+    }
+  done << LIST
+$LIST
+LIST
+  printf '%s\n' "$NAME" > "$making/name"
+  printf '%s\n' "$LAUNCHER" > "$making/elsa-edge" && chmod 755 "$making/elsa-edge" || fail "no space for the launcher"
+  printf '%s\n' "$LIST" > "$making/release.list" || fail "no space for the list"
+  flush
+  mv "$making" "$release" || fail "the release cannot be put in place"
+}
+
+# Runs the release's own Python. It writes to files, so that a broken line cannot disturb it; then its JSON answer comes
+# back in lines `@elsa json`, and its words on stderr.
+elsa() {
+  "$ROOT/releases/$RELEASE/elsa-edge" "$@" > "$ROOT/.answer.$TOKEN" 2> "$ROOT/.words.$TOKEN"
+  result=$?
+  while IFS= read -r line; do say json "$line"; done < "$ROOT/.answer.$TOKEN"
+  tail -n 20 "$ROOT/.words.$TOKEN" >&2
+  rm -f "$ROOT/.answer.$TOKEN" "$ROOT/.words.$TOKEN"
+  return $result
+}
+
+verb_verify() {
+  ours
+  release="$ROOT/releases/$RELEASE"
+  if [ -n "$TRUST" ]; then
+    printf '%s\n' "$TRUST" > "$release/.trusted" || fail "no space for the keys"
+    elsa verify "$release/bundle" --device "$release/.device.yaml" --json \
+      --require-signature "$release/.trusted" --counter "$ROOT/counter" || { refuse; fail "the release does not verify"; }
+  elif [ -n "$PYTHON" ]; then
+    elsa verify "$release/bundle" --device "$release/.device.yaml" --json || { refuse; fail "the release does not verify"; }
+  fi
+  : > "$release/verified"
+}
+
+# What did not verify is not kept, unless it is in service.
+refuse() {
+  [ "$(basename "$(readlink "$ROOT/current" 2>/dev/null)")" = "$RELEASE" ] || rm -rf "$ROOT/releases/$RELEASE"
+}
+
+switch_to() {
+  rm -f "$ROOT/.current.$TOKEN"
+  ln -s "releases/$1" "$ROOT/.current.$TOKEN" && mv -fT "$ROOT/.current.$TOKEN" "$ROOT/current" || return 1
+  flush
+}
+
+# Switch, make the first runs, and return by itself when they fail. A broken line does not stop it half-way.
+verb_activate() {
+  trap '' HUP PIPE
+  ours
+  release="$ROOT/releases/$RELEASE"
+  [ -f "$release/verified" ] || fail "the release was not verified"
+  old="$(basename "$(readlink "$ROOT/current" 2>/dev/null)")"
+  if [ -n "$old" ] && [ "$old" != "$RELEASE" ] && [ -f "$ROOT/releases/$old/good" ]; then
+    printf '%s\n' "$old" > "$ROOT/.previous.$TOKEN" && mv "$ROOT/.previous.$TOKEN" "$ROOT/previous" || fail "no space"
+  fi
+  [ -f "$release/device.yaml" ] && cp "$release/device.yaml" "$release/.before.yaml"
+  [ -f "$release/.device.yaml" ] && mv "$release/.device.yaml" "$release/device.yaml"
+  switch_to "$RELEASE" || fail "the switch failed"
+  if [ -n "$PYTHON" ] && ! elsa run "$ROOT/current/bundle" --device "$ROOT/current/device.yaml" \
+    --seconds "$TRIAL_S" --json; then
+    back_from_trial "$old"
+  fi
+  if [ -n "$COUNTER" ]; then
+    printf '%s\n' "$COUNTER" > "$ROOT/.counter.$TOKEN" && mv "$ROOT/.counter.$TOKEN" "$ROOT/counter" || fail "no space"
+  fi
+  : > "$release/good" || fail "no space"
+  rm -f "$release/.before.yaml"
+  flush
+  collect
+}
+
+back_from_trial() {
+  before="$1"
+  if [ "$before" = "$RELEASE" ] && [ -f "$release/good" ] && [ -f "$release/.before.yaml" ]; then
+    mv "$release/.before.yaml" "$release/device.yaml"
+    say rolled_back "$before"
+    fail "the first runs failed"
+  fi
+  [ -n "$before" ] && [ "$before" != "$RELEASE" ] || before="$(first_of "$ROOT/previous")"
+  if [ -n "$before" ] && [ -f "$ROOT/releases/$before/release.list" ]; then
+    switch_to "$before"
+    say rolled_back "$before"
+  else
+    rm -f "$ROOT/current"
+    say rolled_back ""
+  fi
+  rm -rf "$ROOT/releases/$RELEASE"
+  fail "the first runs failed"
+}
+
+verb_rollback() {
+  trap '' HUP PIPE
+  ours
+  to="$(first_of "$ROOT/previous")"
+  [ -n "$to" ] && [ -f "$ROOT/releases/$to/good" ] || fail "there is no earlier release"
+  from="$(basename "$(readlink "$ROOT/current")")"
+  [ "$from" != "$to" ] || fail "the earlier release is already in service"
+  switch_to "$to" || fail "the switch failed"
+  printf '%s\n' "$from" > "$ROOT/.previous.$TOKEN" && mv "$ROOT/.previous.$TOKEN" "$ROOT/previous"
+  say current "$to"
+}
+
+# Keep the newest KEEP releases, always those in service and to return to; then drop what no release refers to.
+collect() {
+  current="$(basename "$(readlink "$ROOT/current")")"
+  previous="$(first_of "$ROOT/previous")"
+  number=0
+  for release in $(ls -1t "$ROOT/releases"); do
+    number=$((number + 1))
+    case "$release" in
+      "$current" | "$previous") ;;
+      *) [ "$number" -le "$KEEP" ] || rm -rf "$ROOT/releases/$release" ;;
+    esac
+  done
+  rm -rf "$ROOT"/releases/.[0-9a-f]* "$ROOT"/python/.[0-9a-f]* "$ROOT"/incoming/* "$ROOT"/.answer.* "$ROOT"/.words.* "$ROOT"/.current.*
+  cat "$ROOT"/releases/*/release.list 2>/dev/null | cut -c 1-64 | sort -u > "$ROOT/.needed"
+  cat "$ROOT"/releases/*/elsa-edge 2>/dev/null | grep -o '/python/[0-9a-f]*' | cut -c 9- | sort -u > "$ROOT/.wheels"
+  for blob in "$ROOT"/blobs/*; do
+    [ -f "$blob" ] && ! grep -q "^$(basename "$blob")" "$ROOT/.needed" && rm -f "$blob"
+  done
+  for wheel in "$ROOT"/python/*; do
+    [ -d "$wheel" ] && ! grep -q "^$(basename "$wheel")" "$ROOT/.wheels" && rm -rf "$wheel"
+  done
+  rm -f "$ROOT/.needed" "$ROOT/.wheels"
+  return 0
+}
+
+# Measure in a copy of the profile; it replaces the release's profile when it is complete.
+verb_measure() {
+  ours
+  release="$ROOT/releases/$RELEASE"
+  elsa profile "$release/bundle" --device "$release/device.yaml" -o "$release/.measured.yaml" --seconds "$SECONDS_EACH" --json \
+    || { rm -f "$release/.measured.yaml"; fail "measuring failed"; }
+  mv "$release/.measured.yaml" "$release/device.yaml"
+  while IFS= read -r line; do say profile "$line"; done < "$release/device.yaml"
+}
+
+verb_remove() {
+  ours
+  rm -rf "$ROOT/current" "$ROOT/releases" "$ROOT/blobs" "$ROOT/python" "$ROOT/incoming" "$ROOT/previous"
+  rm -rf "$ROOT/lock"
+  rmdir "$ROOT" 2>/dev/null
+  return 0
+}
+
+elsa_main() {
+  LC_ALL=C
+  export LC_ALL
+  umask 022
+  case "$ROOT" in
+    /*) ;;
+    *) ROOT="$HOME/$ROOT" ;;
+  esac
+  "verb_$VERB" < /dev/null
+  result=$?
+  say end "$result"
+  exit $result
+}
+elsa_main

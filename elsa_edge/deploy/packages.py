@@ -1,0 +1,141 @@
+"""The Python packages that a device runs with: its own, or wheels that travel. Decided here; got in wheels.py.
+
+A device with nothing but Python and an SSH server needs no pip, no compiler and no network: wheels are zip files, and
+each is unpacked there into a folder of its own, named by its hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from elsa_edge.bundle.manifest import Variant
+from elsa_edge.deploy.errors import IncompatibleError
+from elsa_edge.deploy.facts import DeviceFacts, PythonFacts
+
+__all__ = ["RUNTIMES", "PackagePlan", "choose_packages", "platform_tags", "release_numbers"]
+
+# Runtime adapter -> packages that serve it, best first, each with its oldest release that can.
+RUNTIMES: Final[dict[str, tuple[tuple[str, tuple[int, ...]], ...]]] = {
+    "onnxruntime": (("onnxruntime", (1, 22)),),
+    "litert": (("ai-edge-litert", (2, 0)), ("tflite-runtime", (2, 14))),
+}
+_OLDEST_GLIBC: Final = 17
+_MACHINES: Final = {"x86-64": "x86_64", "aarch64": "aarch64", "armv7l": "armv7l"}
+
+Wish = Literal["auto", "own", "bring", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class PackagePlan:
+    """How elsa-edge comes to run on a device.
+
+    Attributes:
+        kind: "own" (what is installed there), "bring" (wheels travel) or "none" (a phone: nothing of Python).
+        python: The interpreter; None for a phone.
+        runtimes: Packages of runtimes that will be there, for which the variants are meant.
+        reason: Why it is so, for people.
+    """
+
+    kind: Literal["own", "bring", "none"]
+    python: PythonFacts | None
+    runtimes: tuple[str, ...]
+    reason: str
+
+
+def release_numbers(text: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: "1.22.0rc1" -> (1, 22, 0)."""
+    numbers = []
+    for part in text.split(".")[:3]:
+        digits = "".join(c for c in part[: len(part) - len(part.lstrip("0123456789"))])
+        if not digits:
+            break
+        numbers.append(int(digits))
+    return tuple(numbers)
+
+
+def choose_packages(facts: DeviceFacts, variants: Sequence[Variant], wish: Wish, version: str) -> PackagePlan:
+    """Decide whether the device's own packages serve, or wheels must come along.
+
+    Args:
+        facts: The device.
+        variants: Those of the bundle.
+        wish: What the user asked for.
+        version: Of elsa-edge here: another version there could read the bundle in another way.
+
+    Raises:
+        IncompatibleError: When there is no Python that is new enough, or the device's own packages do not serve and
+            nothing may be brought.
+    """
+    if facts.os == "android" or wish == "none":
+        return PackagePlan(
+            "none", None, (), "hashes are checked there; numbers are checked by the application"
+        )
+    python = facts.python
+    if python is None:
+        found = ", ".join(".".join(map(str, p.version)) for p in facts.pythons) or "none"
+        raise IncompatibleError(
+            "The device has no Python that elsa-edge runs on", expected="Python 3.11 or newer", found=found,
+            fix="Install one there (Debian: apt-get install python3), or name it: device add --python PATH",
+        )  # fmt: skip
+    missing = _missing(python, variants, version)
+    if not missing and wish != "bring":
+        runtimes = tuple(name for name in python.packages if name in _runtime_packages(variants))
+        return PackagePlan("own", python, runtimes, f"elsa-edge {version} is installed there")
+    if wish == "own":
+        raise IncompatibleError(
+            "What is installed on the device does not serve this bundle", found=missing,
+            fix="Install it there, or let deploy bring it: --packages bring",
+        )  # fmt: skip
+    wanted = tuple(
+        "ai-edge-litert" if runtime == "litert" and facts.arch != "armv7l" else RUNTIMES[runtime][-1][0]
+        for runtime in dict.fromkeys(variant.runtime for variant in variants)
+        if runtime in RUNTIMES
+    )
+    if facts.arch == "armv7l":
+        wanted = tuple(name for name in wanted if name != "onnxruntime")  # there is none for 32-bit ARM
+    return PackagePlan("bring", python, wanted[:1], missing or "as asked for")
+
+
+def _runtime_packages(variants: Sequence[Variant]) -> set[str]:
+    return {name for variant in variants for name, _ in RUNTIMES.get(variant.runtime, ())}
+
+
+def _missing(python: PythonFacts, variants: Sequence[Variant], version: str) -> str | None:
+    """Return what the device's own packages lack, or None."""
+    there = python.packages.get("elsa-edge")
+    if there is None:
+        return "elsa-edge is not installed there"
+    if there != version:
+        return f"elsa-edge {there} is installed there, {version} here"
+    for variant in variants:
+        known = RUNTIMES.get(variant.runtime)
+        if known is None:
+            return None  # somebody's own runtime: the device knows
+        if any(release_numbers(python.packages.get(name, "0")) >= oldest for name, oldest in known):
+            return None
+    found = [f"{n} {v}" for n, v in python.packages.items() if n in _runtime_packages(variants)]
+    needed = " or ".join(
+        f"{name} {'.'.join(map(str, oldest))}"
+        for runtime in dict.fromkeys(v.runtime for v in variants)
+        for name, oldest in RUNTIMES[runtime]
+    )
+    return f"needed is {needed} or newer, there is {', '.join(found) or 'none'}"
+
+
+def platform_tags(facts: DeviceFacts, python: PythonFacts) -> list[str]:
+    """Return the wheel platforms that a device takes, newest first, for its C library.
+
+    Raises:
+        IncompatibleError: When its C library is not glibc: the runtimes have no wheels for another.
+    """
+    if facts.arch is None or python.libc[:1] != (2,) or len(python.libc) < 2:
+        raise IncompatibleError(
+            "There are no wheels of the runtimes for this device", expected="Linux with glibc",
+            found=f"{facts.machine}, C library {'.'.join(map(str, python.libc)) or 'other'}",
+            fix="Install elsa-edge and a runtime there by other means, then: --packages own",
+        )  # fmt: skip
+    machine = _MACHINES[facts.arch]
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(python.libc[1], _OLDEST_GLIBC - 1, -1)]
+    return [*tags, f"manylinux2014_{machine}", f"linux_{machine}"]

@@ -1,0 +1,224 @@
+"""Get the wheels that a device needs, for its processor and Python, without the device: pip downloads, nothing is run.
+
+Our own wheel is made here from what is installed, so that the device runs exactly the version that deploys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import struct
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+from typing import Final
+
+from elsa_edge.deploy.errors import DeviceError, IncompatibleError
+from elsa_edge.deploy.facts import DeviceFacts
+from elsa_edge.deploy.packages import PackagePlan, platform_tags
+from elsa_edge.deploy.transport import execute
+from elsa_edge.files import atomic_directory, sha256_of, write_bytes
+
+__all__ = ["Wheel", "collect_wheels", "elf_alignment", "own_version", "own_wheel", "wheels_in"]
+
+_PACKAGE: Final = Path(__file__).parents[1]
+_TAKEN: Final = {".py", ".yaml", ".json", ".sh", ".typed", ".service"}
+_WHEN: Final = (2020, 1, 1, 0, 0, 0)  # the same content gives the same bytes
+_ELF_LOAD: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel that will be unpacked on a device.
+
+    Attributes:
+        path: Where it lies here.
+        sha256: Of the file.
+        size_bytes: Of the file.
+        unpacked_bytes: On the device.
+        page_bytes: Largest memory page that all its native libraries can be loaded with; None when it has none.
+    """
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    unpacked_bytes: int
+    page_bytes: int | None
+
+    @classmethod
+    def of(cls, path: Path) -> Wheel:
+        """Look at a wheel.
+
+        Raises:
+            DeviceError: When it is not one.
+        """
+        try:
+            with zipfile.ZipFile(path) as archive:
+                entries = archive.infolist()
+                libraries = [entry for entry in entries if re.search(r"\.so(\.\d+)*$", entry.filename)]
+                alignments = [elf_alignment(archive.open(entry).read(1 << 16)) for entry in libraries]
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DeviceError(f"{path} is not a wheel ({error})") from error
+        known = [size for size in alignments if size is not None]
+        unpacked = sum(entry.file_size for entry in entries)
+        return cls(path, sha256_of(path), path.stat().st_size, unpacked, min(known, default=None))
+
+
+def elf_alignment(head: bytes) -> int | None:
+    """Return how a library's segments are aligned, in bytes, from the beginning of the file; None when it is no ELF."""
+    if head[:4] != b"\x7fELF" or len(head) < 64 or head[5] != 1:
+        return None
+    wide = head[4] == 2
+    table, size, count = (
+        (struct.unpack_from("<Q", head, 32)[0], *struct.unpack_from("<HH", head, 54))
+        if wide
+        else (struct.unpack_from("<I", head, 28)[0], *struct.unpack_from("<HH", head, 42))
+    )
+    found = []
+    for number in range(count):
+        at = table + number * size
+        if at + size > len(head):
+            return None
+        if struct.unpack_from("<I", head, at)[0] == _ELF_LOAD:
+            found.append(
+                struct.unpack_from("<Q", head, at + 48)[0]
+                if wide
+                else struct.unpack_from("<I", head, at + 28)[0]
+            )
+    return min(found, default=None)
+
+
+def own_version() -> str:
+    """Return the version of elsa-edge that is installed here.
+
+    Raises:
+        DeviceError: When it is not installed, only lies on the path.
+    """
+    try:
+        return version("elsa-edge")
+    except PackageNotFoundError as error:
+        raise DeviceError(
+            "elsa-edge is not installed here, so it cannot be brought to a device",
+            fix="Install it: pip install elsa-edge",
+        ) from error
+
+
+def own_wheel(folder: Path, arch: str) -> Path:
+    """Write elsa-edge as it is installed here as a wheel for devices, with kernels where there are some for them."""
+    name = f"elsa_edge-{own_version()}"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for path, data in _own_files(arch):
+            archive.writestr(_entry(f"elsa_edge/{path}"), data)
+        for file in ("METADATA", "entry_points.txt"):
+            archive.writestr(_entry(f"{name}.dist-info/{file}"), _metadata(file))
+        archive.writestr(
+            _entry(f"{name}.dist-info/WHEEL"),
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+    target = folder / f"{name}-py3-none-any.whl"
+    write_bytes(target, buffer.getvalue())
+    return target
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _WHEN)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _metadata(file: str) -> str:
+    text = distribution("elsa-edge").read_text(file)
+    if text is None:
+        raise DeviceError(f"The installation of elsa-edge here has no {file}", fix="Install it again")
+    return text
+
+
+def _own_files(arch: str) -> Iterator[tuple[str, bytes]]:
+    """Yield our files by their place in the package; folders at top level of the source tree are linked into it."""
+    folders = [_PACKAGE]
+    found: dict[str, Path] = {}
+    while folders:
+        folder = folders.pop()
+        for path in folder.iterdir():
+            if path.is_dir() and path.name not in ("__pycache__", "native"):
+                folders.append(path)
+            elif path.suffix in _TAKEN:
+                found[path.relative_to(_PACKAGE).as_posix()] = path
+    for name in sorted(found):
+        yield name, found[name].read_bytes()
+    from elsa_edge.nested_format.library import library_for
+
+    library = library_for(arch)
+    if library is not None:
+        yield "runtime_adapters/kernels/libelsa_nested.so", library.read_bytes()
+
+
+def wheels_in(folder: Path) -> list[Wheel]:
+    """Return the wheels of a folder, by name.
+
+    Raises:
+        DeviceError: When it holds none.
+    """
+    found = [Wheel.of(path) for path in sorted(folder.glob("*.whl"))]
+    if not found:
+        raise DeviceError(
+            f"{folder} holds no wheels", fix="`elsa-edge device wheels NAME -o DIR` fetches them"
+        )
+    return found
+
+
+def collect_wheels(
+    plan: PackagePlan, facts: DeviceFacts, cache: Path, tell: Callable[[str], None]
+) -> list[Wheel]:
+    """Return everything that a device needs to run bundles; what was fetched once is taken from `cache`.
+
+    Raises:
+        IncompatibleError: When a package has no wheel for the device.
+        DeviceError: When pip is not there.
+    """
+    assert plan.python is not None
+    wanted = requirements(plan.runtimes)
+    python = ".".join(map(str, plan.python.version[:2]))
+    tags = platform_tags(facts, plan.python)
+    key = hashlib.sha256("\n".join([python, *tags, *wanted]).encode()).hexdigest()[:16]
+    place = cache / "wheels" / f"{facts.arch}-{python}-{key}"
+    if not place.is_dir():
+        tell(f"fetching {', '.join(wanted)} for {facts.arch}, Python {python}")
+        with atomic_directory(place) as temporary:
+            _download(wanted, python, tags, temporary)
+    own = own_wheel(cache / "wheels" / "own" / str(facts.arch), str(facts.arch))
+    return [Wheel.of(own), *wheels_in(place)]
+
+
+def requirements(runtimes: Sequence[str]) -> list[str]:
+    """Return what pip is asked for: what elsa-edge itself needs on every device, and the runtimes."""
+    needs = distribution("elsa-edge").requires or []
+    limits = {
+        re.split(r"[<>=!~;\[ ]", need)[0]: need.partition(";")[0].strip() for need in needs if "extra" in need
+    }
+    basic = [need for need in needs if "extra ==" not in need]
+    return sorted(basic) + [limits.get(name, name) for name in runtimes]
+
+
+def _download(wanted: Sequence[str], python: str, tags: Sequence[str], folder: Path) -> None:
+    command = [
+        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:",
+        "--implementation", "cp", "--python-version", python, "--dest", str(folder),
+        *(word for tag in tags for word in ("--platform", tag)), *wanted,
+    ]  # fmt: skip
+    done = execute(command)
+    if done.returncode:
+        lines = [
+            line for line in done.stderr.splitlines() if line.startswith("ERROR")
+        ] or done.stderr.splitlines()
+        raise IncompatibleError(
+            f"The packages for the device cannot be fetched ({lines[-1][:300] if lines else 'pip failed'})",
+            fix="Without network: elsa-edge device wheels NAME -o DIR elsewhere, then --wheels DIR; or install a "
+            "runtime on the device yourself and use --packages own",
+        )

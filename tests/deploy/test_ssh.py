@@ -1,0 +1,97 @@
+"""Over a real SSH server on loopback, with the device's own Python: the commands that people type."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from support.bundles import bundle
+from support.sshd import SSHD, make_key, server
+
+from elsa_edge.bundle import open_bundle
+
+pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd here (Debian: apt-get install openssh-server)")
+
+
+@pytest.fixture(scope="module")
+def pi(tmp_path_factory):
+    """A server, and a function that runs our command as a user of it would."""
+    folder = tmp_path_factory.mktemp("with blank")
+    with server(folder / "sshd") as running:
+        variables = {
+            **os.environ, "PATH": running.path(), "ELSA_EDGE_DEVICES": str(folder / "devices"), "OMP_NUM_THREADS": "1",
+            "ELSA_EDGE_CACHE": str(folder / "cache"),
+        }  # fmt: skip
+
+        def run(*words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, "-c", "from elsa_edge.cli import main; main()", *words]
+            done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+            assert done.returncode == expect, done.stdout + done.stderr
+            assert "Traceback" not in done.stderr
+            return done
+
+        yield running, folder, run
+
+
+def test_from_nothing_to_a_verified_running_bundle_in_two_commands(pi) -> None:
+    """`device add`, `deploy`: numbers were checked there, first runs were made, the table came home; then nothing."""
+    running, folder, run = pi
+    store = folder / "the store"
+    added = run(
+        "device", "add", "pi", f"ssh://127.0.0.1:{running.port}", "--root", str(store), "--python", sys.executable,
+        "--json",
+    )  # fmt: skip
+    assert json.loads(added.stdout)["arch"]
+
+    outcome = json.loads(
+        run(
+            "deploy", str(bundle("conv")), "--to", "pi", "--trial", "0.1", "--measure", "0.2", "--json"
+        ).stdout
+    )
+    assert outcome["state"] == "deployed"
+    assert outcome["checked"] == "numbers at every level, on the device"
+    assert all(variant["ok"] for variant in outcome["verify"]["variants"])
+    assert outcome["first_runs"]["runs"] >= 1
+    assert open_bundle(store / "current" / "bundle").identity == outcome["plan"]["identity"]
+    assert "measured:" in (folder / "devices" / "pi.yaml").read_text()
+
+    again = json.loads(run("deploy", str(bundle("conv")), "--to", "pi", "--json").stdout)
+    assert (again["state"], again["moved_bytes"]) == ("unchanged", 0)
+
+    checked = json.loads(run("device", "check", "pi", "--json").stdout)
+    assert [r["state"] for r in checked["releases"]] == ["good"]
+    assert checked["current"] == outcome["plan"]["release"]
+    listed = json.loads(run("device", "list", "--json").stdout)
+    assert [d["name"] for d in listed["devices"]] == ["pi"]
+
+    run("device", "remove", "pi", "--wipe")
+    assert not store.exists()
+
+
+def test_a_server_that_is_not_the_one_we_know_gets_nothing(pi) -> None:
+    """Unknown, changed, or it does not let us in: each is said with what to do."""
+    running, _, run = pi
+    known = running.folder / "known_hosts"
+    right = known.read_text()
+    address = f"ssh://127.0.0.1:{running.port}"
+    try:
+        known.write_text("")
+        assert "Connect once by hand" in run("device", "add", "x", address, expect=1).stderr
+        known.write_text(f"[127.0.0.1]:{running.port} {make_key(running.folder / 'other')}\n")
+        assert "has changed" in run("device", "add", "x", address, expect=1).stderr
+    finally:
+        known.write_text(right)
+    assert "could not be made" in run("device", "add", "x", "ssh://127.0.0.1:1", expect=1).stderr
+    assert (
+        "does not let us in"
+        in run("device", "add", "x", f"ssh://nobody-here@127.0.0.1:{running.port}", expect=1).stderr
+    )
+
+
+def test_a_name_that_was_not_added_is_answered_with_those_that_were(pi) -> None:
+    _, _, run = pi
+    assert "no device added" in run("deploy", "bundle", "--to", "pi6", expect=2).stderr
+    assert "Say what goes where" in run("deploy", "--to", "pi6", expect=2).stderr
