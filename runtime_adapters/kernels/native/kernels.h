@@ -27,22 +27,23 @@ struct Run {
   const void* value;        // as many values an entry as a block has rows: float, or int8 codes
 };
 
-// A tile: rows of the output over a stretch of consecutive positions.
+// A tile: rows of the output over a stretch of consecutive positions. Its maker sets what says where it lies and how it is
+// finished, NestedWeights::sweep the rest: zeros that nobody reads would take longer than the border of a small layer.
 struct SparseTile {
-  const float* x = nullptr;         // position 0 of the tile in the first channel of the block of columns
-  const int32_t* offset = nullptr;  // (columns of the block) -> distance in floats from x
-  const Run* run = nullptr;
-  int32_t runs = 0;
-  int32_t group_begin = 0, group_end = 0;  // row groups to compute
-  int32_t row_count = 0;                   // rows that exist; a last group of 4 may be partly beyond it
-  float* partial = nullptr;                // sums carried between passes: (rows from partial_row on, partial_stride)
-  int64_t partial_row = 0;
-  int64_t partial_stride = 0;
-  bool first = true, last = true;  // first pass: start at zero; last: finish with the epilogue
-  bool far = false;                // y is new to the caches: ask for it early
-  float* y = nullptr;              // position 0 of the tile in row y_row
-  int64_t y_row = 0;
-  int64_t y_stride = 0;
+  const float* x;         // position 0 of the tile in the first channel of the block of columns
+  const int32_t* offset;  // (columns of the block) -> distance in floats from x
+  const Run* run;
+  int32_t runs;
+  int32_t group_begin, group_end;  // row groups to compute
+  int32_t row_count;               // rows that exist; a last group of 4 may be partly beyond it
+  float* partial;                  // sums carried between passes: (rows from partial_row on, partial_stride)
+  int64_t partial_row;
+  int64_t partial_stride;
+  bool first, last;  // first pass: start at zero; last: finish with the epilogue
+  bool far;          // y is new to the caches: ask for it early
+  float* y;          // position 0 of the tile in row y_row
+  int64_t y_row;
+  int64_t y_stride;
   Epilogue finish;
 };
 

@@ -18,13 +18,19 @@ inline void check(const OrtApi* api, OrtStatus* status) {
   fail(sentence);
 }
 
-// The dimensions of a tensor, in place: a call of a kernel allocates nothing for them.
+// The dimensions of a tensor, in place: a call of a kernel allocates nothing for them. Those beyond the rank are neither
+// set nor copied, which would cost more than all the others.
 class Dims {
  public:
   static constexpr size_t kMost = 8;
 
   Dims() = default;
-  Dims(std::initializer_list<int64_t> dims) { std::copy(dims.begin(), dims.end(), resized(dims.size())); }
+  Dims(std::initializer_list<int64_t> dims) { copy(dims.begin(), dims.size()); }
+  Dims(const Dims& other) { copy(other.dims_, other.rank_); }
+  Dims& operator=(const Dims& other) {
+    copy(other.dims_, other.rank_);
+    return *this;
+  }
 
   // Sets the rank and returns where the dimensions go.
   int64_t* resized(size_t rank) {
@@ -48,7 +54,12 @@ class Dims {
   }
 
  private:
-  int64_t dims_[kMost] = {};
+  void copy(const int64_t* from, size_t rank) {
+    int64_t* to = resized(rank);
+    for (size_t i = 0; i < rank; ++i) to[i] = from[i];
+  }
+
+  int64_t dims_[kMost];
   size_t rank_ = 0;
 };
 
