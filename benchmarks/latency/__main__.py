@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.common import RESULTS, Result, Row, benchmark, context, report_text
+from benchmarks.latency.calls import call_claims, call_rows
 from benchmarks.latency.claims import claims_of, layer_claims
 from benchmarks.latency.layers import layer_rows
 from benchmarks.latency.measure import measure, measure_memory, plan_of
@@ -60,16 +61,17 @@ def _jobs(quick: bool) -> list[tuple[str, str]]:
 def _result(rows: list[Row]) -> Result:
     layers = [row for row in rows if "layer" in row]
     claims = claims_of([row for row in rows if "network" in row])
-    return Result(rows=rows, claims=[*claims, *(layer_claims(layers) if layers else [])])
+    calls = call_claims([row for row in rows if "operator" in row])
+    return Result(rows=rows, claims=[*claims, *(layer_claims(layers) if layers else []), *calls])
 
 
 @benchmark("latency")
 def main(quick: bool) -> Result:
-    """Latency of every level against dense, quantised and sparse engines, switching, memory, and single layers."""
+    """Latency of every level against dense, quantised and sparse engines, switching, memory, single layers, single calls."""
     jobs = _jobs(quick)
     report = RESULTS / "latency.json"
     rows = [] if quick else read_rows(report)
-    rows = merge(rows, layer_rows(7 if quick else 31))
+    rows = merge(rows, [*layer_rows(7 if quick else 31), *call_rows()])
     for network, pattern in jobs:
         with tempfile.TemporaryDirectory(prefix="elsa-edge-") as folder:
             try:

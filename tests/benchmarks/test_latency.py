@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.latency import __main__ as latency
+from benchmarks.latency.calls import call_claims
 from benchmarks.latency.claims import TARGETS, claims_of
 from benchmarks.latency.measure import Plan, measure, plan_of
 from benchmarks.latency.nets import LATENCY_NETS
@@ -233,3 +234,17 @@ def test_a_network_is_measured_into_rows_that_the_claims_can_read(tmp_path, monk
         r["engine"] for r in rows
     }
     assert all(claim.measured is not None for claim in claims)
+
+
+def test_calls_are_judged_by_the_operator_that_costs_most():
+    """Time and allocations may have different worst operators; without a compiler there is nothing to claim."""
+    rows = [
+        {"operator": "NestedConv", "fixed_ns": 90.0, "least_ns": 200.0, "allocations": 4},
+        {"operator": "NestedMatMul", "fixed_ns": 120.0, "least_ns": 150.0, "allocations": 2},
+    ]
+    fixed, heap = call_claims(rows)
+
+    assert (fixed.measured, fixed.holds, heap.measured, heap.holds) == (120.0, True, 4, False)
+    assert "NestedMatMul" in fixed.claim
+    assert "NestedConv" in heap.claim
+    assert call_claims([{"operator": "none", "note": "no C++ compiler found"}]) == []
