@@ -1,14 +1,17 @@
-"""How a plain network is opened for measuring, without torch or any exporter: also for processes that weigh memory."""
+"""How networks are opened for measuring, without torch or any exporter: also for processes that weigh memory."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Final
 
+from elsa_edge.bundle.manifest import Variant
+from elsa_edge.installed import find_adapter
+from elsa_edge.plugins import Opened
 from elsa_edge.profiles import load_profile
-from elsa_edge.profiles.schema import DeviceProfile
+from elsa_edge.profiles.schema import DeviceProfile, Runtime
 
-__all__ = ["INPUT", "dense_session", "profile_for"]
+__all__ = ["INPUT", "dense_session", "open_variant", "profile_for"]
 
 INPUT: Final = "input"
 
@@ -31,3 +34,10 @@ def dense_session(path: Path, profile: DeviceProfile) -> Any:
     options.enable_cpu_mem_arena = profile.runtime.arena
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def open_variant(folder: Path, variant: Variant, runtime: Runtime) -> Opened:
+    """Open a variant of one of our exporters, which say what each level weighs, as an application would."""
+    adapter = find_adapter(variant.runtime)
+    count = len(variant.level_bytes)
+    return adapter.open(folder, variant, level_count=count, runtime=runtime, cache=None)

@@ -33,7 +33,7 @@ from benchmarks.sessions import INPUT, dense_session, profile_for
 from elsa_edge.build import build_bundle
 from elsa_edge.bundle import open_bundle
 from elsa_edge.loading import open_adapter
-from elsa_edge.plugins import RuntimeAdapter
+from elsa_edge.plugins import Opened
 
 __all__ = ["main", "memory_of_dense", "memory_of_variant"]
 
@@ -41,7 +41,7 @@ VARIANTS = ("ort-switch", "ort-levels")
 _WARM_RUNS = 3
 
 
-def _adapter(bundle: Path, variant: str, cache: Path) -> RuntimeAdapter:
+def _adapter(bundle: Path, variant: str, cache: Path) -> Opened:
     opened = open_bundle(bundle)
     return open_adapter(opened, opened.manifest.variant(variant), profile_for(variant), cache)
 

@@ -32,7 +32,9 @@ from benchmarks.common import (
     ratio,
 )
 from benchmarks.models import NETS
+from benchmarks.sessions import open_variant
 from elsa_edge.bundle.golden import Golden, largest_difference
+from elsa_edge.bundle.instructions import TfliteFiles, TfliteSignatures
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.exporters.tflite.int8 import TfliteInt8Exporter
 from elsa_edge.exporters.tflite.levels import TfliteLevelsExporter
@@ -40,10 +42,9 @@ from elsa_edge.exporters.tflite.sparse import TfliteSparseExporter
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.oracle import run_canonical
-from elsa_edge.plugins import Exporter
+from elsa_edge.plugins import Exporter, Opened
 from elsa_edge.profiles import load_profile
 from elsa_edge.profiles.schema import DeviceProfile, Runtime, Tflite
-from elsa_edge.runtime_adapters.litert.adapter import LitertAdapter, open_variant
 from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
 
@@ -161,7 +162,7 @@ def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.tflite"))
 
 
-def _worst(adapter: LitertAdapter, golden: Golden) -> float:
+def _worst(adapter: Opened, golden: Golden) -> float:
     """Return the largest difference from the oracle over all levels, relative to max(1, largest output)."""
     worst = 0.0
     for level, expected in enumerate(golden.outputs):
@@ -176,7 +177,7 @@ def _variant_rows(case: _Case, folder: Path) -> Iterator[tuple[Row, Path, float]
     for make in _EXPORTERS:
         exporter = make()
         variant, target, spent_s = _export(exporter, case, folder, packaging="files")
-        adapter = open_variant(target, variant, _RUNTIME, None)
+        adapter = open_variant(target, variant, _RUNTIME)
         worst = _worst(adapter, case.golden)
         adapter.close()
         sizes = [(target / variant.files[f"level_{k}"]).stat().st_size for k in range(len(LADDER))]
@@ -221,15 +222,21 @@ def stand_in(dense: str, sparse: str, rounds: int) -> dict[str, Any]:
     }
 
 
+def _image_shape(variant: Variant) -> tuple[int, ...]:
+    """Return the shape of one sample of the only input."""
+    assert isinstance(variant.instructions, (TfliteFiles, TfliteSignatures))
+    return (1, *(size or 1 for size in variant.instructions.inputs[0].shape[1:]))
+
+
 def resident(folder: str, levels: list[int]) -> int:
     """Return the anonymous bytes that running these levels adds to this fresh process."""
     place = Path(folder)
     variant = Variant.model_validate(json.loads((place / "variant.json").read_text()))
-    shape = variant.options["inputs"][0]["shape"]
-    x = np.ones([1, *shape[1:]], np.float32)
+    shape = _image_shape(variant)
+    x = np.ones(shape, np.float32)
     before = anonymous_bytes()
     # The plain interpreter, as a program would use it.
-    if len(levels) == 1 and variant.options["kind"] == "files":
+    if len(levels) == 1 and isinstance(variant.instructions, TfliteFiles):
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(model_path=str(place / variant.files[f"level_{levels[0]}"]), num_threads=1)
@@ -237,7 +244,7 @@ def resident(folder: str, levels: list[int]) -> int:
         detail = runner.get_input_details()["x"]
         runner(x=np.ones(detail["shape"], np.float32))
         return anonymous_bytes() - before
-    adapter = open_variant(place, variant, _RUNTIME, None)
+    adapter = open_variant(place, variant, _RUNTIME)
     for level in levels:
         adapter.run({"x": x}, level)
     return anonymous_bytes() - before
@@ -245,9 +252,9 @@ def resident(folder: str, levels: list[int]) -> int:
 
 def _switching(network: str, folder: Path, variant: Variant, rounds: int) -> tuple[Row, float]:
     """Compare an inference right after a switch of signature with the mean of both levels' warm inferences."""
-    adapter = open_variant(folder, variant, _RUNTIME, None)
-    shape = variant.options["inputs"][0]["shape"]
-    x = {"x": np.random.default_rng(0).standard_normal([1, *shape[1:]]).astype(np.float32)}
+    adapter = open_variant(folder, variant, _RUNTIME)
+    shape = _image_shape(variant)
+    x = {"x": np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
     low, high = 0, len(LADDER) - 1
 
     def warm() -> None:
@@ -289,7 +296,7 @@ def _trained_int8(folder: Path) -> tuple[Row, float]:
         update={"tflite": Tflite(int8_changed_answers=0.05, packaging="signatures")}
     )
     variant = TfliteInt8Exporter().export(graph, profile, golden, target)
-    adapter = open_variant(target, variant, _RUNTIME, None)
+    adapter = open_variant(target, variant, _RUNTIME)
     floats = [float(np.mean(next(iter(out.values())).argmax(1) == images["labels"])) for out in answers]
     small = [
         float(np.mean(next(iter(adapter.run({"x": x}, k).values())).argmax(1) == images["labels"]))

@@ -29,10 +29,11 @@ from elsa_edge.errors import (
 from elsa_edge.files import sha256_of
 from elsa_edge.golden_answers import golden_answers
 from elsa_edge.inputs import read_inputs
+from elsa_edge.installed import find_exporter
 from elsa_edge.loading import PROFILE_NAME, why_not_loadable
+from elsa_edge.plugins import Exporter
 from elsa_edge.profiles import load_profile, save_profile
 from elsa_edge.profiles.schema import DeviceProfile
-from elsa_edge.registry import EXPORTERS, find
 from elsa_edge.tensors import check_inputs
 from elsa_edge.verify import VariantCheck, check_variant
 
@@ -163,12 +164,12 @@ def _golden(
 
 def _applicable(
     graph: CanonicalGraph, profile: DeviceProfile, wanted: Sequence[str] | None, tell: Progress
-) -> list[Any]:
+) -> list[Exporter]:
     """Return the exporters to run; a wanted one that does not apply is an error, a profile's one is left out."""
-    chosen = []
+    chosen: list[Exporter] = []
     refusals = []
     for name in dict.fromkeys(wanted if wanted is not None else profile.variants):
-        exporter = find(EXPORTERS, name)()
+        exporter = find_exporter(name)
         preflight = exporter.preflight(graph, profile)
         for reason in preflight.reasons:
             tell(f"{name}: {reason}")
@@ -184,7 +185,7 @@ def _applicable(
 
 
 def _export(
-    exporter: Any, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, writer: BundleWriter
+    exporter: Exporter, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, writer: BundleWriter
 ) -> None:
     folder = writer.variant_folder(exporter.name)
     variant = exporter.export(graph, profile, golden, folder)

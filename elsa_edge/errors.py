@@ -19,6 +19,7 @@ __all__ = [
     "InputError",
     "LevelError",
     "NotFiniteError",
+    "PluginError",
     "ProfileError",
     "RuntimeUnavailableError",
     "UnknownNameError",
@@ -112,6 +113,10 @@ class CheckpointError(ElsaError):
 
 class ExportError(ElsaError):
     """A model that cannot be written as a canonical graph or as a variant."""
+
+
+class PluginError(ElsaError):
+    """An exporter or runtime adapter that cannot be loaded, or is not what it is registered as."""
 
 
 class ContractError(ElsaError):

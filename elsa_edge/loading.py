@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from elsa_edge.bundle import Bundle, Variant, open_bundle
 from elsa_edge.bundle.signature import Accepted, check_counter, check_signature
-from elsa_edge.errors import BundleError, ElsaError, RuntimeUnavailableError, UnknownNameError
-from elsa_edge.nested_format.library import library_path
-from elsa_edge.plugins import AdapterOpener, RuntimeAdapter
+from elsa_edge.errors import BundleError, ElsaError, PluginError, RuntimeUnavailableError, UnknownNameError
+from elsa_edge.installed import find_adapter
+from elsa_edge.plugins import Opened
 from elsa_edge.profiles import load_profile
 from elsa_edge.profiles.schema import DeviceProfile
-from elsa_edge.registry import ADAPTERS, find
 
 __all__ = [
     "PROFILE_NAME",
@@ -33,8 +31,6 @@ __all__ = [
 
 PROFILE_NAME: Final = "device.yaml"  # the profile that the bundle was built for, inside the bundle
 CachePath = Path | str | None
-# What an adapter's module imports only when it opens something, so that it is known before.
-_PACKAGES: Final = {"onnxruntime": ("onnxruntime",), "litert": ("ai_edge_litert", "tflite_runtime")}
 
 
 def default_cache() -> Path | None:
@@ -108,23 +104,13 @@ def open_for(
     return bundle, profile
 
 
-def _opener(runtime: str) -> AdapterOpener:
-    opener: AdapterOpener = find(ADAPTERS, runtime)
-    return opener
-
-
 def why_not_loadable(variant: Variant) -> str | None:
     """Return why a variant cannot be loaded on this machine, or None when it can."""
-    packages = _PACKAGES.get(variant.runtime, ())
-    if packages and not any(find_spec(package) for package in packages):
-        return f"{' or '.join(packages)} is not installed"
-    if variant.options.get("custom_ops") and library_path() is None:
-        return "our kernels were not compiled on this machine (python -m elsa_edge.runtime_adapters.kernels.build)"
     try:
-        _opener(variant.runtime)
-    except (RuntimeUnavailableError, UnknownNameError) as error:
+        adapter = find_adapter(variant.runtime)
+    except (RuntimeUnavailableError, UnknownNameError, PluginError) as error:
         return str(error)
-    return None
+    return adapter.missing(variant)
 
 
 def choose_variant(bundle: Bundle, profile: DeviceProfile, wanted: str | None = None) -> Variant:
@@ -151,26 +137,29 @@ def choose_variant(bundle: Bundle, profile: DeviceProfile, wanted: str | None = 
     )
 
 
-def open_adapter(
-    bundle: Bundle, variant: Variant, profile: DeviceProfile, cache: CachePath
-) -> RuntimeAdapter:
+def open_adapter(bundle: Bundle, variant: Variant, profile: DeviceProfile, cache: CachePath) -> Opened:
     """Load a variant of a bundle.
 
     Raises:
         BundleError: When the variant is damaged or does not have the levels that the manifest promises.
         RuntimeUnavailableError: When its runtime is not installed.
     """
-    folder = None if cache is None else Path(cache)
-    adapter = _opener(variant.runtime)(bundle.folder, variant, profile.runtime, folder)
+    count = bundle.levels_in(variant)
+    opened = find_adapter(variant.runtime).open(
+        bundle.folder,
+        variant,
+        level_count=count,
+        runtime=profile.runtime,
+        cache=None if cache is None else Path(cache),
+    )
     try:
-        # A variant with all levels in one file has them all, also where the higher ones are not to be used.
-        if adapter.level_count not in (len(bundle.ladder), bundle.whole_count):
+        if opened.level_count != count:
             raise BundleError(
                 f"The variant {variant.name} has another number of levels than the bundle",
-                expected=len(bundle.ladder),
-                found=adapter.level_count,
+                expected=count,
+                found=opened.level_count,
             )
     except ElsaError:
-        adapter.close()
+        opened.close()
         raise
-    return adapter
+    return opened

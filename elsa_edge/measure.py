@@ -27,7 +27,7 @@ import numpy.typing as npt
 from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.errors import ElsaError
 from elsa_edge.loading import CachePath, choose_variant, open_adapter, open_for, resolve_profile
-from elsa_edge.plugins import RuntimeAdapter
+from elsa_edge.plugins import Opened
 from elsa_edge.profiles import save_profile
 from elsa_edge.profiles.schema import DeviceProfile, Measured, MeasuredLevel
 
@@ -98,7 +98,7 @@ def measure_bundle(
         bundle=opened.identity,
         variant=chosen.name,
         levels=tuple(rows),
-        context=_context(profile, seconds, getattr(adapter, "cache_state", None)),
+        context=_context(profile, seconds, str(adapter.cache)),
     )
     return DeviceProfile.model_validate(profile.model_copy(update={"measured": measured}))
 
@@ -113,7 +113,7 @@ def one_sample(bundle: Bundle) -> dict[str, Array]:
 
 
 def _warm(
-    adapter: RuntimeAdapter, inputs: Mapping[str, Array], seconds: float, tell: Progress
+    adapter: Opened, inputs: Mapping[str, Array], seconds: float, tell: Progress
 ) -> list[dict[str, float]]:
     """Time the levels in turns. The order of a turn is rotated, so that each level is entered from each side."""
     count = adapter.level_count
@@ -143,7 +143,7 @@ def _warm(
     ]
 
 
-def _timed_ms(adapter: RuntimeAdapter, inputs: Mapping[str, Array], level: int) -> float:
+def _timed_ms(adapter: Opened, inputs: Mapping[str, Array], level: int) -> float:
     began = time.perf_counter()
     adapter.run(inputs, level)
     return (time.perf_counter() - began) * 1e3
@@ -210,7 +210,7 @@ def _resident_bytes() -> int | None:
     return None
 
 
-def _context(profile: DeviceProfile, seconds: float, cache_state: str | None) -> dict[str, Any]:
+def _context(profile: DeviceProfile, seconds: float, cache: str) -> dict[str, Any]:
     """Return the conditions of the measurement; nothing that names a person or a network."""
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
@@ -224,7 +224,7 @@ def _context(profile: DeviceProfile, seconds: float, cache_state: str | None) ->
         "load_average": load,
         "seconds": seconds,
         "batch": 1,
-        "cache": cache_state,
+        "cache": cache,
     }
 
 

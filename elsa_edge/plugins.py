@@ -1,16 +1,20 @@
 """What a third party implements: exporters that rewrite a canonical graph, adapters that run the result.
 
-Entry points in the group `elsa_edge.exporters` name a class without constructor arguments that satisfies `Exporter`.
-Entry points in the group `elsa_edge.runtime_adapters` name an `AdapterOpener`; the key is the runtime's name in the
+Entry points name classes without constructor arguments: in the group `elsa_edge.exporters` one that satisfies
+`Exporter`, in the group `elsa_edge.runtime_adapters` one that satisfies `Adapter`; its key is the runtime's name in the
 device profile and manifest (`onnxruntime`, `litert`). An adapter does not choose levels and knows no clock.
+
+What an exporter tells its adapter is the variant's `instructions` (bundle/instructions.py); a third party's are of the
+class `Other`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +28,17 @@ from elsa_edge.tensors import TensorSpec
 if TYPE_CHECKING:  # needs the ONNX tools, which a device does not have
     from elsa_edge.graph.canonical import CanonicalGraph
 
-__all__ = ["AdapterOpener", "Exporter", "MemoryUse", "Preflight", "RuntimeAdapter", "check_level"]
+__all__ = [
+    "NO_CACHE",
+    "Adapter",
+    "CacheState",
+    "CacheUse",
+    "Exporter",
+    "MemoryUse",
+    "Opened",
+    "Preflight",
+    "check_level",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +118,36 @@ class MemoryUse:
         return self.base_bytes + self.level_bytes[level]
 
 
+class CacheUse(StrEnum):
+    """What became of the wish to keep files that were derived on this device."""
+
+    NOT_WANTED = "not wanted"
+    USED = "used"
+    BUILT = "built"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheState:
+    """Whether a variant runs from derived files.
+
+    Attributes:
+        use: Not wanted, used as found, built just now, or off although it was wanted.
+        reason: Why it is off, a sentence without its full stop.
+    """
+
+    use: CacheUse
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        return self.use.value if self.reason is None else f"{self.use.value}: {self.reason}"
+
+
+NO_CACHE: Final = CacheState(CacheUse.NOT_WANTED)
+
+
 @runtime_checkable
-class RuntimeAdapter(Protocol):
+class Opened(Protocol):
     """A loaded variant. Not thread-safe: one caller at a time."""
 
     @property
@@ -119,6 +161,10 @@ class RuntimeAdapter(Protocol):
     @property
     def level_count(self) -> int:
         """How many levels the variant has."""
+
+    @property
+    def cache(self) -> CacheState:
+        """Whether it runs from files that were derived on this device."""
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]], level: int) -> dict[str, npt.NDArray[Any]]:
         """Run one inference at `level`, switching first where needed.
@@ -135,17 +181,32 @@ class RuntimeAdapter(Protocol):
         """Release the runtime and its memory. Closing twice is fine."""
 
 
-class AdapterOpener(Protocol):
-    """Open one variant of a bundle."""
+@runtime_checkable
+class Adapter(Protocol):
+    """One door to a runtime: says whether a variant can run here, which choices it offers, and opens it."""
 
-    def __call__(
-        self, folder: Path, variant: Variant, runtime: Runtime, cache: Path | None
-    ) -> RuntimeAdapter:
+    def missing(self, variant: Variant) -> str | None:
+        """Return what is missing on this machine to run a variant, as a sentence for people; None when nothing is."""
+
+    def choices(self, variant: Variant) -> tuple[str, ...]:
+        """Return what the profile's `runtime.choice` may name for a variant, the default first.
+
+        Empty where there is nothing to choose.
+        """
+
+    def open(
+        self, folder: Path, variant: Variant, *, level_count: int, runtime: Runtime, cache: Path | None
+    ) -> Opened:
         """Load a variant.
 
         Args:
             folder: The bundle's folder; the files of `variant` are relative to it.
             variant: Its entry in the manifest.
+            level_count: How many levels the bundle has.
             runtime: The device profile's runtime section: threads, arena, memory mapping.
             cache: Folder for files that the adapter may derive on the device, or None to derive nothing.
+
+        Raises:
+            BundleError: When a file is missing or damaged, or the instructions are of a kind of another adapter.
+            RuntimeUnavailableError: When the runtime is not installed.
         """

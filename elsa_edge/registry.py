@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from elsa_edge.errors import RuntimeUnavailableError, UnknownNameError
+from elsa_edge.errors import PluginError, RuntimeUnavailableError, UnknownNameError, first_line
+from elsa_edge.extras import how_to_install
 
-__all__ = ["ADAPTERS", "EXPORTERS", "find", "names"]
+__all__ = ["ADAPTERS", "EXPORTERS", "KINDS", "find", "names"]
 
 EXPORTERS: Final = "elsa_edge.exporters"
 ADAPTERS: Final = "elsa_edge.runtime_adapters"
-_KINDS: Final = {EXPORTERS: "exporter", ADAPTERS: "runtime adapter"}
+KINDS: Final = {EXPORTERS: "exporter", ADAPTERS: "runtime adapter"}
+_OURS: Final = "elsa-edge"
 
 
 def names(group: str) -> list[str]:
@@ -25,13 +27,37 @@ def find(group: str, name: str) -> Any:
     Raises:
         UnknownNameError: When nothing is registered under that name.
         RuntimeUnavailableError: When it is registered but what it imports is not installed.
+        PluginError: When two packages register that name, or its module fails in another way.
     """
-    for entry in entry_points(group=group, name=name):
-        try:
-            return entry.load()
-        except ImportError as error:
-            raise RuntimeUnavailableError(
-                f"The {_KINDS[group]} {name!r} cannot be loaded ({error})",
-                fix=f"Install what it needs: pip install {error.name}" if error.name else None,
-            ) from error
-    raise UnknownNameError(_KINDS[group], name, names(group))
+    entries = {entry.value: entry for entry in entry_points(group=group, name=name)}
+    if not entries:
+        raise UnknownNameError(KINDS[group], name, names(group))
+    if len(entries) > 1:
+        raise PluginError(
+            f"Two packages register the {KINDS[group]} {name!r}",
+            found=" and ".join(f"{entry.value} of {_package(entry)}" for entry in entries.values()),
+            fix="Remove one of them",
+        )
+    (entry,) = entries.values()
+    try:
+        return entry.load()
+    except ModuleNotFoundError as error:
+        raise RuntimeUnavailableError(
+            f"The {KINDS[group]} {name!r} cannot be loaded ({error})", fix=_fix(entry, error.name)
+        ) from error
+    except Exception as error:
+        raise PluginError(
+            f"The {KINDS[group]} {name!r} cannot be loaded: {entry.value} fails with "
+            f"{type(error).__name__} ({first_line(error)})",
+            fix=f"Install {_package(entry)} again, or remove it",
+        ) from error
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else "a package without a name"
+
+
+def _fix(entry: EntryPoint, module: str | None) -> str:
+    if entry.dist is None or entry.dist.name == _OURS:
+        return how_to_install(module)
+    return f"Install what {_package(entry)} needs, or remove it"

@@ -26,7 +26,7 @@ from elsa_edge.control.probes import Probes, Reading
 from elsa_edge.errors import InputError
 from elsa_edge.levels import Ladder
 from elsa_edge.loading import CachePath, choose_variant, default_cache, open_adapter, open_for
-from elsa_edge.plugins import MemoryUse, RuntimeAdapter
+from elsa_edge.plugins import CacheUse, MemoryUse, Opened
 from elsa_edge.profiles.schema import DeviceProfile, Measured
 from elsa_edge.tensors import TensorSpec
 
@@ -55,7 +55,7 @@ class AdaptiveSession:
         bundle: Bundle,
         variant: Variant,
         profile: DeviceProfile,
-        adapter: RuntimeAdapter,
+        adapter: Opened,
         *,
         clock_s: Callable[[], float] = time.monotonic,
         on_run: Callable[[RunEvent], object] | None = None,
@@ -271,12 +271,11 @@ class AdaptiveSession:
             )
 
 
-def _about_cache(adapter: RuntimeAdapter) -> tuple[str, ...]:
+def _about_cache(adapter: Opened) -> tuple[str, ...]:
     """Say why an adapter that wanted to keep derived files could not; the network runs all the same."""
-    state = str(getattr(adapter, "cache_state", ""))
-    if not state.startswith("off: ") or state == "off: not wanted":
+    if adapter.cache.use is not CacheUse.OFF:
         return ()
-    return (f"The runtime's cache is {state}. Every level stays in memory.",)
+    return (f"The runtime's cache is {adapter.cache}. Every level stays in memory.",)
 
 
 def _measured_here(

@@ -12,9 +12,21 @@ import numpy.typing as npt
 
 from elsa_edge.errors import InputError, UnknownNameError, UsageError, closest
 
-__all__ = ["DTYPES", "TensorSpec", "check_inputs", "is_number", "largest_difference", "parse_inputs"]
+__all__ = [
+    "DTYPES",
+    "FROM_NHWC",
+    "TO_NHWC",
+    "TensorSpec",
+    "check_inputs",
+    "is_number",
+    "largest_difference",
+    "parse_inputs",
+]
 
 DTYPES: Final = ("float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool")
+# Orders of the axes of images, for `transpose`.
+TO_NHWC: Final = (0, 2, 3, 1)
+FROM_NHWC: Final = (0, 3, 1, 2)
 # What networks write where they mean infinity (a masked score is often the smallest float32).
 _LIKE_INFINITY: Final = 1e30
 _INPUT = re.compile(r"(?:(?P<name>[^=]+)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>\w+))?")

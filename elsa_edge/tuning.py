@@ -19,9 +19,10 @@ import numpy as np
 
 from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.errors import ElsaError
+from elsa_edge.installed import find_adapter
 from elsa_edge.loading import CachePath, choose_variant, open_adapter, why_not_loadable
 from elsa_edge.measure import one_sample
-from elsa_edge.profiles.schema import DeviceProfile
+from elsa_edge.profiles.schema import DeviceProfile, Runtime
 from elsa_edge.verify import check_variant
 
 __all__ = ["Candidate", "tune"]
@@ -33,7 +34,7 @@ _PASSES: Final = (
 )
 _FEWEST_TURNS: Final = 3
 _MOST_TURNS: Final = 50
-_NOT_A_CHOICE: Final = ("data",)
+_NOTHING_TO_CHOOSE: Final = Runtime().choice
 
 Setting = tuple[Variant, DeviceProfile]  # what is opened, and as which profile says
 
@@ -116,19 +117,12 @@ def _settings(bundle: Bundle, profile: DeviceProfile, preferred: Variant, cache:
             continue
         if _less_exact(variant, preferred):
             continue
-        for choice in _choices(variant):
+        for choice in find_adapter(variant.runtime).choices(variant) or (_NOTHING_TO_CHOOSE,):
             runtime = profile.runtime.model_copy(update={"choice": choice})
             setting = (variant, profile.model_copy(update={"runtime": runtime}))
             if setting not in found and _memory_bytes(bundle, setting, cache) <= limit_bytes:
                 found.append(setting)
     return found
-
-
-def _choices(variant: Variant) -> Sequence[str]:
-    """Return the names of a variant's choices of kernels; one for variants that have none to make."""
-    if variant.options.get("kind") != "nested":
-        return ("model",)
-    return [role for role in variant.files if role not in _NOT_A_CHOICE]
 
 
 def _less_exact(variant: Variant, preferred: Variant) -> bool:

@@ -17,7 +17,7 @@ from elsa_edge.bundle import Bundle, Golden, Tolerance, Variant
 from elsa_edge.bundle.signature import Accepted
 from elsa_edge.errors import BundleError, InputError, RuntimeUnavailableError
 from elsa_edge.loading import CachePath, open_adapter, open_for, why_not_loadable
-from elsa_edge.plugins import RuntimeAdapter
+from elsa_edge.plugins import Opened
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.proof.comparing import Comparison, agreement, compare
 from elsa_edge.proof.information import spread
@@ -156,7 +156,7 @@ def check_variant(bundle: Bundle, variant: Variant, profile: DeviceProfile, cach
     return VariantCheck(variant.name, variant.runtime, levels)
 
 
-def _check_level(adapter: RuntimeAdapter, bundle: Bundle, variant: Variant, level: int) -> LevelCheck:
+def _check_level(adapter: Opened, bundle: Bundle, variant: Variant, level: int) -> LevelCheck:
     def tolerance_of(output: str) -> Tolerance:
         return bundle.manifest.tolerance(variant, output, level)
 
@@ -193,7 +193,7 @@ def _class_axes(golden: Golden) -> dict[str, int]:
     return {name: array.ndim - 1 for name, array in golden.outputs[0].items() if array.ndim >= 2}
 
 
-def _follows(adapter: RuntimeAdapter, bundle: Bundle, level: int, answer: Mapping[str, Array]) -> bool:
+def _follows(adapter: Opened, bundle: Bundle, level: int, answer: Mapping[str, Array]) -> bool:
     """Tell whether a level answers otherwise to other inputs.
 
     The samples of the golden inputs in other places are such inputs, and where that does not move an output, the golden

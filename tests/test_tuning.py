@@ -50,7 +50,7 @@ def test_a_bundle_carries_another_choice_over_the_same_weights() -> None:
         for profile in (PROFILE, PROFILE.model_copy(update={"runtime": runtime}))
     ]
     assert set(variant.files) == {"model", "data", "all_nested"}
-    assert variant.options["decided_by"] == ["estimate", "estimate"]
+    assert variant.notes["decided_by"] == ["estimate", "estimate"]
     for level in range(2):
         one, other = (adapter.run(one_sample(opened), level) for adapter in adapters)
         for name, array in one.items():

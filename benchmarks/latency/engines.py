@@ -15,10 +15,9 @@ import numpy.typing as npt
 from benchmarks.latency.files import Subject
 from benchmarks.latency.timing import Run, here
 from benchmarks.peers import Peer, PeerError
-from benchmarks.sessions import INPUT, dense_session, profile_for
+from benchmarks.sessions import INPUT, dense_session, open_variant, profile_for
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.errors import ElsaError, first_line
-from elsa_edge.runtime_adapters.ort.adapter import open_variant
 
 __all__ = ["BASE", "BASE_ELSEWHERE", "Absent", "Engine", "nested_engines", "peer_engines", "plain_engines"]
 
@@ -84,7 +83,7 @@ def nested_engines(
     subject: Subject, name: str, folder: Path, variant: Variant, threads: int
 ) -> Iterator[Engine]:
     """Yield every level of a file of ours, run as an application would."""
-    adapter = open_variant(folder, variant, _profile(threads).runtime, None)
+    adapter = open_variant(folder, variant, _profile(threads).runtime)
     for level, sparsity in enumerate(subject.ladder):
         yield Engine(name, sparsity, here(partial(adapter.run, subject.inputs, level)))
 

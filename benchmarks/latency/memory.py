@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.common import Row, anonymous_bytes, in_subprocess
-from benchmarks.sessions import INPUT, dense_session, profile_for
+from benchmarks.sessions import INPUT, dense_session, open_variant, profile_for
 from elsa_edge.bundle.manifest import Variant
 
 __all__ = ["dense_bytes", "memory_row", "nested_bytes"]
@@ -49,14 +49,13 @@ def nested_bytes(folder: str, inputs: str) -> dict[str, Any]:
     import onnxruntime  # noqa: F401 - as above
 
     from elsa_edge.runtime_adapters.mapped_pages import resident_bytes
-    from elsa_edge.runtime_adapters.ort.adapter import open_variant
 
     place = Path(folder)
     variant = Variant.model_validate_json((place / "variant.json").read_text())
     feed = {INPUT: np.load(inputs)}
     data = place / variant.files["data"]
     before = anonymous_bytes()
-    adapter = open_variant(place, variant, profile_for("ort-nested").runtime, None)
+    adapter = open_variant(place, variant, profile_for("ort-nested").runtime)
     adapter.run(feed, 0)
     at_level_0 = {"file_pages": resident_bytes(data), "anonymous": anonymous_bytes() - before}
     count = adapter.level_count

@@ -1,4 +1,4 @@
-"""The manifest of a bundle, `manifest.json`: what is in it and how to check it. See docs/format.md."""
+"""The manifest of a bundle, `manifest.json`, format 2: what is in it and how to check it. See docs/format.md."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from elsa_edge.bundle.instructions import Dtype, Instructions, TfliteFiles, TfliteSignatures
 from elsa_edge.errors import UnknownNameError
 from elsa_edge.levels import Ladder, Level
 from elsa_edge.proof.tolerance import LARGEST_NOISE, Tolerance
@@ -48,7 +49,7 @@ class InputOutput(_Strict):
 
     name: str
     shape: tuple[int | None, ...]
-    dtype: Literal["float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool"]
+    dtype: Dtype
 
     @classmethod
     def of(cls, spec: TensorSpec) -> InputOutput:
@@ -77,7 +78,8 @@ class Variant(_Strict):
         name: The exporter's name.
         runtime: The runtime adapter that loads it.
         files: Role -> path, relative to the bundle. Roles are the exporter's own words ("model", "level_0").
-        options: What the adapter must know to run it; JSON values, the exporter's own words.
+        instructions: What the adapter must know to run it, one class for each kind.
+        notes: What people may want to know: JSON values, the exporter's own words. No machine reads them.
         relative_tolerance: The numeric contract against the golden outputs.
         minimum_agreement: For variants that are not exact (int8, fp16): share of golden rows whose largest entry must
             be in the same place as the canonical graph's, at every level.
@@ -87,7 +89,8 @@ class Variant(_Strict):
     name: str
     runtime: str
     files: dict[str, RelativePath]
-    options: dict[str, Any] = Field(default_factory=dict)
+    instructions: Instructions
+    notes: dict[str, Any] = Field(default_factory=dict)
     relative_tolerance: float = Field(default=1e-4, gt=0)
     minimum_agreement: float | None = Field(default=None, ge=0, le=1)
     level_bytes: tuple[int, ...] = ()
@@ -101,7 +104,7 @@ class Manifest(_Strict):
         counter: Rises with every signed release: a device that demands signatures refuses a lower one.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2]
     name: str
     device: str
     ladder: tuple[LevelEntry, ...] = Field(min_length=1, max_length=255)
@@ -119,7 +122,7 @@ class Manifest(_Strict):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Manifest:
-        """Names are unique, every used file is listed, every per-level list has one entry per level."""
+        """Names are unique, every used file is listed, every variant has what its instructions need at every level."""
         for what, names in (
             ("level", [level.name for level in self.ladder]),
             ("input", [entry.name for entry in self.inputs]),
@@ -139,9 +142,30 @@ class Manifest(_Strict):
             if len(noise) != len(self.ladder):
                 raise ValueError(f"noise of {output} must have one entry a level")
         for variant in self.variants:
-            if variant.level_bytes and len(variant.level_bytes) != len(self.ladder):
-                raise ValueError(f"level_bytes of {variant.name} must have one entry per level")
+            self._check_variant(variant)
         return self
+
+    def _check_variant(self, variant: Variant) -> None:
+        if variant.level_bytes and len(variant.level_bytes) != len(self.ladder):
+            raise ValueError(f"level_bytes of {variant.name} must have one entry per level")
+        try:
+            roles = variant.instructions.roles(len(self.ladder))
+        except ValueError as error:
+            raise ValueError(f"{variant.name}: {error}") from error
+        absent = [role for role in roles if role not in variant.files]
+        if absent:
+            raise ValueError(
+                f"{variant.name} is of kind {variant.instructions.kind} and has no file for {', '.join(absent)}"
+            )
+        if isinstance(variant.instructions, (TfliteFiles, TfliteSignatures)):
+            for what, ports, own in (
+                ("inputs", variant.instructions.inputs, self.inputs),
+                ("outputs", variant.instructions.outputs, self.outputs),
+            ):
+                if {(port.name, port.dtype) for port in ports} != {
+                    (entry.name, entry.dtype) for entry in own
+                }:
+                    raise ValueError(f"{variant.name} has other {what} than the network")
 
     def variant(self, name: str) -> Variant:
         """Return a variant by name.

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
+from elsa_edge.bundle import format_1
 from elsa_edge.bundle.golden import Golden
-from elsa_edge.bundle.manifest import FILE_NAME, SIGNATURE_NAME, FileEntry, Manifest
+from elsa_edge.bundle.instructions import level_role
+from elsa_edge.bundle.manifest import FILE_NAME, SIGNATURE_NAME, FileEntry, Manifest, Variant
 from elsa_edge.bundle.trim import trimmed
 from elsa_edge.errors import BundleError, ElsaError
 from elsa_edge.files import sha256_of
@@ -23,6 +26,7 @@ from elsa_edge.tensors import TensorSpec
 __all__ = ["LARGEST_MANIFEST_BYTES", "Bundle", "open_bundle", "read_manifest"]
 
 LARGEST_MANIFEST_BYTES: Final = 16 << 20
+READABLE_FORMATS: Final = (1, 2)
 _REBUILD: Final = "Copy the bundle again or build it again"
 
 
@@ -44,6 +48,10 @@ class Bundle:
     def ladder(self) -> Ladder:
         """The levels, sparsest first."""
         return self.manifest.to_ladder()
+
+    def levels_in(self, variant: Variant) -> int:
+        """Return how many levels a variant's files hold: with a file per level those of the ladder, else all."""
+        return len(self.manifest.ladder) if level_role(0) in variant.files else self.whole_count
 
     @cached_property
     def golden(self) -> Golden:
@@ -80,7 +88,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         if path.stat().st_size > LARGEST_MANIFEST_BYTES:
             raise BundleError(f"{path} is too large", expected=f"at most {LARGEST_MANIFEST_BYTES} bytes")
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest = _parse(path, path.read_bytes())
         manifest.to_ladder()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -95,6 +103,25 @@ def read_manifest(folder: Path) -> Manifest:
             raise
         raise BundleError(f"{path} has a damaged ladder ({error})", fix=_REBUILD) from error
     return manifest
+
+
+def _parse(path: Path, content: bytes) -> Manifest:
+    """Validate a manifest, one of format 1 as what it would say today."""
+    try:
+        values = from_json(content, allow_inf_nan=False)
+    except ValueError:
+        values = None  # what is wrong with it, the validation below says
+    told = values.get("format") if isinstance(values, dict) else None
+    if type(told) is int and told not in READABLE_FORMATS:
+        raise BundleError(
+            f"{path} is of another format",
+            expected=" or ".join(map(str, READABLE_FORMATS)),
+            found=told,
+            fix="Update elsa-edge here, or build the bundle again with the version that runs here",
+        )
+    if type(told) is int and told == 1:
+        return Manifest.model_validate(format_1.upgrade(values))
+    return Manifest.model_validate_json(content)
 
 
 def open_bundle(

@@ -53,12 +53,9 @@ def trimmed(manifest: Manifest, max_level: int | None) -> Manifest:
 
 
 def _variant(variant: Variant, max_level: int) -> Variant:
-    """A variant with a file a level loses the higher ones; one that holds all levels in a file stays as it is."""
+    """Cut a variant: one with a file per level loses the higher ones; one with all levels in one file stays as it is."""
     files = {role: path for role, path in variant.files.items() if _level_of(role) <= max_level}
     if len(files) == len(variant.files):
         return variant
-    options = dict(variant.options)
-    if "level_count" in options:
-        options["level_count"] = max_level + 1
     level_bytes = variant.level_bytes[: max_level + 1]
-    return variant.model_copy(update={"files": files, "options": options, "level_bytes": level_bytes})
+    return variant.model_copy(update={"files": files, "level_bytes": level_bytes})

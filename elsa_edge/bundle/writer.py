@@ -84,6 +84,7 @@ class BundleWriter:
         )  # sealed before, with a variant that was dropped since
         golden.save(self.folder / GOLDEN_NAME)
         self._manifest = Manifest(
+            format=2,
             name=name,
             device=device,
             ladder=tuple(LevelEntry(**asdict(level)) for level in ladder),

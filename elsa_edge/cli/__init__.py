@@ -13,6 +13,7 @@ import click
 
 from elsa_edge import __version__
 from elsa_edge.errors import ElsaError, UnknownNameError
+from elsa_edge.extras import how_to_install
 
 __all__ = ["VERBS", "cli", "main"]
 
@@ -118,7 +119,7 @@ def _as_failure(error: Exception) -> _Failure:
         where = f" ({error.filename})" if error.filename else ""
         return _Failure(f"{error.strerror}{where}.")
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return _Failure(f"The Python package {error.name} is needed for this: pip install {error.name}.")
+        return _Failure(f"The Python module {error.name} is needed for this. {how_to_install(error.name)}.")
     kind = type(error).__name__
     return _Failure(f"Something unforeseen went wrong ({kind}: {error}). Please report it, with --debug.")
 

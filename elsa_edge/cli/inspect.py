@@ -138,7 +138,8 @@ def _bundle(path: Path) -> dict[str, Any]:
             "runtime": variant.runtime,
             "files": dict(variant.files),
             "size_bytes": sum(sizes[file] for file in set(variant.files.values())),
-            "options": dict(variant.options),
+            "instructions": variant.instructions.model_dump(mode="json"),
+            "notes": dict(variant.notes),
             "relative_tolerance": variant.relative_tolerance,
             "level_bytes": list(variant.level_bytes),
         }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from elsa_edge.bundle.golden import Golden
+from elsa_edge.bundle.instructions import Nested
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.exporters.nested.choose import Decision, decide_by_timing, estimate, usable
 from elsa_edge.exporters.nested.find import find_layers, level_models
@@ -85,11 +86,11 @@ class OrtNestedExporter:
             name=self.name,
             runtime=self.runtime,
             files={"model": "model.onnx", "data": "model.data", **{name: f"{name}.onnx" for name in others}},
-            options={
-                "kind": "nested",
-                "custom_ops": True,
-                "level_count": plan.count,
-                "nested_layers": [plan.names(decision.choice) for decision in decisions],
+            instructions=Nested(
+                choices=("model", *others),
+                nested_layers=tuple(tuple(plan.names(decision.choice)) for decision in decisions),
+            ),
+            notes={
                 "decided_by": [decision.by for decision in decisions],
                 "time_over_dense": [decision.time_over_dense for decision in decisions],
             },

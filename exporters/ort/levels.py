@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from elsa_edge.bundle.golden import Golden
+from elsa_edge.bundle.instructions import Levels, level_role
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
@@ -47,13 +48,13 @@ class OrtLevelsExporter:
                 )
             )
             EncodeZeros()(model)
-            models.append((f"level_{level}.onnx", model))
+            models.append((f"{level_role(level)}.onnx", model))
         shared = save_sharing(models, folder, "shared.bin")
         files = {name.removesuffix(".onnx"): name for name, _ in models}
         return Variant(
             name=self.name,
             runtime=self.runtime,
             files=files | ({"shared": shared} if shared else {}),
-            options={"kind": "levels"},
+            instructions=Levels(),
             level_bytes=tuple(level_bytes),
         )

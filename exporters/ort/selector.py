@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from elsa_edge.bundle.golden import Golden
+from elsa_edge.bundle.instructions import Selector
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.plugins import Preflight
@@ -33,6 +34,6 @@ class OnnxSelectorExporter:
             name=self.name,
             runtime=self.runtime,
             files={"model": "model.onnx"},
-            options={"kind": "selector"},
+            instructions=Selector(),
             level_bytes=(dense_bytes,) * len(graph.ladder),
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from elsa_edge.bundle.golden import Golden
+from elsa_edge.bundle.instructions import Switch
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.files import write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
@@ -51,6 +52,6 @@ class OrtSwitchExporter:
             name=self.name,
             runtime=self.runtime,
             files={"model": "model.onnx"},
-            options={"kind": "switch"},
+            instructions=Switch(),
             level_bytes=(dense_bytes,) * len(graph.ladder),
         )

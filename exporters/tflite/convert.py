@@ -26,9 +26,9 @@ import onnx_ir as ir
 from elsa_edge.errors import ExportError, RuntimeUnavailableError
 from elsa_edge.exporters.tflite.blame import module_of, no_tflite_form
 from elsa_edge.exporters.tflite.model import NUMPY_TYPES, TfliteModel, schema
-from elsa_edge.exporters.tflite.ports import FROM_NHWC, TO_NHWC
 from elsa_edge.exporters.tflite.prepare import INPUT, OUTPUT, SHIELD, Prepared
 from elsa_edge.exporters.tflite.transposes import cancel_transposes, reshape_trivial
+from elsa_edge.tensors import FROM_NHWC, TO_NHWC
 
 __all__ = [
     "CONVERTER_VERSION",

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.bundle.golden import Golden, Tolerance
+from elsa_edge.bundle.instructions import FileLayout, Port, TfliteFiles, TfliteSignatures, level_role
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.errors import ExportError
 from elsa_edge.exporters.tflite.compare import compare, to_file
 from elsa_edge.exporters.tflite.convert import Converted, convert, require_converter
 from elsa_edge.exporters.tflite.merge import merge
 from elsa_edge.exporters.tflite.model import NUMPY_TYPES, TfliteModel
-from elsa_edge.exporters.tflite.ports import FileLayout, Port
 from elsa_edge.exporters.tflite.prepare import fixed_shapes, prepare
 from elsa_edge.files import write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
@@ -134,21 +134,22 @@ def convert_levels(graph: CanonicalGraph, profile: DeviceProfile, golden: Golden
 
 def _port(model: TfliteModel, tensor: Any, spec: TensorSpec, layout: FileLayout) -> Port:
     dtype = NUMPY_TYPES[tensor.type]
-    return Port(spec.name, spec.shape, spec.dtype, layout, model.shape(tensor), dtype)
+    described = {"name": spec.name, "shape": spec.shape, "dtype": spec.dtype, "layout": layout}
+    return Port.model_validate({**described, "file_shape": model.shape(tensor), "file_dtype": dtype})
 
 
-def _describe_ports(model: TfliteModel, levels: LevelModels) -> dict[str, Any]:
-    """Return how inputs and outputs are fed, for the manifest. It is the same at every level."""
+def _ports(model: TfliteModel, levels: LevelModels) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """Return how inputs are fed and outputs are read, for the manifest. It is the same at every level."""
     prepared, signature = levels.converted[0].prepared, model.tree.signatureDefs[0]
     tensors = {
         item.name.decode(): model.graph.tensors[item.tensorIndex]
         for item in (*signature.inputs, *signature.outputs)
     }
     inputs = zip(prepared.inputs, prepared.input_layouts, strict=True)
-    return {
-        "inputs": [_port(model, tensors[n], levels.inputs[n], layout).to_json() for n, layout in inputs],
-        "outputs": [_port(model, tensors[n], levels.outputs[n], "same").to_json() for n in prepared.outputs],
-    }
+    return (
+        tuple(_port(model, tensors[n], levels.inputs[n], layout) for n, layout in inputs),
+        tuple(_port(model, tensors[n], levels.outputs[n], "same") for n in prepared.outputs),
+    )
 
 
 def weight_bytes(model: TfliteModel) -> int:
@@ -184,31 +185,24 @@ def write_variant(
 ) -> Variant:
     """Write the models into `folder`, packed as the profile says, and describe them. The models are used up."""
     kind = packaging(profile)
-    ports = _describe_ports(models[0], levels)
+    inputs, outputs = _ports(models[0], levels)
     level_bytes = tuple(weight_bytes(model) for model in models)
     stateful = any(tensor.isVariable for model in models for tensor in model.graph.tensors)
     if kind == "signatures":
-        merged = merge({f"level_{k}": model for k, model in enumerate(models)})
+        merged = merge({level_role(k): model for k, model in enumerate(models)})
         contents = {"model": merged.to_bytes()}
     else:
-        contents = {f"level_{k}": model.to_bytes() for k, model in enumerate(models)}
+        contents = {level_role(k): model.to_bytes() for k, model in enumerate(models)}
     files = {role: f"{role}.tflite" for role in contents}
     for role, content in contents.items():
         write_bytes(folder / files[role], content)
-    options = {
-        "kind": kind,
-        "batch": levels.batch,
-        "input_layout": profile.tflite.input_layout,
-        "stateful": stateful,
-        "level_count": len(models),
-        **ports,
-        **(notes or {}),
-    }
+    make = TfliteSignatures if kind == "signatures" else TfliteFiles
     return Variant(
         name=name,
         runtime=RUNTIME,
         files=files,
-        options=options,
+        instructions=make(batch=levels.batch, stateful=stateful, inputs=inputs, outputs=outputs),
+        notes={"input_layout": profile.tflite.input_layout, **(notes or {})},
         relative_tolerance=relative_tolerance,
         level_bytes=level_bytes,
     )

@@ -18,10 +18,10 @@ from typing import Any, Final, Literal
 import numpy as np
 import onnx_ir as ir
 
+from elsa_edge.bundle.instructions import FileLayout
 from elsa_edge.errors import ExportError
 from elsa_edge.exporters.tflite.blame import module_of, no_tflite_form
-from elsa_edge.exporters.tflite.ports import FROM_NHWC, TO_NHWC, FileLayout
-from elsa_edge.tensors import TensorSpec
+from elsa_edge.tensors import FROM_NHWC, TO_NHWC, TensorSpec
 
 __all__ = ["INPUT", "OUTPUT", "SHIELD", "Prepared", "fixed_shapes", "prepare"]
 

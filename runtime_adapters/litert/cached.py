@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.files import sha256_of, write_bytes
+from elsa_edge.plugins import CacheState, CacheUse
 from elsa_edge.runtime_adapters.litert.engines import ModelFile, not_loadable
 from elsa_edge.runtime_adapters.ort.cache import cpu_identity
 
@@ -166,7 +167,9 @@ class CachedEngine:
             self._model = None
 
 
-def open_cached(file: ModelFile, threads: int, cache: Path, limit_bytes: int) -> CachedEngine | None:
+def open_cached(
+    file: ModelFile, threads: int, cache: Path, limit_bytes: int
+) -> tuple[CachedEngine | None, CacheState]:
     """Open a file with packed weights from the cache, packing them first where needed; None when that is not possible.
 
     Raises:
@@ -175,9 +178,11 @@ def open_cached(file: ModelFile, threads: int, cache: Path, limit_bytes: int) ->
     facts = (sha256_of(file.path), version("ai-edge-litert"), cpu_identity(), platform.machine())
     key = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
     entry = cache / f"litert-{key}.xnnpack"
+    use = CacheUse.USED
     try:
         cache.mkdir(parents=True, exist_ok=True)
         if not _is_whole(entry):
+            use = CacheUse.BUILT
             entry.unlink(missing_ok=True)
             _stamp(entry).unlink(missing_ok=True)
             fresh = entry.with_suffix(f".{os.getpid()}.tmp")
@@ -186,12 +191,17 @@ def open_cached(file: ModelFile, threads: int, cache: Path, limit_bytes: int) ->
             usable = builder.types() <= _TYPES
             builder.close()
             if not usable or not fresh.is_file() or fresh.stat().st_size > limit_bytes:
+                reason = (
+                    f"the packed weights are larger than {limit_bytes} bytes (runtime.cache_mb)"
+                    if usable and fresh.is_file()
+                    else "the runtime packs no weights of this network into a file"
+                )
                 fresh.unlink(missing_ok=True)
-                return None
+                return None, CacheState(CacheUse.OFF, reason)
             fresh.replace(entry)
             write_bytes(_stamp(entry), _crc32_of(entry).encode())
         entry.touch()
         _evict(cache, entry, limit_bytes)
-    except OSError:
-        return None  # a cache that cannot be written is no reason not to run
-    return CachedEngine(file, threads, entry)
+    except OSError as error:  # a cache that cannot be written is no reason not to run
+        return None, CacheState(CacheUse.OFF, f"{cache} cannot be written ({error.strerror or error})")
+    return CachedEngine(file, threads, entry), CacheState(use)

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.errors import BundleError, RuntimeUnavailableError
+from elsa_edge.plugins import NO_CACHE, CacheState, CacheUse
 from elsa_edge.profiles.schema import Runtime
 
-__all__ = ["Engine", "ModelFile", "choose_package", "open_engine"]
+__all__ = ["PACKAGES", "Engine", "ModelFile", "choose_package", "installed", "open_engine"]
 
 Array = npt.NDArray[Any]
 PACKAGES: Final = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
@@ -45,7 +46,8 @@ class Engine(Protocol):
         """Release it."""
 
 
-def _installed(module: str) -> bool:
+def installed(module: str) -> bool:
+    """Tell whether a module can be imported."""
     return importlib.util.find_spec(module) is not None
 
 
@@ -61,7 +63,7 @@ def choose_package(runtime: Runtime) -> str:
             "The profile names an unknown TFLite runtime", found=wanted, allowed=PACKAGES
         )
     candidates = [*([wanted] if wanted else []), *(name for name in PACKAGES if name != wanted)]
-    package = next((name for name in candidates if _installed(PACKAGES[name])), None)
+    package = next((name for name in candidates if installed(PACKAGES[name])), None)
     if package is None:
         raise RuntimeUnavailableError(
             "No TFLite runtime is installed",
@@ -168,8 +170,10 @@ def not_loadable(package: str, file: ModelFile, error: Exception) -> BundleError
     )
 
 
-def open_engine(file: ModelFile, runtime: Runtime, cache: Path | None, *, stateful: bool = False) -> Engine:
-    """Open a file.
+def open_engine(
+    file: ModelFile, runtime: Runtime, cache: Path | None, *, stateful: bool = False
+) -> tuple[Engine, CacheState]:
+    """Open a file; also return what became of the cache.
 
     Args:
         file: The model.
@@ -182,16 +186,16 @@ def open_engine(file: ModelFile, runtime: Runtime, cache: Path | None, *, statef
         BundleError: When the file is damaged or has not what was promised.
     """
     package = choose_package(runtime)
-    if (
-        cache is not None
-        and package == "ai-edge-litert"
-        and runtime.memory_map
-        and runtime.cache_mb
-        and not stateful
-    ):
-        from elsa_edge.runtime_adapters.litert.cached import open_cached
+    state = NO_CACHE
+    if cache is not None and runtime.memory_map and runtime.cache_mb:
+        if package != "ai-edge-litert":
+            state = CacheState(CacheUse.OFF, f"{package} cannot pack weights into a file")
+        elif stateful:
+            state = CacheState(CacheUse.OFF, "the state of a recurrent network can only be reset without it")
+        else:
+            from elsa_edge.runtime_adapters.litert.cached import open_cached
 
-        engine = open_cached(file, runtime.threads, cache, runtime.cache_mb * 1_000_000)
-        if engine is not None:
-            return engine
-    return InterpreterEngine(package, file, runtime.threads)
+            engine, state = open_cached(file, runtime.threads, cache, runtime.cache_mb * 1_000_000)
+            if engine is not None:
+                return engine, state
+    return InterpreterEngine(package, file, runtime.threads), state

@@ -1,40 +1,44 @@
 """ONNX Runtime adapter: open a variant as one session with a level input, or as one session per level.
 
-`variant.options["kind"]` says which:
+    Selector   the canonical graph
+    Nested     the same interface, with our custom operators; of its choices of kernels the profile's is opened
+    Switch     the same interface, an If cascade; optimised once into a mapped cache (cache.py)
+    Levels     one network per level; one session resident, switching opens another
 
-    selector   files {"model"}: the canonical graph, int64 scalar input `level`
-    nested     files {"model", "data"}: the same interface, with custom operators (`custom_ops`: true); further files
-               are other choices of kernels over the same data, opened when the profile's `runtime.choice` names one
-    switch     files {"model"}: the same interface, an If cascade; optimised once into a mapped cache (cache.py)
-    levels     files {"level_0", "level_1", ...}: one network per level; one session resident, switching opens another
+Which of them, the variant's instructions say.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from elsa_edge.bundle.instructions import Levels, Nested, Selector, Switch
 from elsa_edge.bundle.manifest import FILE_NAME, Variant
 from elsa_edge.bundle.reader import read_manifest
-from elsa_edge.errors import BundleError, RuntimeUnavailableError, first_line
+from elsa_edge.errors import BundleError, LevelError, RuntimeUnavailableError, first_line
 from elsa_edge.files import sha256_of
 from elsa_edge.levels import Ladder
-from elsa_edge.plugins import MemoryUse, RuntimeAdapter
+from elsa_edge.nested_format.library import library_path
+from elsa_edge.plugins import NO_CACHE, CacheState, CacheUse, MemoryUse, Opened
 from elsa_edge.profiles.schema import Runtime
 from elsa_edge.runtime_adapters.mapped_pages import release_clean_pages
 from elsa_edge.runtime_adapters.ort.cache import CachedModel, cached_model
 from elsa_edge.runtime_adapters.ort.sessions import (
-    LevelInputAdapter,
-    LevelSessionsAdapter,
+    LevelInputSession,
+    SessionPerLevel,
     give_memory_back,
 )
 
-__all__ = ["LevelInputAdapter", "LevelSessionsAdapter", "open_variant"]
+__all__ = ["OnnxRuntimeAdapter"]
 
 Session = Any  # onnxruntime ships no types
 
 _LADDER_KEY: Final = "elsa_edge.ladder"
+_KERNELS: Final = "python -m elsa_edge.runtime_adapters.kernels.build"
 
 
 def _runtime() -> Any:
@@ -107,82 +111,160 @@ class _Settings:
             ) from error
 
 
-def open_variant(folder: Path, variant: Variant, runtime: Runtime, cache: Path | None) -> RuntimeAdapter:
-    """Open a variant for ONNX Runtime; see `elsa_edge.plugins.AdapterOpener`.
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A variant of a bundle and how it is wanted; see `elsa_edge.plugins.Adapter.open`."""
+
+    folder: Path
+    variant: Variant
+    level_count: int
+    runtime: Runtime
+    cache: Path | None
+
+    def file(self, role: str) -> Path:
+        """Return the file of a role.
+
+        Raises:
+            BundleError: When there is none.
+        """
+        if role not in self.variant.files:
+            raise BundleError(
+                f"The variant {self.variant.name} has no file for {role!r}",
+                found=", ".join(sorted(self.variant.files)) or "none",
+            )
+        path = self.folder / self.variant.files[role]
+        if not path.is_file():
+            raise BundleError(f"{self.variant.files[role]} is missing from the bundle")
+        return path
+
+
+class OnnxRuntimeAdapter:
+    """Opens variants with ONNX Runtime; see `elsa_edge.plugins.Adapter`."""
+
+    def missing(self, variant: Variant) -> str | None:
+        """Return what is missing: the runtime, our kernels, or a newer elsa-edge for a kind it does not know."""
+        if find_spec("onnxruntime") is None:
+            return "onnxruntime is not installed"
+        if type(variant.instructions) not in _OPENERS:
+            return f"the ONNX Runtime adapter does not know the kind {variant.instructions.kind}"
+        if isinstance(variant.instructions, Nested) and library_path() is None:
+            return f"our kernels were not compiled on this machine ({_KERNELS})"
+        return None
+
+    def choices(self, variant: Variant) -> tuple[str, ...]:
+        """Return the choices of kernels that a nested variant has."""
+        return variant.instructions.choices if isinstance(variant.instructions, Nested) else ()
+
+    def open(
+        self, folder: Path, variant: Variant, *, level_count: int, runtime: Runtime, cache: Path | None
+    ) -> Opened:
+        """Open a variant; see `elsa_edge.plugins.Adapter.open`."""
+        opener = _OPENERS.get(type(variant.instructions))
+        if opener is None:
+            raise BundleError(
+                f"The ONNX Runtime adapter cannot open the variant {variant.name}",
+                expected="instructions of the kind " + ", ".join(_OPENABLE),
+                found=variant.instructions.kind,
+            )
+        return opener(_Request(folder, variant, level_count, runtime, cache))
+
+
+def _open_selector(request: _Request) -> Opened:
+    model = request.file("model")
+    session = _Settings(request.runtime, ()).open(model)
+    memory = MemoryUse(model.stat().st_size, (0,) * request.level_count)  # all is resident at every level
+    return _with_level_input(session, request, memory)
+
+
+def _open_nested(request: _Request) -> Opened:
+    """Open a choice of kernels, forgetting the pages that opening has read: weights of all levels."""
+    instructions, sizes = request.variant.instructions, request.variant.level_bytes
+    assert isinstance(instructions, Nested)
+    chosen = request.runtime.choice
+    model = request.file(chosen if chosen in instructions.choices else instructions.choices[0])
+    data = request.file("data")
+    library = library_path()
+    if library is None:
+        raise RuntimeUnavailableError(
+            f"The variant {request.variant.name} needs our kernels, which were not compiled on this machine",
+            fix=f"Run: {_KERNELS}",
+        )
+    session = _Settings(request.runtime, (str(library),)).open(model)
+    release_clean_pages(data)
+    memory = MemoryUse(model.stat().st_size, (0,) * request.level_count)
+    if len(instructions.nested_layers) == len(sizes) == request.level_count:
+        # ONNX Runtime keeps the weights of dense levels at every level, in its own layout; segments are mapped.
+        mapped = tuple(
+            size if layers else 0 for size, layers in zip(sizes, instructions.nested_layers, strict=True)
+        )
+        memory = MemoryUse(model.stat().st_size + sum(sizes) - sum(mapped), mapped)
+    return _with_level_input(session, request, memory)
+
+
+def _open_switch(request: _Request) -> Opened:
+    """Open the cascade, from its optimised and mapped form where there is one; whatever fails there, without."""
+    model, runtime, count = request.file("model"), request.runtime, request.level_count
+    settings, sizes = _Settings(runtime, ()), request.variant.level_bytes
+    cached = CachedModel(None, NO_CACHE)
+    if runtime.memory_map:
+        digest = _hash_of(request.folder, request.variant.files["model"])
+        limit_bytes = runtime.cache_mb * 1_000_000
+        cached = cached_model(model, digest, request.cache, limit_bytes, settings.for_optimiser())
+    optimised, state = cached.path, cached.state
+    if optimised is not None:
+        try:
+            session = settings.open(optimised, optimised=True)
+        except BundleError as error:
+            state = CacheState(CacheUse.OFF, error.problem)
+        else:
+            data_bytes = sum(path.stat().st_size for path in optimised.parent.iterdir())
+            level_bytes = sizes if len(sizes) == count else (data_bytes // count,) * count
+            memory = MemoryUse(
+                optimised.stat().st_size, level_bytes
+            )  # the mapped weights of the active level
+            return _with_level_input(session, request, memory, state)
+    memory = MemoryUse(model.stat().st_size + sum(sizes), (0,) * count)
+    return _with_level_input(settings.open(model), request, memory, state)
+
+
+def _open_levels(request: _Request) -> Opened:
+    instructions = request.variant.instructions
+    models = [request.file(role) for role in instructions.roles(request.level_count)]
+    _runtime()  # an absent runtime must show when opening, not at the first run
+    sizes = request.variant.level_bytes or tuple(path.stat().st_size for path in models)
+    return SessionPerLevel(models, _Settings(request.runtime, ()).open, MemoryUse(0, sizes))
+
+
+_OPENERS: Final[dict[type, Callable[[_Request], Opened]]] = {
+    Selector: _open_selector,
+    Switch: _open_switch,
+    Levels: _open_levels,
+    Nested: _open_nested,
+}
+_OPENABLE: Final = ("selector", "switch", "levels", "nested")
+
+
+def _with_level_input(
+    session: Session, request: _Request, memory: MemoryUse, cache: CacheState = NO_CACHE
+) -> LevelInputSession:
+    """Return an opened session.
 
     Raises:
-        BundleError: When a file or option is missing, or ONNX Runtime refuses the model.
-        RuntimeUnavailableError: When ONNX Runtime is not installed.
+        BundleError: When the model says of itself that it has other levels.
     """
-    settings = _Settings(runtime, _custom_ops(variant))
-    kind = variant.options.get("kind")
-    if kind == "levels":
-        return _open_levels(folder, variant, settings)
-    if kind not in ("selector", "nested", "switch"):
-        raise BundleError(
-            f"The variant {variant.name} is of an unknown kind",
-            expected="selector, switch, levels or nested",
-            found=repr(kind),
-            fix="Update elsa-edge",
-        )
-    nested = kind == "nested" and runtime.choice in variant.files and runtime.choice != "data"
-    model = _file(folder, variant, runtime.choice if nested else "model")
-    cached = CachedModel(None, "off: not wanted")
-    if kind == "switch" and runtime.memory_map:
-        digest = _hash_of(folder, variant.files["model"])
-        limit_bytes = runtime.cache_mb * 1_000_000
-        cached = cached_model(model, digest, cache, limit_bytes, settings.for_optimiser())
-    session, cached = _open_cached(settings, model, cached)
-    if kind == "nested" and "data" in variant.files:
-        release_clean_pages(folder / variant.files["data"])  # opening has read weights of all levels
-    count = _level_count(variant, session)
-    return LevelInputAdapter(session, count, _memory(variant, model, cached, count), cached.state)
-
-
-def _open_cached(settings: _Settings, model: Path, cached: CachedModel) -> tuple[Session, CachedModel]:
-    if cached.path is not None:
+    told = session.get_modelmeta().custom_metadata_map.get(_LADDER_KEY)
+    if told is not None:
         try:
-            return settings.open(cached.path, optimised=True), cached
-        except BundleError as error:
-            cached = CachedModel(None, f"off: {error}")
-    return settings.open(model), cached
-
-
-def _open_levels(folder: Path, variant: Variant, settings: _Settings) -> LevelSessionsAdapter:
-    count = sum(role.startswith("level_") for role in variant.files)
-    if count == 0:
-        raise BundleError(f"The variant {variant.name} has no levels", expected="files level_0, level_1, ...")
-    models = [_file(folder, variant, f"level_{level}") for level in range(count)]
-    _runtime()  # an absent runtime must show when opening, not at the first run
-    sizes = variant.level_bytes or tuple(path.stat().st_size for path in models)
-    return LevelSessionsAdapter(models, settings.open, MemoryUse(0, sizes))
-
-
-def _file(folder: Path, variant: Variant, role: str) -> Path:
-    if role not in variant.files:
-        raise BundleError(
-            f"The variant {variant.name} has no file for {role!r}",
-            found=", ".join(sorted(variant.files)) or "none",
-        )
-    path = folder / variant.files[role]
-    if not path.is_file():
-        raise BundleError(f"{variant.files[role]} is missing from the bundle")
-    return path
-
-
-def _custom_ops(variant: Variant) -> tuple[str, ...]:
-    """Return the library of our operators when the variant needs it."""
-    if not variant.options.get("custom_ops"):
-        return ()
-    from elsa_edge.nested_format.library import library_path
-
-    path = library_path()
-    if path is None:
-        raise RuntimeUnavailableError(
-            f"The variant {variant.name} needs our kernels, which were not compiled on this machine",
-            fix="Run: python -m elsa_edge.runtime_adapters.kernels.build",
-        )
-    return (str(path),)
+            count = len(Ladder.from_json(told))
+        except LevelError as error:
+            raise BundleError(f"The variant {request.variant.name} has a damaged ladder ({error})") from error
+        if count != request.level_count:
+            raise BundleError(
+                f"The variant {request.variant.name} has another number of levels than the bundle",
+                expected=request.level_count,
+                found=count,
+            )
+    return LevelInputSession(session, request.level_count, memory, cache)
 
 
 def _hash_of(folder: Path, relative: str) -> str:
@@ -192,36 +274,3 @@ def _hash_of(folder: Path, relative: str) -> str:
             if entry.path == relative:
                 return entry.sha256
     return sha256_of(folder / relative)
-
-
-def _level_count(variant: Variant, session: Session) -> int:
-    told = variant.options.get("level_count")
-    if isinstance(told, int) and told >= 1:
-        return told
-    if variant.level_bytes:
-        return len(variant.level_bytes)
-    metadata = session.get_modelmeta().custom_metadata_map
-    if _LADDER_KEY in metadata:
-        return len(Ladder.from_json(metadata[_LADDER_KEY]))
-    raise BundleError(
-        f"The variant {variant.name} does not say how many levels it has", expected="options.level_count"
-    )
-
-
-def _memory(variant: Variant, model: Path, cached: CachedModel, level_count: int) -> MemoryUse:
-    """Cached: the mapped weights of the active level. Not cached: everything is resident at every level.
-
-    Nested: ONNX Runtime keeps the weights of dense levels at every level, in its own layout; segments are mapped.
-    """
-    nested = variant.options.get("nested_layers")
-    if nested is not None and len(nested) == len(variant.level_bytes) == level_count:
-        dense = sum(size for size, layers in zip(variant.level_bytes, nested, strict=True) if not layers)
-        mapped = [size if layers else 0 for size, layers in zip(variant.level_bytes, nested, strict=True)]
-        return MemoryUse(model.stat().st_size + dense, tuple(mapped))
-    if cached.path is None:
-        kept = sum(variant.level_bytes) if variant.options.get("kind") == "switch" else 0
-        return MemoryUse(model.stat().st_size + kept, (0,) * level_count)
-    data = sum(path.stat().st_size for path in cached.path.parent.iterdir())
-    if len(variant.level_bytes) == level_count:
-        return MemoryUse(cached.path.stat().st_size, variant.level_bytes)
-    return MemoryUse(cached.path.stat().st_size, (data // level_count,) * level_count)

@@ -37,6 +37,7 @@ from typing import Any, Final
 
 from elsa_edge.errors import ElsaError
 from elsa_edge.files import atomic_directory
+from elsa_edge.plugins import NO_CACHE, CacheState, CacheUse
 from elsa_edge.runtime_adapters.ort import optimise
 
 __all__ = ["OLDEST_RUNTIME", "CachedModel", "cached_model", "cpu_identity"]
@@ -55,11 +56,11 @@ class CachedModel:
 
     Attributes:
         path: The optimised model, or None when there is none.
-        state: "used", "built", or "off: " and the reason.
+        state: Whether it was used, built or is off, and why.
     """
 
     path: Path | None
-    state: str
+    state: CacheState
 
 
 def cpu_identity(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -96,29 +97,31 @@ def cached_model(
     import onnxruntime as ort
 
     if cache is None or limit_bytes <= 0:
-        return CachedModel(None, "off: not wanted")
+        return CachedModel(None, NO_CACHE)
     if _version(ort.__version__) < OLDEST_RUNTIME:
         wanted = ".".join(map(str, OLDEST_RUNTIME))
-        return CachedModel(None, f"off: ONNX Runtime {ort.__version__} is too old, {wanted} is needed")
+        return _off(f"ONNX Runtime {ort.__version__} is too old, {wanted} is needed")
     facts = [source_sha256, ort.__version__, cpu_identity(), json.dumps(dict(settings), sort_keys=True)]
     key = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
     entry = cache / f"{_PREFIX}{key}"
     if _is_whole(entry):
         _touch(entry)
-        return CachedModel(entry / optimise.MODEL_NAME, "used")
+        return CachedModel(entry / optimise.MODEL_NAME, CacheState(CacheUse.USED))
     try:
         _build(source, entry, dict(settings))
     except ElsaError as error:
-        return CachedModel(None, f"off: {error.problem}")
+        return _off(error.problem)
     except (OSError, ValueError, subprocess.SubprocessError, RuntimeError) as error:
-        return CachedModel(None, f"off: {type(error).__name__} {str(error)[:200]}")
+        return _off(f"{type(error).__name__} {str(error)[:200]}")
     if _size_bytes(entry) > limit_bytes:
         shutil.rmtree(entry, ignore_errors=True)
-        return CachedModel(
-            None, f"off: the optimised model is larger than {limit_bytes} bytes (runtime.cache_mb)"
-        )
+        return _off(f"the optimised model is larger than {limit_bytes} bytes (runtime.cache_mb)")
     _evict(cache, entry, limit_bytes)
-    return CachedModel(entry / optimise.MODEL_NAME, "built")
+    return CachedModel(entry / optimise.MODEL_NAME, CacheState(CacheUse.BUILT))
+
+
+def _off(reason: str) -> CachedModel:
+    return CachedModel(None, CacheState(CacheUse.OFF, reason))
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Open ONNX Runtime sessions as adapters: every level in one session, or one session per level.
+"""Run ONNX Runtime sessions: every level in one session, or one session per level.
 
 Between the caller and the runtime stands as little Python as can be: after a network has filled the caches with its
 weights, each microsecond of Python measured in a loop costs five.
@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.errors import BundleError, ElsaError, InputError, first_line
-from elsa_edge.plugins import MemoryUse, check_level
+from elsa_edge.plugins import NO_CACHE, CacheState, MemoryUse, check_level
 from elsa_edge.tensors import TensorSpec, check_inputs
 
-__all__ = ["LevelInputAdapter", "LevelSessionsAdapter", "give_memory_back"]
+__all__ = ["LevelInputSession", "SessionPerLevel", "give_memory_back"]
 
 Array = npt.NDArray[Any]
 Session = Any  # onnxruntime ships no types
@@ -114,15 +114,11 @@ def _run(call: Call, names: list[str], feed: dict[str, Array]) -> dict[str, Arra
     return dict(zip(names, answers, strict=False))  # one answer for each name is asked for
 
 
-class LevelInputAdapter:
-    """One session in which every level lives; `level` is an input of the graph.
+class LevelInputSession:
+    """One session in which every level lives; `level` is an input of the graph. See `elsa_edge.plugins.Opened`."""
 
-    Attributes:
-        cache_state: "used", "built" or "off: " and why, for people.
-    """
-
-    def __init__(self, session: Session, level_count: int, memory: MemoryUse, cache_state: str) -> None:
-        self.cache_state = cache_state
+    def __init__(self, session: Session, level_count: int, memory: MemoryUse, cache: CacheState) -> None:
+        self._cache = cache
         self._session: Session | None = session
         self._call: Call | None = _caller(session)
         self._count = level_count
@@ -148,8 +144,13 @@ class LevelInputAdapter:
         """How many levels the variant has."""
         return self._count
 
+    @property
+    def cache(self) -> CacheState:
+        """Whether the session runs from an optimised, mapped file."""
+        return self._cache
+
     def run(self, inputs: Mapping[str, Array], level: int) -> dict[str, Array]:
-        """Run one inference at `level`; see `RuntimeAdapter.run`."""
+        """Run one inference at `level`; see `Opened.run`."""
         k = level if type(level) is int and 0 <= level < self._count else check_level(level, self._count)
         feed = self._gate(inputs)
         if self._call is None:
@@ -167,7 +168,7 @@ class LevelInputAdapter:
         give_memory_back()
 
 
-class LevelSessionsAdapter:
+class SessionPerLevel:
     """One network per level, of which one is loaded: the least memory. Switching closes one before opening the next."""
 
     def __init__(
@@ -205,12 +206,17 @@ class LevelSessionsAdapter:
         return len(self._models)
 
     @property
+    def cache(self) -> CacheState:
+        """Nothing is derived: the files are small and load fast."""
+        return NO_CACHE
+
+    @property
     def resident_level(self) -> int | None:
         """The level whose session is loaded, if any."""
         return self._resident
 
     def run(self, inputs: Mapping[str, Array], level: int) -> dict[str, Array]:
-        """Run one inference at `level`, loading it first where needed; see `RuntimeAdapter.run`."""
+        """Run one inference at `level`, loading it first where needed; see `Opened.run`."""
         count = len(self._models)
         k = level if type(level) is int and 0 <= level < count else check_level(level, count)
         feed = None if self._gate is None else self._gate(inputs)  # wrong inputs must not cost a switch

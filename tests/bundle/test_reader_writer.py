@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
@@ -16,56 +15,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
+from support.bundle_files import LADDER, edit, fill
 
-from elsa_edge.bundle import Golden, Variant, open_bundle, write_bundle
+from elsa_edge.bundle import open_bundle, write_bundle
 from elsa_edge.bundle.manifest import FILE_NAME, RelativePath
 from elsa_edge.errors import BundleError, ElsaError, UnknownNameError
-from elsa_edge.levels import Ladder
 from elsa_edge.tensors import TensorSpec
-
-LADDER = Ladder.from_sparsities([0.9, 0.0])
-
-
-def fill(destination: Path, payload: bytes = b"weights") -> Path:
-    """Write a small bundle with one variant of two files."""
-    golden = Golden(
-        {"x": np.arange(4, dtype=np.float32).reshape(1, 4)},
-        tuple({"y": np.full((1, 2), k, np.float32)} for k in range(2)),
-    )
-    with write_bundle(destination) as writer:
-        folder = writer.variant_folder("plain")
-        (folder / "model.onnx").write_bytes(payload)
-        (folder / "sub").mkdir()
-        (folder / "sub" / "data.bin").write_bytes(b"0123")
-        writer.add_variant(
-            Variant(
-                name="plain", runtime="onnxruntime", files={"model": "model.onnx", "data": "sub/data.bin"}
-            )
-        )
-        writer.seal(
-            name="net",
-            device="generic-x86-64",
-            ladder=LADDER,
-            inputs={"x": TensorSpec("x", (None, 4))},
-            outputs={"y": TensorSpec("y", (None, 2))},
-            golden=golden,
-            versions={"elsa-edge": "0.1.0"},
-            provenance={"source": "test"},
-        )
-    return destination
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     return fill(tmp_path / "bundle")
-
-
-def edit(bundle: Path, change: object) -> None:
-    """Apply `change` to the manifest as a dict and write it back."""
-    path = bundle / FILE_NAME
-    data = json.loads(path.read_text())
-    change(data)  # type: ignore[operator]
-    path.write_text(json.dumps(data))
 
 
 def test_a_bundle_comes_back_as_written(bundle: Path) -> None:
@@ -174,7 +134,10 @@ def test_every_accepted_path_stays_inside(path: str) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda d: d.update(format=2), "format"),
+        (lambda d: d.update(format=3), "another format: expected 1 or 2, found 3"),
+        (lambda d: d.update(format=0), "another format"),
+        (lambda d: d.update(format="2"), "format: Input should be 2"),
+        (lambda d: d.pop("format"), "format: Field required"),
         (lambda d: d.update(surprise=1), "surprise"),
         (lambda d: d.pop("golden"), "golden"),
         (lambda d: d.update(golden="nowhere.npz"), "nowhere.npz is used but not in the list"),

@@ -71,7 +71,7 @@ def test_a_misspelt_verb_is_answered_with_the_nearest() -> None:
         (LevelError("No such level"), 2, "No such level."),
         (OSError(28, "No space left on device", "out.bin"), 1, "No space left on device (out.bin)."),
         (MemoryError(), 1, "not enough memory"),
-        (ModuleNotFoundError("No module named 'torch'", name="torch"), 1, "pip install torch"),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), 1, "pip install 'elsa-edge[export]'"),
         (ZeroDivisionError("division by zero"), 1, "Please report it"),
     ],
 )

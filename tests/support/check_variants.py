@@ -20,15 +20,18 @@ import numpy as np
 from elsa_edge.bundle.golden import Golden, largest_difference
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.profiles.schema import Runtime
-from elsa_edge.runtime_adapters.litert.adapter import open_variant
+from elsa_edge.runtime_adapters.litert.adapter import LitertAdapter
 from elsa_edge.runtime_adapters.litert.engines import choose_package
 
 
 def check(folder: Path) -> dict[str, object]:
     """Return the largest relative difference of every level of one variant."""
     variant = Variant.model_validate_json((folder / "variant.json").read_text())
-    golden = Golden.load(folder / "golden.npz", int(variant.options["level_count"]))
-    adapter = open_variant(folder, variant, Runtime(name="litert"), None)
+    golden = Golden.load(folder / "golden.npz", len(variant.level_bytes))
+    count = len(variant.level_bytes)
+    adapter = LitertAdapter().open(
+        folder, variant, level_count=count, runtime=Runtime(name="litert"), cache=None
+    )
     labels = np.load(folder / "labels.npy") if (folder / "labels.npy").is_file() else None
     differences, digests, accuracies = [], [], []
     for level, expected in enumerate(golden.outputs):

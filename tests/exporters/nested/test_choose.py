@@ -92,9 +92,9 @@ def test_another_kind_of_processor_gets_the_estimate(tmp_path):
     variant = OrtNestedExporter().export(graph(), profile, golden(), tmp_path)
     expected = [plan().names(decision.choice) for decision in estimate(plan(), RATES["aarch64"])]
 
-    assert variant.options["nested_layers"] == expected
-    assert variant.options["decided_by"] == ["estimate"] * 3
-    assert variant.options["time_over_dense"] == [None] * 3
+    assert [list(layers) for layers in variant.instructions.nested_layers] == expected
+    assert variant.notes["decided_by"] == ["estimate"] * 3
+    assert variant.notes["time_over_dense"] == [None] * 3
     assert expected[0]
     assert not expected[-1]
 

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from support.opening import open_variant
 from torch import nn
 
 from elsa_edge.bundle.golden import Golden
@@ -24,7 +25,6 @@ from elsa_edge.levels import Ladder
 from elsa_edge.nested_format.library import library_path
 from elsa_edge.profiles import load_profile
 from elsa_edge.runtime_adapters.mapped_pages import resident_bytes
-from elsa_edge.runtime_adapters.ort.adapter import open_variant
 from elsa_edge.tensors import TensorSpec, largest_difference
 
 PROFILE = load_profile("generic-x86-64")
@@ -121,7 +121,7 @@ def test_an_odd_network_with_any_ladder(sparsities, tables, tmp_path):
     """One level, two, seven with a last one that is not dense; norms that differ by level or not; batch 3."""
     variant, running, feed = check(odd_graph(sparsities, tables), tmp_path, choose="nested", batch=3)
 
-    assert len(variant.options["nested_layers"][0]) == 9
+    assert len(variant.instructions.nested_layers[0]) == 9
     assert len(variant.level_bytes) == len(sparsities)
     for level in (-1, len(sparsities)):
         with pytest.raises(Exception, match=f"level {level} does not exist here"):
@@ -193,7 +193,7 @@ def test_a_process_at_level_0_keeps_only_its_pages(tmp_path):
     """Opening reads weights of all levels; afterwards only what runs is resident: at most 1.3 x level 0's bytes."""
     model = nn.Sequential(nn.Linear(512, 2048), nn.ReLU(), nn.Linear(2048, 512))
     variant, _, feed = check(nest(model, (1, 512), (0.8, 0.5, 0.0)), tmp_path, choose="nested")
-    adapter = open_variant(tmp_path, variant, PROFILE.runtime, None)
+    adapter = open_variant(tmp_path, variant, PROFILE.runtime)
     resident = []
     for level in (0, 1, 0):
         adapter.run(feed, level)

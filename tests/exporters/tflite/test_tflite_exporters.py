@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.opening import open_variant
 from support.tflite_variants import golden_for as golden
 from support.tflite_variants import profile_with as profile
 from torch import nn
@@ -22,13 +23,12 @@ from elsa_edge.graph.export import export_canonical
 from elsa_edge.levels import Ladder, index_from_scores
 from elsa_edge.plugins import Exporter
 from elsa_edge.profiles import load_profile
-from elsa_edge.runtime_adapters.litert.adapter import open_variant
 from elsa_edge.tensors import TensorSpec
 
 
 def largest_relative(folder: Path, variant, known: Golden) -> float:
     """Run every level twice in turn through the adapter; return the largest |difference| / max(1, largest)."""
-    adapter = open_variant(folder, variant, load_profile("generic-x86-64").runtime, None)
+    adapter = open_variant(folder, variant, load_profile("generic-x86-64").runtime)
     worst = 0.0
     for level in [*range(len(known.outputs)), *reversed(range(len(known.outputs)))]:
         found = adapter.run(known.inputs, level)
@@ -59,7 +59,7 @@ def test_every_level_meets_the_numeric_contract(canonical, tmp_path, name, expor
 
     assert isinstance(exporter(), Exporter)
     assert largest_relative(tmp_path, variant, known) <= Tolerance().relative
-    assert variant.options["kind"] == settings["packaging"]
+    assert variant.instructions.kind == f"tflite-{settings['packaging']}"
     assert len(variant.level_bytes) == len(graph.ladder)
 
 
@@ -75,7 +75,7 @@ def test_sparse_files_are_smaller_and_describe_what_was_done(canonical, tmp_path
     sizes = [(tmp_path / variant.files[f"level_{k}"]).stat().st_size for k in range(len(graph.ladder))]
     assert sizes == sorted(sizes)
     assert sizes[0] < 0.5 * sizes[-1]
-    assert variant.options["sparse"][-1]["sparse_tensors"] == 0
+    assert variant.notes["sparse"][-1]["sparse_tensors"] == 0
 
 
 def test_a_variant_that_is_only_smaller_is_refused_with_reasons(canonical, tmp_path):
@@ -107,8 +107,8 @@ def test_int8_keeps_its_promise_at_every_level(canonical, tmp_path, calibration)
 
     assert largest_relative(tmp_path, variant, known) <= variant.relative_tolerance < 0.1
     assert variant.minimum_agreement is not None
-    assert len(variant.options["calibration_agreement"]) == len(graph.ladder)
-    assert set(variant.options["recipes"]) == {"everything"}
+    assert len(variant.notes["calibration_agreement"]) == len(graph.ladder)
+    assert set(variant.notes["recipes"]) == {"everything"}
 
 
 def test_int8_survives_a_padded_maximum(tmp_path):
@@ -125,7 +125,7 @@ def test_int8_survives_a_padded_maximum(tmp_path):
 
     variant = TfliteInt8Exporter().export(graph, profile(int8_changed_answers=0.3), known, tmp_path)
 
-    assert variant.options["recipes"] == ["everything", "everything"]
+    assert variant.notes["recipes"] == ["everything", "everything"]
     assert largest_relative(tmp_path, variant, known) <= variant.relative_tolerance < 0.05
 
 

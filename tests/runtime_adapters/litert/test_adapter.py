@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.opening import open_variant
 from support.tflite_models import fully_connected, sparse_weight
 
+from elsa_edge.bundle.instructions import Switch
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.errors import BundleError, InputError, LevelError, RuntimeUnavailableError
 from elsa_edge.exporters.tflite.merge import merge
-from elsa_edge.plugins import RuntimeAdapter
+from elsa_edge.plugins import CacheUse, Opened
 from elsa_edge.profiles.schema import Runtime
+from elsa_edge.runtime_adapters.litert import adapter as litert_adapter
 from elsa_edge.runtime_adapters.litert import engines as litert_engines
-from elsa_edge.runtime_adapters.litert.adapter import open_variant
+from elsa_edge.runtime_adapters.litert.adapter import LitertAdapter
 
 LEVELS = 3
 WEIGHTS = [sparse_weight((5, 8), density, 1) for density in (0.2, 0.6, 1.0)]
@@ -38,22 +41,20 @@ def _variant(folder, kind: str, batch: int = 2, **changes: object) -> Variant:
         files = {key: f"{key}.tflite" for key in models}
         for key, model in models.items():
             (folder / files[key]).write_bytes(model.to_bytes())
-    options = {
-        "kind": kind,
+    instructions = {
+        "kind": f"tflite-{kind}",
         "batch": batch,
         "stateful": False,
-        "level_count": LEVELS,
         "inputs": [_port("x", 8, batch)],
         "outputs": [_port("y", 5, batch)],
     }
-    return Variant(
-        name="t", runtime="litert", files=files, options=options | changes, level_bytes=(40, 120, 160)
-    )
+    values = {"name": "t", "runtime": "litert", "files": files, "level_bytes": (40, 120, 160)}
+    return Variant.model_validate(values | {"instructions": instructions | changes})
 
 
 @pytest.fixture(params=["signatures", "files"])
 def opened(request, tmp_path):
-    adapter = open_variant(tmp_path, _variant(tmp_path, request.param), Runtime(name="litert"), None)
+    adapter = open_variant(tmp_path, _variant(tmp_path, request.param), Runtime(name="litert"))
     yield adapter
     adapter.close()
 
@@ -72,7 +73,7 @@ def test_any_batch_runs_in_pieces_of_the_files(opened, batch):
 
 def test_it_is_an_adapter(opened):
     """Names, free batch and number of levels as the protocol wants them."""
-    assert isinstance(opened, RuntimeAdapter)
+    assert isinstance(opened, Opened)
     assert opened.level_count == LEVELS
     assert str(opened.inputs["x"]) == "x: ?x8 float32"
     assert str(opened.outputs["y"]) == "y: ?x5 float32"
@@ -112,8 +113,8 @@ def test_inputs_that_do_not_fit_are_refused(opened, inputs, words):
 
 def test_memory_says_what_is_resident(tmp_path):
     """Signatures keep every level; files keep one."""
-    together = open_variant(tmp_path, _variant(tmp_path, "signatures"), Runtime(name="litert"), None).memory()
-    alone = open_variant(tmp_path, _variant(tmp_path, "files"), Runtime(name="litert"), None).memory()
+    together = open_variant(tmp_path, _variant(tmp_path, "signatures"), Runtime(name="litert")).memory()
+    alone = open_variant(tmp_path, _variant(tmp_path, "files"), Runtime(name="litert")).memory()
 
     assert together.at(0) == together.at(2)
     assert alone.at(0) < alone.at(2) < together.at(2)
@@ -135,7 +136,7 @@ def test_a_damaged_file_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:200])
 
     with pytest.raises(BundleError, match=r"cannot load model\.tflite"):
-        open_variant(tmp_path, variant, Runtime(name="litert"), None)
+        open_variant(tmp_path, variant, Runtime(name="litert"))
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -144,28 +145,45 @@ def test_a_missing_file_is_named(tmp_path):
     (tmp_path / "level_1.tflite").unlink()
 
     with pytest.raises(BundleError, match=r"level_1\.tflite is missing"):
-        open_variant(tmp_path, variant, Runtime(name="litert"), None)
+        open_variant(tmp_path, variant, Runtime(name="litert"))
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("count", "changes", "words"),
     [
-        ({"level_count": 4}, "does not have the signatures"),
-        ({"outputs": [_port("other", 5, 2)]}, "other inputs or outputs"),
-        ({"level_count": "many"}, "does not describe"),
+        (4, {}, "does not have the signatures"),
+        (3, {"outputs": [_port("other", 5, 2)]}, "other inputs or outputs"),
     ],
 )
-def test_a_manifest_that_promises_something_else_is_refused(tmp_path, changes, words):
-    """Wrong signatures, wrong names, nonsense."""
+def test_a_manifest_that_promises_something_else_is_refused(tmp_path, count, changes, words):
+    """Wrong signatures, wrong names."""
     variant = _variant(tmp_path, "signatures", **changes)
 
     with pytest.raises(BundleError, match=words):
-        open_variant(tmp_path, variant, Runtime(name="litert"), None)
+        open_variant(tmp_path, variant, Runtime(name="litert"), level_count=count)
+
+
+def test_instructions_for_another_adapter_are_refused(tmp_path):
+    """A kind that is not TFLite's; it never runs as something else."""
+    variant = _variant(tmp_path, "files").model_copy(update={"instructions": Switch()})
+
+    assert "does not know the kind switch" in str(LitertAdapter().missing(variant))
+    with pytest.raises(BundleError, match="tflite-files or tflite-signatures, found switch"):
+        open_variant(tmp_path, variant, Runtime(name="litert"))
+
+
+def test_without_a_package_nothing_can_be_loaded(tmp_path, monkeypatch):
+    """`missing` names both packages; nothing is opened to find out."""
+    variant = _variant(tmp_path, "files")
+    assert LitertAdapter().missing(variant) is None
+    monkeypatch.setattr(litert_adapter, "installed", lambda _module: False)
+
+    assert LitertAdapter().missing(variant) == "ai-edge-litert or tflite-runtime is not installed"
 
 
 def test_without_a_runtime_the_error_says_what_to_install(monkeypatch):
     """Neither package is there."""
-    monkeypatch.setattr(litert_engines, "_installed", lambda _module: False)
+    monkeypatch.setattr(litert_engines, "installed", lambda _module: False)
 
     with pytest.raises(RuntimeUnavailableError, match="pip install ai-edge-litert"):
         litert_engines.choose_package(Runtime(name="litert"))
@@ -173,7 +191,7 @@ def test_without_a_runtime_the_error_says_what_to_install(monkeypatch):
 
 def test_tflite_runtime_next_to_numpy_2_is_refused_before_it_crashes(monkeypatch):
     """Its interpreter would die inside; the fix is a command."""
-    monkeypatch.setattr(litert_engines, "_installed", lambda module: module == "tflite_runtime")
+    monkeypatch.setattr(litert_engines, "installed", lambda module: module == "tflite_runtime")
     monkeypatch.setattr(litert_engines.np, "__version__", "2.4.6")
 
     with pytest.raises(RuntimeUnavailableError, match="numpy<2"):
@@ -195,8 +213,9 @@ def test_packed_weights_are_written_once_and_used_again(tmp_path, kind):
     """The numbers are the same without a cache, while it is made, and from it."""
     cache = tmp_path / "cache"
     x = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32)
-    for _ in range(2):
+    for use in (CacheUse.BUILT, CacheUse.USED):
         adapter = _cached(tmp_path, cache, kind)
+        assert adapter.cache.use is use
         for level in (0, 1, 2, 0):
             assert np.allclose(adapter.run({"x": x}, level)["y"], x @ WEIGHTS[level].T, atol=1e-5)
         adapter.close()
@@ -228,6 +247,6 @@ def test_a_cache_that_cannot_be_used_is_done_without(tmp_path):
     x = np.ones((1, 8), np.float32)
 
     for cache, settings in ((tmp_path / "file", {}), (tmp_path / "small", {"cache_mb": 0})):
-        assert np.allclose(
-            _cached(tmp_path, cache, **settings).run({"x": x}, 2)["y"], x @ WEIGHTS[2].T, atol=1e-5
-        )
+        adapter = _cached(tmp_path, cache, **settings)
+        assert adapter.cache.use is (CacheUse.NOT_WANTED if settings else CacheUse.OFF)
+        assert np.allclose(adapter.run({"x": x}, 2)["y"], x @ WEIGHTS[2].T, atol=1e-5)

@@ -17,6 +17,7 @@ from support.adapter_contract import (  # noqa: F401 - pytest collects them here
     test_wrong_inputs_are_refused_with_an_explanation,
 )
 from support.bundles import bundle, model
+from support.opening import open_variant
 from support.tflite_variants import write_variant_folder
 
 from elsa_edge.bundle import Bundle, Variant, open_bundle
@@ -24,7 +25,7 @@ from elsa_edge.exporters.tflite.levels import TfliteLevelsExporter
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.profiles.schema import Runtime
 from elsa_edge.registry import ADAPTERS, find
-from elsa_edge.runtime_adapters.litert.adapter import open_variant
+from elsa_edge.runtime_adapters.litert.adapter import LitertAdapter
 
 
 @pytest.fixture(scope="module")
@@ -55,4 +56,4 @@ def adapter(request, folders: dict[str, Path], tmp_path: Path):
 
 def test_it_is_found_by_name() -> None:
     """The entry point leads here."""
-    assert find(ADAPTERS, "litert") is open_variant
+    assert find(ADAPTERS, "litert") is LitertAdapter

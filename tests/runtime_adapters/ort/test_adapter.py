@@ -19,13 +19,16 @@ from support.adapter_contract import (  # noqa: F401 - pytest collects them here
     test_wrong_inputs_are_refused_with_an_explanation,
 )
 from support.bundles import VARIANTS, bundle
+from support.opening import open_variant
 
 from elsa_edge.bundle import Bundle, Variant, open_bundle
+from elsa_edge.bundle.instructions import Levels, Nested, Other
 from elsa_edge.errors import BundleError, InputError
-from elsa_edge.plugins import RuntimeAdapter
+from elsa_edge.plugins import Adapter, Opened
 from elsa_edge.profiles.schema import Runtime
 from elsa_edge.registry import ADAPTERS, find
-from elsa_edge.runtime_adapters.ort.adapter import LevelSessionsAdapter, open_variant
+from elsa_edge.runtime_adapters.ort.adapter import OnnxRuntimeAdapter
+from elsa_edge.runtime_adapters.ort.sessions import SessionPerLevel
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +43,17 @@ def adapter(request, conv: Bundle, tmp_path: Path):
     opened.close()
 
 
-def test_it_is_found_by_name_and_keeps_the_protocol(adapter: RuntimeAdapter) -> None:
-    """The entry point leads here, and what it opens is a RuntimeAdapter."""
-    assert find(ADAPTERS, "onnxruntime") is open_variant
-    assert isinstance(adapter, RuntimeAdapter)
+def test_it_is_found_by_name_and_keeps_the_protocol(adapter: Opened) -> None:
+    """The entry point leads here; it is an Adapter, and what it opens is Opened."""
+    assert find(ADAPTERS, "onnxruntime") is OnnxRuntimeAdapter
+    assert isinstance(OnnxRuntimeAdapter(), Adapter)
+    assert isinstance(adapter, Opened)
 
 
 def test_one_session_a_level_keeps_only_one_resident(conv: Bundle) -> None:
     """The old level is let go before the new one comes; wrong inputs cost no switch."""
     opened = open_variant(conv.folder, conv.manifest.variant("ort-levels"), Runtime(), None)
-    assert isinstance(opened, LevelSessionsAdapter)
+    assert isinstance(opened, SessionPerLevel)
     assert opened.resident_level is None
     opened.run(sample(conv), 2)
     assert opened.resident_level == 2
@@ -77,12 +81,11 @@ def test_settings_of_the_profile_reach_the_runtime(conv: Bundle) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"options": {"kind": "magic"}}, "unknown kind"),
-        ({"options": {}}, "unknown kind"),
+        ({"instructions": Other(kind="other:magic")}, "expected instructions of the kind selector, switch"),
         ({"files": {}}, "no file for 'model'"),
         ({"files": {"model": "nowhere.onnx"}}, "missing"),
-        ({"options": {"kind": "levels"}}, "no levels"),
-        ({"options": {"kind": "levels"}, "files": {"level_1": "golden.npz"}}, "no file for 'level_0'"),
+        ({"instructions": Levels(), "files": {"level_1": "golden.npz"}}, "no file for 'level_0'"),
+        ({"instructions": Nested(choices=("a",), nested_layers=((),))}, "no file for 'a'"),
         ({"files": {"model": "golden.npz"}}, "cannot open"),
     ],
 )
@@ -106,3 +109,24 @@ def test_a_file_that_vanished_after_opening_is_a_clear_error(conv: Bundle, tmp_p
     with pytest.raises(BundleError, match=r"cannot open level_1\.onnx"):
         opened.run(sample(conv), 1)
     opened.run(sample(conv), 2)
+
+
+def test_a_model_that_has_other_levels_than_the_bundle_is_refused(conv: Bundle) -> None:
+    """The canonical graph says of itself how many it has."""
+    with pytest.raises(BundleError, match="another number of levels than the bundle: expected 2, found 3"):
+        open_variant(conv.folder, conv.manifest.variant("onnx-selector"), Runtime(), level_count=2)
+
+
+def test_what_is_missing_is_said_before_anything_is_opened(conv: Bundle, monkeypatch, tmp_path: Path) -> None:
+    """The runtime, our kernels, or a kind that a newer version knows."""
+    adapter = OnnxRuntimeAdapter()
+    plain = conv.manifest.variant("onnx-selector")
+    nested = plain.model_copy(update={"instructions": Nested(choices=("model",), nested_layers=((), (), ()))})
+    foreign = plain.model_copy(update={"instructions": Other(kind="other:magic")})
+    assert [adapter.missing(variant) for variant in (plain, nested)] == [None, None]
+    assert "does not know the kind other:magic" in str(adapter.missing(foreign))
+    assert (adapter.choices(plain), adapter.choices(nested)) == ((), ("model",))
+    monkeypatch.setenv("ELSA_KERNELS_LIBRARY", str(tmp_path / "absent.so"))
+    assert "elsa_edge.runtime_adapters.kernels.build" in str(adapter.missing(nested))
+    monkeypatch.setattr("elsa_edge.runtime_adapters.ort.adapter.find_spec", lambda _name: None)
+    assert adapter.missing(plain) == "onnxruntime is not installed"

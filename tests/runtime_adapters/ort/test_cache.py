@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.bundles import bundle
+from support.opening import open_variant
 
 from elsa_edge.bundle import Bundle, open_bundle
+from elsa_edge.plugins import CacheUse, Opened
 from elsa_edge.profiles.schema import Runtime
 from elsa_edge.runtime_adapters.ort import cache as ort_cache
 from elsa_edge.runtime_adapters.ort import optimise as ort_optimise
-from elsa_edge.runtime_adapters.ort.adapter import LevelInputAdapter, open_variant
 from elsa_edge.runtime_adapters.ort.align import ALIGNMENT, external_spans
 
 
@@ -30,7 +31,7 @@ def mlp() -> Bundle:
 def filled(mlp: Bundle, tmp_path_factory) -> Path:
     """A cache with the entry of that network, made once."""
     cache = tmp_path_factory.mktemp("cache")
-    assert opened(mlp, cache).cache_state == "built"
+    assert opened(mlp, cache).cache.use is CacheUse.BUILT
     return cache
 
 
@@ -46,10 +47,9 @@ def cache(filled: Path, tmp_path: Path) -> Path:
     return target
 
 
-def opened(mlp: Bundle, cache: Path | None, runtime: Runtime | None = None) -> LevelInputAdapter:
+def opened(mlp: Bundle, cache: Path | None, runtime: Runtime | None = None) -> Opened:
     """Open the switch variant and compare it with the golden outputs at every level."""
     adapter = open_variant(mlp.folder, mlp.manifest.variant("ort-switch"), runtime or Runtime(), cache)
-    assert isinstance(adapter, LevelInputAdapter)
     for level, expected in enumerate(mlp.golden.outputs):
         np.testing.assert_allclose(
             adapter.run(mlp.golden.inputs, level)["output"], expected["output"], atol=1e-4
@@ -65,7 +65,7 @@ def entry(cache: Path) -> Path:
 def test_the_second_opening_uses_what_the_first_made(mlp: Bundle, cache: Path) -> None:
     """Nothing is written again, and no temporary file is left."""
     before = {path.name: path.stat().st_ino for path in entry(cache).iterdir()}
-    assert opened(mlp, cache).cache_state == "used"
+    assert opened(mlp, cache).cache.use is CacheUse.USED
     assert {path.name: path.stat().st_ino for path in entry(cache).iterdir()} == before
     assert [path.name for path in cache.iterdir()] == [entry(cache).name]
 
@@ -91,8 +91,8 @@ def test_a_damaged_entry_is_made_again(mlp: Bundle, cache: Path, name: str, harm
     else:
         path.unlink()
 
-    assert opened(mlp, cache).cache_state == "built"
-    assert opened(mlp, cache).cache_state == "used"
+    assert opened(mlp, cache).cache.use is CacheUse.BUILT
+    assert opened(mlp, cache).cache.use is CacheUse.USED
 
 
 def test_an_entry_that_the_runtime_refuses_does_not_stop_the_network(mlp: Bundle, cache: Path) -> None:
@@ -104,39 +104,39 @@ def test_an_entry_that_the_runtime_refuses_does_not_stop_the_network(mlp: Bundle
     }
     (place / "stamp.json").write_text(json.dumps(stamp))
 
-    assert opened(mlp, cache).cache_state.startswith("off: ")
+    assert opened(mlp, cache).cache.use is CacheUse.OFF
 
 
 def test_another_runtime_version_cpu_or_setting_gets_its_own_entry(
     mlp: Bundle, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Optimised files fit one runtime, one CPU and one set of settings."""
-    assert opened(mlp, cache, Runtime(prepack=False)).cache_state == "built"
+    assert opened(mlp, cache, Runtime(prepack=False)).cache.use is CacheUse.BUILT
     monkeypatch.setattr(ort_cache, "cpu_identity", lambda: "another CPU")
-    assert opened(mlp, cache).cache_state == "built"
+    assert opened(mlp, cache).cache.use is CacheUse.BUILT
     assert len(list(cache.glob("ort-*"))) == 3
 
 
 def test_an_old_runtime_does_without(mlp: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before 1.31.1 saved files do not load again; the reason names the version that is needed."""
     monkeypatch.setattr(ort_cache, "OLDEST_RUNTIME", (999, 0, 0))
-    state = opened(mlp, tmp_path).cache_state
-    assert state.startswith("off: ")
-    assert "999.0.0" in state
+    state = opened(mlp, tmp_path).cache
+    assert state.use is CacheUse.OFF
+    assert "999.0.0" in str(state.reason)
 
 
 def test_no_cache_no_mapping_or_no_room_still_runs(mlp: Bundle, tmp_path: Path) -> None:
     """None, memory_map false, a limit of nothing, a limit that is too small."""
-    assert opened(mlp, None).cache_state.startswith("off")
-    assert opened(mlp, tmp_path, Runtime(memory_map=False)).cache_state.startswith("off")
-    assert opened(mlp, tmp_path, Runtime(cache_mb=0)).cache_state.startswith("off")
+    assert opened(mlp, None).cache.use is CacheUse.NOT_WANTED
+    assert opened(mlp, tmp_path, Runtime(memory_map=False)).cache.use is CacheUse.NOT_WANTED
+    assert opened(mlp, tmp_path, Runtime(cache_mb=0)).cache.use is CacheUse.NOT_WANTED
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unwritable_place_still_runs(mlp: Bundle, tmp_path: Path) -> None:
     """A file stands where the cache's folder should be: no error, no cache."""
     (tmp_path / "file").write_text("in the way")
-    assert opened(mlp, tmp_path / "file").cache_state.startswith("off: ")
+    assert opened(mlp, tmp_path / "file").cache.use is CacheUse.OFF
     assert (tmp_path / "file").read_text() == "in the way"
 
 
@@ -145,7 +145,7 @@ def test_without_an_interpreter_to_start_it_is_made_in_this_process(
 ) -> None:
     """An embedded Python has no sys.executable."""
     monkeypatch.setattr(sys, "executable", "")
-    assert opened(mlp, tmp_path).cache_state == "built"
+    assert opened(mlp, tmp_path).cache.use is CacheUse.BUILT
 
 
 def test_a_failing_optimiser_costs_only_the_cache(
@@ -153,7 +153,7 @@ def test_a_failing_optimiser_costs_only_the_cache(
 ) -> None:
     """The process dies: the network runs, nothing is left behind."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    assert opened(mlp, tmp_path).cache_state.startswith("off: the optimiser failed")
+    assert opened(mlp, tmp_path).cache.reason.startswith("the optimiser failed")
     assert not list(tmp_path.iterdir())
 
 

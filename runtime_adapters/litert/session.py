@@ -1,0 +1,187 @@
+"""A loaded TFLite variant: from the canonical graph's names, shapes and types to the file's, level by level, and back.
+
+Callers always speak the canonical graph's language: its names, shapes (N, C, H, W) and types, any batch. What the file
+wants instead (channels last, a fixed batch, int8) stands in the variant's instructions and is converted here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from elsa_edge.bundle.instructions import Port, TfliteFiles, TfliteSignatures, level_role
+from elsa_edge.errors import BundleError
+from elsa_edge.plugins import NO_CACHE, CacheState, MemoryUse, check_level
+from elsa_edge.profiles.schema import Runtime
+from elsa_edge.runtime_adapters.litert.engines import Engine, ModelFile, open_engine
+from elsa_edge.tensors import TO_NHWC, TensorSpec, check_inputs
+
+__all__ = ["LitertSession"]
+
+Array = npt.NDArray[Any]
+
+
+def _free_batch(port: Port) -> bool:
+    return bool(port.shape) and port.shape[0] is None
+
+
+def _to_file(port: Port, array: Array) -> Array:
+    """Canonical -> file: layout and type."""
+    if port.layout == "NHWC":
+        array = array.transpose(TO_NHWC)
+    return np.ascontiguousarray(array, port.file_dtype)
+
+
+class LitertSession:
+    """A loaded TFLite variant; see `elsa_edge.plugins.Opened`.
+
+    Args:
+        instructions: What the manifest says about the files.
+        files: One for all levels, or one per level.
+        level_count: Number of levels.
+        level_bytes: Weights that each level needs in memory.
+        runtime: The profile's runtime section.
+        cache: Folder for packed weights, or None.
+    """
+
+    def __init__(
+        self,
+        instructions: TfliteFiles | TfliteSignatures,
+        *,
+        files: tuple[Path, ...],
+        level_count: int,
+        level_bytes: tuple[int, ...],
+        runtime: Runtime,
+        cache: Path | None,
+    ) -> None:
+        self._in_ports = {port.name: port for port in instructions.inputs}
+        self._out_ports = {port.name: port for port in instructions.outputs}
+        self._inputs = {
+            name: TensorSpec(name, port.shape, port.dtype) for name, port in self._in_ports.items()
+        }
+        self._outputs = {
+            name: TensorSpec(name, port.shape, port.dtype) for name, port in self._out_ports.items()
+        }
+        self._batch = instructions.batch
+        self._stateful = instructions.stateful
+        self._in_one_file = isinstance(instructions, TfliteSignatures)
+        self._files = files
+        self._level_count = level_count
+        self._level_bytes = level_bytes
+        self._runtime = runtime
+        self._cache_folder = cache
+        self._cache = NO_CACHE
+        self._engine: Engine | None = None
+        self._loaded = -1
+        self._closed = False
+        self._open(level_count - 1 if self._in_one_file else 0)
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Inputs by name, without the level."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Outputs by name."""
+        return self._outputs
+
+    @property
+    def level_count(self) -> int:
+        """How many levels the variant has."""
+        return self._level_count
+
+    @property
+    def cache(self) -> CacheState:
+        """Whether the weights of the level that is loaded are mapped from a file packed on this device."""
+        return self._cache
+
+    def _open(self, level: int) -> Engine:
+        """Return the engine that runs `level`; the engine of another file is closed before this one is opened."""
+        if self._closed:
+            raise BundleError("This adapter is closed", fix="Open the bundle again")
+        place = 0 if self._in_one_file else level
+        if self._engine is None or self._loaded != place:
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
+            keys = [level_role(k) for k in range(self.level_count)] if self._in_one_file else [None]
+            model = ModelFile(self._files[place], tuple(keys), tuple(self._in_ports), tuple(self._out_ports))
+            self._engine, self._cache = open_engine(
+                model, self._runtime, self._cache_folder, stateful=self._stateful
+            )
+            self._loaded = place
+        return self._engine
+
+    def run(self, inputs: Mapping[str, Array], level: int) -> dict[str, Array]:
+        """Run one inference at `level`, switching first where needed.
+
+        Raises:
+            InputError: When an input's name, shape or type is wrong.
+            LevelError: When the variant has no such level.
+        """
+        level = check_level(level, self._level_count)
+        ready = check_inputs(self._inputs, inputs)
+        engine = self._open(level)
+        key = level_role(level) if self._in_one_file else None
+        count = next(
+            (len(ready[name]) for name, port in self._in_ports.items() if _free_batch(port)), self._batch
+        )
+        pieces = []
+        for start in range(0, max(count, 1), self._batch):
+            feed = {
+                name: _to_file(port, self._piece(port, ready[name], start))
+                for name, port in self._in_ports.items()
+            }
+            if self._stateful:
+                engine.reset()
+            found = engine.run(key, feed)
+            pieces.append(
+                {
+                    name: np.ascontiguousarray(found[name], port.dtype)
+                    for name, port in self._out_ports.items()
+                }
+            )
+        if len(pieces) == 1 and count == self._batch:
+            return pieces[0]
+        return {
+            name: np.concatenate([piece[name] for piece in pieces])[:count]
+            if _free_batch(port)
+            else pieces[0][name]
+            for name, port in self._out_ports.items()
+        }
+
+    def _piece(self, port: Port, array: Array, start: int) -> Array:
+        """Cut one batch for the file; a short last one is filled up with its last sample, whose answers are dropped."""
+        if not _free_batch(port) or len(array) == self._batch:
+            return array
+        part = array[start : start + self._batch]
+        missing = self._batch - len(part)
+        if missing:
+            filler = part[-1:] if len(part) else np.zeros((1, *array.shape[1:]), array.dtype)
+            part = np.concatenate([part, np.repeat(filler, missing, axis=0)])
+        return part
+
+    def memory(self) -> MemoryUse:
+        """Return the memory need: inputs and outputs, and the runtime's copy of the weights.
+
+        A plain interpreter keeps the weights of all its signatures, so all of them count as base; with a file per
+        level, or with weights mapped from a cache, only those of the level that runs do.
+        """
+        ports = [*self._in_ports.values(), *self._out_ports.values()]
+        ends = sum(math.prod(port.file_shape) * np.dtype(port.file_dtype).itemsize for port in ports)
+        if self._in_one_file and not (self._engine is not None and self._engine.maps_weights):
+            return MemoryUse(ends + sum(self._level_bytes), (0,) * self.level_count)
+        return MemoryUse(ends, tuple(self._level_bytes))
+
+    def close(self) -> None:
+        """Release the runtime and its memory. Closing twice is fine."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+        self._closed = True

@@ -1,0 +1,138 @@
+"""Instructions are typed: every kind comes back as written, and what is unknown, missing, foreign or wrong is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from support.bundle_files import edit, fill
+
+from elsa_edge.bundle import open_bundle
+from elsa_edge.bundle.instructions import (
+    Instructions,
+    Levels,
+    Nested,
+    Other,
+    Port,
+    Selector,
+    Switch,
+    TfliteFiles,
+    TfliteSignatures,
+)
+from elsa_edge.errors import BundleError
+
+PORT = {
+    "name": "x",
+    "shape": [None, 3, 4, 4],
+    "dtype": "float32",
+    "layout": "NHWC",
+    "file_shape": [2, 4, 4, 3],
+    "file_dtype": "int8",
+}
+TFLITE = {"batch": 2, "stateful": False, "inputs": [PORT], "outputs": [PORT]}
+EVERY = (
+    Selector(),
+    Switch(),
+    Levels(),
+    Nested(choices=("model", "all_nested"), nested_layers=(("a", "b"), ())),
+    TfliteFiles.model_validate(TFLITE),
+    TfliteSignatures.model_validate(TFLITE),
+    Other(kind="other:their-runtime", settings={"depth": [1, {"a": None}]}),
+)
+
+
+@pytest.mark.parametrize("instructions", EVERY, ids=lambda value: value.kind)
+def test_every_kind_comes_back_as_written(instructions: object) -> None:
+    """Through JSON, as the same class with the same values."""
+    adapter: TypeAdapter[Instructions] = TypeAdapter(Instructions)
+    assert adapter.validate_json(adapter.dump_json(instructions)) == instructions
+
+
+@pytest.mark.parametrize(
+    ("instructions", "words"),
+    [
+        (
+            {"kind": "magic"},
+            "found the kind 'magic'; allowed: selector, switch, levels, nested, tflite-files",
+        ),
+        ({"kind": "other:"}, "match pattern"),
+        ({"kind": 7}, "found the kind 7; allowed"),
+        ({}, "there is no key kind; allowed"),
+        ([], "there is no key kind; allowed"),
+        (None, "there is no key kind; allowed"),
+        ({"kind": "selector", "custom_ops": True}, "custom_ops: Extra inputs are not permitted"),
+        ({"kind": "nested", "choices": ["model"]}, "nested_layers: Field required"),
+        (
+            {"kind": "nested", "choices": "model", "nested_layers": [[], []]},
+            "choices: Input should be a valid",
+        ),
+        ({"kind": "nested", "choices": ["model", "model"], "nested_layers": [[], []]}, "the same name"),
+        ({"kind": "nested", "choices": [], "nested_layers": [[], []]}, "at least 1 item"),
+        ({"kind": "nested", "choices": ["model"], "nested_layers": [[]]}, "one entry per level, 2 in all"),
+        ({"kind": "nested", "choices": ["faster"], "nested_layers": [[], []]}, "no file for faster"),
+        ({"kind": "levels"}, "plain is of kind levels and has no file for level_0, level_1"),
+        ({"kind": "tflite-signatures", **TFLITE}, "plain has other outputs than the network"),
+        ({"kind": "tflite-files", **TFLITE, "batch": 0}, "batch: Input should be greater than or equal to 1"),
+        ({"kind": "tflite-files", **TFLITE, "batch": 3}, "file_shape must begin with the batch, 3"),
+        (
+            {"kind": "tflite-files", **TFLITE, "stateful": "perhaps"},
+            "stateful: Input should be a valid boolean",
+        ),
+        ({"kind": "tflite-files", **TFLITE, "inputs": []}, "inputs: Tuple should have at least 1 item"),
+        (
+            {"kind": "tflite-files", **TFLITE, "inputs": [{**PORT, "dtype": "object"}]},
+            "dtype: Input should be",
+        ),
+        ({"kind": "tflite-files", **TFLITE, "inputs": [{**PORT, "shape": [None]}]}, "same number of axes"),
+        ({"kind": "tflite-files", **TFLITE, "inputs": [{**PORT, "file_shape": [2, -1, 4, 3]}]}, "file_shape"),
+    ],
+)
+def test_bad_instructions_are_refused_and_named(tmp_path: Path, instructions: object, words: str) -> None:
+    """An unknown kind, a missing or foreign key, wrong types, and promises that the variant does not keep."""
+    bundle = fill(tmp_path / "bundle")
+    edit(bundle, lambda data: data["variants"][0].update(instructions=instructions))
+
+    with pytest.raises(BundleError) as caught:
+        open_bundle(bundle)
+
+    assert words in str(caught.value)
+    assert "variants" in str(caught.value) or "plain" in str(caught.value)
+
+
+def test_a_variant_without_instructions_or_with_the_old_options_is_refused(tmp_path: Path) -> None:
+    """In a manifest of format 2 there are no options."""
+    bundle = fill(tmp_path / "bundle")
+    edit(bundle, lambda data: data["variants"][0].pop("instructions"))
+    with pytest.raises(BundleError, match="instructions: Field required"):
+        open_bundle(bundle)
+    edit(bundle, lambda data: data["variants"][0].update(instructions={"kind": "switch"}, options={}))
+    with pytest.raises(BundleError, match="options: Extra inputs are not permitted"):
+        open_bundle(bundle)
+
+
+def test_a_third_party_says_what_it_likes(tmp_path: Path) -> None:
+    """Its settings are not looked at, and which files it needs is its own affair."""
+    bundle = fill(tmp_path / "bundle")
+    settings = {"anything": {"at": ["all", 1.5, None]}}
+    edit(bundle, lambda d: d["variants"][0].update(instructions={"kind": "other:x", "settings": settings}))
+
+    instructions = open_bundle(bundle).manifest.variant("plain").instructions
+
+    assert isinstance(instructions, Other)
+    assert instructions.settings == settings
+
+
+def test_notes_are_for_people(tmp_path: Path) -> None:
+    """Anything may stand there."""
+    bundle = fill(tmp_path / "bundle")
+    edit(bundle, lambda data: data["variants"][0].update(notes={"decided_by": ["timing", None]}))
+    assert open_bundle(bundle).manifest.variant("plain").notes == {"decided_by": ["timing", None]}
+    assert json.loads((bundle / "manifest.json").read_text())["format"] == 2
+
+
+def test_a_port_with_channels_last_has_four_axes() -> None:
+    """There is no other layout to turn it into."""
+    with pytest.raises(ValidationError, match="layout NHWC needs four axes, and shape has 2"):
+        Port.model_validate({**PORT, "shape": [None, 3], "file_shape": [2, 3]})

@@ -1,0 +1,25 @@
+"""Open a variant through its adapter, as `elsa_edge.loading` does, without a bundle around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from elsa_edge.bundle.manifest import Variant
+from elsa_edge.installed import find_adapter
+from elsa_edge.plugins import Opened
+from elsa_edge.profiles.schema import Runtime
+
+
+def open_variant(
+    folder: Path,
+    variant: Variant,
+    runtime: Runtime,
+    cache: Path | None = None,
+    *,
+    level_count: int | None = None,
+) -> Opened:
+    """Open a variant; our exporters say what each level weighs, so they need not be counted."""
+    count = len(variant.level_bytes) if level_count is None else level_count
+    return find_adapter(variant.runtime).open(
+        folder, variant, level_count=count, runtime=runtime, cache=cache
+    )
