@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.errors import CheckpointError, LevelError
+from elsa_edge.errors import CheckpointError, ElsaError, LevelError, first_line
 from elsa_edge.files import atomic_file
 from elsa_edge.levels import Ladder, LevelIndex, check_index, mask_at, measured_densities
 
@@ -90,6 +90,7 @@ class NestedCheckpoint:
 
     def save(self, path: Path) -> None:
         """Write the file atomically; the ladder's densities are measured now."""
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
         tensors = dict(self.weights)
@@ -100,10 +101,15 @@ class NestedCheckpoint:
             "elsa_edge.ladder": self.ladder.measured(densities=self.densities).to_json(),
             "elsa_edge.provenance": json.dumps(dict(self.provenance), sort_keys=True),
         }
+        ready = {name: np.asarray(array, order="C") for name, array in tensors.items()}
         with atomic_file(path) as temporary:
-            save_file(
-                {name: np.asarray(array, order="C") for name, array in tensors.items()}, temporary, metadata
-            )
+            try:
+                save_file(ready, temporary, metadata)
+            except SafetensorError as error:  # what a full disk is to its writer
+                raise ElsaError(
+                    f"Writing {path} failed ({first_line(error)}); it is as it was before",
+                    fix="Check the free space and the permissions of that folder",
+                ) from error
 
     @classmethod
     def load(cls, path: Path) -> NestedCheckpoint:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import CheckpointError
+from elsa_edge.errors import CheckpointError, ElsaError
 from elsa_edge.levels import NEVER, Ladder
 
 
@@ -106,3 +108,21 @@ class TestBadFiles:
         save_file({"w": np.zeros(2, np.float32)}, tmp_path / "d.safetensors", metadata)
         with pytest.raises(CheckpointError, match="damaged"):
             NestedCheckpoint.load(tmp_path / "d.safetensors")
+
+
+def test_a_full_disk_is_a_sentence(tmp_path):
+    """Its writer raises a class of its own; the old file stays."""
+    path = tmp_path / "n.safetensors"
+    make().save(path)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(ElsaError, match="it is as it was before"):
+            make().save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["n.safetensors"]

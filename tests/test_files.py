@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import resource
 import signal
@@ -9,11 +11,15 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
+from elsa_edge import files
 from elsa_edge.errors import ElsaError
-from elsa_edge.files import atomic_directory, atomic_file, sha256_of, write_bytes
+from elsa_edge.exchange import exchange
+from elsa_edge.files import atomic_directory, atomic_file, require_writable, sha256_of, sweep, write_bytes
+from elsa_edge.locks import Lock
 
 
 def names(folder):
@@ -82,7 +88,7 @@ class TestFile:
             assert process.stdout.readline() == b"writing\n"
             process.kill()
         deadline = time.monotonic() + 10
-        while len(names(tmp_path)) != 2 and time.monotonic() < deadline:
+        while (len(names(tmp_path)) != 2 or process.poll() is None) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert target.read_bytes() == b"old"
         write_bytes(target, b"new")
@@ -130,6 +136,131 @@ class TestDirectory:
             raise RuntimeError
         assert names(tmp_path) == ["out"]
         assert (tmp_path / "out" / "m").read_text() == "old"
+
+
+class TestReplacing:
+    def old(self, folder):
+        with atomic_directory(folder, may_replace="m") as temporary:
+            (temporary / "m").write_text("old")
+
+    def test_the_folders_change_places_in_one_step(self, tmp_path):
+        """The old folder is at the temporary place afterwards: there was no moment without one."""
+        (tmp_path / "a").mkdir()
+        (tmp_path / "b").mkdir()
+        (tmp_path / "a" / "new").write_text("")
+        assert exchange(tmp_path / "a", tmp_path / "b")
+        assert names(tmp_path / "b") == ["new"]
+        assert names(tmp_path / "a") == []
+        with pytest.raises(FileNotFoundError):
+            exchange(tmp_path / "a", tmp_path / "missing")
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_without_an_exchange_two_renames_do(self, tmp_path, monkeypatch, fails):
+        """A file system that cannot exchange; the old folder is back when the second rename fails."""
+        monkeypatch.setattr(files, "exchange", lambda _a, _b: False)
+        target = tmp_path / "out"
+        self.old(target)
+        real = Path.replace
+
+        def replace(self, destination):
+            if fails and destination == target and self.name == "out":
+                raise OSError(errno.EACCES, "no")
+            return real(self, destination)
+
+        monkeypatch.setattr(Path, "replace", replace)
+        wrong = pytest.raises(ElsaError, match="as it was before") if fails else contextlib.nullcontext()
+        with wrong, atomic_directory(target, may_replace="m") as temporary:
+            (temporary / "m").write_text("new")
+        assert names(tmp_path) == ["out"]
+        assert (target / "m").read_text() == ("old" if fails else "new")
+
+    def test_a_kill_between_the_two_renames_is_mended(self, tmp_path):
+        """The retired folder comes back with the next write beside it, and the litter goes."""
+        left = tmp_path / ".out.0123456789abcdef.tmp" / "retired"
+        left.mkdir(parents=True)
+        (left / "m").write_text("old")
+        sweep(tmp_path / "out")
+        assert names(tmp_path) == ["out"]
+        assert (tmp_path / "out" / "m").read_text() == "old"
+
+    def test_what_older_versions_left_is_swept(self, tmp_path):
+        """Their names carried the process id, and one of two had no pattern at all; other names are left alone."""
+        for name in (".out.4242.tmp", ".out.4242.tmp.old", ".out.0123456789abcdef.tmp"):
+            (tmp_path / name).mkdir()
+        for name in (".out.tmp", ".other.4242.tmp", "out.4242.tmp", ".out.0123456789abcdeg.tmp"):
+            (tmp_path / name).mkdir()
+        sweep(tmp_path / "out")
+        assert names(tmp_path) == [".other.4242.tmp", ".out.0123456789abcdeg.tmp", ".out.tmp", "out.4242.tmp"]
+
+    def test_a_folder_that_is_read_from_stays_until_it_is_not(self, tmp_path):
+        """A session keeps the files that it opened, whatever is built over them."""
+        target = tmp_path / "out"
+        self.old(target)
+        reader = Lock.take(target, shared=True)
+        with atomic_directory(target, may_replace="m") as temporary:
+            (temporary / "m").write_text("new")
+        assert (target / "m").read_text() == "new"
+        assert [path.read_text() for path in Path(f"/proc/self/fd/{reader.handle}").iterdir()] == ["old"]
+        sweep(target)
+        assert len(names(tmp_path)) == 2
+        reader.release()
+        sweep(target)
+        assert names(tmp_path) == ["out"]
+
+    def test_a_living_writer_is_not_swept(self, tmp_path):
+        """Two writers of one destination, in one process too; the last to end wins."""
+        target = tmp_path / "a"
+        with atomic_file(target) as first:
+            with atomic_file(target) as second:
+                assert first != second
+                second.write_text("second")
+            assert target.read_text() == "second"
+            first.write_text("first")
+        assert target.read_text() == "first"
+        assert names(tmp_path) == ["a"]
+
+
+class TestErrors:
+    def test_a_file_that_was_only_read_is_not_blamed_on_the_disk(self, tmp_path):
+        """A missing input is named as such; the destination is none of its business."""
+        with pytest.raises(FileNotFoundError, match="input"), atomic_directory(tmp_path / "out"):
+            (tmp_path / "input").read_bytes()
+        assert names(tmp_path) == []
+
+    def test_an_error_in_our_own_folder_is_told_of_the_destination(self, tmp_path):
+        """Permissions of the temporary folder are those of the destination."""
+        with (
+            pytest.raises(ElsaError, match=r"Writing .*out failed"),
+            atomic_directory(tmp_path / "out") as folder,
+        ):
+            (folder / "no" / "such").write_bytes(b"")
+
+    def test_a_full_disk_while_a_folder_is_filled(self, tmp_path):
+        """Errors of the disk have no file name."""
+        with pytest.raises(ElsaError, match="as it was before"), atomic_directory(tmp_path / "out"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        assert names(tmp_path) == []
+
+    def test_an_unwritable_place_is_found_before_the_work(self, tmp_path):
+        """Also where the folders are yet to be made; nothing is left behind."""
+        require_writable(tmp_path / "new" / "deep" / "a.bin")
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ElsaError, match="cannot be written"):
+            require_writable(tmp_path / "file" / "a.bin")
+        assert names(tmp_path) == ["file"]
+
+
+def test_locks_end_with_their_holder(tmp_path):
+    """One writer or many readers; a path that is gone has none."""
+    first = Lock.take(tmp_path)
+    assert first is not None
+    assert Lock.take(tmp_path) is None
+    assert Lock.take(tmp_path, shared=True) is None
+    first.release()
+    first.release()
+    with Lock.take(tmp_path, shared=True), Lock.take(tmp_path, shared=True):
+        assert Lock.take(tmp_path) is None
+    assert Lock.take(tmp_path / "missing") is None
 
 
 def test_the_hash_is_sha256(tmp_path):

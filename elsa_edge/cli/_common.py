@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
+
+from elsa_edge.claims import Kind, claim
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,9 +55,32 @@ cache_option: Final = click.option(
 )
 
 
-def new_file(flag: str = "-o", name: str = "--output", *, help: str) -> Callable[[_F], _F]:  # noqa: A002 - click's word
-    """Return the option for the path that a verb writes."""
-    return click.option(flag, name, "destination", required=True, type=click.Path(path_type=Path), help=help)
+def new_file(
+    flag: str = "-o",
+    name: str = "--output",
+    *,
+    help: str,  # noqa: A002 - click's word
+    kinds: Sequence[Kind] = (),
+) -> Callable[[_F], _F]:
+    """Return the options for the path that a verb writes, which is looked at before the verb begins.
+
+    Refused without `--force`: a path that the verb also reads, and an existing file that is not of `kinds`. A place
+    that cannot be written to is an error at once, not after the work.
+    """
+
+    def decorate(function: _F) -> _F:
+        @functools.wraps(function)
+        def checked(*args: Any, destination: Path, force: bool, **options: Any) -> Any:
+            read = [value for value in options.values() if isinstance(value, Path)]
+            claim(destination, kinds=kinds, inputs=read, force=force)
+            return function(*args, destination=destination, **options)
+
+        path = click.Path(path_type=Path)
+        forced = click.option("--force", is_flag=True, help="Overwrite an input, or a file of another kind.")
+        option = click.option(flag, name, "destination", required=True, type=path, help=help)
+        return option(forced(cast("_F", checked)))
+
+    return decorate
 
 
 def stderr_console() -> Console:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from elsa_edge.claims import NOTHING
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
 
 __all__ = ["command"]
@@ -68,10 +69,9 @@ def show(*, name: str, as_json: bool) -> None:
     show_default=True,
     help="The profile to start from.",
 )
-@new_file(help="The YAML file to write.")
-@click.option("--force", is_flag=True, help="Replace an existing file.")
+@new_file(help="The YAML file to write.", kinds=(NOTHING,))
 @json_option
-def new(*, name: str, base: str, destination: Path, force: bool, as_json: bool) -> None:
+def new(*, name: str, base: str, destination: Path, as_json: bool) -> None:
     """Write a profile called NAME to edit; every key has a comment that says what it means."""
     import re
 
@@ -85,8 +85,6 @@ def new(*, name: str, base: str, destination: Path, force: bool, as_json: bool) 
             expected="lower-case letters, digits, dots, dashes, underscores",
             found=name,
         )
-    if destination.exists() and not force:
-        raise UsageError(f"{destination} exists", fix="Choose another name, or --force to replace it")
     # What was measured on the base says nothing about the new device.
     profile = load_profile(base).model_copy(update={"name": name, "measured": None})
     save_profile(profile, destination)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from elsa_edge.claims import CANONICAL
 from elsa_edge.cli._common import emit, json_option, new_file, print_table
 
 __all__ = ["command"]
@@ -28,7 +29,7 @@ __all__ = ["command"]
     help="An input, the batch first, such as 1x3x224x224 or tokens=1x24:int64. NAME is the argument of forward that it "
     "feeds; without one, the next that is free. Arguments left out keep their default.",
 )
-@new_file(help="The ONNX file to write.")
+@new_file(help="The ONNX file to write.", kinds=(CANONICAL,))
 @json_option
 def command(
     *, checkpoint: Path, model: str, input_shapes: tuple[str, ...], destination: Path, as_json: bool

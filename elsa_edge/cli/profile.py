@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from elsa_edge.claims import PROFILE
 from elsa_edge.cli._common import cache_option, device_option, emit, json_option, new_file, print_table, say
 
 __all__ = ["command"]
@@ -16,7 +17,7 @@ __all__ = ["command"]
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
 @device_option
-@new_file(help="The device profile to write, with the measured table in it.")
+@new_file(help="The device profile to write, with the measured table in it.", kinds=(PROFILE,))
 @click.option(
     "--variant",
     metavar="NAME",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from elsa_edge.claims import CANONICAL, NESTED
 from elsa_edge.cli._common import emit, json_option, new_file, say
 from elsa_edge.cli._repairing import inputs_of, repair_rows, show_repair, watching
 
@@ -63,7 +64,7 @@ __all__ = ["command"]
 @click.option(
     "--restart", is_flag=True, help="Start anew instead of going on with a repair that was stopped."
 )
-@new_file(help="The repaired checkpoint to write (.safetensors).")
+@new_file(help="The repaired checkpoint to write (.safetensors).", kinds=(NESTED, CANONICAL))
 @json_option
 def command(
     *,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from elsa_edge.claims import CANONICAL, NESTED
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ __all__ = ["command"]
     help="An input such as 1x3x224x224: a run then finds what the network multiplies with, whatever its layers are.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the random method.")
-@new_file(help="The nested checkpoint to write (.safetensors).")
+@new_file(help="The nested checkpoint to write (.safetensors).", kinds=(NESTED, CANONICAL))
 @json_option
 def command(
     *,

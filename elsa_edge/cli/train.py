@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from elsa_edge.claims import NESTED
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say, stderr_console
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def _line(event: Event) -> None:
 @click.command("train", epilog="Example: elsa-edge train examples/cnn.yaml -o nested.safetensors")
 @click.argument("config", type=click.Path(path_type=Path))
 @new_file(
-    help="The nested checkpoint to write (.safetensors); state and log go to the folder OUTPUT.run beside it."
+    help="The nested checkpoint to write (.safetensors); state and log go to the folder OUTPUT.run beside it.",
+    kinds=(NESTED,),
 )
 @click.option(
     "--restart",

@@ -1,0 +1,92 @@
+"""Nothing of a person's is overwritten without being asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from support.bundles import model
+from support.zoo import ZOO, nested_checkpoint
+
+from elsa_edge.claims import CANONICAL, NESTED, PROFILE, claim
+from elsa_edge.cli import cli
+from elsa_edge.errors import ElsaError, UsageError
+
+
+def nested(path: Path) -> Path:
+    nested_checkpoint(ZOO["mlp"])[0].save(path)
+    return path
+
+
+def plain_safetensors(path: Path) -> Path:
+    from safetensors.numpy import save_file
+
+    save_file({"w": np.ones(3, np.float32)}, path)
+    return path
+
+
+def test_our_own_kind_may_be_replaced(tmp_path: Path) -> None:
+    """A nested checkpoint by another, a canonical graph by another, an empty file by anything."""
+    claim(nested(tmp_path / "n.safetensors"), kinds=(NESTED,))
+    claim(model("mlp"), kinds=(NESTED, CANONICAL))
+    (tmp_path / "empty").touch()
+    claim(tmp_path / "empty", kinds=(CANONICAL,))
+    (tmp_path / "pi.yaml").write_text("name: pi\n")
+    claim(tmp_path / "pi.yaml", kinds=(PROFILE,))
+    claim(tmp_path / "new" / "n.safetensors", kinds=(NESTED,))
+
+
+@pytest.mark.parametrize("kind", [NESTED, CANONICAL, PROFILE])
+@pytest.mark.parametrize(
+    "make",
+    [
+        plain_safetensors,
+        lambda path: path.write_text("# thesis") and path,
+        lambda path: path.write_bytes(b"\x08\x0a plain onnx") and path,
+        lambda path: path.write_bytes(b"\xff" * 100) and path,
+        lambda path: path.write_bytes(b"\x02\0\0\0\0\0\0\0[]") and path,
+    ],
+)
+def test_another_kind_is_refused_without_force(tmp_path: Path, kind, make) -> None:
+    """A trained checkpoint, notes, a network of another tool, noise."""
+    path = make(tmp_path / "precious")
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=f"is not a {kind.name}"):
+        claim(path, kinds=(kind,))
+    claim(path, kinds=(kind,), force=True)
+    assert path.read_bytes() == before
+
+
+def test_an_input_is_refused_under_any_of_its_names(tmp_path: Path) -> None:
+    """A link and another spelling are the same file."""
+    path = nested(tmp_path / "n.safetensors")
+    (tmp_path / "link").symlink_to(path)
+    (tmp_path / "hard").hardlink_to(path)
+    for other in (path, tmp_path / "link", tmp_path / "hard", tmp_path / "." / "n.safetensors"):
+        with pytest.raises(UsageError, match="is an input"):
+            claim(path, kinds=(NESTED,), inputs=[tmp_path / "nowhere", other])
+    claim(path, kinds=(NESTED,), inputs=[path], force=True)
+
+
+def test_a_folder_or_an_unwritable_place_is_refused_with_force_too(tmp_path: Path) -> None:
+    """Force does not help where nothing can be written."""
+    with pytest.raises(ElsaError, match="is a folder"):
+        claim(tmp_path, kinds=(NESTED,), force=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(ElsaError, match="cannot be written"):
+        claim(tmp_path / "file" / "x", kinds=(NESTED,), force=True)
+
+
+def test_sparsify_never_overwrites_the_trained_checkpoint(tmp_path: Path) -> None:
+    """`sparsify ckpt.pt -o ckpt.pt` is refused before anything is loaded; the bytes stay."""
+    path = plain_safetensors(tmp_path / "net.safetensors")
+    before = path.read_bytes()
+    arguments = ["sparsify", str(path), "--model", "no:where", "--levels", "0.5,0", "-o", str(path)]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert "is an input of this command" in result.output
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["net.safetensors"]  # noqa: PTH208 - names alone
