@@ -69,10 +69,17 @@ class VariantCheck:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The whole result. `ok` when at least one variant was checked and none failed."""
+    """The whole result. `ok` when at least one variant was checked and none failed.
+
+    Attributes:
+        bundle: Its folder.
+        variants: How each compares.
+        accepted: What a device keeps in mind of a signed bundle; None where no signature was demanded.
+    """
 
     bundle: str
     variants: tuple[VariantCheck, ...]
+    accepted: Accepted | None = None
 
     @property
     def ok(self) -> bool:
@@ -143,7 +150,9 @@ def verify_bundle(
             found="; ".join(f"{check.name}: {check.skipped}" for check in checks),
             fix="Install one of the runtimes",
         )
-    return Verification(str(bundle.folder), tuple(checks))
+    counter = bundle.manifest.counter
+    accepts = Accepted(counter, bundle.identity) if trusted_keys and counter is not None else None
+    return Verification(str(bundle.folder), tuple(checks), accepts)
 
 
 def check_variant(bundle: Bundle, variant: Variant, profile: DeviceProfile, cache: CachePath) -> VariantCheck:

@@ -54,6 +54,10 @@ class Accepted:
             raise BundleError("The counter of accepted bundles is damaged", found=text[:80])
         return cls(int(words[0]), words[1])
 
+    def render(self) -> str:
+        """Return it as `parse` reads it."""
+        return f"{self.counter} {self.identity}\n"
+
 
 def read_keys(keys: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
     """Return public keys, each given as its line or as a file of such lines.

@@ -118,6 +118,28 @@ def check(*, name: str, as_json: bool) -> None:
     )  # fmt: skip
 
 
+@command.command("trust", epilog="Example: elsa-edge device trust pi5 release-key.pub")
+@click.argument("name")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY.pub...")
+@json_option
+def trust_keys(*, name: str, keys: tuple[str, ...], as_json: bool) -> None:
+    """Tell the device NAME to let in bundles only that one of these Ed25519 keys has signed.
+
+    The device refuses all others from then on, whoever deploys them, and every bundle older than the newest it took.
+    The profile here demands the same, so that a mistake is noticed before anything travels.
+    """
+    from elsa_edge.bundle.signature import read_keys
+    from elsa_edge.deploy import DeviceBook, trust
+
+    book = DeviceBook.default()
+    device, profile, lines = book.get(name), book.profile(name), read_keys(keys)
+    trust(device, lines)
+    demand = profile.deploy.model_copy(update={"require_signature": True, "trusted_keys": lines})
+    book.save_profile(name, profile.model_copy(update={"deploy": demand}))
+    say(f"{name} lets in bundles signed by {len(lines)} key{'s' if len(lines) > 1 else ''}, and no others.")
+    emit({"name": name, "trusted_keys": list(lines)}, as_json=as_json)
+
+
 @command.command("remove", epilog="Example: elsa-edge device remove pi5")
 @click.argument("name")
 @click.option("--wipe", is_flag=True, help="Remove the releases on the device too.")

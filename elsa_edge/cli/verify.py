@@ -31,6 +31,11 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     help="With --require-signature: the file in which this device keeps the newest counter it has accepted.",
 )
+@click.option(
+    "--accept",
+    type=click.Path(path_type=Path),
+    help="With --counter: write here what the counter file must hold once the bundle is in service.",
+)
 @cache_option
 @json_option
 def command(
@@ -39,11 +44,13 @@ def command(
     device: str | None,
     keys: tuple[str, ...],
     counter: Path | None,
+    accept: Path | None,
     cache: Path | None,
     as_json: bool,
 ) -> None:
     """Check the hashes of BUNDLE, and the numbers of every variant at every level."""
     from elsa_edge.bundle.signature import Accepted
+    from elsa_edge.files import write_bytes
     from elsa_edge.verify import verify_bundle
 
     if counter is not None and not keys:
@@ -52,6 +59,8 @@ def command(
     result = verify_bundle(
         bundle, device=device, cache=cache, trusted_keys=keys, accepted=accepted, progress=say
     )
+    if accept is not None and result.ok and result.accepted is not None:
+        write_bytes(accept, result.accepted.render().encode())
     for variant in result.variants:
         if variant.skipped is None:
             print_table(

@@ -9,7 +9,7 @@ transport, ssh, agent.sh      do: the line to the device, and the device's side 
 deploy, fleet         one device, many devices
 """
 
-from elsa_edge.deploy.deploy import Options, Outcome, deploy, look, open_line, rollback, wipe_store
+from elsa_edge.deploy.bring import Options, Outcome, deploy, look, open_line, rollback, trust, wipe_store
 from elsa_edge.deploy.devices import Device, DeviceBook
 from elsa_edge.deploy.errors import BusyError, DeviceError, IncompatibleError, LineError, RolledBackError
 
@@ -27,5 +27,6 @@ __all__ = [
     "look",
     "open_line",
     "rollback",
+    "trust",
     "wipe_store",
 ]

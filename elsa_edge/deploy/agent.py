@@ -20,7 +20,7 @@ __all__ = ["Reply", "parse_reply", "script"]
 _MARK: Final = "@elsa "
 _SETTINGS: Final = (
     "VERB", "ROOT", "TOKEN", "OWNER", "PYTHONS", "TAKE_FROM", "BASES", "BLOBS", "LIST", "RELEASE", "NAME", "LAUNCHER",
-    "PROFILE",    "WHEELS", "PYTHON", "TRUST", "TRIAL_S", "COUNTER", "KEEP", "SECONDS_EACH",
+    "PROFILE",    "WHEELS", "PYTHON", "TRUST", "TRIAL_S", "KEEP", "SECONDS_EACH",
 )  # fmt: skip
 
 

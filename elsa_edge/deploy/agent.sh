@@ -6,6 +6,7 @@
 #   ROOT/releases/HASH           a complete release (hard links to blobs); `verified` and `good` say how far it came
 #   ROOT/current -> releases/HASH    the only thing that applications look at; switched by one rename
 #   ROOT/previous                what --rollback returns to
+#   ROOT/trusted                 whose bundles are let in; absent: anybody's
 #   ROOT/counter                 `COUNTER IDENTITY` of the newest signed bundle that was accepted
 #   ROOT/lock/                   who is at work here
 #
@@ -16,6 +17,7 @@ say() { printf '@elsa %s %s\n' "$1" "$2"; }
 
 fail() {
   say error "$1"
+  say end 1
   exit 1
 }
 
@@ -92,6 +94,7 @@ look_store() {
   say previous "$(first_of "$ROOT/previous")"
   [ -f "$ROOT/current/release.list" ] && while read -r hash _ path; do say item "$hash $path"; done < "$ROOT/current/release.list"
   say counter "$(first_of "$ROOT/counter")"
+  [ -f "$ROOT/trusted" ] && while IFS= read -r line; do say trusted "$line"; done < "$ROOT/trusted"
   for release in "$ROOT"/releases/*; do
     [ -f "$release/release.list" ] || continue
     state=staged
@@ -259,18 +262,31 @@ elsa() {
   return $result
 }
 
+# Once a device was told whom to trust it demands it of everybody: nobody who deploys can leave the demand out.
+# TRUST: the keys that the profile brings; the first ones stay, others come by `device trust` alone.
 verb_verify() {
   ours
   release="$ROOT/releases/$RELEASE"
-  if [ -n "$TRUST" ]; then
-    printf '%s\n' "$TRUST" > "$release/.trusted" || fail "no space for the keys"
+  [ -n "$TRUST" ] && [ ! -f "$ROOT/trusted" ] && { printf '%s\n' "$TRUST" | put "$ROOT/trusted" || fail "no space for the keys"; }
+  if [ -f "$ROOT/trusted" ]; then
+    [ -n "$PYTHON" ] || { refuse; fail "this device trusts signed bundles only, and has no Python to check one"; }
     elsa verify "$release/bundle" --device "$release/.device.yaml" --json \
-      --require-signature "$release/.trusted" --counter "$ROOT/counter" || { refuse; fail "the release does not verify"; }
+      --require-signature "$ROOT/trusted" --counter "$ROOT/counter" --accept "$release/.accepted" \
+      || { refuse; fail "the release does not verify"; }
   elif [ -n "$PYTHON" ]; then
     elsa verify "$release/bundle" --device "$release/.device.yaml" --json || { refuse; fail "the release does not verify"; }
   fi
-  : > "$release/verified"
+  : > "$release/verified" || fail "no space"
 }
+
+# TRUST: whom to trust from now on.
+verb_trust() {
+  ours
+  printf '%s\n' "$TRUST" | put "$ROOT/trusted" || fail "no space for the keys"
+}
+
+# A small file, whole or not at all.
+put() { cat > "$1.$TOKEN" && mv "$1.$TOKEN" "$1"; }
 
 # What did not verify is not kept, unless it is in service.
 refuse() {
@@ -290,35 +306,37 @@ verb_activate() {
   release="$ROOT/releases/$RELEASE"
   [ -f "$release/verified" ] || fail "the release was not verified"
   old="$(basename "$(readlink "$ROOT/current" 2>/dev/null)")"
-  if [ -n "$old" ] && [ "$old" != "$RELEASE" ] && [ -f "$ROOT/releases/$old/good" ]; then
-    printf '%s\n' "$old" > "$ROOT/.previous.$TOKEN" && mv "$ROOT/.previous.$TOKEN" "$ROOT/previous" || fail "no space"
-  fi
-  [ -f "$release/device.yaml" ] && cp "$release/device.yaml" "$release/.before.yaml"
+  [ "$old" = "$RELEASE" ] || printf '%s\n' "$old" | put "$release/came_from" || fail "no space"
+  [ -f "$release/device.yaml" ] && { cp "$release/device.yaml" "$release/.before.yaml" || fail "no space"; }
   [ -f "$release/.device.yaml" ] && mv "$release/.device.yaml" "$release/device.yaml"
   switch_to "$RELEASE" || fail "the switch failed"
   if [ -n "$PYTHON" ] && ! elsa run "$ROOT/current/bundle" --device "$ROOT/current/device.yaml" \
     --seconds "$TRIAL_S" --json; then
     back_from_trial "$old"
   fi
-  if [ -n "$COUNTER" ]; then
-    printf '%s\n' "$COUNTER" > "$ROOT/.counter.$TOKEN" && mv "$ROOT/.counter.$TOKEN" "$ROOT/counter" || fail "no space"
-  fi
-  : > "$release/good" || fail "no space"
-  rm -f "$release/.before.yaml"
+  accept
   flush
   collect
 }
 
+# Mark good: from now on it is what others return to, and nothing older is let in.
+accept() {
+  [ -f "$release/.accepted" ] && { put "$ROOT/counter" < "$release/.accepted" || fail "no space"; }
+  before="$(first_of "$release/came_from")"
+  [ -n "$before" ] && [ -f "$ROOT/releases/$before/good" ] && { printf '%s\n' "$before" | put "$ROOT/previous" || fail "no space"; }
+  : > "$release/good" || fail "no space"
+  rm -f "$release/.before.yaml" "$release/.accepted"
+}
+
 back_from_trial() {
-  before="$1"
-  if [ "$before" = "$RELEASE" ] && [ -f "$release/good" ] && [ -f "$release/.before.yaml" ]; then
+  if [ "$1" = "$RELEASE" ] && [ -f "$release/good" ] && [ -f "$release/.before.yaml" ]; then
     mv "$release/.before.yaml" "$release/device.yaml"
-    say rolled_back "$before"
+    say rolled_back "$1"
     fail "the first runs failed"
   fi
-  [ -n "$before" ] && [ "$before" != "$RELEASE" ] || before="$(first_of "$ROOT/previous")"
+  before="$(first_of "$release/came_from")"
   if [ -n "$before" ] && [ -f "$ROOT/releases/$before/release.list" ]; then
-    switch_to "$before"
+    switch_to "$before" || fail "the first runs failed, and the switch back too"
     say rolled_back "$before"
   else
     rm -f "$ROOT/current"
@@ -336,7 +354,7 @@ verb_rollback() {
   from="$(basename "$(readlink "$ROOT/current")")"
   [ "$from" != "$to" ] || fail "the earlier release is already in service"
   switch_to "$to" || fail "the switch failed"
-  printf '%s\n' "$from" > "$ROOT/.previous.$TOKEN" && mv "$ROOT/.previous.$TOKEN" "$ROOT/previous"
+  printf '%s\n' "$from" | put "$ROOT/previous"
   say current "$to"
 }
 
@@ -378,6 +396,7 @@ verb_measure() {
 verb_remove() {
   ours
   rm -rf "$ROOT/current" "$ROOT/releases" "$ROOT/blobs" "$ROOT/python" "$ROOT/incoming" "$ROOT/previous"
+  rm -f "$ROOT/trusted" "$ROOT/counter"
   rm -rf "$ROOT/lock"
   rmdir "$ROOT" 2>/dev/null
   return 0

@@ -130,6 +130,7 @@ class StoreFacts:
         parts: SHA-256 -> bytes that have arrived.
         wheels: SHA-256 of unpacked wheels.
         profile: SHA-256 of the profile in force, without its first line; empty when there is none.
+        trusted: Public keys whose bundles the device lets in; none: anybody's.
         counter: Highest signed counter accepted; None when there was none.
         lock: Who is at work.
     """
@@ -146,6 +147,7 @@ class StoreFacts:
     parts: Mapping[str, int] = field(default_factory=dict)
     wheels: frozenset[str] = frozenset()
     profile: str = ""
+    trusted: tuple[str, ...] = ()
     counter: tuple[int, str] | None = None
     lock: Lock | None = None
 
@@ -205,6 +207,7 @@ def store_of(reply: Reply) -> StoreFacts:
         parts=_sizes(reply.all("part")),
         wheels=frozenset(reply.all("wheel")),
         profile=reply.one("profile"),
+        trusted=tuple(reply.all("trusted")),
         counter=(_number(counter[0]), counter[1]) if len(counter) == 2 else None,
         lock=Lock(lock[0], _number(lock[1]), lock[2]) if len(lock) == 3 else None,
     )

@@ -1,4 +1,4 @@
-"""Decide, before a byte is copied: can the bundle run there, and what must travel? Pure; deploy.py does it.
+"""Decide, before a byte is copied: can the bundle run there, and what must travel? Pure; bring.py does it.
 
 to bring = files of the release whose content is not on the device
 a changed file whose name was there before starts from the old content

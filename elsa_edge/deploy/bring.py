@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +37,7 @@ from elsa_edge.errors import ElsaError
 from elsa_edge.profiles import load_profile, render_profile
 from elsa_edge.profiles.schema import DeviceProfile
 
-__all__ = ["Options", "Outcome", "deploy", "look", "open_line", "rollback", "wipe_store"]
+__all__ = ["Options", "Outcome", "deploy", "look", "open_line", "rollback", "trust", "wipe_store"]
 
 Tell = Callable[[str], None]
 
@@ -246,10 +246,23 @@ def wipe_store(device: Device) -> None:
     Raises:
         BusyError: When a deployment is at work there.
     """
+    _under_lock(device, "remove", {})
+
+
+def trust(device: Device, keys: Sequence[str]) -> None:
+    """Tell a device whose bundles to let in from now on; it then refuses all others, whoever deploys them.
+
+    Raises:
+        BusyError: When a deployment is at work there.
+    """
+    _under_lock(device, "trust", {"TRUST": "\n".join(keys)})
+
+
+def _under_lock(device: Device, verb: str, settings: Mapping[str, str]) -> None:
     with open_line(device) as talk:
         _, store = look(talk, device)
         with _locked(talk, device, store, Options()) as token:
-            _expect(talk.ask("remove", {"ROOT": device.root, "TOKEN": token}), device)
+            _expect(talk.ask(verb, {"ROOT": device.root, "TOKEN": token, **settings}), device)
 
 
 def profile_hash(profile: DeviceProfile) -> str:
@@ -415,12 +428,9 @@ class _Job:
         return {"TRUST": "\n".join(settings.trusted_keys)} if settings.require_signature else {}
 
     def _activate(self) -> Reply:
-        counter = self.plan.release.counter
-        demanded = self.profile.deploy.require_signature
         reply = self._try(
-            "activate", TRIAL_S=f"{self.options.trial_s:g}", KEEP=str(self.profile.deploy.keep_releases),
-            COUNTER=f"{counter} {self.plan.release.identity}" if demanded else "",
-        )  # fmt: skip
+            "activate", TRIAL_S=f"{self.options.trial_s:g}", KEEP=str(self.profile.deploy.keep_releases)
+        )
         if reply.all("rolled_back"):
             back = reply.one("rolled_back")
             words = reply.words.strip().splitlines()
