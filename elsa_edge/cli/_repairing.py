@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from elsa_edge.cli._common import print_table, say, stderr_console
 from elsa_edge.errors import UsageError
@@ -14,9 +14,10 @@ from elsa_edge.errors import UsageError
 if TYPE_CHECKING:
     from torch import nn
 
+    from elsa_edge.checkpoint import NestedCheckpoint
     from elsa_edge.repair import RepairEvent
 
-__all__ = ["inputs_of", "repair_rows", "show_repair", "watching"]
+__all__ = ["as_batches", "cut_as_asked", "inputs_of", "repair_rows", "show_repair", "watching"]
 
 
 def inputs_of(data: str, network: nn.Module, input_shapes: Sequence[str], scaling: str) -> Any:
@@ -36,6 +37,59 @@ def inputs_of(data: str, network: nn.Module, input_shapes: Sequence[str], scalin
     raise InputError(
         f"There are no inputs at {data}", expected="an .npz file, a folder of pictures, or PKG.MODULE:FACTORY"
     )
+
+
+def as_batches(network: nn.Module, inputs: Any) -> Any:
+    """Return inputs as `sparsify` takes them: whole arrays as they are, pictures and datasets as batches."""
+    if inputs is None or isinstance(inputs, Mapping) or hasattr(inputs, "shape"):
+        return inputs
+    import torch
+
+    from elsa_edge.repair.samples import source_of
+
+    source = source_of(network, inputs)
+    batches = []
+    for places in torch.split(torch.arange(min(len(source), _MOST_INPUTS)), 128):
+        positional, named = source.take(places)
+        batches.append(named or (positional,))
+    return batches
+
+
+def cut_as_asked(
+    network: nn.Module, levels: str, inputs: Any, *, example: Any, settings: dict[str, Any]
+) -> NestedCheckpoint:
+    """Cut the network; `--levels auto` and `--method auto` are found on the inputs first, and told."""
+    from elsa_edge.levels import Ladder
+    from elsa_edge.repair.cuts import best_cut, choose_levels
+    from elsa_edge.sparsify.oneshot import sparsify
+
+    if inputs is None and "auto" in (levels, settings["method"]):
+        raise UsageError("auto looks for what serves these inputs", fix="Add --data")
+    chosen = {
+        key: settings[key] for key in ("method", "allocation", "granularity", "include", "exclude", "seed")
+    }
+    if levels == "auto":
+        method = "magnitude" if chosen["method"] == "auto" else chosen["method"]
+        ladder, looked = choose_levels(network, inputs, **{**chosen, "method": method})
+        print_table(
+            "Levels that were looked at",
+            ["sparsity", "multiply-adds", "agreement", ""],
+            [(row.sparsity, row.multiply_adds, row.agreement, row.verdict) for row in looked],
+        )
+    else:
+        ladder = Ladder.parse(levels)
+    if chosen.pop("method") != "auto":
+        batches = as_batches(network, inputs)
+        return sparsify(network, ladder, data=batches, example=example, **settings)
+    if chosen.pop("allocation") is not None:
+        raise UsageError("The method auto tries several allocations", fix="Leave --allocation out")
+    best, tried = best_cut(network, ladder, inputs, provenance=settings["provenance"], **chosen)
+    print_table(
+        "Cuts that were tried: mean agreement of the sparse levels with the dense network",
+        ["score", "allocation", "agreement", ""],
+        [(t.method, t.allocation, t.mean if t.agreements else None, t.why_not or "") for t in tried],
+    )
+    return best
 
 
 def _first_part(made: Any) -> Any:
@@ -60,6 +114,10 @@ def _pictures(folder: Path, network: nn.Module, input_shapes: Sequence[str], sca
     if note:
         say(f"note: {note}")
     return pictures
+
+
+# For BatchNorm's statistics; more change nothing.
+_MOST_INPUTS: Final = 2048
 
 
 @contextmanager

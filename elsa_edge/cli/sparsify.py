@@ -10,6 +10,7 @@ import click
 
 from elsa_edge.claims import CANONICAL, NESTED
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+from elsa_edge.cli._repairing import cut_as_asked, inputs_of, repair_rows, show_repair, watching
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,10 +34,17 @@ __all__ = ["command"]
     help="Which weights, where the file has several: ema, or the place that an error names.",
 )
 @click.option(
-    "--levels", required=True, metavar="S,S,...", help="Sparsities, sparsest first, such as 0.95,0.9,0."
+    "--levels",
+    required=True,
+    metavar="S,S,...",
+    help="Sparsities, sparsest first, such as 0.95,0.9,0; auto finds a few that are worth having on --data.",
 )
 @click.option(
-    "--method", default="magnitude", show_default=True, help="Score of a weight: magnitude or random."
+    "--method",
+    default="magnitude",
+    show_default=True,
+    help="Score of a weight: magnitude, random, fisher (what the outputs lose without it; needs --data), or auto: "
+    "magnitude and fisher with several allocations, the nearest to the dense network on inputs held out of --data.",
 )
 @click.option("--allocation", help="Sparsity of each layer: global (default), uniform or erk.")
 @click.option(
@@ -53,8 +61,8 @@ __all__ = ["command"]
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
-    help="An .npz with inputs of the network; BatchNorm statistics are estimated on it at each level.",
+    metavar="FILE.npz|FOLDER|PKG.MODULE:FACTORY",
+    help="Inputs without labels: arrays, pictures, or what a factory makes; BatchNorm is re-estimated on them.",
 )
 @click.option(
     "--input-shape",
@@ -63,7 +71,14 @@ __all__ = ["command"]
     metavar="[NAME=]SHAPE[:DTYPE]",
     help="An input such as 1x3x224x224: a run then finds what the network multiplies with, whatever its layers are.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the random method.")
+@click.option(
+    "--repair",
+    "mode",
+    metavar="MODE",
+    help="Then repair the levels on --data: tables or weights, see `repair`.",
+)
+@click.option("--minutes", type=float, help="Of --repair: time for all levels together.")
+@click.option("--seed", default=0, show_default=True, help="Of everything that is drawn by lot.")
 @new_file(help="The nested checkpoint to write (.safetensors).", kinds=(NESTED, CANONICAL))
 @json_option
 def command(
@@ -77,30 +92,39 @@ def command(
     granularity: str,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    data: Path | None,
+    data: str | None,
     input_shapes: tuple[str, ...],
+    mode: str | None,
+    minutes: float | None,
     seed: int,
     destination: Path,
     as_json: bool,
 ) -> None:
     """Put nested sparsity levels into the trained CHECKPOINT (a file of torch or safetensors, or a folder of shards).
 
-    The levels share one set of weights; each contains the sparser ones. No training is done. Of an ONNX file
-    (model.onnx) a canonical graph is made at once, without torch.
+    The levels share one set of weights; each contains the sparser ones. No training is done, unless --repair asks for
+    it. Of an ONNX file (model.onnx) a canonical graph is made at once, without torch.
     """
     from elsa_edge.errors import UsageError
     from elsa_edge.levels import Ladder
+    from elsa_edge.repair.settings import RepairSettings
 
-    ladder = Ladder.parse(levels)  # before the seconds that torch takes to load
+    if levels != "auto":
+        Ladder.parse(levels)  # before the seconds that torch takes to load
+    repairing = None if mode is None else RepairSettings(mode=mode, minutes=minutes, seed=seed)
+    if repairing is not None and data is None:
+        raise UsageError("A repair needs inputs", fix="Add --data")
     if checkpoint.suffix == ".onnx":
+        if repairing is not None or "auto" in (levels, method):
+            raise UsageError("An ONNX file cannot be tuned", fix="Bring the checkpoint that it was made from")
         _sparsify_onnx(
             checkpoint,
-            ladder,
+            Ladder.parse(levels),
             destination,
             granularity=granularity,
             include=include,
             exclude=exclude,
-            data=data,
+            data=None if data is None else Path(data),
             as_json=as_json,
         )
         return
@@ -111,27 +135,29 @@ def command(
     from elsa_edge.factory import build_model
     from elsa_edge.files import sha256_of
     from elsa_edge.sparsify.coverage import sentences
-    from elsa_edge.sparsify.data import read_npz
-    from elsa_edge.sparsify.oneshot import sparsify
-    from elsa_edge.trained import load_dense
+    from elsa_edge.trained import load_dense, plain_network
 
     network = build_model(model)
     example = None if not input_shapes else _example(network, input_shapes)
     taken = load_dense(network, checkpoint, weights=weights)
-    arrays = None if data is None else read_npz(data)
-    nested = sparsify(
-        network,
-        ladder,
-        method=method,
-        allocation=allocation,
-        granularity=granularity,
-        include=include,
-        exclude=exclude,
-        data=arrays,
-        example=example,
-        seed=seed,
-        provenance={"source": checkpoint.name, "source_sha256": sha256_of(checkpoint), "model": model},
-    )
+    network = plain_network(network)
+    inputs = None if data is None else inputs_of(data, network, input_shapes, "auto")
+    settings: dict[str, Any] = {
+        "method": method,
+        "allocation": allocation,
+        "granularity": granularity,
+        "include": include,
+        "exclude": exclude,
+        "seed": seed,
+        "provenance": {"source": checkpoint.name, "source_sha256": sha256_of(checkpoint), "model": model},
+    }
+    nested = cut_as_asked(network, levels, inputs, example=example, settings=settings)
+    if repairing is not None:
+        from elsa_edge.repair import repair
+
+        with watching() as progress:
+            nested = repair(nested, network, inputs, repairing, progress=progress)
+        show_repair(destination, nested.provenance)
     nested.save(destination)
     notes = [*taken, *nested.provenance["notes"], *sentences(nested.provenance["coverage"])]
     for note in notes:
@@ -151,6 +177,7 @@ def command(
                 for k, level in enumerate(nested.ladder)
             ],
             "coverage": nested.provenance["coverage"],
+            "repair": None if repairing is None else repair_rows(nested.provenance),
             "notes": notes,
         },
         as_json=as_json,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Augmentation", "augmentation_for"]
 
 _SMALL: Final = 64
+_MANY: Final = 2048
 _SMALLEST_WINDOW: Final = 0.6
 
 
@@ -62,10 +63,12 @@ def is_image(value: Any) -> bool:
     )
 
 
-def augmentation_for(name: str, example: tuple[tuple[Any, ...], dict[str, Any]]) -> Augmentation:
-    """Return the augmentation of a name; `auto` asks the example whether there are images."""
+def augmentation_for(
+    name: str, example: tuple[tuple[Any, ...], dict[str, Any]], count: int = 0
+) -> Augmentation:
+    """Return the augmentation of a name; `auto` asks an example and the number of inputs: few images are varied."""
     if name == "auto":
-        found = any(is_image(value) for value in [*example[0], *example[1].values()])
+        found = count < _MANY and any(is_image(value) for value in [*example[0], *example[1].values()])
         return Augmentation(found, found)
     return Augmentation(crop=name.startswith("crop"), flip=name.endswith("flip"))
 

@@ -103,7 +103,7 @@ def _samples(model: nn.Module, data: Any, settings: RepairSettings) -> Samples:
     if len(source) == 0:
         raise InputError("There are no inputs to repair with")
     example = source.take(torch.zeros(1, dtype=torch.long))
-    augmentation = augmentation_for(settings.augment, example)
+    augmentation = augmentation_for(settings.augment, example, len(source))
     return Samples(source, held_out=settings.held_out, augmentation=augmentation, seed=settings.seed)
 
 

@@ -17,8 +17,7 @@ MODES: Final = ("tables", "weights")
 LOSSES: Final = ("auto", "kl", "mse")
 AUGMENTATIONS: Final = ("auto", "crop", "crop-flip", "none")
 
-# Of Adam. Tables are few and start near their goal; single weights need smaller steps.
-_RATES: Final = {"tables": 3e-3, "weights": 1e-3}
+_RATES: Final = {"tables": 0.1, "weights": 0.03}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +31,11 @@ class RepairSettings:
         features: Names of modules whose outputs must come near the dense network's too, by mean squared error.
         steps: Optimiser steps a level, at most.
         batch_size: Inputs a step.
-        learning_rate: Peak; None for 3e-3 (`tables`) or 1e-3 (`weights`).
+        learning_rate: Peak step of Adam in parts of each tensor's root mean square, so that networks of any scale take
+            the same rate; None for 0.1 (`tables`) or 0.03 (`weights`).
         temperature: Of `kl`: logits are divided by it.
-        augment: `none`, `crop`, `crop-flip`, or `auto`: `crop-flip` for images `(batch, 1 or 3, h, w)`, else `none`.
+        augment: `none`, `crop`, `crop-flip`, or `auto`: `crop-flip` for fewer than 2048 images `(batch, 1 or 3, h, w)`,
+            else `none`.
         held_out: Share of the inputs that is never trained on.
         check_every: Steps between two looks at the held-out inputs.
         patience: Looks without gain after which a level is done.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = ["Student"]
+
+# A bias of zeros must be able to move, too.
+_LEAST_SIZE: Final = 0.1
 
 
 class Student:
@@ -82,8 +85,8 @@ class Student:
         """Whether a level can differ from the dense network: it is cut, or weights below it were changed."""
         return not self.is_dense(level) or (self.mode == "weights" and level > 0)
 
-    def enter(self, level: int) -> list[torch.nn.Parameter]:
-        """Let the network be a level and return what the optimiser may tune."""
+    def enter(self, level: int) -> list[tuple[torch.nn.Parameter, float]]:
+        """Let the network be a level and return what the optimiser may tune, each with the size of its numbers."""
         import torch
 
         self._level = level
@@ -99,7 +102,15 @@ class Student:
         for name, parameter in self._parameters.items():
             parameter.requires_grad_(name in names)
             parameter.grad = None
-        return [self._parameters[name] for name in names]
+        return [(self._parameters[name], self._size(name)) for name in names]
+
+    def _size(self, name: str) -> float:
+        """Return the root mean square of the numbers that are tuned: steps are taken in proportion to it."""
+        values = self._parameters[name].detach()
+        if name in self._index:
+            values = values[self._index[name] == self._level]
+            return max(float(values.square().mean().sqrt()), 1e-6)
+        return max(float(values.square().mean().sqrt()), _LEAST_SIZE)
 
     def _tensor(self, name: str) -> Tensor:
         return self._parameters[name] if name in self._parameters else self._buffers[name]

@@ -1,6 +1,6 @@
 """Tune one level: Adam along a cosine, looks at the held-out inputs, the best look kept.
 
-    rate(step) = peak * min(1, step / warm) * (1 + cos(pi * step / planned)) / 2
+    rate(step) = peak * size(tensor) * min(1, step / warm) * (1 + cos(pi * step / planned)) / 2
 
 Time is planned, not raced against: after a few steps their speed says how many fit, and the cosine ends there. Without
 a time limit, or where it does not bind, the result depends on the seed alone.
@@ -192,8 +192,11 @@ class LevelTuner:
         self.student, self.level, self.teacher = student, level, teacher
         self.samples, self.settings = samples, settings
         self.call = student.model if call is None else call
-        self.parameters = student.enter(level)
-        self.optimizer = torch.optim.Adam(self.parameters, lr=settings.rate)
+        tuned = student.enter(level)
+        self.parameters = [parameter for parameter, _ in tuned]
+        self.optimizer = torch.optim.Adam(
+            [{"params": [parameter], "size": size} for parameter, size in tuned]
+        )
         self.step, self.planned, self.stale = 0, settings.steps, 0
         self._features = _Features(student.model, settings.features)
         self.cut = self.look()
@@ -243,7 +246,7 @@ class LevelTuner:
         progress = self.step / self.planned
         rate = settings.rate * min(1.0, (self.step + 1) / warm) * 0.5 * (1.0 + math.cos(math.pi * progress))
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["size"]
         arguments = self.samples.training(self.level, self.step, settings.batch_size)
         target = self.teacher.answer(arguments)
         expected = dict(self.teacher.features)

@@ -4,7 +4,8 @@
     uniform   k_l = d * n_l
     erk       k_l = n_l * min(1, e * r_l),  r_l = sum(shape) / prod(shape),  e such that sum k_l = d * N
 
-Frozen units are kept whatever their score, and count in the budget; each weight keeps at least one unit.
+Frozen units are kept whatever their score, and count in the budget. Each weight keeps at least one unit and, so that
+no layer starves in the global pool, about a tenth of the density that is asked for.
 Sources: ERK, arXiv 1911.11134; global magnitude as in AC/DC, arXiv 2106.12379.
 """
 
@@ -32,6 +33,7 @@ class Layer:
         scores: One a unit, float `(units,)`; +inf where frozen.
         sizes: Weights in each unit, int64 `(units,)`.
         frozen_units: How many units are frozen.
+        least_units: How many are kept at least.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Layer:
     scores: Tensor
     sizes: Tensor
     frozen_units: int = 0
+    least_units: int = 1
 
     @property
     def weights(self) -> int:
@@ -47,11 +50,11 @@ class Layer:
 
 
 Allocation: TypeAlias = Callable[[Sequence[Layer], int], list[int]]
-"""(layers, budget in weights) -> units to keep in each layer, at least its frozen ones and at least one."""
+"""(layers, budget in weights) -> units to keep in each layer, at least its frozen ones and its least."""
 
 
 def _floor(layer: Layer) -> int:
-    return max(1, layer.frozen_units)
+    return max(1, layer.least_units, layer.frozen_units)
 
 
 def _round_to_budget(layers: Sequence[Layer], shares: Sequence[float], budget: int) -> list[int]:
@@ -77,7 +80,7 @@ def _round_to_budget(layers: Sequence[Layer], shares: Sequence[float], budget: i
 
 
 def global_pool(layers: Sequence[Layer], budget: int) -> list[int]:
-    """Keep the highest scores over all layers together; the best unit of each layer is always kept."""
+    """Keep the highest scores over all layers together; the best units of each layer, its least, are always kept."""
     import torch
 
     floors = [_floor(layer) for layer in layers]

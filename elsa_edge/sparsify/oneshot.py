@@ -8,7 +8,7 @@ No training happens here; BatchNorm statistics are re-estimated at each level wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,17 +18,21 @@ from elsa_edge.levels import Ladder, index_from_masks, mask_at
 from elsa_edge.sparsify.allocation import allocation_named
 from elsa_edge.sparsify.coverage import coverage
 from elsa_edge.sparsify.data import Batches, batches_of
+from elsa_edge.sparsify.fisher import fisher_scores
 from elsa_edge.sparsify.norms import batch_norms, followers, reestimate
 from elsa_edge.sparsify.patterns import Channel, NofM, Pattern, parse_pattern
 from elsa_edge.sparsify.products import Products, trace_products
 from elsa_edge.sparsify.prunable import Prunable, choose, find_prunable
-from elsa_edge.sparsify.scores import score_named
+from elsa_edge.sparsify.scores import FISHER, score_named
 from elsa_edge.sparsify.selection import select
 from elsa_edge.sparsify.tracing import output_layers
 from elsa_edge.trained import plain_network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+# A weight that keeps less than this part of the level's density is spoken of.
+_POOR: Final = 0.25
 
 __all__ = ["arrays_of", "nested_weights", "sparsify", "with_aliases"]
 
@@ -160,7 +164,7 @@ def sparsify(
         model: A trained network. Its numbers are as before afterwards; weights that were computed from others
             (weight_norm, masks of torch's pruning) are plain ones then.
         ladder: Levels, or their sparsities, sparsest first.
-        method: `magnitude` or `random`.
+        method: `magnitude`, `random`, or `fisher`, which needs data: what the outputs lose without a weight.
         allocation: `global` (default), `uniform` or `erk`. With N:M every group has its own budget: leave it
             out.
         granularity: `unstructured`, `4x1`, `1x4` or `4x4` (consecutive output x input channels), `channel`, or N:M.
@@ -190,14 +194,20 @@ def sparsify(
         raise UsageError(
             f"N:M keeps the same share everywhere: allocation {allocation!r} cannot be combined with it"
         )
-    score = score_named(method)
+    score = None if method == FISHER else score_named(method)
     batches = None if data is None else batches_of(model, data)
     products = _watched(model, batches if example is None else batches_of(model, example))
     weights, notes = nested_weights(model, pattern, include, exclude, products)
     state = model.state_dict(keep_vars=True)
     generator = torch.Generator().manual_seed(seed)
-    scores = {w.name: score(state[w.name].detach().cpu(), None, generator) for w in weights}
+    if score is not None:
+        scores = {w.name: score(state[w.name].detach().cpu(), None, generator) for w in weights}
+    elif batches is None:
+        raise UsageError("The method fisher scores weights by what they do to inputs", fix="Give --data")
+    else:
+        scores = fisher_scores(model, weights, batches, generator)
     masks = _masks(weights, scores, steps, allocation or "global", pattern)
+    notes += _starved(weights, masks[0], 1.0 - steps.sparsities[0])
     indices = {w.name: index_from_masks([level[w.name].numpy() for level in masks]) for w in weights}
     arrays = arrays_of(model)
     tables: dict[str, np.ndarray[Any, Any]] = {}
@@ -230,6 +240,21 @@ def sparsify(
     checkpoint = NestedCheckpoint(arrays, with_aliases(weights, indices), tables, steps, facts)
     measured = steps.measured(densities=checkpoint.densities)
     return NestedCheckpoint(arrays, checkpoint.indices, tables, measured, facts)
+
+
+def _starved(weights: Sequence[Prunable], masks: Mapping[str, Tensor], density: float) -> list[str]:
+    """Return a sentence on the weights that keep far less than the others at the sparsest level."""
+    kept = {w.name: float(masks[w.name].float().mean()) for w in weights}
+    poor = sorted((name for name, share in kept.items() if share < _POOR * density), key=lambda n: kept[n])
+    if not poor:
+        return []
+    shown = ", ".join(f"{name} {kept[name]:.1%}" for name in poor[:4])
+    more = f" and {len(poor) - 4} more" if len(poor) > 4 else ""
+    sentence = (
+        f"At the sparsest level, {density:.1%} in all, some weights keep far less: {shown}{more}. "
+        "Another allocation (uniform, erk) spreads the cut."
+    )
+    return [sentence]
 
 
 def _watched(model: nn.Module, batches: Batches | None) -> Products | None:

@@ -1,6 +1,8 @@
 """How important each weight is: a score a weight, higher is kept first.
 
 magnitude  |w|        random  uniform in [0, 1)        saliency  |w * dL/dw|   (SNIP where taken at the start)
+
+A fourth, `fisher`, needs the whole network and inputs: fisher.py.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from elsa_edge.errors import UnknownNameError, UsageError
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-__all__ = ["SCORES", "Score", "magnitude", "random", "saliency", "score_named"]
+__all__ = ["FISHER", "SCORES", "Score", "magnitude", "random", "saliency", "score_named"]
 
 
 class Score(Protocol):
@@ -50,6 +52,7 @@ def saliency(weight: Tensor, gradient: Tensor | None = None, generator: Generato
     return (weight.detach() * gradient).abs().float()
 
 
+FISHER: Final = "fisher"
 SCORES: Final[dict[str, Score]] = {"magnitude": magnitude, "random": random}
 
 
@@ -60,5 +63,5 @@ def score_named(name: str) -> Score:
         UnknownNameError: When there is none of that name.
     """
     if name not in SCORES:
-        raise UnknownNameError("method", name, SCORES)
+        raise UnknownNameError("method", name, [*SCORES, FISHER])
     return SCORES[name]

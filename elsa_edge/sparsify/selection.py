@@ -10,7 +10,7 @@ are exact.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from elsa_edge.errors import LevelError
 from elsa_edge.sparsify.allocation import Allocation, Layer, check_budget
@@ -19,6 +19,9 @@ from elsa_edge.sparsify.prunable import Prunable
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# Of a level's density: what every weight keeps, whatever its scores.
+_LEAST_SHARE: Final = 0.1
 
 __all__ = ["budget_of", "keep_highest", "select"]
 
@@ -110,7 +113,14 @@ def select(
     for weight in weights:
         units = pattern.to_units(weight, held[weight.name])
         layers.append(
-            Layer(weight.name, weight.shape, units, pattern.unit_sizes(weight), int(torch.isinf(units).sum()))
+            Layer(
+                weight.name,
+                weight.shape,
+                units,
+                pattern.unit_sizes(weight),
+                frozen_units=int(torch.isinf(units).sum()),
+                least_units=int(_LEAST_SHARE * density * len(units)),
+            )
         )
     budget = budget_of(weights, density)
     check_budget(layers, budget, density)

@@ -66,7 +66,7 @@ def test_data_may_come_from_a_factory(nested):
         (["--loss", "l1"], 2, "no loss named"),
         (["--model", "support.learned:inputs"], 2, "returned no network"),
         (["--data", "."], 2, "Add --input-shape"),
-        (["-o", "cut.safetensors"], 2, "The output is the input"),
+        (["-o", "cut.safetensors"], 2, "is an input of this command"),
     ],
 )
 def test_mistakes_have_an_exit_code_and_write_nothing(nested, monkeypatch, options, code, message):

@@ -1,0 +1,100 @@
+"""Cuts and levels that are found by trying: what was chosen is the best of what was tried, and reasons are given."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from support import learned
+
+from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.cli import cli
+from elsa_edge.errors import InputError
+from elsa_edge.repair.cuts import best_cut, choose_levels
+from elsa_edge.training.flops import flops_fractions
+
+
+def test_the_best_cut_is_the_one_that_agrees_most():
+    """Its scores and allocation are those of the highest mean, and it is a whole checkpoint of the ladder."""
+    told = []
+    cut, tried = best_cut(learned.learned(), [0.8, 0.6, 0.0], learned.inputs(), told=told.append)
+
+    assert told == tried
+    assert {(t.method, t.allocation) for t in tried} > {("magnitude", "global"), ("fisher", "erk")}
+    best = max(tried, key=lambda t: t.mean)
+    assert (cut.provenance["method"], cut.provenance["allocation"]) == (best.method, best.allocation)
+    assert all(len(t.agreements) == 2 for t in tried)
+    assert len(cut.ladder) == 3
+
+
+def test_groups_of_n_in_m_have_no_allocation_to_try():
+    """N:M is tried once for each score."""
+    _, tried = best_cut(
+        learned.learned(),
+        [0.5, 0.0],
+        learned.inputs(),
+        granularity="2:4",
+        exclude=["conv1*"],
+        candidates=(("magnitude", "global"), ("magnitude", "erk")),
+    )
+    assert [t.method for t in tried] == ["magnitude"]
+
+
+def test_without_inputs_that_serve_no_cut_is_chosen():
+    """Too few inputs are refused as in a repair."""
+    with pytest.raises(InputError, match="too few"):
+        best_cut(learned.learned(), [0.5, 0.0], learned.inputs()[:5])
+
+
+def test_levels_are_chosen_with_reasons():
+    """Costs are the true multiply-adds, kept levels step down by at least 30 %, every other has a reason."""
+    grid = (0.95, 0.7, 0.5, 0.45, 0.2)
+    model = learned.learned()
+    ladder, rows = choose_levels(model, learned.inputs(), grid=grid, allocation="uniform")
+
+    kept = [row for row in rows if row.verdict == "kept"]
+    assert [row.sparsity for row in rows] == list(grid)
+    assert ladder.sparsities == (*(row.sparsity for row in kept), 0.0)
+    costs = [row.multiply_adds for row in kept] + [1.0]
+    assert kept
+    assert all(a <= 0.7 * b for a, b in pairwise(costs))
+    assert all(row.verdict for row in rows)
+    assert rows[-1].verdict.startswith("saves too little")
+    assert rows[0].verdict.startswith("lost")
+    cut = best_cut(model, grid, learned.inputs(), candidates=(("magnitude", "uniform"),))[0]
+    expected = flops_fractions(model, (torch.zeros(1, 1, 8, 8),), cut.indices, len(grid))
+    assert [row.multiply_adds for row in rows] == pytest.approx(expected, rel=1e-6)
+
+
+def test_one_command_chooses_cuts_and_repairs(tmp_path, monkeypatch):
+    """`sparsify --levels auto --method auto --repair tables` ends in repaired levels, and tells what it tried."""
+    torch.save(learned.learned().state_dict(), tmp_path / "net.pt")
+    np.savez(tmp_path / "inputs.npz", x=learned.inputs()[:300].numpy())
+    monkeypatch.chdir(tmp_path)
+    shared = ["sparsify", "net.pt", "--model", "support.learned:patterns", "-o", "out.safetensors"]
+    given = ["--levels", "auto", "--method", "auto", "--repair", "tables", "--minutes", "0.1"]
+    result = CliRunner().invoke(
+        cli, [*shared, *given, "--data", "inputs.npz", "--json"], catch_exceptions=False
+    )
+
+    assert result.exit_code == 0, result.stderr
+    nested = NestedCheckpoint.load(tmp_path / "out.safetensors")
+    report = json.loads(result.stdout)
+    told = nested.provenance["repair"]["levels"]
+    assert {row.pop("level"): row for row in report["repair"]} == told
+    assert "saves too little" in result.stderr or "lost" in result.stderr
+    assert "Cuts that were tried" in result.stderr
+    for wrong, message in (
+        (["--levels", "auto"], "Add --data"),
+        (["--levels", "0.5,0", "--method", "auto"], "Add --data"),
+        (["--levels", "0.5,0", "--repair", "tables"], "Add --data"),
+        (["--levels", "0.5,0", "--repair", "table"], "Nearest: 'tables'"),
+    ):
+        refused = CliRunner().invoke(cli, [*shared[:-1], "other.safetensors", *wrong])
+        assert refused.exit_code == 2
+        assert message in " ".join(refused.stderr.split())
+        assert not (tmp_path / "other.safetensors").exists()
