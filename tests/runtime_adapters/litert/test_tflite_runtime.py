@@ -84,8 +84,8 @@ def test_int8_keeps_the_accuracy_of_a_trained_network_in_both_runtimes(tmp_path,
     graph = export_canonical(
         NestedCheckpoint.load(data / "fashion.safetensors"), tiny(), [TensorSpec("", (1, 1, 28, 28))]
     )
-    known = Golden({"x": x}, run_canonical(graph, {"x": x}))
-    np.savez(tmp_path / "calibration.npz", x=x[:64])
+    known = Golden({"images": x}, run_canonical(graph, {"images": x}))
+    np.savez(tmp_path / "calibration.npz", images=x[:64])
     settings = {"packaging": "signatures", "calibration": str(tmp_path / "calibration.npz")}
     write_variant_folder(
         tmp_path / "all" / "int8", TfliteInt8Exporter(), graph, known, int8_changed_answers=0.05, **settings
