@@ -52,7 +52,8 @@ def golden_answers(
 
     specs, depending = graph.inputs, depending_outputs(graph.model)
     if real is None:
-        candidates = made_up(specs, sizes_unlike(1, frozen)[0], vocabularies(graph))
+        sizes = graph.provenance.get("export", {}).get("sizes", {})
+        candidates = made_up(specs, sizes_unlike(1, frozen)[0], vocabularies(graph), sizes=sizes)
     else:
         candidates = iter([given(specs, real)])
     trial = most_telling(candidates, run, depending, graph.tolerance, advice=_ADVICE)

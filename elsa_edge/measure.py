@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.errors import ElsaError
+from elsa_edge.inputs import take_samples
 from elsa_edge.loading import CachePath, choose_variant, open_adapter, open_for, resolve_profile
 from elsa_edge.plugins import Opened
 from elsa_edge.profiles import save_profile
@@ -105,11 +106,7 @@ def measure_bundle(
 
 def one_sample(bundle: Bundle) -> dict[str, Array]:
     """Return the first golden sample: a device rarely sees more than one input at a time."""
-    specs = bundle.inputs
-    return {
-        name: array[:1] if specs[name].shape and specs[name].shape[0] is None else array
-        for name, array in bundle.golden.inputs.items()
-    }
+    return take_samples(bundle.inputs, bundle.golden.inputs, 0, 1)
 
 
 def _warm(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +24,7 @@ from elsa_edge.graph.cut import cut
 from elsa_edge.graph.multiplied import Factor, find_factors
 from elsa_edge.graph.onnx_file import read_onnx
 from elsa_edge.graph.oracle import run_canonical, run_model
+from elsa_edge.graph.sizes import free_sizes
 from elsa_edge.inputs import read_inputs
 from elsa_edge.levels import Ladder, mask_at
 from elsa_edge.proof.making import made
@@ -82,7 +82,8 @@ def nest_onnx(
     plain = model.clone()
     names = [str(value.name) for value in model.graph.inputs]
     graph = assemble(model, checkpoint, names)
-    _prove(graph, plain, checkpoint, None if inputs is None else Path(inputs))
+    sizes = _prove(graph, plain, checkpoint, None if inputs is None else Path(inputs))
+    graph = graph.with_provenance(export={"sizes": sizes})
     return graph, _sentences(plain.graph, chosen, reasons)
 
 
@@ -115,9 +116,11 @@ def _choose(factors: Sequence[Factor], include: Sequence[str], exclude: Sequence
     return chosen
 
 
-def _prove(graph: CanonicalGraph, plain: ir.Model, checkpoint: NestedCheckpoint, inputs: Path | None) -> None:
-    """Compare each level with the file whose weights are masked by numpy."""
-    feed = _feed(graph, plain) if inputs is None else read_inputs(inputs, graph.inputs)
+def _prove(
+    graph: CanonicalGraph, plain: ir.Model, checkpoint: NestedCheckpoint, inputs: Path | None
+) -> dict[str, int]:
+    """Compare each level with the file whose weights are masked by numpy; return the free sizes that were taken."""
+    feed, sizes = _feed(graph, plain) if inputs is None else (read_inputs(inputs, graph.inputs), {})
     for level, found in enumerate(run_canonical(graph, feed)):
         masked = plain.clone()
         for name, index in checkpoint.indices.items():
@@ -132,19 +135,16 @@ def _prove(graph: CanonicalGraph, plain: ir.Model, checkpoint: NestedCheckpoint,
                     expected=f"a difference of at most {_RELATIVE_TOLERANCE * max(1.0, scale):.3g} in {output}",
                     found=f"{difference:.3g}",
                 )
+    return sizes
 
 
-def _feed(graph: CanonicalGraph, plain: ir.Model) -> dict[str, npt.NDArray[Any]]:
-    """Return random inputs on which the file runs: free sizes other than the batch are tried out."""
+def _feed(graph: CanonicalGraph, plain: ir.Model) -> tuple[dict[str, npt.NDArray[Any]], dict[str, int]]:
+    """Return random inputs on which the file runs, and the free sizes other than the batch that were found to do."""
     reason = ""
+    names = free_sizes(list(graph.inputs.values()))
     for size in _FREE_SIZES:
-        specs = {
-            name: replace(
-                spec, shape=tuple(size if n is None and axis else n for axis, n in enumerate(spec.shape))
-            )
-            for name, spec in graph.inputs.items()
-        }
-        feed = made(specs, 2)
+        sizes = dict.fromkeys(names, size)
+        feed = made(graph.inputs, 2, sizes=sizes)
         try:
             run_model(plain, feed)
         except ElsaError:
@@ -152,7 +152,7 @@ def _feed(graph: CanonicalGraph, plain: ir.Model) -> dict[str, npt.NDArray[Any]]
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no common class
             reason = reason or first_line(error)
         else:
-            return feed
+            return feed, sizes
     raise InputError(
         f"The file does not run on random inputs ({reason})",
         fix="Give real ones for the proof: --data FILE.npz",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from elsa_edge.errors import InputError, UnknownNameError, UsageError, closest
 
 __all__ = [
+    "BATCH",
     "DTYPES",
     "FROM_NHWC",
     "TO_NHWC",
@@ -27,9 +28,13 @@ DTYPES: Final = ("float32", "float16", "float64", "int64", "int32", "int8", "uin
 # Orders of the axes of images, for `transpose`.
 TO_NHWC: Final = (0, 2, 3, 1)
 FROM_NHWC: Final = (0, 3, 1, 2)
+BATCH: Final = "batch"  # what the free size is called along which samples are stacked
+_INPUT = re.compile(
+    r"(?:(?P<name>[^=]+)=)?(?P<shape>(?:\d+|[A-Z][A-Z0-9_]*)(?:x(?:\d+|[A-Z][A-Z0-9_]*))*)(?::(?P<dtype>\w+))?"
+)
+_BATCH_LETTER: Final = "N"
 # What networks write where they mean infinity (a masked score is often the smallest float32).
 _LIKE_INFINITY: Final = 1e30
-_INPUT = re.compile(r"(?:(?P<name>[^=]+)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>\w+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +45,58 @@ class TensorSpec:
         name: Its name in the graph.
         shape: One entry a dimension; None where any size is allowed (the batch, usually first).
         dtype: A numpy type name from `DTYPES`.
+        sizes: What the free sizes are called, None for fixed ones: `("batch", None, "S")`; empty where nobody has said.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str = "float32"
+    sizes: tuple[str | None, ...] = field(default=(), compare=False)
+
+    @property
+    def batch_axis(self) -> int | None:
+        """The dimension along which samples are stacked; None where there is none.
+
+        Where no free size has a name, it is the first free one.
+        """
+        if any(self.sizes):
+            return self.sizes.index(BATCH) if BATCH in self.sizes else None
+        return next((axis for axis, size in enumerate(self.shape) if size is None), None)
 
     @classmethod
     def parse(cls, text: str) -> TensorSpec:
-        """Read the command-line form `[NAME=]SHAPE[:DTYPE]`, such as `1x3x224x224` or `tokens=1x24:int64`.
+        """Read the command-line form `[NAME=]SHAPE[:DTYPE]`, such as `1x3x224x224` or `tokens=1xS:int64`.
 
-        Without a name the name is empty: the input is then called as the argument of the network that it feeds.
+        A capital letter (or word) is a size that stays free; N is the batch. Without a name the name is empty: the
+        input is then called as the argument of the network that it feeds.
         """
         match = _INPUT.fullmatch(text.strip())
         if match is None:
             raise UsageError(
                 "An input shape is not readable",
-                expected="[NAME=]SHAPE[:DTYPE] such as 1x3x224x224 or tokens=1x24:int64",
+                expected="[NAME=]SHAPE[:DTYPE] such as 1x3x224x224 or tokens=1xS:int64 (capitals are free sizes)",
                 found=repr(text),
             )
         dtype = match["dtype"] or "float32"
         if dtype not in DTYPES:
             raise UnknownNameError("input type", dtype, DTYPES)
-        shape = tuple(int(size) for size in match["shape"].split("x"))
-        if min(shape) < 1:
+        parts = match["shape"].split("x")
+        shape = tuple(int(part) if part.isdigit() else None for part in parts)
+        if any(size is not None and size < 1 for size in shape):
             raise UsageError("Every dimension of an input must be at least 1", found=repr(text))
-        return cls(match["name"] or "", shape, dtype)
+        letters = [part for part in parts if not part.isdigit()]
+        if len(set(letters)) != len(letters):
+            raise UsageError("A free size appears twice in one shape", found=repr(text))
+        names = {_BATCH_LETTER: BATCH}
+        sizes = tuple(None if part.isdigit() else names.get(part, part) for part in parts)
+        return cls(match["name"] or "", shape, dtype, sizes if letters else ())
 
     def __str__(self) -> str:
-        shape = "x".join("?" if size is None else str(size) for size in self.shape)
+        names = self.sizes or (None,) * len(self.shape)
+        shape = "x".join(
+            str(size) if size is not None else ("?" if name in (None, BATCH) else str(name))
+            for size, name in zip(self.shape, names, strict=True)
+        )
         return f"{self.name or '(unnamed)'}: {shape or 'scalar'} {self.dtype}"
 
 

@@ -30,7 +30,7 @@ def test_a_bundle_holds_what_a_device_needs() -> None:
     assert {entry.path for entry in manifest.files} >= {"device.yaml", "golden.npz", "ort-switch/model.onnx"}
     assert load_profile(opened.folder / "device.yaml").name == DEVICE == manifest.device
     assert manifest.versions["onnxruntime"]
-    assert manifest.provenance["model"] == {"method": "zoo"}
+    assert manifest.provenance["model"]["method"] == "zoo"
 
 
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:

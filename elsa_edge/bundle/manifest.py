@@ -45,20 +45,28 @@ class FileEntry(_Strict):
 
 
 class InputOutput(_Strict):
-    """An input or output; a shape entry of null may have any size."""
+    """An input or output; a shape entry of null may have any size, and `sizes` says what that size is called."""
 
     name: str
     shape: tuple[int | None, ...]
     dtype: Dtype
+    sizes: tuple[str | None, ...] = ()
+
+    @model_validator(mode="after")
+    def _a_name_a_dimension(self) -> InputOutput:
+        if self.sizes and len(self.sizes) != len(self.shape):
+            raise ValueError("sizes must have one entry a dimension")
+        return self
 
     @classmethod
     def of(cls, spec: TensorSpec) -> InputOutput:
         """Describe a tensor of a network."""
-        return cls.model_validate({"name": spec.name, "shape": spec.shape, "dtype": spec.dtype})
+        entry = {"name": spec.name, "shape": spec.shape, "dtype": spec.dtype, "sizes": spec.sizes}
+        return cls.model_validate(entry)
 
     def to_spec(self) -> TensorSpec:
         """Return it as the network's tensor."""
-        return TensorSpec(self.name, self.shape, self.dtype)
+        return TensorSpec(self.name, self.shape, self.dtype, self.sizes)
 
 
 class LevelEntry(_Strict):

@@ -185,12 +185,12 @@ def command(
 
 
 def _example(network: nn.Module, input_shapes: Sequence[str]) -> dict[str, Any]:
-    """Return one batch of two samples for a run that is watched."""
+    """Return inputs of the written batch for a run that is watched."""
+    from elsa_edge.graph.attempts import runnable_example
     from elsa_edge.graph.binding import bind_inputs
-    from elsa_edge.graph.torch_export import example_inputs
     from elsa_edge.tensors import parse_inputs
 
-    return example_inputs(bind_inputs(network, parse_inputs(input_shapes)).inputs, 2)
+    return runnable_example(network, bind_inputs(network, parse_inputs(input_shapes)))
 
 
 def _sparsify_onnx(

@@ -42,7 +42,8 @@ def _spec(value: ir.Value) -> TensorSpec:
     if value.name is None or value.dtype is None or value.shape is None:
         raise ContractError("An input or output has no name, type or shape", found=str(value))
     shape = tuple(size if isinstance(size, int) else None for size in value.shape)
-    return TensorSpec(value.name, shape, str(value.dtype.numpy()))
+    sizes = tuple(None if isinstance(size, int) else size.value for size in value.shape)
+    return TensorSpec(value.name, shape, str(value.dtype.numpy()), sizes)
 
 
 def _noise_from_json(text: str, level_count: int) -> dict[str, tuple[float, ...]]:

@@ -1,32 +1,170 @@
-"""nn.Module + nested checkpoint -> checked canonical graph, proved equal to torch at every level."""
+"""nn.Module + nested checkpoint -> checked canonical graph, proved equal to torch at every level.
+
+a free batch is tried first; where the network does not trace or compute with one, the batch is a fixed number
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import ContractError, ElsaError, ExportError, first_line
+from elsa_edge.errors import ContractError, ElsaError, ExportError
+from elsa_edge.graph.against_torch import prove_equal
 from elsa_edge.graph.assemble import assemble
-from elsa_edge.graph.binding import Binding, bind_inputs
+from elsa_edge.graph.attempts import Attempt, Ways
+from elsa_edge.graph.binding import bind_inputs
 from elsa_edge.graph.canonical import CanonicalGraph
-from elsa_edge.graph.oracle import run_canonical
-from elsa_edge.graph.torch_export import example_inputs, torch_to_onnx
-from elsa_edge.tensors import TensorSpec, largest_difference
+from elsa_edge.graph.outputs import answering
+from elsa_edge.graph.torch_errors import FixedSizeError, OperatorError
+from elsa_edge.graph.torch_export import torch_to_onnx
+from elsa_edge.tensors import TensorSpec
 from elsa_edge.trained import load_arrays, plain_network
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["differences_from_torch", "export_canonical"]
+__all__ = ["export_canonical"]
 
-# The numeric contract of docs/architecture.md; float32 sums in another order stay far below it.
-_RELATIVE_TOLERANCE: Final = 1e-4
-# Another batch than the one that was traced, so that a batch size frozen into the graph is found.
-_PROOF_BATCH: Final = 3
+Progress = Callable[[str], None]
+
+
+def export_canonical(
+    checkpoint: NestedCheckpoint,
+    model: torch.nn.Module,
+    inputs: Sequence[TensorSpec],
+    *,
+    examples: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    batch: int | None = None,
+    sizes: Mapping[str, Sequence[int]] | None = None,
+    outputs: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> CanonicalGraph:
+    """Write a network with nested levels as a canonical graph.
+
+    Args:
+        checkpoint: Dense weights, level indices, tables and ladder.
+        model: The architecture; its parameters are overwritten with the checkpoint's dense weights.
+        inputs: Its inputs, named as the arguments of `forward` that they feed; one without a name takes the next free
+            argument. See `elsa_edge.graph.sizes` for what is free.
+        examples: Real inputs for the trace and the proof of equality; random ones are made when None.
+        batch: Fix the batch at this number; None tries a free one first.
+        sizes: Name of a free size -> numbers to prove the graph at; numbers that fit are looked for otherwise.
+        outputs: Keep only these outputs, or what these modules return.
+        progress: Called with a line for each step.
+
+    Returns:
+        The graph, after the contract check and after comparison with torch at every level. `provenance["export"]`
+        says what is free, what was proved, and in `notes` what follows.
+
+    Raises:
+        CheckpointError: When the checkpoint does not fit the model.
+        ExportError: When the model cannot be exported; names the operator, the line and what to do.
+        ContractError: When the result is not equal to torch. It is then not returned.
+    """
+    tell = progress or (lambda _: None)
+    model = plain_network(model).float()
+    load_arrays(model, checkpoint.weights)
+    training = model.training
+    model.eval()
+    try:
+        ways = Ways.of(model, bind_inputs(model, inputs), examples, sizes)
+        write = _Writer(checkpoint, model, outputs, tell)
+        if batch is not None:
+            return write(ways.fixed(batch))
+        refusal = None
+        if ways.has_batch:
+            graph, refusal = _with_free_batch(ways, write)
+            if graph is not None:
+                return graph
+            tell(f"a free batch does not work ({_why(refusal)}); trying a batch of {ways.batch}")
+        return write(ways.fixed(ways.batch), refusal)
+    finally:
+        model.train(training)
+
+
+def _with_free_batch(ways: Ways, write: _Writer) -> tuple[CanonicalGraph | None, ElsaError | None]:
+    """Return the graph with a free batch, or the reason why there is none."""
+    refusal: ElsaError | None = None
+    for related in (False, True):
+        try:
+            return write(ways.free(related=related)), None
+        except OperatorError:
+            raise
+        except FixedSizeError as error:
+            refusal = refusal or error
+        except (ContractError, ExportError) as error:
+            refusal = refusal or error
+            break  # sizes were not tied to each other: another kind of freedom does not help
+    return None, refusal
+
+
+def _why(refusal: ElsaError | None) -> str:
+    if refusal is None:
+        return "no input has one"
+    return f"{refusal.problem}{'' if refusal.found is None else f'; {refusal.found}'}"
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Traces, assembles and proves one way.
+
+    Attributes:
+        checkpoint: What goes into the graph.
+        model: The network.
+        outputs: Outputs or modules that are wanted.
+        tell: Called with a line for each step.
+    """
+
+    checkpoint: NestedCheckpoint
+    model: torch.nn.Module
+    outputs: Sequence[str]
+    tell: Progress
+
+    def __call__(self, attempt: Attempt, refusal: ElsaError | None = None) -> CanonicalGraph:
+        """Return the proved graph; `refusal` says why its batch is not free."""
+        import torch
+
+        model, checkpoint, binding = self.model, self.checkpoint, attempt.binding
+        arguments, keywords = binding.arguments(attempt.trace)
+        names = [spec.name for spec in binding.inputs]
+        with torch.no_grad(), answering(model, arguments, keywords, self.outputs, names) as answer:
+            self.tell(
+                f"tracing with a {'free batch' if attempt.batch is None else f'batch of {attempt.batch}'}"
+            )
+            keep = {*checkpoint.indices, *checkpoint.tables}
+            onnx_model = torch_to_onnx(
+                model, binding, attempt.trace, answer.names, related=attempt.related, keep=keep
+            )
+            graph = assemble(onnx_model, _under_graph_names(checkpoint, onnx_model.graph, model), names)
+            self.tell(f"comparing {len(graph.ladder)} levels with torch")
+            prove_equal(graph, checkpoint, model, binding, attempt.proofs)
+        facts = {
+            "batch": attempt.batch or "free",
+            "sizes": dict(attempt.sizes[0]) if attempt.sizes else {},
+            "proved_sizes": [dict(row) for row in attempt.sizes if row],
+            "notes": [*answer.notes, *_consequences(attempt, refusal)],
+        }
+        return graph.with_provenance(export=facts)
+
+
+def _consequences(attempt: Attempt, refusal: ElsaError | None) -> list[str]:
+    """Say what follows from a fixed batch, and where free sizes were proved."""
+    notes = []
+    if attempt.batch is not None:
+        reason = f", because a free one does not work: {_why(refusal)}" if refusal is not None else ""
+        notes.append(
+            f"The batch is fixed at {attempt.batch}{reason}. Each inference takes exactly {attempt.batch}, and "
+            "variants for other batches need another export (--batch N)."
+        )
+    proved = [", ".join(f"{name}={number}" for name, number in row.items()) for row in attempt.sizes if row]
+    if proved:
+        notes.append(f"Free sizes were proved at {'; '.join(proved)}.")
+    return notes
 
 
 def _aliases(model: torch.nn.Module) -> dict[str, list[str]]:
@@ -53,95 +191,3 @@ def _under_graph_names(
     indices, tables = renamed(checkpoint.indices), renamed(checkpoint.tables)
     weights = {name: checkpoint.weights[name] for name in checkpoint.weights}
     return NestedCheckpoint(weights, indices, tables, checkpoint.ladder, checkpoint.provenance)
-
-
-def export_canonical(
-    checkpoint: NestedCheckpoint,
-    model: torch.nn.Module,
-    inputs: Sequence[TensorSpec],
-    *,
-    examples: Mapping[str, np.ndarray[Any, Any]] | None = None,
-) -> CanonicalGraph:
-    """Write a network with nested levels as a canonical graph.
-
-    Args:
-        checkpoint: Dense weights, level indices, tables and ladder.
-        model: The architecture; its parameters are overwritten with the checkpoint's dense weights.
-        inputs: Its inputs, named as the arguments of `forward` that they feed; one without a name takes the next free
-            argument. The first dimension of each is the batch and becomes free.
-        examples: Real inputs for the proof of equality; random ones are made when None.
-
-    Returns:
-        The graph, after the contract check and after comparison with torch at every level.
-
-    Raises:
-        CheckpointError: When the checkpoint does not fit the model.
-        ExportError: When the model cannot be exported; names the operator and the module.
-        ContractError: When the result is not equal to torch. It is then not returned.
-    """
-    model = plain_network(model).float()
-    load_arrays(model, checkpoint.weights)
-    binding = bind_inputs(model, inputs)
-    onnx_model = torch_to_onnx(model, binding)
-    present = _under_graph_names(checkpoint, onnx_model.graph, model)
-    graph = assemble(onnx_model, present, [spec.name for spec in binding.inputs])
-    proof = examples or example_inputs(binding.inputs, _PROOF_BATCH, seed=1)
-    _prove_equal(graph, checkpoint, model, binding, proof)
-    return graph
-
-
-def differences_from_torch(
-    graph: CanonicalGraph,
-    checkpoint: NestedCheckpoint,
-    model: torch.nn.Module,
-    binding: Binding,
-    examples: Mapping[str, np.ndarray[Any, Any]],
-) -> tuple[tuple[float, float], ...]:
-    """Return for each level the largest |graph - torch| and the largest |torch| over all outputs."""
-    import torch
-    from torch.utils._pytree import tree_leaves
-
-    answers = run_canonical(graph, examples)
-    arguments, keywords = binding.arguments(examples)
-    training = model.training
-    model.eval()
-    found = []
-    try:
-        for level, answer in enumerate(answers):
-            load_arrays(model, checkpoint.at_level(level))
-            with torch.no_grad():
-                result = model(*arguments, **keywords)
-            expected = [leaf.numpy() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-            pairs = [largest_difference(a, e) for a, e in zip(answer.values(), expected, strict=True)]
-            found.append((max(p[0] for p in pairs), max(p[1] for p in pairs)))
-    finally:
-        load_arrays(model, checkpoint.weights)
-        model.train(training)
-    return tuple(found)
-
-
-def _prove_equal(
-    graph: CanonicalGraph,
-    checkpoint: NestedCheckpoint,
-    model: torch.nn.Module,
-    binding: Binding,
-    examples: Mapping[str, np.ndarray[Any, Any]],
-) -> None:
-    try:
-        differences = differences_from_torch(graph, checkpoint, model, binding, examples)
-    except ElsaError:
-        raise
-    except Exception as error:
-        first = first_line(error)
-        raise ExportError(
-            f"The exported graph does not run ({first})",
-            fix="torch's exporter wrote one of the model's layers wrongly: use another form of that layer",
-        ) from error
-    for level, (difference, scale) in enumerate(differences):
-        if not difference <= _RELATIVE_TOLERANCE * max(1.0, scale):
-            raise ContractError(
-                f"The exported graph does not compute what the model computes at level {graph.ladder[level].name}",
-                expected=f"a difference of at most {_RELATIVE_TOLERANCE * max(1.0, scale):.3g}",
-                found=f"{difference:.3g}",
-                fix="Look for values that depend on the batch size, randomness or training mode in the model",
-            )

@@ -16,6 +16,7 @@ from onnx_ir.passes import common
 
 from elsa_edge.errors import ExportError, first_line
 from elsa_edge.graph.names import FORMAT_KEY, IR_VERSION, LEVEL_INPUT, OPSET
+from elsa_edge.tensors import BATCH
 
 __all__ = ["read_onnx"]
 
@@ -90,11 +91,20 @@ def _refuse(proto: onnx.ModelProto, path: Path) -> None:
 
 
 def _name_free_sizes(proto: onnx.ModelProto) -> None:
-    """Some tools write a free size as -1 or 0; give it a name, as ONNX asks."""
+    """Name every free size, also those that tools write as -1 or 0; a free first one is the batch."""
+    batches: set[str] = set()
+    others: set[str] = set()
     for value in proto.graph.input:
         for axis, size in enumerate(value.type.tensor_type.shape.dim):
-            if size.HasField("dim_value") and size.dim_value < 1:
-                size.dim_param = f"{value.name}_{axis}"
+            if size.HasField("dim_value") and size.dim_value >= 1:
+                continue
+            if not size.dim_param:
+                size.dim_param = BATCH if axis == 0 else f"{value.name}_{axis}"
+            (others if axis else batches).add(size.dim_param)
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param in batches - others:
+                size.dim_param = BATCH
 
 
 def _nodes(graph: Any) -> Any:

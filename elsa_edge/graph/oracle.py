@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,14 @@ def _session(model: ir.Model) -> Any:
         raise ContractError(f"ONNX Runtime does not accept the graph ({first_line(error)})") from error
 
 
-def run_canonical(graph: CanonicalGraph, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], ...]:
-    """Run the graph at every level, sparsest first; each result maps output name -> array."""
+def run_canonical(
+    graph: CanonicalGraph, inputs: Mapping[str, Array], levels: Sequence[int] | None = None
+) -> tuple[dict[str, Array], ...]:
+    """Run the graph at the given levels, by default at every one, sparsest first; results map output name -> array."""
     session = _session(graph.model)
     names = [output.name for output in session.get_outputs()]
     answers = []
-    for level in range(len(graph.ladder)):
+    for level in range(len(graph.ladder)) if levels is None else levels:
         feed = {**inputs, LEVEL_INPUT: np.array(level, np.int64)}
         answers.append(dict(zip(names, session.run(names, feed), strict=True)))
     return tuple(answers)

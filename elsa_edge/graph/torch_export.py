@@ -7,37 +7,50 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from elsa_edge.errors import ExportError, first_line
 from elsa_edge.graph.binding import Binding
 from elsa_edge.graph.names import OPSET
-from elsa_edge.tensors import TensorSpec
+from elsa_edge.graph.sizes import Sizes
+from elsa_edge.graph.torch_errors import conversion_error, trace_error
+from elsa_edge.tensors import BATCH, TensorSpec
 
 if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
-__all__ = ["example_inputs", "output_names", "torch_to_onnx"]
+__all__ = ["example_inputs", "torch_to_onnx"]
 
-# torch specialises sizes 0 and 1, so a free batch dimension needs an example of at least 2.
-_EXAMPLE_BATCH: Final = 2
+_PLACEHOLDER: Final = "elsa_edge.output.{}"  # until the names of users and torch are kept apart
 
 
 def example_inputs(
-    inputs: Sequence[TensorSpec], batch: int, seed: int = 0
+    inputs: Sequence[TensorSpec], batch: int, seed: int = 0, sizes: Sizes | None = None
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Make inputs of the given shapes with `batch` in front: normal floats, integers in {0, 1} (safe as indices)."""
+    """Make inputs of the given shapes: normal floats, integers in {0, 1} (safe as indices).
+
+    Args:
+        inputs: Where nobody has said what is free, the first dimension is the batch.
+        batch: Number of samples.
+        seed: Of the generator.
+        sizes: Numbers for the other free sizes; 1 for those without.
+    """
     generator = np.random.default_rng(seed)
+    numbers = {**(sizes or {}), BATCH: batch}
     made = {}
     for spec in inputs:
-        shape = (batch, *(size or 1 for size in spec.shape[1:]))
+        names = spec.sizes or (BATCH, *(None,) * (len(spec.shape) - 1))[: len(spec.shape)]
+        shape = tuple(
+            numbers.get(name, 1) if name is not None else (size or 1)
+            for name, size in zip(names, spec.shape, strict=True)
+        )
         if spec.dtype.startswith("float"):
             made[spec.name] = generator.standard_normal(shape).astype(spec.dtype)
         else:
@@ -45,104 +58,103 @@ def example_inputs(
     return made
 
 
-def output_names(result: object) -> list[str]:
-    """Name the outputs of a model call: "output" for one tensor, dictionary keys, or "output_0", "output_1", ..."""
-    import torch
-    from torch.utils._pytree import tree_flatten_with_path
-
-    leaves, _ = tree_flatten_with_path(result)
-    tensors = [path for path, leaf in leaves if isinstance(leaf, torch.Tensor)]
-    if len(tensors) == 1 and not tensors[0]:
-        return ["output"]
-    plain = [
-        "_".join(re.sub(r"\W", "", str(getattr(key, "key", getattr(key, "idx", key)))) for key in path)
-        for path in tensors
-    ]
-    return [f"output_{name}" if name.isdigit() or not name else name for name in plain]
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence what torch's exporter says about itself; its errors still come out as exceptions."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [
+        logging.getLogger(name)
+        for name in ("torch.onnx", "torch.export", "torch._export", "torch.fx", "torch")
+    ]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        # It prints a whole graph before some errors.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
-def torch_to_onnx(model: torch.nn.Module, binding: Binding) -> ir.Model:
-    """Export `model` in evaluation mode with a free batch dimension.
+def torch_to_onnx(
+    model: torch.nn.Module,
+    binding: Binding,
+    examples: Mapping[str, np.ndarray[Any, Any]],
+    output_names: Sequence[str],
+    *,
+    related: bool = False,
+    keep: Collection[str] = (),
+) -> ir.Model:
+    """Export `model`, whose forward returns a tuple of tensors, with the free sizes of its inputs.
 
     Args:
-        model: The network; its mode is restored afterwards.
-        binding: Its inputs and the arguments that they feed; the first dimension is the batch.
+        model: The network in evaluation mode.
+        binding: Its inputs, their free sizes, and the arguments that they feed.
+        examples: The inputs of the call that is traced; a free size must not be 0 or 1 in them, for torch takes those
+            as fixed.
+        output_names: What the tensors are to be called.
+        related: Let free batches of several inputs be found to depend on each other.
+        keep: Initializers whose names stay; others make way for an output of their name.
 
     Raises:
-        ExportError: Naming the operator and the module that cannot be exported.
+        ExportError: Naming the operator, module or line of code that cannot be exported.
     """
     import torch
 
-    training = model.training
-    model.eval()
-    arguments, keywords = binding.arguments(example_inputs(binding.inputs, _EXAMPLE_BATCH))
-    batch = torch.export.Dim("batch")
-    try:
-        with torch.no_grad(), _quiet():
-            try:
-                names = output_names(model(*arguments, **keywords))
-            except Exception as error:
-                raise ExportError(
-                    f"The model cannot be called with these inputs ({first_line(_root(error))})",
-                    found="; ".join(map(str, binding.inputs)),
-                    fix="Check --input-shape: one for each argument of forward, the batch first",
-                ) from error
-            try:
-                free: Any = {spec.name: {0: batch} for spec in binding.inputs}
-                if binding.variadic:
-                    free = (({0: batch},) * len(arguments),)
-                program = torch.export.export(model, arguments, keywords, dynamic_shapes=free)
-            except Exception as error:
-                raise ExportError(
-                    f"torch.export cannot trace the model ({first_line(_root(error))})",
-                    found=_where(error),
-                    fix="Change that part of the model so that it does not depend on the values or the batch size",
-                ) from error
-            try:
-                onnx_program = torch.onnx.export(
-                    program,
-                    dynamo=True,
-                    optimize=False,
-                    verbose=False,
-                    opset_version=OPSET,
-                    input_names=[spec.name for spec in binding.inputs],
-                    output_names=names,
-                )
-            except Exception as error:
-                raise _conversion_error(program, error) from error
-    finally:
-        model.train(training)
+    arguments, keywords = binding.arguments(examples)
+    batch = torch.export.Dim.DYNAMIC if related else torch.export.Dim("batch")
+
+    def free(spec: TensorSpec) -> dict[int, Any]:
+        kinds = {
+            axis: batch if name == BATCH else torch.export.Dim.DYNAMIC for axis, name in enumerate(spec.sizes)
+        }
+        return {axis: kind for axis, kind in kinds.items() if spec.sizes[axis] is not None}
+
+    dynamic: Any = {spec.name: free(spec) for spec in binding.inputs}
+    if binding.variadic:
+        dynamic = (tuple(free(spec) for spec in binding.inputs),)
+    with torch.no_grad(), _quiet():
+        try:
+            program = torch.export.export(model, arguments, keywords, dynamic_shapes=dynamic)
+        except Exception as error:
+            raise trace_error(error) from error
+        try:
+            onnx_program = torch.onnx.export(
+                program,
+                dynamo=True,
+                optimize=False,
+                verbose=False,
+                opset_version=OPSET,
+                input_names=[spec.name for spec in binding.inputs],
+                output_names=[_PLACEHOLDER.format(place) for place in range(len(output_names))],
+            )
+        except Exception as error:
+            raise conversion_error(program, error) from error
     assert onnx_program is not None
-    _name_batch(onnx_program.model)
+    _name_sizes(onnx_program.model, binding.inputs)
+    _name_outputs(onnx_program.model, output_names, keep)
     return onnx_program.model
 
 
-def _name_batch(model: ir.Model) -> None:
-    """Call the free batch dimension "batch" instead of torch's symbol, also inside expressions; in place."""
+def _name_sizes(model: ir.Model, inputs: Sequence[TensorSpec]) -> None:
+    """Call the free sizes as the inputs do instead of torch's symbols, also inside expressions; in place."""
     import onnx_ir as ir
 
-    sizes = [size for value in model.graph.inputs if value.shape for size in value.shape]
-    symbols = {str(size.value) for size in sizes if isinstance(size, ir.SymbolicDim) and size.value}
-    pattern = re.compile(rf"\b({'|'.join(map(re.escape, symbols))})\b") if symbols else None
+    names: dict[str, str] = {}
+    for value, spec in zip(model.graph.inputs, inputs, strict=True):
+        for size, name in zip(value.shape or (), spec.sizes, strict=True):
+            if isinstance(size, ir.SymbolicDim) and size.value and name is not None:
+                names[str(size.value)] = name
+    if not names:
+        return
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b")
     for value in [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]:
-        if value.shape is not None and pattern is not None:
+        if value.shape is not None:
             value.shape = ir.Shape(
                 [
-                    pattern.sub("batch", str(size.value))
+                    pattern.sub(lambda found: names[found[1]], str(size.value))
                     if isinstance(size, ir.SymbolicDim) and size.value
                     else size
                     for size in value.shape
@@ -150,39 +162,17 @@ def _name_batch(model: ir.Model) -> None:
             )
 
 
-def _root(error: BaseException) -> BaseException:
-    """Return the error that torch's exporter wrapped into others."""
-    return error if error.__cause__ is None else _root(error.__cause__)
-
-
-def _where(error: BaseException) -> str | None:
-    """Return the innermost line of the user's own code in a torch.export failure."""
-    found = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', str(error))
-    own = [entry for entry in found if "site-packages" not in entry[0] and "/lib/python" not in entry[0]]
-    if not own:
-        return None
-    path, line, function = own[-1]
-    return f"{path}:{line} in {function}"
-
-
-def _conversion_error(program: Any, error: BaseException) -> ExportError:
-    """Explain a failed translation to ONNX: which operator, in which module of the network."""
-    texts = [str(error)]
-    while error.__cause__ is not None:
-        error = error.__cause__
-        texts.append(str(error))
-    named = re.search(r"node %(\w+) .*?target=(?:torch\.ops\.)?([\w.]+)\]", "\n".join(texts))
-    if named is None:
-        return ExportError(f"The model cannot be translated to ONNX ({first_line(_root(error))})")
-    # The exporter works on the decomposed program; without it the original serves.
-    with contextlib.suppress(Exception):
-        program = program.run_decompositions()
-    node = next((node for node in program.graph.nodes if node.name == named[1]), None)
-    stack: Mapping[str, Any] = (node.meta.get("nn_module_stack") if node is not None else None) or {}
-    path, kind = list(stack.values())[-1] if stack else ("", "the model")
-    kind = kind if isinstance(kind, str) else kind.__name__
-    return ExportError(
-        f"The operator {named[2]} has no ONNX form",
-        found=f"in module {path or '(top)'} of type {kind.rsplit('.', 1)[-1]}",
-        fix="Replace that module with standard operators, or leave the part that uses it out of the model",
-    )
+def _name_outputs(model: ir.Model, names: Sequence[str], keep: Collection[str]) -> None:
+    """Give the outputs their names; an inner value of such a name makes way, and so does an output for a weight."""
+    graph = model.graph
+    for name in names:
+        if name in graph.initializers and name not in keep:
+            initializer = graph.initializers.pop(name)
+            initializer.name = f"{name}.constant"
+            graph.register_initializer(initializer)
+    for node in graph.all_nodes():
+        for value in node.outputs:
+            if value.name in names:
+                value.name = f"{value.name}.inner"
+    for value, name in zip(graph.outputs, names, strict=True):
+        value.name = f"{name}_output" if name in keep else name

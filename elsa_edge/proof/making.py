@@ -50,14 +50,16 @@ class Candidate:
 
 
 def batch_axis(spec: TensorSpec) -> int | None:
-    """Return the axis that holds the batch: the first whose size is free; None where there is none."""
-    return next((axis for axis, size in enumerate(spec.shape) if size is None), None)
+    """Return the axis that holds the batch; None where there is none."""
+    return spec.batch_axis
 
 
-def _shape(spec: TensorSpec, batch: int) -> tuple[int, ...]:
+def _shape(spec: TensorSpec, batch: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
     place = batch_axis(spec)
+    names = spec.sizes or (None,) * len(spec.shape)
     return tuple(
-        size if size is not None else (batch if axis == place else 1) for axis, size in enumerate(spec.shape)
+        size if size is not None else (batch if axis == place else sizes.get(str(name), 1))
+        for axis, (size, name) in enumerate(zip(spec.shape, names, strict=True))
     )
 
 
@@ -117,21 +119,23 @@ def made(
     kind: str = "normal",
     ranges: Mapping[str, Range] | None = None,
     seed: int = 0,
+    sizes: Mapping[str, int] | None = None,
 ) -> Arrays:
     """Make reproducible inputs.
 
     Args:
-        specs: The network's inputs; the first free axis of each gets `batch` entries, other free ones 1.
+        specs: The network's inputs; the batch of each gets `batch` entries.
         batch: Samples.
         kind: One of `KINDS`.
         ranges: Input name -> whole numbers that it may hold, where that is known.
         seed: Of the generator.
+        sizes: Numbers of the other free sizes, by name; 1 for those without.
     """
     generator = np.random.default_rng(seed)
     way = KINDS[kind]
     arrays = {}
     for name, spec in specs.items():
-        shape = _shape(spec, batch)
+        shape = _shape(spec, batch, sizes or {})
         if spec.dtype.startswith("float"):
             values = way.floats(generator, shape)
         elif spec.dtype == "bool":
@@ -147,12 +151,14 @@ def made_up(
     batch: int,
     ranges: Mapping[str, Range] | None = None,
     seed: int = 0,
+    sizes: Mapping[str, int] | None = None,
 ) -> Iterator[Candidate]:
     """Yield inputs of every kind, the plain one first, each with another of its kind."""
     for turn in range(_SEEDS):
         for kind in KINDS:
             one, two = (
-                made(specs, batch, kind=kind, ranges=ranges, seed=seed + 2 * turn + k) for k in range(2)
+                made(specs, batch, kind=kind, ranges=ranges, seed=seed + 2 * turn + k, sizes=sizes)
+                for k in range(2)
             )
             yield Candidate(kind, one, (two,))
 

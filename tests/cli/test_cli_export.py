@@ -83,3 +83,25 @@ def test_a_damaged_checkpoint(folder):
     result = export("--model", "user_nets:Mlp", "--input-shape", "1x24")
     assert result.exit_code == 1
     assert "cannot be read as a safetensors file" in result.stderr
+
+
+def test_the_batch_and_outputs_are_chosen_by_options(folder):
+    """What is free, what was kept and what follows stand in the JSON."""
+    shape = ("--model", "user_nets:Mlp", "--input-shape", "x=1x24")
+    result = export(*shape, "--batch", "2", "--outputs", "nothing")
+    assert result.exit_code == 2
+    assert "There is no output or module named 'nothing'" in result.stderr
+    result = export(*shape, "--batch", "2", "--json")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["batch"] == 2
+    assert answer["inputs"] == {"x": "x: 2x24 float32"}
+    assert "exactly 2" in answer["notes"][0]
+
+
+@pytest.mark.parametrize("text", ["S", "S=", "S=1,x", "S=0"])
+def test_a_size_that_is_not_readable(folder, text):
+    """The form is shown."""
+    result = export("--model", "user_nets:Mlp", "--input-shape", "x=1xS", "--size", text)
+    assert result.exit_code == 2
+    assert "NAME=N,N" in result.stderr
