@@ -151,7 +151,7 @@ def test_a_variant_with_other_numbers_never_becomes_a_bundle(
     """The proof on the real runtime finds it, names variant and level, and leaves the older bundle."""
     shutil.copytree(bundle("two_inputs"), tmp_path / "b")
     before = (tmp_path / "b" / "manifest.json").read_bytes()
-    monkeypatch.setattr(build_module, "find", lambda _group, _name: WrongExporter)
+    monkeypatch.setattr(build_module, "find_exporter", lambda _name: WrongExporter())
     with pytest.raises(ContractError, match="wrong differs from the canonical graph at level 0"):
         build_bundle(model("two_inputs"), DEVICE, tmp_path / "b", variants=["wrong"])
     assert (tmp_path / "b" / "manifest.json").read_bytes() == before
@@ -163,6 +163,6 @@ def test_a_variant_that_does_not_apply_is_an_error_when_it_was_asked_for(
 ) -> None:
     """Its reasons are told."""
     monkeypatch.setattr(WrongExporter, "applies", False)
-    monkeypatch.setattr(build_module, "find", lambda _group, _name: WrongExporter)
+    monkeypatch.setattr(build_module, "find_exporter", lambda _name: WrongExporter())
     with pytest.raises(ExportError, match="it is wrong"):
         build_bundle(model("two_inputs"), DEVICE, tmp_path / "b", variants=["wrong"])

@@ -53,7 +53,7 @@ def trimmed(manifest: Manifest, max_level: int | None) -> Manifest:
 
 
 def _variant(variant: Variant, max_level: int) -> Variant:
-    """Cut a variant: one with a file per level loses the higher ones; one with all levels in one file stays as it is."""
+    """Cut a variant: one with a file per level loses the higher ones; one with all in one file stays as it is."""
     files = {role: path for role, path in variant.files.items() if _level_of(role) <= max_level}
     if len(files) == len(variant.files):
         return variant

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elsa_edge.bundle import Variant
+from elsa_edge.bundle.instructions import Selector
 from elsa_edge.deploy.agent import parse_reply, script
 from elsa_edge.deploy.errors import BusyError, DeviceError, IncompatibleError
 from elsa_edge.deploy.facts import DeviceFacts, Lock, PythonFacts, StoreFacts, facts_of, store_of
@@ -159,7 +160,7 @@ def test_an_unknown_architecture_is_refused() -> None:
 
 
 def variant(runtime: str) -> Variant:
-    return Variant(name=f"{runtime}-variant", runtime=runtime, files={})
+    return Variant(name=f"{runtime}-variant", runtime=runtime, files={}, instructions=Selector())
 
 
 def test_packages_are_the_devices_own_where_they_serve() -> None:
