@@ -67,7 +67,7 @@ def _result(rows: list[Row]) -> Result:
 
 @benchmark("latency")
 def main(quick: bool) -> Result:
-    """Latency of every level against dense, quantised and sparse engines, switching, memory, single layers, single calls."""
+    """Latency of every level against dense, quantised and sparse engines, switching, memory, layers and calls."""
     jobs = _jobs(quick)
     report = RESULTS / "latency.json"
     rows = [] if quick else read_rows(report)

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.common import Row, interleaved
+from elsa_edge.nested_format.activations import Activation
 from elsa_edge.nested_format.library import library_path
-from elsa_edge.nested_format.operators import DOMAIN
+from elsa_edge.nested_format.operators import CONV, DOMAIN, Window, channel_attributes, finish_attributes
+from elsa_edge.nested_format.planes import Planes
 from elsa_edge.nested_format.segments import encode
 
 __all__ = ["layer_rows"]
@@ -64,8 +66,7 @@ def _layer_session(
     import onnxruntime as ort
     from onnx import TensorProto, helper, numpy_helper
 
-    from elsa_edge.exporters.nested.find import Activation, Geometry, Layer
-    from elsa_edge.exporters.nested.lay_out import Planes, stride_floats
+    from elsa_edge.exporters.nested.find import Geometry, Layer
     from elsa_edge.exporters.nested.store import column_block
 
     random = np.random.default_rng(0)
@@ -80,35 +81,16 @@ def _layer_session(
     layer = Layer("layer", 0, 0, (), "conv", weight, index, table, Activation(), None, geometry)
     swept = column_block(layer, in_blocks=block_rows == 4)
     segment = encode(weight, active, block_rows=block_rows, column_block=swept)
-    floats = stride_floats(Planes(side, side, gap))
-    attributes: dict[str, Any] = {
-        "in_h": side,
-        "in_w": side,
-        "in_gap": gap,
-        "out_h": side,
-        "out_w": side,
-        "out_gap": gap,
-        "kernel_h": kernel,
-        "kernel_w": kernel,
-        "stride_h": 1,
-        "stride_w": 1,
-        "dilation_h": 1,
-        "dilation_w": 1,
-        "pad_top": pad,
-        "pad_left": pad,
-        "in_channels": channels,
-        "out_channels": channels,
-        "groups": 1,
-        "activation": 1,
-        "low": 0.0,
-        "high": 6.0,
-    }
+    planes = Planes(side, side, gap)
+    window = Window(planes, planes, (kernel, kernel), pads=(pad, pad)).attributes()
+    finish = finish_attributes(Activation.clip(0.0, 6.0))
+    attributes: dict[str, Any] = {**window, **channel_attributes(channels, channels, 1), **finish}
     node = helper.make_node(
-        "NestedConv", ["x", "level", "table", "", "segment"], ["all"], domain=DOMAIN, **attributes
+        CONV, ["x", "level", "table", "", "segment"], ["all"], domain=DOMAIN, **attributes
     )
     # A small result: what leaves the session is new memory each time, which would cost more than the layer.
     small = helper.make_node("Slice", ["all", "zero", "one", "one"], ["y"])
-    values = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, channels, 1, floats])]
+    values = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, channels, 1, planes.stride])]
     values.append(helper.make_tensor_value_info("level", TensorProto.INT64, []))
     constants = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(segment, "segment")]
     constants += [
@@ -123,7 +105,7 @@ def _layer_session(
     options.register_custom_ops_library(str(library_path()))
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     feed: dict[str, Array] = {
-        "x": np.zeros((1, channels, 1, floats), np.float32),
+        "x": np.zeros((1, channels, 1, planes.stride), np.float32),
         "level": np.array(0, np.int64),
     }
     return session, feed, int(np.count_nonzero(active)) * side * side

@@ -1,9 +1,97 @@
-"""Names of the custom operators that nested layers become."""
+"""The custom operators that nested layers become: their names, and what their attributes are called.
+
+A node is described here and nowhere else; the kernels read the same names (native/*.cpp), and a test takes each one
+away from a node and expects the library to miss it. All attributes are integers but `low` and `high`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["DOMAIN"]
+from elsa_edge.nested_format.activations import Activation
+from elsa_edge.nested_format.planes import Planes
+
+__all__ = [
+    "CONV",
+    "CONV_DEPTHWISE",
+    "DEPTHWISE",
+    "DOMAIN",
+    "FROM_PLANES",
+    "MATMUL",
+    "TO_PLANES",
+    "Attributes",
+    "Window",
+    "channel_attributes",
+    "finish_attributes",
+    "following",
+    "matmul_attributes",
+    "plane_attributes",
+]
 
 DOMAIN: Final = "elsa.nested"
+TO_PLANES: Final = "PlanesFromImage"
+FROM_PLANES: Final = "ImageFromPlanes"
+CONV: Final = "NestedConv"
+DEPTHWISE: Final = "NestedDepthwise"
+CONV_DEPTHWISE: Final = "NestedConvDepthwise"
+MATMUL: Final = "NestedMatMul"
+
+# Name -> value. A dict and no mapping: the builders of nodes ask for one.
+Attributes = dict[str, int | float]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The geometry of a convolution between two layouts; pairs are (vertical, horizontal).
+
+    Attributes:
+        source: Layout of what it reads.
+        made: Layout of what it makes.
+        pads: Zeros above and to the left of the source; those below and to the right follow from the sizes.
+    """
+
+    source: Planes
+    made: Planes
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pads: tuple[int, int] = (0, 0)
+
+    def attributes(self) -> Attributes:
+        """Return the attributes of a convolution's geometry."""
+        named: Attributes = {}
+        for side, planes in (("in", self.source), ("out", self.made)):
+            named |= {f"{side}_h": planes.height, f"{side}_w": planes.width, f"{side}_gap": planes.gap}
+        for name, (down, right) in (
+            ("kernel", self.kernel),
+            ("stride", self.stride),
+            ("dilation", self.dilation),
+        ):
+            named |= {f"{name}_h": down, f"{name}_w": right}
+        return named | {"pad_top": self.pads[0], "pad_left": self.pads[1]}
+
+
+def plane_attributes(planes: Planes) -> Attributes:
+    """Return the attributes of `TO_PLANES` and `FROM_PLANES`."""
+    return {"h": planes.height, "w": planes.width, "gap": planes.gap}
+
+
+def finish_attributes(activation: Activation) -> Attributes:
+    """Return the attributes of what follows a sum."""
+    return {"activation": int(activation.kind), "low": activation.low, "high": activation.high}
+
+
+def channel_attributes(in_channels: int, out_channels: int, groups: int) -> Attributes:
+    """Return the attributes of a sparse convolution's channels; `DEPTHWISE` has only `in_channels`."""
+    return {"in_channels": in_channels, "out_channels": out_channels, "groups": groups}
+
+
+def matmul_attributes(rows: int, columns: int) -> Attributes:
+    """Return the attributes of a product with a (rows, columns) weight."""
+    return {"rows": rows, "columns": columns}
+
+
+def following(attributes: Attributes) -> Attributes:
+    """Return the attributes of the depthwise convolution inside `CONV_DEPTHWISE`."""
+    return {f"depthwise_{name}": value for name, value in attributes.items()}

@@ -15,15 +15,30 @@ import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from elsa_edge.exporters.nested.find import Activation, Layer
-from elsa_edge.exporters.nested.lay_out import PlanePlan, plan_planes, stride_floats
+from elsa_edge.exporters.nested.find import Layer
+from elsa_edge.exporters.nested.lay_out import PlanePlan, plan_planes
 from elsa_edge.exporters.nested.pairs import find_pairs
 from elsa_edge.exporters.nested.store import Coded
 from elsa_edge.graph.constants import constant
 from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.graph.passes.flush_subnormals import FlushSubnormals
 from elsa_edge.graph.passes.fold_batch_norm import FoldBatchNorm
-from elsa_edge.nested_format.operators import DOMAIN
+from elsa_edge.nested_format.operators import (
+    CONV,
+    CONV_DEPTHWISE,
+    DEPTHWISE,
+    DOMAIN,
+    FROM_PLANES,
+    MATMUL,
+    TO_PLANES,
+    Attributes,
+    Window,
+    channel_attributes,
+    finish_attributes,
+    following,
+    matmul_attributes,
+    plane_attributes,
+)
 
 __all__ = ["nested_branch", "tensor_names"]
 
@@ -113,11 +128,10 @@ class _Writer:
 
     def _to_planes(self, value: ir.Value) -> ir.Node:
         layout = self.plan.layouts[id(value)]
-        if layout.gap == 0 and layout.height * layout.width == stride_floats(layout):
+        if layout.is_image:
             shape = constant(self.graph, f"{value.name}.planes_shape", np.array([0, 0, 1, -1]))
             return ir.node("Reshape", [value, shape])  # the same floats in the same places
-        attributes = {"h": layout.height, "w": layout.width, "gap": layout.gap}
-        return ir.node("PlanesFromImage", [value], attributes, domain=DOMAIN)
+        return ir.node(TO_PLANES, [value], plane_attributes(layout), domain=DOMAIN)
 
     def replace(self, layer: Layer, coded: Coded | None, last_level: int) -> None:
         """Put a kernel in the place of a layer."""
@@ -125,10 +139,10 @@ class _Writer:
         source, result = self.nodes[layer.position].inputs[0], self.nodes[layer.end].outputs[0]
         assert source is not None
         table, *weights = self._tensors(layer, coded, last_level)
-        attributes: dict[str, Any] = _finish(layer.activation)
+        attributes = finish_attributes(layer.activation)
         if layer.geometry is None:
-            attributes |= {"rows": layer.weight.shape[0], "columns": layer.weight.shape[1]}
-            node = ir.node("NestedMatMul", [source, self.level, table, *weights], attributes, domain=DOMAIN)
+            attributes |= matmul_attributes(*layer.weight.shape)
+            node = ir.node(MATMUL, [source, self.level, table, *weights], attributes, domain=DOMAIN)
             made = self._insert(node, f"{result.name}.nested")
             made.shape = result.shape
             self._become(result, made)
@@ -139,7 +153,7 @@ class _Writer:
             assert other is not None
             residual = self.planes_of(other)
         attributes |= self._window(layer) | _channels(layer)
-        operator = "NestedDepthwise" if coded is None else "NestedConv"
+        operator = DEPTHWISE if coded is None else CONV
         inputs = [self.planes_of(source), self.level, table, residual, *weights]
         self._image(result, ir.node(operator, inputs, attributes, domain=DOMAIN))
 
@@ -150,9 +164,8 @@ class _Writer:
         source, result = self.nodes[first.position].inputs[0], self.nodes[second.end].outputs[0]
         assert source is not None
         table, *segments = self._tensors(first, coded, last_level)
-        following = _finish(second.activation) | self._window(second)
-        attributes: dict[str, Any] = _finish(first.activation) | self._window(first) | _channels(first)
-        attributes |= {f"depthwise_{name}": value for name, value in following.items()}
+        attributes = finish_attributes(first.activation) | self._window(first) | _channels(first)
+        attributes |= following(finish_attributes(second.activation) | self._window(second))
         inputs = [
             self.planes_of(source),
             self.level,
@@ -160,7 +173,7 @@ class _Writer:
             *self._tensors(second, None, last_level),
             *segments,
         ]
-        self._image(result, ir.node("NestedConvDepthwise", inputs, attributes, domain=DOMAIN))
+        self._image(result, ir.node(CONV_DEPTHWISE, inputs, attributes, domain=DOMAIN))
 
     def _take_over(self, layer: Layer) -> None:
         self._anchor = self.nodes[layer.end]
@@ -179,18 +192,14 @@ class _Writer:
         self._planes[id(result)] = made
         self._images.append((result, made))
 
-    def _window(self, layer: Layer) -> dict[str, int]:
+    def _window(self, layer: Layer) -> Attributes:
         """Return the geometry of a layer between the layouts of its input and output."""
         g = layer.geometry
         source, result = self.nodes[layer.position].inputs[0], self.nodes[layer.end].outputs[0]
         assert g is not None
         assert source is not None
-        return {
-            "in_h": g.in_size[0], "in_w": g.in_size[1], "in_gap": self.plan.layouts[id(source)].gap,
-            "out_h": g.out_size[0], "out_w": g.out_size[1], "out_gap": self.plan.layouts[id(result)].gap,
-            "kernel_h": g.kernel[0], "kernel_w": g.kernel[1], "stride_h": g.stride[0], "stride_w": g.stride[1],
-            "dilation_h": g.dilation[0], "dilation_w": g.dilation[1], "pad_top": g.pads[0], "pad_left": g.pads[1],
-        }  # fmt: skip
+        layouts = self.plan.layouts[id(source)], self.plan.layouts[id(result)]
+        return Window(*layouts, g.kernel, g.stride, g.dilation, g.pads[:2]).attributes()
 
     def keep(self, node: ir.Node) -> None:
         """Leave a node, on planes where it can work on them."""
@@ -213,7 +222,7 @@ class _Writer:
         source, result = node.inputs[0], node.outputs[0]
         assert source is not None
         layout = self.plan.layouts[id(source)]
-        share = np.array(stride_floats(layout) / (layout.height * layout.width), np.float32)
+        share = np.array(layout.stride / (layout.height * layout.width), np.float32)
         inputs = [self._planes[id(source)], *list(node.inputs)[1:]]
         twin = self._insert(
             ir.node(node.op_type, inputs, dict(node.attributes)), f"{result.name}.over_planes"
@@ -238,12 +247,7 @@ class _Writer:
                 continue
             producer = planes.producer()
             assert producer is not None
-            node = ir.node(
-                "ImageFromPlanes",
-                [planes],
-                {"h": layout.height, "w": layout.width, "gap": layout.gap},
-                domain=DOMAIN,
-            )
+            node = ir.node(FROM_PLANES, [planes], plane_attributes(layout), domain=DOMAIN)
             node.outputs[0].name, node.outputs[0].shape = f"{result.name}.image", result.shape
             node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
             node.name = f"{result.name}.image"
@@ -251,13 +255,7 @@ class _Writer:
             result.replace_all_uses_with(node.outputs[0], replace_graph_outputs=True)
 
 
-def _finish(activation: Activation) -> dict[str, Any]:
-    return {"activation": activation.kind, "low": activation.low, "high": activation.high}
-
-
-def _channels(layer: Layer) -> dict[str, int]:
+def _channels(layer: Layer) -> Attributes:
     assert layer.geometry is not None
-    channels = {"in_channels": layer.geometry.in_channels}
-    if layer.kind == "conv":
-        channels |= {"out_channels": len(layer.weight), "groups": layer.geometry.groups}
-    return channels
+    channels = channel_attributes(layer.geometry.in_channels, len(layer.weight), layer.geometry.groups)
+    return channels if layer.kind == "conv" else {"in_channels": channels["in_channels"]}

@@ -4,8 +4,8 @@
     model.data         segments of level 0, then what level 1 adds, ...; dense weights last
     all_nested.onnx    where it differs: the same with nested kernels for all layers of the levels that have any
 
-Each level uses the nested kernels where they are faster and ONNX Runtime's dense ones elsewhere (cost.py); on the
-device's own kind of machine some choices are timed, and a level that is not faster becomes plainly dense (choice.py).
+Each level uses the nested kernels where they are faster and ONNX Runtime's dense ones elsewhere (price.py); on the
+device's own kind of machine some choices are timed, and a level that is not faster becomes plainly dense (choose.py).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,9 @@ from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.graph.passes.fold_pad import FoldPad
 from elsa_edge.levels import NEVER
+from elsa_edge.nested_format.activations import Activation, ActivationKind
 
 __all__ = [
-    "CLIP",
-    "HARD_SWISH",
-    "NONE",
-    "SILU",
-    "Activation",
     "Geometry",
     "Layer",
     "array_of",
@@ -36,19 +32,6 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
-NONE: Final = 0
-CLIP: Final = 1
-HARD_SWISH: Final = 2
-SILU: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """What follows the sum: a kind, and the bounds of CLIP."""
-
-    kind: int = NONE
-    low: float = 0.0
-    high: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,9 +319,9 @@ class _Follow:
             return False
         place, node, _ = following
         if node.op_type == "HardSwish":
-            self.activation = Activation(HARD_SWISH)
+            self.activation = Activation(ActivationKind.HARD_SWISH)
         elif node.op_type == "Relu":
-            self.activation = Activation(CLIP, 0.0, float("inf"))
+            self.activation = Activation.clip(0.0, float("inf"))
         else:
             bounds = [-float("inf"), float("inf")]
             for number in (1, 2):
@@ -347,7 +330,7 @@ class _Follow:
                     if constants is None or len({float(c) for c in constants}) != 1:
                         return False
                     bounds[number - 1] = float(constants[0])
-            self.activation = Activation(CLIP, *bounds)
+            self.activation = Activation.clip(*bounds)
         return self._absorb(place)
 
     def _gated(self) -> bool:
@@ -372,7 +355,7 @@ class _Follow:
             abs(_float(gates[0], "alpha", 0.2) - 1 / 6) > 1e-6 or _float(gates[0], "beta", 0.5) != 0.5
         ):
             return False
-        self.activation = Activation(HARD_SWISH if hard else SILU)
+        self.activation = Activation(ActivationKind.HARD_SWISH if hard else ActivationKind.SILU)
         self.absorbed.append(gate)
         return self._absorb(product)
 

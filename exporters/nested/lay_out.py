@@ -1,8 +1,8 @@
 """Which values of a network travel as planes between nested kernels, and with which border.
 
-Planes are the kernels' own layout (runtime_adapters/kernels/native/layout.h): images whose rows are separated by a gap
-of zeros. Values that must lie alike (a residual and its sum, input and output of a size-keeping convolution) share
-one gap, the largest that any of them needs.
+Planes are the kernels' own layout (nested_format/planes.py): images whose rows are separated by a gap of zeros. Values
+that must lie alike (a residual and its sum, input and output of a size-keeping convolution) share one gap, the largest
+that any of them needs.
 """
 
 from __future__ import annotations
@@ -14,33 +14,14 @@ from typing import Final
 import onnx_ir as ir
 
 from elsa_edge.exporters.nested.find import Layer, array_of
+from elsa_edge.nested_format.planes import Planes, whole_lines
 
-__all__ = ["PlanePlan", "Planes", "plan_planes", "stride_floats"]
+__all__ = ["PlanePlan", "plan_planes", "wasteful"]
 
 # f(0) = 0, so borders stay zero.
 _ELEMENTWISE: Final = {"Relu", "LeakyRelu", "HardSwish", "Tanh", "Add", "Mul", "Identity", "Dropout"}
 _MEANS: Final = {"GlobalAveragePool", "ReduceMean"}
 _LARGEST_WASTE: Final = 0.75  # of a row, as gap
-
-
-@dataclass(frozen=True, slots=True)
-class Planes:
-    """The layout of one value: height, width, gap."""
-
-    height: int
-    width: int
-    gap: int
-
-
-def stride_floats(planes: Planes) -> int:
-    """Return the floats of one plane; the same arithmetic as in layout.h."""
-    pitch = planes.width + planes.gap
-    reach = planes.gap * pitch + planes.gap
-
-    def lines(count: int) -> int:
-        return -(-count // 16) * 16
-
-    return lines(lines(reach) + lines(planes.height * pitch) + reach)
 
 
 @dataclass
@@ -114,9 +95,10 @@ def plan_planes(nodes: Sequence[ir.Node], layers: Mapping[int, Layer]) -> PlaneP
 
 def _aligned_gap(height: int, width: int, gap: int) -> int:
     """Return a gap that makes rows start at vectors, where that takes no vector more: fewer loads cross a line."""
-    pitch = width + gap
-    wider = -(-pitch // 16) * 16
-    return wider - width if gap and -(-height * pitch // 16) == -(-height * wider // 16) else gap
+    wider = whole_lines(width + gap)
+    return (
+        wider - width if gap and whole_lines(height * (width + gap)) == whole_lines(height * wider) else gap
+    )
 
 
 def _visit_layer(

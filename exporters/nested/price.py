@@ -4,7 +4,7 @@
            + a copy wherever a value changes between planes and images
 
 Rates are relative to dense convolution on the same machine, so one set of constants serves a kind of processor; where
-the network is built on the device's own kind of machine, choices for other rates are timed as well (choice.py).
+the network is built on the device's own kind of machine, choices for other rates are timed as well (choose.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Final
 import onnx_ir as ir
 
 from elsa_edge.exporters.nested.find import Layer
-from elsa_edge.exporters.nested.lay_out import plan_planes, stride_floats, wasteful
+from elsa_edge.exporters.nested.lay_out import plan_planes, wasteful
 from elsa_edge.exporters.nested.store import Coded
+from elsa_edge.nested_format.planes import whole_lines
 
 __all__ = ["RATES", "Rates", "choose_layers"]
 
@@ -70,7 +71,7 @@ def _nested_us(layer: Layer, coded: Coded | None, level: int, rates: Rates) -> f
         return max(work / rates.gather_gflops, coded.bytes_at(level) / rates.memory_gbps) / 1e3
     # Short images fill their last vectors badly: a 7 x 7 image takes 64 positions.
     g = layer.geometry
-    positions = -(-g.out_size[0] * (g.out_size[1] + max(g.input_gap, g.output_gap)) // 16) * 16
+    positions = whole_lines(g.out_size[0] * (g.out_size[1] + max(g.input_gap, g.output_gap)))
     fill = positions / layer.pixels
     written = len(layer.weight) * layer.pixels * 4
     return (work * fill / rates.nested_gflops + written / rates.memory_gbps / 4) / 1e3
@@ -176,8 +177,7 @@ def _borders(nodes: Sequence[ir.Node], layers: Sequence[Layer], rates: Rates) ->
         if key not in plan.layouts or value.shape is None or not isinstance(value.shape[1], int):
             continue
         copied = (
-            value.shape[1] * stride_floats(plan.layouts[key]) * 4 * _COPIES / rates.memory_gbps / 1e3
-            + rates.node_us
+            value.shape[1] * plan.layouts[key].stride * 4 * _COPIES / rates.memory_gbps / 1e3 + rates.node_us
         )
         others = value.is_graph_output() or any(
             id(use.node) not in absorbed | plan.passing | plan.means for use in value.uses()

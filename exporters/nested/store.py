@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.exporters.nested.find import Geometry, Layer
+from elsa_edge.nested_format.planes import LINE_FLOATS, whole_lines
 from elsa_edge.nested_format.segments import encode
 
 __all__ = ["BLOCK_ADVANTAGE", "Coded", "code_layer", "column_block"]
@@ -22,8 +23,8 @@ BLOCK_ADVANTAGE: Final = 0.6
 _TILE_BYTES: Final = 24_000
 _PLAIN_TILE_BYTES: Final = 48_000  # where pixels are read without neighbours a miss is prefetched well
 _BLOCK_TILE_BYTES: Final = 60_000  # blocks of 4 rows read a quarter as many pixels for the same work
-_TILE_FLOATS: Final = 12 * 16
-_BLOCK_TILE_FLOATS: Final = 6 * 16
+_TILE_FLOATS: Final = 12 * LINE_FLOATS
+_BLOCK_TILE_FLOATS: Final = 6 * LINE_FLOATS
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def column_block(layer: Layer, *, in_blocks: bool = False) -> int:
     g: Geometry = layer.geometry
     taps = g.kernel[0] * g.kernel[1]
     pitch = g.out_size[1] + max(g.output_gap, g.input_gap)
-    positions = min(_BLOCK_TILE_FLOATS if in_blocks else _TILE_FLOATS, -(-g.out_size[0] * pitch // 16) * 16)
+    positions = min(_BLOCK_TILE_FLOATS if in_blocks else _TILE_FLOATS, whole_lines(g.out_size[0] * pitch))
     reach = ((g.kernel[0] - 1) * pitch * g.dilation[0] + (g.kernel[1] - 1) * g.dilation[1]) // g.stride[0]
     budget = _BLOCK_TILE_BYTES if in_blocks else _PLAIN_TILE_BYTES if taps == 1 else _TILE_BYTES
     channels = max(8, budget // ((positions + reach) * 4))

@@ -9,8 +9,10 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from elsa_edge.nested_format.activations import Activation, ActivationKind
 from elsa_edge.nested_format.library import library_path
-from elsa_edge.nested_format.operators import DOMAIN
+from elsa_edge.nested_format.operators import DOMAIN, FROM_PLANES, TO_PLANES, Attributes, plane_attributes
+from elsa_edge.nested_format.planes import Planes
 from elsa_edge.nested_format.segments import encode
 
 Array = np.ndarray[Any, Any]
@@ -53,6 +55,19 @@ def open_session(model: onnx.ModelProto, threads: int = 1) -> ort.InferenceSessi
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
+def node(kind: str, inputs: list[str], output: str, attributes: Attributes) -> onnx.NodeProto:
+    """Return a node of one of our operators."""
+    return helper.make_node(kind, inputs, [output], domain=DOMAIN, **attributes)
+
+
+def to_planes(source: str, output: str, planes: Planes) -> onnx.NodeProto:
+    return node(TO_PLANES, [source], output, plane_attributes(planes))
+
+
+def from_planes(source: str, output: str, planes: Planes) -> onnx.NodeProto:
+    return node(FROM_PLANES, [source], output, plane_attributes(planes))
+
+
 def segments(
     weight: Array, index: Array, block_rows: list[int], column_block: int | None
 ) -> dict[str, Array]:
@@ -64,12 +79,13 @@ def segments(
     }
 
 
-def activated(y: Array, kind: int, low: float, high: float) -> Array:
-    if kind == 1:
+def activated(y: Array, activation: Activation) -> Array:
+    if activation.kind is ActivationKind.CLIP:
+        low, high = activation.low, activation.high
         return np.where(y < low, low, np.where(y > high, high, y))
-    if kind == 2:
+    if activation.kind is ActivationKind.HARD_SWISH:
         return y * np.clip(y / 6 + 0.5, 0, 1)
-    if kind == 3:
+    if activation.kind is ActivationKind.SILU:
         with np.errstate(over="ignore"):
             return y / (1 + np.exp(-y))
     return y

@@ -8,6 +8,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from elsa_edge.nested_format.operators import DOMAIN
+from elsa_edge.nested_format.planes import Planes
 from elsa_edge.nested_format.quads import encode_quads
 from elsa_edge.quantise.weights import quads
 from support.nodes import run_graph
@@ -16,14 +17,8 @@ Array = np.ndarray[Any, Any]
 
 
 def planes_stride(height: int, width: int, gap: int) -> int:
-    """Pixels of one plane, as layout.h counts them."""
-    pitch = width + gap
-    reach = gap * pitch + gap
-
-    def lines(count: int) -> int:
-        return -(-count // 16) * 16
-
-    return lines(lines(reach) + lines(height * pitch) + reach)
+    """Pixels of one plane."""
+    return Planes(height, width, gap).stride
 
 
 def to_planes(codes: Array, gap: int, zero: int) -> Array:
@@ -32,7 +27,7 @@ def to_planes(codes: Array, gap: int, zero: int) -> Array:
     count = -(-channels // 4)
     padded = np.full((batch, count * 4, height, width + gap), zero, np.uint8)
     padded[:, :channels, :, :width] = codes
-    lead = -(-(gap * (width + gap) + gap) // 16) * 16
+    lead = Planes(height, width, gap).lead
     planes = np.full((batch, count, planes_stride(height, width, gap), 4), zero, np.uint8)
     body = padded.reshape(batch, count, 4, -1).transpose(0, 1, 3, 2)
     planes[:, :, lead : lead + body.shape[2]] = body
@@ -41,7 +36,7 @@ def to_planes(codes: Array, gap: int, zero: int) -> Array:
 
 def from_planes(planes: Array, channels: int, height: int, width: int, gap: int) -> Array:
     """Undo `to_planes`."""
-    lead = -(-(gap * (width + gap) + gap) // 16) * 16
+    lead = Planes(height, width, gap).lead
     body = planes[:, :, lead : lead + height * (width + gap)]
     images = body.transpose(0, 1, 3, 2).reshape(len(planes), -1, height, width + gap)
     return np.ascontiguousarray(images[:, :channels, :, :width])

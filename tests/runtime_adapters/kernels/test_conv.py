@@ -8,13 +8,27 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from onnx import helper
 from support.geometries import geometries
-from support.nodes import Array, activated, convolve, run_graph, segments
+from support.nodes import Array, activated, convolve, from_planes, node, run_graph, segments, to_planes
 
-from elsa_edge.nested_format.operators import DOMAIN
+from elsa_edge.nested_format.activations import Activation, ActivationKind
+from elsa_edge.nested_format.operators import (
+    CONV,
+    DEPTHWISE,
+    Window,
+    channel_attributes,
+    finish_attributes,
+)
+from elsa_edge.nested_format.planes import Planes
 
-ACTIVATIONS = [(0, 0.0, 0.0), (1, 0.0, 6.0), (1, 0.0, float("inf")), (2, 0.0, 0.0), (3, 0.0, 0.0)]
+PLAIN, RELU6 = Activation(), Activation.clip(0.0, 6.0)
+ACTIVATIONS = [
+    PLAIN,
+    RELU6,
+    Activation.clip(0.0, float("inf")),
+    Activation(ActivationKind.HARD_SWISH),
+    Activation(ActivationKind.SILU),
+]
 
 
 def run_conv(  # noqa: PLR0917 - called in one way only
@@ -29,7 +43,7 @@ def run_conv(  # noqa: PLR0917 - called in one way only
     block_rows: list[int] | None = None,
     column_block: int | None = None,
     residual: Array | None = None,
-    activation: tuple[int, float, float] = (0, 0.0, 0.0),
+    activation: Activation = PLAIN,
     threads: int = 1,
     depthwise: bool = False,
 ) -> tuple[Array, Array]:
@@ -38,60 +52,33 @@ def run_conv(  # noqa: PLR0917 - called in one way only
     expected = convolve(x, masked, g["stride"], g["pads"], g["dilation"], groups)
     scale, bias = table[level].astype(np.float64)[:, None, :, None, None]
     expected = expected * scale + bias
-    oh, ow = expected.shape[2:]
-    nodes = [
-        helper.make_node(
-            "PlanesFromImage", ["x"], ["px"], domain=DOMAIN, h=x.shape[2], w=x.shape[3], gap=g["in_gap"]
-        )
-    ]
+    source, made = Planes(*x.shape[2:], g["in_gap"]), Planes(*expected.shape[2:], g["out_gap"])
+    nodes = [to_planes("x", "px", source)]
     inputs = {"x": x, "level": np.array(level, np.int64)}
     if residual is not None:
         residual = np.resize(residual, expected.shape).astype(np.float32)
         expected = expected + residual
         inputs["r"] = residual
-        nodes.append(
-            helper.make_node("PlanesFromImage", ["r"], ["pr"], domain=DOMAIN, h=oh, w=ow, gap=g["out_gap"])
-        )
-    attributes = {
-        "in_h": x.shape[2],
-        "in_w": x.shape[3],
-        "in_gap": g["in_gap"],
-        "out_h": oh,
-        "out_w": ow,
-        "out_gap": g["out_gap"],
-        "kernel_h": g["kernel"][0],
-        "kernel_w": g["kernel"][1],
-        "stride_h": g["stride"][0],
-        "stride_w": g["stride"][1],
-        "dilation_h": g["dilation"][0],
-        "dilation_w": g["dilation"][1],
-        "pad_top": g["pads"][0],
-        "pad_left": g["pads"][1],
-        "in_channels": x.shape[1],
-        "activation": activation[0],
-        "low": activation[1],
-        "high": activation[2],
-    }
+        nodes.append(to_planes("r", "pr", made))
+    window = Window(source, made, g["kernel"], g["stride"], g["dilation"], g["pads"][:2])
+    attributes = window.attributes() | finish_attributes(activation)
     constants = {"table": table}
     if depthwise:
         levels = len(table)
         constants["w"] = np.stack(
             [np.where(index <= k, w, 0).reshape(len(w), -1) for k in range(levels)]
         ).astype(np.float32)
-        names, kind = ["w"], "NestedDepthwise"
+        attributes["in_channels"] = x.shape[1]
+        names, kind = ["w"], DEPTHWISE
     else:
-        attributes |= {"out_channels": len(w), "groups": groups}
+        attributes |= channel_attributes(x.shape[1], len(w), groups)
         parts = segments(w, index, block_rows or [1] * len(table), column_block)
         constants |= parts
-        names, kind = list(parts), "NestedConv"
+        names, kind = list(parts), CONV
     given_residual = "pr" if residual is not None else ""
-    nodes += [
-        helper.make_node(
-            kind, ["px", "level", "table", given_residual, *names], ["py"], domain=DOMAIN, **attributes
-        ),
-        helper.make_node("ImageFromPlanes", ["py"], ["y"], domain=DOMAIN, h=oh, w=ow, gap=g["out_gap"]),
-    ]
-    return run_graph(nodes, constants, inputs, threads), activated(expected, *activation)
+    nodes.append(node(kind, ["px", "level", "table", given_residual, *names], "py", attributes))
+    nodes.append(from_planes("py", "y", made))
+    return run_graph(nodes, constants, inputs, threads), activated(expected, activation)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -146,7 +133,7 @@ def test_depthwise_agrees_with_float64(data: st.DataObject, g: dict[str, Any]) -
         g,
         groups=channels,
         depthwise=True,
-        activation=draw(st.sampled_from([(0, 0.0, 0.0), (1, 0.0, 6.0)])),
+        activation=draw(st.sampled_from([PLAIN, RELU6])),
         residual=random.standard_normal(50) if draw(st.booleans()) else None,
     )
 

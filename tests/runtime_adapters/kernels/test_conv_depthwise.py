@@ -8,41 +8,36 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from onnx import helper
-from support.nodes import Array, activated, convolve, run_graph, segments
+from support.nodes import Array, activated, convolve, from_planes, node, run_graph, segments, to_planes
 
-from elsa_edge.nested_format.operators import DOMAIN
+from elsa_edge.nested_format.activations import Activation
+from elsa_edge.nested_format.operators import (
+    CONV_DEPTHWISE,
+    Attributes,
+    Window,
+    channel_attributes,
+    finish_attributes,
+    following,
+)
+from elsa_edge.nested_format.planes import Planes
 
-Window = dict[str, Any]
+Square = dict[str, Any]
+
+PLAIN, RELU6 = Activation(), Activation.clip(0.0, 6.0)
 
 
-def window(kernel: int, stride: int, pads: tuple[int, int, int, int], dilation: int = 1) -> Window:
+def window(kernel: int, stride: int, pads: tuple[int, int, int, int], dilation: int = 1) -> Square:
     """A square window; pads are top, left, bottom, right."""
     return {"kernel": kernel, "stride": stride, "pads": pads, "dilation": dilation}
 
 
-def attributes(
-    w: Window, size: tuple[int, int], gap: int, made: tuple[int, int], made_gap: int
-) -> dict[str, int]:
-    return {
-        "in_h": size[0],
-        "in_w": size[1],
-        "in_gap": gap,
-        "out_h": made[0],
-        "out_w": made[1],
-        "out_gap": made_gap,
-        "kernel_h": w["kernel"],
-        "kernel_w": w["kernel"],
-        "stride_h": w["stride"],
-        "stride_w": w["stride"],
-        "dilation_h": w["dilation"],
-        "dilation_w": w["dilation"],
-        "pad_top": w["pads"][0],
-        "pad_left": w["pads"][1],
-    }
+def attributes(w: Square, source: Planes, made: Planes, activation: Activation) -> Attributes:
+    """Return the geometry of a convolution between two layouts, and what follows it."""
+    pairs = ((w[name],) * 2 for name in ("kernel", "stride", "dilation"))
+    return Window(source, made, *pairs, w["pads"][:2]).attributes() | finish_attributes(activation)
 
 
-def made_size(w: Window, size: tuple[int, int]) -> tuple[int, int]:
+def made_size(w: Square, size: tuple[int, int]) -> tuple[int, int]:
     reach = (w["kernel"] - 1) * w["dilation"]
     top, left, bottom, right = w["pads"]
     return (size[0] + top + bottom - reach - 1) // w["stride"] + 1, (size[1] + left + right - reach - 1) // w[
@@ -50,14 +45,14 @@ def made_size(w: Window, size: tuple[int, int]) -> tuple[int, int]:
     ] + 1
 
 
-def smallest_gap(w: Window) -> int:
+def smallest_gap(w: Square) -> int:
     return max(*w["pads"], (w["kernel"] - 1) * w["dilation"] // w["stride"])
 
 
 def run_pair(  # noqa: PLR0917 - called in one way only
     x: Array,
-    first: Window,
-    second: Window,
+    first: Square,
+    second: Square,
     weight: Array,
     index: Array,
     taps: Array,
@@ -81,31 +76,19 @@ def run_pair(  # noqa: PLR0917 - called in one way only
     for table, (w, kernel, share) in zip(tables, layers, strict=True):
         pair = (w["stride"],) * 2, w["pads"], (w["dilation"],) * 2
         scale, bias = table[level].astype(np.float64)[:, None, :, None, None]
-        expected = activated(convolve(expected, kernel, *pair, share) * scale + bias, 1, 0.0, 6.0)
-    size = x.shape[2:]
-    between = made_size(first, size)
-    made = expected.shape[2:]
-    gap, last_gap = smallest_gap(first), smallest_gap(second)
-    described: dict[str, Any] = attributes(first, size, gap, between, between_gap)
-    described |= {"in_channels": x.shape[1], "out_channels": channels, "groups": groups}
-    described |= {"activation": 1, "low": 0.0, "high": 6.0}
-    following = attributes(second, between, between_gap, made, last_gap) | {
-        "activation": 1,
-        "low": 0.0,
-        "high": 6.0,
-    }
-    described |= {f"depthwise_{name}": value for name, value in following.items()}
+        expected = activated(convolve(expected, kernel, *pair, share) * scale + bias, RELU6)
+    between = Planes(*made_size(first, x.shape[2:]), between_gap)
+    source, made = (
+        Planes(*x.shape[2:], smallest_gap(first)),
+        Planes(*expected.shape[2:], smallest_gap(second)),
+    )
+    described = attributes(first, source, between, RELU6) | channel_attributes(x.shape[1], channels, groups)
+    described |= following(attributes(second, between, made, RELU6))
     parts = segments(weight, index, block_rows, column_block)
     nodes = [
-        helper.make_node("PlanesFromImage", ["x"], ["px"], domain=DOMAIN, h=size[0], w=size[1], gap=gap),
-        helper.make_node(
-            "NestedConvDepthwise",
-            ["px", "level", "t1", "t2", "taps", *parts],
-            ["py"],
-            domain=DOMAIN,
-            **described,
-        ),
-        helper.make_node("ImageFromPlanes", ["py"], ["y"], domain=DOMAIN, h=made[0], w=made[1], gap=last_gap),
+        to_planes("x", "px", source),
+        node(CONV_DEPTHWISE, ["px", "level", "t1", "t2", "taps", *parts], "py", described),
+        from_planes("py", "y", made),
     ]
     constants = {"t1": tables[0], "t2": tables[1], "taps": taps.reshape(len(taps), channels, -1), **parts}
     return run_graph(nodes, constants, {"x": x, "level": np.array(level, np.int64)}, threads), expected
@@ -192,18 +175,11 @@ def test_windows_that_do_not_fit_are_refused() -> None:
     """The depthwise convolution must read what the other one makes."""
     weight = np.ones((4, 2, 1, 1), np.float32)
     parts = segments(weight, np.zeros(weight.shape, np.uint8), [1], None)
-    described: dict[str, Any] = attributes(window(1, 1, (0,) * 4), (8, 8), 0, (8, 8), 1)
-    described |= {"in_channels": 2, "out_channels": 4, "groups": 1, "activation": 0, "low": 0.0, "high": 0.0}
-    other = attributes(window(3, 1, (1,) * 4), (9, 8), 1, (9, 8), 1) | {
-        "activation": 0,
-        "low": 0.0,
-        "high": 0.0,
-    }
-    described |= {f"depthwise_{name}": value for name, value in other.items()}
-    node = helper.make_node(
-        "NestedConvDepthwise", ["x", "level", "t", "t", "taps", *parts], ["y"], domain=DOMAIN, **described
-    )
+    made, read = Planes(8, 8, 1), Planes(9, 8, 1)
+    described = attributes(window(1, 1, (0,) * 4), Planes(8, 8, 0), made, PLAIN) | channel_attributes(2, 4, 1)
+    described |= following(attributes(window(3, 1, (1,) * 4), read, read, PLAIN))
+    pair = node(CONV_DEPTHWISE, ["x", "level", "t", "t", "taps", *parts], "y", described)
     constants = {"t": np.ones((1, 2, 4), np.float32), "taps": np.ones((1, 4, 9), np.float32), **parts}
     inputs = {"x": np.zeros((1, 2, 1, 64), np.float32), "level": np.array(0, np.int64)}
     with pytest.raises(Exception, match="do not fit together"):
-        run_graph([node], constants, inputs)
+        run_graph([pair], constants, inputs)

@@ -18,6 +18,8 @@ from support.nodes import Array, segments
 from support.nodes8 import from_planes, planes_stride, run8, segments8, to_planes
 
 from elsa_edge.nested_format.library import library_path
+from elsa_edge.nested_format.operators import Attributes, Window
+from elsa_edge.nested_format.planes import Planes
 from elsa_edge.quantise import reference
 from elsa_edge.quantise.steps import Steps, codes_of, values_of
 
@@ -26,14 +28,9 @@ SLOW = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[Hea
 LEVELS = 3
 
 
-def window(g: dict[str, Any], out: tuple[int, int]) -> dict[str, int]:
-    return {
-        "in_h": g["size"][0], "in_w": g["size"][1], "in_gap": g["in_gap"],
-        "out_h": out[0], "out_w": out[1], "out_gap": g["out_gap"],
-        "kernel_h": g["kernel"][0], "kernel_w": g["kernel"][1], "stride_h": g["stride"][0], "stride_w": g["stride"][1],
-        "dilation_h": g["dilation"][0], "dilation_w": g["dilation"][1],
-        "pad_top": g["pads"][0], "pad_left": g["pads"][1],
-    }  # fmt: skip
+def window(g: dict[str, Any], out: tuple[int, int]) -> Attributes:
+    source, made = Planes(*g["size"], g["in_gap"]), Planes(*out, g["out_gap"])
+    return Window(source, made, g["kernel"], g["stride"], g["dilation"], g["pads"][:2]).attributes()
 
 
 def random_codes(random: np.random.Generator, shape: tuple[int, ...], *, extreme: bool) -> Array:
