@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+# ONNX Runtime (1.31) looks a host of its maker up and keeps a queue of events on the disk. This switch is read when it
+# is imported, and no later call replaces it; an application that imports onnxruntime first sets it itself.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["AdaptiveSession", "Ladder", "Level", "__version__"]

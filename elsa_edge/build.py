@@ -33,6 +33,7 @@ from elsa_edge.installed import find_exporter
 from elsa_edge.loading import PROFILE_NAME, why_not_loadable
 from elsa_edge.plugins import Exporter
 from elsa_edge.profiles import load_profile, save_profile
+from elsa_edge.profiles.carried import carried
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.tensors import check_inputs
 from elsa_edge.verify import VariantCheck, check_variant
@@ -102,7 +103,10 @@ def build_bundle(
                 shutil.rmtree(writer.folder / exporter.name)
                 left_out[exporter.name] = str(error)
                 tell(f"{exporter.name}: left out, because {error}")
-        save_profile(_without_old_measurements(profile), writer.folder / PROFILE_NAME)
+        travelling, stays = carried(_without_old_measurements(profile))
+        if stays:
+            tell(f"stays out of the bundle, give it with --device on the device: {'; '.join(stays)}")
+        save_profile(travelling, writer.folder / PROFILE_NAME)
 
         number = int(time.time()) if counter is None and sign is not None else counter
 

@@ -15,7 +15,8 @@ from elsa_edge.bundle.signature import Accepted, check_counter, check_signature
 from elsa_edge.errors import BundleError, ElsaError, PluginError, RuntimeUnavailableError, UnknownNameError
 from elsa_edge.installed import find_adapter
 from elsa_edge.plugins import Opened
-from elsa_edge.profiles import load_profile
+from elsa_edge.profiles import load_profile, profile_names
+from elsa_edge.profiles.carried import require_harmless
 from elsa_edge.profiles.schema import DeviceProfile
 
 __all__ = [
@@ -52,6 +53,7 @@ def resolve_profile(bundle: Bundle, device: str | os.PathLike[str] | DeviceProfi
     """Return the profile to run with: the given one, or the one the bundle carries.
 
     Raises:
+        BundleError: When the bundle's own profile asks for more than tuning.
         ProfileError: When the profile has a mistake in it.
         UnknownNameError: When there is no profile of that name.
     """
@@ -61,7 +63,13 @@ def resolve_profile(bundle: Bundle, device: str | os.PathLike[str] | DeviceProfi
         return load_profile(device)
     carried = bundle.folder / PROFILE_NAME
     if any(entry.path == PROFILE_NAME for entry in bundle.manifest.files):
-        return load_profile(carried)
+        return require_harmless(load_profile(carried))
+    if bundle.manifest.device not in profile_names():  # a path here would be one of the bundle's choice
+        raise BundleError(
+            "The bundle has no profile, and its device is none that comes with elsa-edge",
+            found=repr(bundle.manifest.device),
+            fix="Give one with --device NAME_OR_YAML",
+        )
     return load_profile(bundle.manifest.device)
 
 

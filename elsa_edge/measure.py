@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.bundle import Bundle, Variant
+from elsa_edge.children import run_child
 from elsa_edge.errors import ElsaError
 from elsa_edge.inputs import take_samples
 from elsa_edge.loading import CachePath, choose_variant, open_adapter, open_for, resolve_profile
@@ -162,14 +162,7 @@ def _fresh(
             "cache": None if cache is None else str(cache),
             "level": level,
         }
-        done = subprocess.run(  # noqa: S603 - our own module with our own arguments
-            [sys.executable, "-m", "elsa_edge.measure", json.dumps(request)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            capture_output=True,
-            text=True,
-            timeout=_LONGEST_CHILD_S,
-            check=False,
-        )
+        done = run_child("elsa_edge.measure", [json.dumps(request)], _LONGEST_CHILD_S)
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()
         raise ElsaError(

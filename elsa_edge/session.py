@@ -4,7 +4,7 @@
         outputs = session.run({"input": x})         # at the level the controller has chosen
         outputs = session.run({"input": x}, level=0)  # at a level the caller chooses
 
-On a device this needs numpy, pydantic, PyYAML and one runtime. Not thread-safe: one caller at a time.
+On a device this needs numpy, pydantic, PyYAML and one runtime. One caller at a time: a second one is refused in words.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -23,18 +25,21 @@ from elsa_edge.control import Controller, Decision, Observation, Policy, level_f
 from elsa_edge.control.deadline import level_within
 from elsa_edge.control.history import ChosenBy, History, RunEvent, SessionStats
 from elsa_edge.control.probes import Probes, Reading
-from elsa_edge.errors import InputError
+from elsa_edge.errors import BundleError, InputError
 from elsa_edge.levels import Ladder
 from elsa_edge.loading import CachePath, choose_variant, default_cache, open_adapter, open_for
+from elsa_edge.pins import Pin
 from elsa_edge.plugins import CacheUse, MemoryUse, Opened
 from elsa_edge.profiles.schema import DeviceProfile, Measured
 from elsa_edge.tensors import TensorSpec
+from elsa_edge.turns import Turn
 
 __all__ = ["AdaptiveSession"]
 
 Array = npt.NDArray[Any]
 
 _MS_PER_S: Final = 1e3
+_LONGEST_RUN_MS: Final = 1e10  # four months: beyond it the clock is wrong, not the network slow
 
 
 class AdaptiveSession:
@@ -59,8 +64,11 @@ class AdaptiveSession:
         *,
         clock_s: Callable[[], float] = time.monotonic,
         on_run: Callable[[RunEvent], object] | None = None,
+        pin: Pin | None = None,
     ) -> None:
         self.bundle = bundle
+        self._pin = pin
+        self._turn = Turn()
         self.profile = profile
         self.variant = variant
         self.ladder: Ladder = bundle.ladder
@@ -121,16 +129,23 @@ class AdaptiveSession:
             ProfileError: When the profile has a mistake in it, or its minimum accuracy cannot be held.
             RuntimeUnavailableError: When no variant's runtime is installed.
         """
-        opened, profile = open_for(
-            bundle, device, check_hashes=check_hashes, trusted_keys=trusted_keys, accepted=accepted
-        )
-        chosen = choose_variant(opened, profile, variant)
         folder = default_cache() if cache is True else (None if cache is False else cache)
-        adapter = open_adapter(opened, chosen, profile, folder)
+        pin = Pin.of(Path(bundle))
         try:
-            return cls(opened, chosen, profile, adapter, clock_s=clock_s, on_run=on_run)
+            opened, profile = open_for(
+                bundle, device, check_hashes=check_hashes, trusted_keys=trusted_keys, accepted=accepted
+            )
+            chosen = choose_variant(opened, profile, variant)
+            if not pin.is_still(opened.folder):
+                raise BundleError("The bundle was replaced while it was being opened", fix="Open it again")
+            adapter = open_adapter(replace(opened, folder=pin.path), chosen, profile, folder)
+            try:
+                return cls(opened, chosen, profile, adapter, clock_s=clock_s, on_run=on_run, pin=pin)
+            except BaseException:
+                adapter.close()
+                raise
         except BaseException:
-            adapter.close()
+            pin.release()
             raise
 
     @property
@@ -184,7 +199,14 @@ class AdaptiveSession:
         Raises:
             InputError: When an input's name, shape or type is wrong, or both a level and a time are given.
             LevelError: When there is no such level.
+            UsageError: When another thread is running this session, or it was opened before a fork.
         """
+        with self._turn:
+            return self._run(inputs, level, within_ms)
+
+    def _run(
+        self, inputs: Mapping[str, Array], level: int | None, within_ms: float | None
+    ) -> dict[str, Array]:
         began_ms = self._now_ms()
         if level is None:
             self._refresh_before(began_ms)
@@ -192,6 +214,8 @@ class AdaptiveSession:
         chosen, chosen_by = self._choose(level, within_ms)
         outputs = self._adapter.run(inputs, chosen)
         ended_ms = self._now_ms()
+        if not 0.0 <= ended_ms - began_ms <= _LONGEST_RUN_MS or began_ms < (self._ended_ms or began_ms):
+            return outputs  # the clock went back or is none: finished outputs are worth more than what it teaches
         reading = self._read_probes(ended_ms)
         decision = self._controller.observe(
             Observation(
@@ -235,6 +259,8 @@ class AdaptiveSession:
     def close(self) -> None:
         """Release the runtime and its memory. Closing twice is fine."""
         self._adapter.close()
+        if self._pin is not None:
+            self._pin.release()
 
     def __enter__(self) -> Self:
         return self
@@ -259,7 +285,7 @@ class AdaptiveSession:
 
     def _refresh_before(self, now_ms: float) -> None:
         """After an idle time the memory may be another: look before running, not only after."""
-        if now_ms - self._read_ms >= self.profile.probes.interval_ms:
+        if self.profile.probes.interval_ms <= now_ms - self._read_ms < float("inf"):
             reading = self._read_probes(now_ms)
             self._controller.observe(
                 Observation(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from elsa_edge.bundle import Bundle, Golden, Tolerance, Variant
 from elsa_edge.bundle.signature import Accepted
 from elsa_edge.errors import BundleError, InputError, RuntimeUnavailableError
+from elsa_edge.installed import find_adapter
 from elsa_edge.loading import CachePath, open_adapter, open_for, why_not_loadable
 from elsa_edge.plugins import Opened
 from elsa_edge.profiles.schema import DeviceProfile
@@ -156,13 +157,24 @@ def verify_bundle(
 
 
 def check_variant(bundle: Bundle, variant: Variant, profile: DeviceProfile, cache: CachePath) -> VariantCheck:
-    """Run a variant on the golden inputs at every level and compare."""
-    adapter = open_adapter(bundle, variant, profile, cache)
-    try:
-        levels = tuple(_check_level(adapter, bundle, variant, level) for level in range(len(bundle.ladder)))
-    finally:
-        adapter.close()
-    return VariantCheck(variant.name, variant.runtime, levels)
+    """Run a variant on the golden inputs at every level and compare, with every choice that a profile may make."""
+    choices = find_adapter(variant.runtime).choices(variant) or (profile.runtime.choice,)
+    runs = []
+    for choice in choices:
+        chosen = profile.model_copy(update={"runtime": profile.runtime.model_copy(update={"choice": choice})})
+        adapter = open_adapter(bundle, variant, chosen, cache)
+        try:
+            runs.append(
+                [_check_level(adapter, bundle, variant, level) for level in range(len(bundle.ladder))]
+            )
+        finally:
+            adapter.close()
+    return VariantCheck(variant.name, variant.runtime, tuple(map(_worst, zip(*runs, strict=True))))
+
+
+def _worst(checks: Sequence[LevelCheck]) -> LevelCheck:
+    """Return the check of one level that is worst among the choices of kernels."""
+    return min(checks, key=lambda check: (check.ok, -check.max_difference))
 
 
 def _check_level(adapter: Opened, bundle: Bundle, variant: Variant, level: int) -> LevelCheck:

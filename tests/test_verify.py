@@ -14,6 +14,7 @@ import elsa_edge.verify as verify_module
 from elsa_edge.bundle import Golden, open_bundle
 from elsa_edge.errors import BundleError, RuntimeUnavailableError
 from elsa_edge.files import sha256_of
+from elsa_edge.runtime_adapters.ort.adapter import OnnxRuntimeAdapter
 from elsa_edge.verify import verify_bundle
 
 
@@ -133,3 +134,51 @@ def test_a_runtime_that_is_not_installed_is_skipped_and_said(copy: Path) -> None
 def test_nothing_of_the_training_side_is_needed() -> None:
     """The module's own imports name neither torch nor onnx (test_session holds it for the running process)."""
     assert not {"torch", "onnx", "onnx_ir"} & set(vars(verify_module))
+
+
+def test_every_choice_of_kernels_is_run(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile may name any of them; one that computes something else fails the variant."""
+    seen = []
+    real = OnnxRuntimeAdapter.open
+
+    def open_choice(self, folder, variant, *, runtime, **rest):
+        opened = real(self, folder, variant, runtime=runtime, **rest)
+        seen.append(runtime.choice)
+        if runtime.choice == "tampered":
+            run = opened.run
+            opened.run = lambda inputs, level: {
+                n: a * np.float32(1.01) for n, a in run(inputs, level).items()
+            }
+        return opened
+
+    monkeypatch.setattr(OnnxRuntimeAdapter, "open", open_choice)
+    monkeypatch.setattr(OnnxRuntimeAdapter, "choices", lambda _self, _variant: ("model", "tampered"))
+    result = verify_bundle(copy)
+    assert not result.ok
+    assert all(not level.ok for variant in result.variants for level in variant.levels)
+    assert seen == ["model", "tampered"] * len(result.variants)
+    monkeypatch.setattr(OnnxRuntimeAdapter, "choices", lambda _self, _variant: ("model", "other"))
+    assert verify_bundle(copy).ok
+
+
+def test_a_level_that_answers_the_same_to_everything_is_not_ok(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be within the contract: the golden answers come from the same dead level."""
+    real = OnnxRuntimeAdapter.open
+
+    def frozen(self, *given, **rest):
+        opened = real(self, *given, **rest)
+        run, first = opened.run, {}
+
+        def same(inputs, level):
+            key = (level, next(iter(inputs.values())).shape)
+            return first.setdefault(key, run(inputs, level))
+
+        opened.run = same
+        return opened
+
+    monkeypatch.setattr(OnnxRuntimeAdapter, "open", frozen)
+    levels = [level for variant in verify_bundle(copy).variants for level in variant.levels]
+    assert all(level.max_difference <= level.allowed for level in levels)
+    assert not any(level.follows_inputs or level.ok for level in levels)

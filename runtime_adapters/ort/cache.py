@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from elsa_edge.children import run_child
 from elsa_edge.errors import ElsaError
 from elsa_edge.files import atomic_directory
 from elsa_edge.plugins import NO_CACHE, CacheState, CacheUse
@@ -134,23 +135,8 @@ def _build(source: Path, entry: Path, settings: dict[str, Any]) -> None:
         shutil.rmtree(entry, ignore_errors=True)
     with atomic_directory(entry, may_replace=_STAMP) as folder:
         if sys.executable:
-            environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-            command = [
-                sys.executable,
-                "-m",
-                optimise.__name__,
-                str(source),
-                str(folder),
-                json.dumps(settings),
-            ]
-            done = subprocess.run(  # noqa: S603 - our own script with our own arguments
-                command,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=_LONGEST_OPTIMISE_S,
-                check=False,
-            )
+            arguments = [str(source), str(folder), json.dumps(settings)]
+            done = run_child(optimise.__name__, arguments, _LONGEST_OPTIMISE_S)
             if done.returncode != 0:
                 reason = done.stderr.strip().splitlines()
                 raise ElsaError(
