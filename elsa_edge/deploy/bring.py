@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from elsa_edge.bundle import open_bundle
 from elsa_edge.bundle.manifest import FILE_NAME, SIGNATURE_NAME
@@ -37,7 +37,7 @@ from elsa_edge.errors import ElsaError
 from elsa_edge.profiles import load_profile, render_profile
 from elsa_edge.profiles.schema import DeviceProfile
 
-__all__ = ["Options", "Outcome", "deploy", "look", "open_line", "rollback", "trust", "wipe_store"]
+__all__ = ["Options", "Outcome", "deploy", "look", "open_line", "payload", "rollback", "trust", "wipe_store"]
 
 Tell = Callable[[str], None]
 
@@ -85,7 +85,7 @@ class Outcome:
     """
 
     device: str
-    state: str
+    state: Literal["deployed", "unchanged", "planned"]
     plan: Plan
     packages: PackagePlan
     moved_bytes: int = 0
@@ -185,9 +185,6 @@ def prepare(
         BundleError: When the profile demands a signature and it has none that is trusted.
     """
     kept = trimmed(whole.manifest, profile.deploy.max_level)
-    attached = {FILE_NAME: (whole.folder / FILE_NAME).read_bytes()}
-    if (whole.folder / SIGNATURE_NAME).is_file():
-        attached[SIGNATURE_NAME] = (whole.folder / SIGNATURE_NAME).read_bytes()
     packages = choose_packages(facts, kept.variants, options.packages, own_version())
     if profile.deploy.require_signature:
         check_signature(whole.folder, profile.deploy.trusted_keys)
@@ -216,11 +213,25 @@ def prepare(
         if packages.python
         else "#!/bin/sh\n"
     )
-    return (
-        packages,
-        wheels,
-        release_of(whole.folder, whole.manifest, attached, command, profile.deploy.max_level),
-    )
+    return packages, wheels, _release(whole, command, profile)
+
+
+def _release(whole: Bundle, command: str, profile: DeviceProfile) -> Release:
+    names = [name for name in (FILE_NAME, SIGNATURE_NAME) if (whole.folder / name).is_file()]
+    attached = {name: (whole.folder / name).read_bytes() for name in names}
+    return release_of(whole.folder, whole.manifest, attached, command, profile.deploy.max_level)
+
+
+def payload(bundle: Path, profile: DeviceProfile) -> Release:
+    """Return what a device of that profile gets of a bundle, without asking one: for tools that bring it in other ways.
+
+    Raises:
+        BundleError: When the bundle is damaged, or not signed as the profile demands.
+    """
+    whole = open_bundle(bundle)
+    if profile.deploy.require_signature:
+        check_signature(whole.folder, profile.deploy.trusted_keys)
+    return _release(whole, "#!/bin/sh\n", profile)
 
 
 def rollback(device: Device, options: Options, *, tell: Tell, line: Transport | None = None) -> str:
