@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,6 +87,10 @@ class NestedCheckpoint:
         for name, table in self.tables.items():
             state[name] = table[k]
         return state
+
+    def with_ladder(self, ladder: Ladder) -> NestedCheckpoint:
+        """Return the same checkpoint with figures filled into its ladder; its levels stay what they are."""
+        return replace(self, ladder=ladder)
 
     def save(self, path: Path) -> None:
         """Write the file atomically; the ladder's densities are measured now."""

@@ -52,6 +52,10 @@ class Level:
         density: Measured fraction of active nested weights, in [0, 1]; None until measured.
         flops_fraction: Multiply-adds of this level over those of the dense network; None until measured.
         accuracy: Task metric of this level in [0, 1]; None until measured.
+        accuracy_low: Lower end of its 95 % interval; None where there is none.
+        accuracy_high: Upper end.
+        samples: How many samples it was measured on; None where nobody has said.
+        metric: What it is ("top1", "miou", "mse", "PKG:FUNCTION"); None where nobody has said.
     """
 
     name: str
@@ -59,6 +63,14 @@ class Level:
     density: float | None = None
     flops_fraction: float | None = None
     accuracy: float | None = None
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
+    samples: int | None = None
+    metric: str | None = None
+
+    def without_accuracy(self) -> Level:
+        """Return the level with its accuracy unknown again: its numbers have changed."""
+        return replace(self, accuracy=None, accuracy_low=None, accuracy_high=None, samples=None, metric=None)
 
 
 def _default_names(sparsities: Sequence[float]) -> list[str]:
@@ -163,10 +175,11 @@ class Ladder:
         for name, values in given.items():
             if len(values) != len(self):
                 raise LevelError(f"One {name} per level is needed", expected=len(self), found=len(values))
+        levels = self.levels if accuracies is None else [level.without_accuracy() for level in self.levels]
         return Ladder(
             tuple(
                 replace(level, **_floats({name: values[k] for name, values in given.items()}))
-                for k, level in enumerate(self.levels)
+                for k, level in enumerate(levels)
             )
         )
 
@@ -202,14 +215,23 @@ def _level_from_row(row: Any) -> Level:
     known = {field.name for field in fields(Level)}
     if not isinstance(row, Mapping) or not set(row) <= known or not isinstance(row["name"], str):
         raise TypeError(row)
-    numbers = {key: value for key, value in row.items() if key != "name" and value is not None}
+    metric, samples = row.get("metric"), row.get("samples")
+    if not isinstance(metric, (str, type(None))) or (samples is not None and type(samples) is not int):
+        raise TypeError(row)
+    words = ("name", "metric", "samples")
+    numbers = {key: value for key, value in row.items() if key not in words and value is not None}
     if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in numbers.values()):
         raise TypeError(row)
-    for key in ("density", "flops_fraction", "accuracy"):
+    for key in ("density", "flops_fraction", "accuracy", "accuracy_low", "accuracy_high"):
         if not 0.0 <= numbers.get(key, 0.0) <= 1.0:
             raise ValueError(row)
+    sparsity = float(numbers.pop("sparsity"))
     return Level(
-        row["name"], float(numbers.pop("sparsity")), **{key: float(value) for key, value in numbers.items()}
+        row["name"],
+        sparsity,
+        **{key: float(value) for key, value in numbers.items()},
+        samples=samples,
+        metric=metric,
     )
 
 

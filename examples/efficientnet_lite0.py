@@ -2,6 +2,7 @@
 
     python examples/efficientnet_lite0.py --checkpoint-path       where its trained weights (.pth) lie
     python examples/efficientnet_lite0.py --photographs FILE.npz  scikit-image's photographs, ready as inputs
+    python examples/efficientnet_lite0.py --labelled FILE.npz     the same with what is on them, for `elsa-edge evaluate`
     python examples/efficientnet_lite0.py --name FILE.npz          outputs of the network, as names
 
 The packages are those of requirements/no-deps.txt. Inputs are `(batch, 3, 224, 224)` float32, RGB,
@@ -20,7 +21,15 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["INPUT_SHAPE", "PHOTOGRAPHS", "checkpoint_path", "efficientnet_lite0", "photographs", "preprocess"]
+__all__ = [
+    "INPUT_SHAPE",
+    "PHOTOGRAPHS",
+    "checkpoint_path",
+    "efficientnet_lite0",
+    "photographs",
+    "preprocess",
+    "recognised",
+]
 
 INPUT_SHAPE = "1x3x224x224"
 
@@ -76,6 +85,18 @@ def photographs() -> npt.NDArray[np.float32]:
     return np.concatenate([preprocess(getattr(data, name)()) for name in PHOTOGRAPHS])
 
 
+def recognised(outputs: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Tell for each photograph whether the likeliest class names what is on it: a metric for `elsa-edge evaluate`.
+
+    Args:
+        outputs: `(photographs, 1000)` logits.
+        labels: `(photographs,)`, places in `PHOTOGRAPHS`.
+    """
+    names = list(PHOTOGRAPHS.values())
+    right = [int(np.argmax(row)) in names[label] for row, label in zip(outputs, labels, strict=True)]
+    return np.array(right, np.float64)
+
+
 def _top5(logits: npt.NDArray[Any]) -> list[int]:
     return [int(index) for index in np.argsort(-logits)[:5]]
 
@@ -86,14 +107,19 @@ def _top5(logits: npt.NDArray[Any]) -> list[int]:
     "--photographs", "photos", type=click.Path(path_type=Path), help="Write the inputs there (.npz)."
 )
 @click.option(
+    "--labelled", type=click.Path(path_type=Path), help="Write inputs and labels there (.npz)."
+)
+@click.option(
     "--name", "outputs", type=click.Path(exists=True, path_type=Path), help="Outputs to put names to."
 )
-def main(checkpoint: bool, photos: Path | None, outputs: Path | None) -> None:
+def main(checkpoint: bool, photos: Path | None, labelled: Path | None, outputs: Path | None) -> None:
     """Answer what was asked for, one line each."""
     if checkpoint:
         click.echo(checkpoint_path())
     if photos is not None:
         np.savez_compressed(photos, inputs=photographs())
+    if labelled is not None:
+        np.savez_compressed(labelled, inputs=photographs(), labels=np.arange(len(PHOTOGRAPHS)))
     if outputs is not None:
         with np.load(outputs) as arrays:
             (logits,) = (arrays[name] for name in arrays.files)

@@ -77,6 +77,10 @@ class LevelEntry(_Strict):
     density: float | None = Field(default=None, ge=0, le=1)
     flops_fraction: float | None = Field(default=None, ge=0, le=1)
     accuracy: float | None = Field(default=None, ge=0, le=1)
+    accuracy_low: float | None = Field(default=None, ge=0, le=1)
+    accuracy_high: float | None = Field(default=None, ge=0, le=1)
+    samples: int | None = Field(default=None, ge=0)
+    metric: str | None = None
 
 
 class Variant(_Strict):

@@ -24,6 +24,7 @@ VERBS: Final = {
     "repair": "Make the sparse levels of a trained checkpoint accurate, on inputs without labels.",
     "train": "Train nested levels as a YAML file describes.",
     "export": "Write a nested checkpoint as a canonical ONNX graph.",
+    "evaluate": "Measure how accurate each level is, on labelled data.",
     "build": "Turn a canonical graph into a bundle for a device.",
     "verify": "Check a bundle: hashes, and numbers at every level.",
     "profile": "Measure latency and memory of every level on this machine.",

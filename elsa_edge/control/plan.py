@@ -197,7 +197,7 @@ def _accurate_enough(levels: Sequence[LevelFacts], policy: Policy, notes: list[s
     if unknown:
         raise ProfileError(
             f"qos.minimum_accuracy is {policy.minimum_accuracy:g}, but no accuracy is known for {', '.join(unknown)}",
-            fix="Measure it, or set minimum_accuracy to null",
+            fix="Measure it with `elsa-edge evaluate`, or set minimum_accuracy to null",
         )
     allowed = [k for k, level in enumerate(levels) if (level.accuracy or 0.0) >= policy.minimum_accuracy]
     if not allowed:

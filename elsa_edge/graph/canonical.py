@@ -143,6 +143,10 @@ class CanonicalGraph:
         found = self.noise.get(output)
         return Tolerance(relative, 0.0 if found is None else found[level])
 
+    def with_ladder(self, ladder: Ladder) -> CanonicalGraph:
+        """Return the same graph with figures filled into its ladder; its levels stay what they are."""
+        return replace(self, ladder=ladder)
+
     def copy(self) -> CanonicalGraph:
         """Return a copy whose graph may be rewritten; tensors are shared, and no pass writes into them."""
         return replace(self, model=self.model.clone(), provenance=copy.deepcopy(dict(self.provenance)))

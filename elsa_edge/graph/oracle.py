@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from elsa_edge.errors import ContractError, first_line
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.names import LEVEL_INPUT
 
-__all__ = ["run_canonical", "run_model"]
+__all__ = ["open_canonical", "run_canonical", "run_model"]
 
 Array = npt.NDArray[Any]
 
@@ -32,17 +32,24 @@ def _session(model: ir.Model) -> Any:
         raise ContractError(f"ONNX Runtime does not accept the graph ({first_line(error)})") from error
 
 
+def open_canonical(graph: CanonicalGraph) -> Callable[[Mapping[str, Array], int], dict[str, Array]]:
+    """Return a function (inputs, level) -> output name -> array, for many runs of one graph."""
+    session = _session(graph.model)
+    names = [output.name for output in session.get_outputs()]
+
+    def run(inputs: Mapping[str, Array], level: int) -> dict[str, Array]:
+        feed = {**inputs, LEVEL_INPUT: np.array(level, np.int64)}
+        return dict(zip(names, session.run(names, feed), strict=True))
+
+    return run
+
+
 def run_canonical(
     graph: CanonicalGraph, inputs: Mapping[str, Array], levels: Sequence[int] | None = None
 ) -> tuple[dict[str, Array], ...]:
     """Run the graph at the given levels, by default at every one, sparsest first; results map output name -> array."""
-    session = _session(graph.model)
-    names = [output.name for output in session.get_outputs()]
-    answers = []
-    for level in range(len(graph.ladder)) if levels is None else levels:
-        feed = {**inputs, LEVEL_INPUT: np.array(level, np.int64)}
-        answers.append(dict(zip(names, session.run(names, feed), strict=True)))
-    return tuple(answers)
+    run = open_canonical(graph)
+    return tuple(run(inputs, level) for level in (range(len(graph.ladder)) if levels is None else levels))
 
 
 def run_model(model: ir.Model, inputs: Mapping[str, Array]) -> dict[str, Array]:

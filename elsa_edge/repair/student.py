@@ -9,7 +9,6 @@ Every optimiser step is followed by `hold`, which restores what is not to be tun
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -210,10 +209,7 @@ class Student:
                 if name in tables or any(not np.array_equal(row, weights[name]) for row in table):
                     tables[name] = table
         ladder = Ladder(
-            tuple(
-                replace(level, accuracy=None) if k in repaired else level
-                for k, level in enumerate(old.ladder)
-            )
+            tuple(level.without_accuracy() if k in repaired else level for k, level in enumerate(old.ladder))
         )
         return NestedCheckpoint(weights, old.indices, tables, ladder, {**old.provenance, **facts})
 

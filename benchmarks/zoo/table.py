@@ -1,0 +1,71 @@
+"""The results of the zoo as a table for people, and the claims that they bear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from benchmarks.common import at_least, at_most
+
+__all__ = ["claims", "table"]
+
+_CONTRACT: Final = 1e-3  # relative to the output's largest number; float32 noise of deep networks stays below
+_LEAST_NESTED: Final = 0.95
+
+Row = dict[str, Any]
+
+
+def worst(row: Row) -> float | None:
+    """Return the largest difference to torch of any level and form; None where none was compared."""
+    forms = [row.get("graph_difference") or [], *(row.get("variants") or {}).values()]
+    numbers = [number for form in forms for number in form]
+    return max(numbers) if numbers else None
+
+
+def claims(rows: Sequence[Row]) -> list[Row]:
+    """Return what the zoo has to show, with what it showed."""
+    whole = [row for row in rows if row["reached"] == "all"]
+    crashed = [row for row in rows if "crash" in row]
+    nested = [row["nested_multiply_adds"] for row in whole if row.get("nested_multiply_adds") is not None]
+    wrong = [row for row in rows if (worst(row) or 0.0) > _CONTRACT]
+    few = sum(share < _LEAST_NESTED for share in nested)
+    return [
+        asdict(claim)
+        for claim in (
+            at_least("networks tried", 60, len(rows)),
+            at_most("networks that neither arrive nor are refused in words", 0, len(crashed)),
+            at_most("networks of which a level differs from torch by more than 1e-3", 0, len(wrong)),
+            at_most("networks that arrive with less than 95 % of the multiply-adds nested", 0, few),
+        )
+    ]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return a Markdown table, one line a network."""
+    lines = [
+        "| network | parameters, M | nested: parameters, multiply-adds | batch | worst difference to torch "
+        "| speed over dense at 95, 80, 0 % (dense, ms) | seconds: sparsify, export, build | peak, MB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [_line(row) for row in rows]
+    whole = sum(row["reached"] == "all" for row in rows)
+    refused = [row for row in rows if "refusal" in row]
+    lines += ["", f"{len(rows)} networks: {whole} go the whole way, {len(refused)} are refused."]
+    lines += [f"- {row['network']}, at {row['reached']}: {row['refusal']}" for row in refused]
+    return "\n".join(lines)
+
+
+def _line(row: Row) -> str:
+    if row["reached"] != "all":
+        kind = "refused" if "refusal" in row else "failed"
+        return f"| {row['network']} | | | | {kind} at {row['reached']} | | | |"
+    work = row["nested_multiply_adds"]
+    speed = row["speed"]
+    seconds = ", ".join(f"{row[step]:.0f}" for step in ("sparsify_s", "export_s", "build_s"))
+    return (
+        f"| {row['network']} | {row['parameters'] / 1e6:.2f} "
+        f"| {row['nested_parameters']:.1%}, {'-' if work is None else f'{work:.1%}'} | {row['batch']} "
+        f"| {worst(row):.0e} | {', '.join(f'{x:.2f}' for x in speed['speedup'])} ({speed['dense_ms']:.2f}) "
+        f"| {seconds} | {row['build_peak_mb']} |"
+    )

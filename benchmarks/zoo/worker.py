@@ -1,0 +1,220 @@
+"""One network of the zoo, the whole way, in the zoo's environment: `python -m benchmarks.zoo.worker NAME`.
+
+Prints one JSON line: what was reached, seconds and peak memory of each step, the share that is nested, and how far
+every level of the graph and of each variant is from torch with weights that are masked here, by other code.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.zoo.networks import NETWORKS, Network
+from elsa_edge.errors import ElsaError
+
+__all__ = ["main"]
+
+LEVELS: Final = (0.95, 0.8, 0.0)
+DEVICE: Final = "generic-x86-64"
+_ROUNDS: Final = 11
+
+Array = npt.NDArray[Any]
+Row = dict[str, Any]
+
+
+@contextmanager
+def _step(row: Row, name: str) -> Iterator[None]:
+    """Note seconds and the peak of memory so far, also when the step fails."""
+    began = time.monotonic()
+    row["step"] = name
+    try:
+        yield
+    finally:
+        row[f"{name}_s"] = round(time.monotonic() - began, 1)
+        row[f"{name}_peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _weights(model: Any) -> None:
+    """Give the weights heavy tails, so that levels differ as those of trained networks do."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(torch.exp(0.7 * torch.randn(parameter.shape, generator=generator)))
+
+
+def _way(name: str, network: Network, folder: Path) -> Row:
+    import torch
+
+    from elsa_edge.build import build_bundle
+    from elsa_edge.graph.attempts import runnable_example
+    from elsa_edge.graph.binding import bind_inputs
+    from elsa_edge.graph.export import export_canonical
+    from elsa_edge.sparsify import sparsify
+    from elsa_edge.tensors import parse_inputs
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    row: Row = {"network": name}
+    try:
+        with _step(row, "make"):
+            model = network.make().eval()
+            _weights(model)
+            inputs = parse_inputs(network.inputs)
+            binding = bind_inputs(model, inputs)
+            example = runnable_example(model, binding)
+        row["parameters"] = sum(p.numel() for p in model.parameters())
+        with _step(row, "sparsify"):
+            nested = sparsify(model, LEVELS, data=[example] if _has_norms(model) else None, example=example)
+            nested.save(folder / "nested.safetensors")
+        covered = nested.provenance["coverage"]
+        row["nested_parameters"], row["nested_multiply_adds"] = (
+            covered["parameters"],
+            covered["multiply_adds"],
+        )
+        with _step(row, "export"):
+            graph = export_canonical(nested, model, inputs, outputs=network.outputs)
+            graph.save(folder / "model.onnx")
+        row["batch"] = graph.provenance["export"]["batch"]
+        row["notes"] = graph.provenance["export"]["notes"]
+        expected = _torchs(folder / "nested.safetensors", model, example, network.outputs, binding)
+        row["graph_difference"] = _worst(expected, _graphs(folder / "model.onnx", example))
+        with _step(row, "build"):
+            bundle = build_bundle(folder / "model.onnx", DEVICE, folder / "bundle")
+        row["variants"] = _variants(bundle, example, expected)
+        row["speed"] = _speed(folder, bundle, example)
+        row["reached"] = "all"
+    except ElsaError as error:
+        row["reached"], row["refusal"] = row["step"], str(error)
+    except Exception as error:  # noqa: BLE001 - a crash of ours or of the network's code is a result, too
+        row["reached"], row["crash"] = row["step"], f"{type(error).__name__}: {str(error)[:400]}"
+    return row
+
+
+def _has_norms(model: Any) -> bool:
+    return any("BatchNorm" in type(module).__name__ for module in model.modules())
+
+
+def _torchs(
+    path: Path, model: Any, example: Mapping[str, Array], wanted: tuple[str, ...], binding: Any
+) -> list[list[Array]]:
+    """Return torch's outputs at every level, with masks made here from the file's raw tensors."""
+    import torch
+    from safetensors.numpy import load_file
+
+    from elsa_edge.graph.outputs import answering
+
+    raw = load_file(path)
+    plain = {n: a for n, a in raw.items() if not n.endswith((".level_index", ".levels"))}
+    answers = []
+    arguments, keywords = binding.arguments(example)
+    with torch.no_grad(), answering(model, arguments, keywords, wanted):
+        for level in range(len(LEVELS)):
+            state = {
+                name: raw[f"{name}.levels"][level]
+                if f"{name}.levels" in raw
+                else array * (raw[f"{name}.level_index"] <= level).astype(array.dtype)
+                if f"{name}.level_index" in raw
+                else array
+                for name, array in plain.items()
+            }
+            model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()})
+            named = {name: torch.from_numpy(np.array(array)) for name, array in example.items()}
+            answers.append([tensor.numpy() for tensor in model(**named)])
+    return answers
+
+
+def _graphs(path: Path, example: Mapping[str, Array]) -> list[list[Array]]:
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return [
+        session.run(None, {**example, "level": np.array(level, np.int64)}) for level in range(len(LEVELS))
+    ]
+
+
+def _worst(expected: list[list[Array]], found: list[list[Array]]) -> list[float]:
+    """Return for each level the largest difference of any output over that output's largest number."""
+    return [
+        max(
+            float(np.abs(f.astype(np.float64) - e).max() / max(np.abs(e).max(), 1e-30)) if e.size else 0.0
+            for e, f in zip(want, got, strict=True)
+        )
+        for want, got in zip(expected, found, strict=True)
+    ]
+
+
+def _variants(
+    bundle: Any, example: Mapping[str, Array], expected: list[list[Array]]
+) -> dict[str, list[float]]:
+    from elsa_edge.loading import open_adapter, resolve_profile
+
+    profile = resolve_profile(bundle, None)
+    found = {}
+    for variant in bundle.manifest.variants:
+        opened = open_adapter(bundle, variant, profile, None)
+        answers = [list(opened.run(example, level).values()) for level in range(len(LEVELS))]
+        opened.close()
+        found[variant.name] = _worst(expected, answers)
+    return found
+
+
+def _speed(folder: Path, bundle: Any, example: Mapping[str, Array]) -> Row:
+    """Time each level of the first variant beside a plain dense session, in turns, on one thread."""
+    import onnx_ir as ir
+    import onnxruntime as ort
+
+    from elsa_edge.graph.canonical import CanonicalGraph
+    from elsa_edge.graph.fixed import at_level
+    from elsa_edge.loading import open_adapter, resolve_profile
+
+    dense = at_level(CanonicalGraph.load(folder / "model.onnx"), len(LEVELS) - 1)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(
+        ir.to_proto(dense).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    profile = resolve_profile(bundle, None)
+    profile = profile.model_copy(update={"runtime": profile.runtime.model_copy(update={"threads": 1})})
+    variant = bundle.manifest.variants[0]
+    opened = open_adapter(bundle, variant, profile, None)
+    times: dict[str, list[float]] = {"dense": [], **{str(level): [] for level in range(len(LEVELS))}}
+    for turn in range(_ROUNDS + 2):
+        for key, kept in times.items():
+            runs = []
+            for _ in range(2):  # the first after a switch does not count
+                began = time.thread_time()
+                session.run(None, dict(example)) if key == "dense" else opened.run(example, int(key))
+                runs.append((time.thread_time() - began) * 1e3)
+            if turn > 1:
+                kept.append(runs[-1])
+    opened.close()
+    medians = {key: float(np.median(values)) for key, values in times.items()}
+    return {
+        "variant": variant.name,
+        "dense_ms": round(medians["dense"], 3),
+        "speedup": [round(medians["dense"] / medians[str(level)], 2) for level in range(len(LEVELS))],
+    }
+
+
+def main() -> None:
+    """Run the network that the command line names."""
+    name = sys.argv[1]
+    with tempfile.TemporaryDirectory(prefix="elsa-zoo-") as folder:
+        print(json.dumps(_way(name, NETWORKS[name], Path(folder))))
+
+
+if __name__ == "__main__":
+    main()
