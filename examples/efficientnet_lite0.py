@@ -106,9 +106,7 @@ def _top5(logits: npt.NDArray[Any]) -> list[int]:
 @click.option(
     "--photographs", "photos", type=click.Path(path_type=Path), help="Write the inputs there (.npz)."
 )
-@click.option(
-    "--labelled", type=click.Path(path_type=Path), help="Write inputs and labels there (.npz)."
-)
+@click.option("--labelled", type=click.Path(path_type=Path), help="Write inputs and labels there (.npz).")
 @click.option(
     "--name", "outputs", type=click.Path(exists=True, path_type=Path), help="Outputs to put names to."
 )
