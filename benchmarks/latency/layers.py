@@ -66,7 +66,7 @@ def _layer_session(
     import onnxruntime as ort
     from onnx import TensorProto, helper, numpy_helper
 
-    from elsa_edge.exporters.nested.find import Geometry, Layer
+    from elsa_edge.exporters.nested.layer import Geometry, Layer
     from elsa_edge.exporters.nested.store import column_block
 
     random = np.random.default_rng(0)

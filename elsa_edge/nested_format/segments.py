@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from elsa_edge.errors import ContractError
 
-__all__ = ["MAGIC", "Segment", "decode", "encode", "write_segment"]
+__all__ = ["MAGIC", "MOST_COLUMNS", "Segment", "decode", "encode", "write_segment"]
 
 MAGIC: Final = b"ELSASEG1"
 _HEADER: Final = np.dtype(
@@ -32,7 +32,8 @@ _HEADER: Final = np.dtype(
     ]
 )
 _VALUES: Final = (np.dtype("<f4"), np.dtype("i1"))
-_LARGEST_BLOCK: Final = 65536  # an index is a u16
+# Of a block: an index is a u16.
+MOST_COLUMNS: Final = 65536
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def encode(
         ContractError: When a value is not allowed by the format.
     """
     rows, columns = weight.shape
-    width = min(column_block or _LARGEST_BLOCK, columns, _LARGEST_BLOCK)
+    width = min(column_block or MOST_COLUMNS, columns, MOST_COLUMNS)
     if block_rows not in (1, 4):
         raise ContractError("A segment has blocks of 1 or 4 rows", found=block_rows)
     if weight.dtype not in _VALUES:

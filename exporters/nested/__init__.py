@@ -1,1 +1,10 @@
-"""Variants whose layers are our nested sparse operators: find, store, lay out, price, choose, branch, file."""
+"""Sparse kernels of our own inside ONNX Runtime: find -> store -> lay_out -> price -> choose -> branch -> file -> exporter.
+
+find     the layers that the kernels can compute: `networks` compares levels, `follow` takes what comes after a sum
+store    their weights as segments, one per level; with the layers they are a `LayerSet`
+lay_out  which values travel as planes
+price    what a `KernelChoice` costs by a model of the processor
+choose   the `Verdict` for each level, timed where the device is of this machine's kind
+branch   the network of some levels with a choice of kernels
+file     all branches and weights as one graph and one data file; `write` does both for a whole ladder
+"""

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from elsa_edge.exporters.nested.find import Layer
-from elsa_edge.exporters.nested.lay_out import PlanePlan, plan_planes
+from elsa_edge.exporters.nested.lay_out import Layouts, lay_out
+from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.pairs import find_pairs
 from elsa_edge.exporters.nested.store import Coded
 from elsa_edge.graph.constants import constant
@@ -66,7 +66,7 @@ def nested_branch(
     graph = copy.graph
     nodes = list(graph)
     by_position = {layer.position: layer for layer in layers}
-    writer = _Writer(graph, nodes, plan_planes(nodes, by_position))
+    writer = _Writer(graph, nodes, lay_out(nodes, by_position))
     pairs = find_pairs(nodes, layers)
     firsts = {second: by_position[first] for first, second in pairs.items()}
     covered = {p for layer in layers for p in (layer.position, *layer.absorbed)}
@@ -93,12 +93,17 @@ def nested_branch(
 class _Writer:
     """Rewrites the graph node by node; knows which values exist as planes."""
 
-    def __init__(self, graph: ir.Graph, nodes: list[ir.Node], plan: PlanePlan) -> None:
-        self.graph, self.nodes, self.plan = graph, nodes, plan
+    def __init__(self, graph: ir.Graph, nodes: list[ir.Node], layouts: Layouts) -> None:
+        self.graph, self.nodes, self.layouts = graph, nodes, layouts
         self.level = self._input(LEVEL_INPUT, ir.DataType.INT64)
-        self._planes: dict[int, ir.Value] = {}  # id(original value) -> the same as planes
-        self._images: list[tuple[ir.Value, ir.Value]] = []  # (original value, its planes), natively planes
-        self._dead: set[int] = set()  # ids of nodes that something else computes now
+        # Value -> its layout; a value that takes another's place gets that one's.
+        self._layout_of = dict(layouts.planes)
+        # Value -> the same as planes.
+        self._planes: dict[ir.Value, ir.Value] = {}
+        # Values that are made as planes, and these.
+        self._images: list[tuple[ir.Value, ir.Value]] = []
+        # Nodes that something else computes now.
+        self._dead: set[ir.Node] = set()
         self._anchor: ir.Node | None = None
 
     def _input(self, name: str, dtype: ir.DataType) -> ir.Value:
@@ -122,12 +127,12 @@ class _Writer:
 
     def planes_of(self, value: ir.Value) -> ir.Value:
         """Return a value as planes, converting it once where it is an image."""
-        if id(value) not in self._planes:
-            self._planes[id(value)] = self._insert(self._to_planes(value), f"{value.name}.planes")
-        return self._planes[id(value)]
+        if value not in self._planes:
+            self._planes[value] = self._insert(self._to_planes(value), f"{value.name}.planes")
+        return self._planes[value]
 
     def _to_planes(self, value: ir.Value) -> ir.Node:
-        layout = self.plan.layouts[id(value)]
+        layout = self._layout_of[value]
         if layout.is_image:
             shape = constant(self.graph, f"{value.name}.planes_shape", np.array([0, 0, 1, -1]))
             return ir.node("Reshape", [value, shape])  # the same floats in the same places
@@ -177,7 +182,7 @@ class _Writer:
 
     def _take_over(self, layer: Layer) -> None:
         self._anchor = self.nodes[layer.end]
-        self._dead.update(id(self.nodes[p]) for p in (layer.position, *layer.absorbed))
+        self._dead.update(self.nodes[p] for p in (layer.position, *layer.absorbed))
 
     def _tensors(self, layer: Layer, coded: Coded | None, last_level: int) -> list[ir.Value]:
         """Return a layer's table, then its segments or its depthwise weights, as inputs of the branch."""
@@ -189,7 +194,7 @@ class _Writer:
     def _image(self, result: ir.Value, node: ir.Node) -> None:
         """Let a node make the planes of a value."""
         made = self._insert(node, f"{result.name}.planes")
-        self._planes[id(result)] = made
+        self._planes[result] = made
         self._images.append((result, made))
 
     def _window(self, layer: Layer) -> Attributes:
@@ -198,51 +203,51 @@ class _Writer:
         source, result = self.nodes[layer.position].inputs[0], self.nodes[layer.end].outputs[0]
         assert g is not None
         assert source is not None
-        layouts = self.plan.layouts[id(source)], self.plan.layouts[id(result)]
+        layouts = self._layout_of[source], self._layout_of[result]
         return Window(*layouts, g.kernel, g.stride, g.dilation, g.pads[:2]).attributes()
 
     def keep(self, node: ir.Node) -> None:
         """Leave a node, on planes where it can work on them."""
         self._anchor = node
-        if id(node) in self.plan.means:
+        if node in self.layouts.means:
             self._mean(node)
-        elif id(node) in self.plan.passing:
+        elif node in self.layouts.passing:
             result = node.outputs[0]
             twin = ir.node(
                 node.op_type,
-                [self._planes.get(id(value), value) if value is not None else None for value in node.inputs],
+                [self._planes.get(value, value) if value is not None else None for value in node.inputs],
                 dict(node.attributes),
             )
-            self._planes[id(result)] = self._insert(twin, f"{result.name}.planes")
-            self._images.append((result, self._planes[id(result)]))
-            self._dead.add(id(node))
+            self._planes[result] = self._insert(twin, f"{result.name}.planes")
+            self._images.append((result, self._planes[result]))
+            self._dead.add(node)
 
     def _mean(self, node: ir.Node) -> None:
         """Average over planes: borders are zero, so the sum is right and only the count is not."""
         source, result = node.inputs[0], node.outputs[0]
         assert source is not None
-        layout = self.plan.layouts[id(source)]
+        layout = self._layout_of[source]
         share = np.array(layout.stride / (layout.height * layout.width), np.float32)
-        inputs = [self._planes[id(source)], *list(node.inputs)[1:]]
+        inputs = [self._planes[source], *list(node.inputs)[1:]]
         twin = self._insert(
             ir.node(node.op_type, inputs, dict(node.attributes)), f"{result.name}.over_planes"
         )
         factor = constant(self.graph, f"{result.name}.share", share)
         made = self._insert(ir.node("Mul", [twin, factor]), f"{result.name}.mean")
         self._become(result, made)
-        self._dead.add(id(node))
+        self._dead.add(node)
 
     def _become(self, result: ir.Value, made: ir.Value) -> None:
         """Let every reader of a value read another of the same contents."""
-        if id(result) in self.plan.layouts:
-            self.plan.layouts[id(made)] = self.plan.layouts[id(result)]
+        if result in self._layout_of:
+            self._layout_of[made] = self._layout_of[result]
         result.replace_all_uses_with(made, replace_graph_outputs=True)
 
     def finish(self) -> None:
         """Turn planes back into images for every consumer that is left."""
         for result, planes in self._images:
-            layout = self.plan.layouts[id(result)]
-            alive = any(id(use.node) not in self._dead for use in result.uses())
+            layout = self._layout_of[result]
+            alive = any(use.node not in self._dead for use in result.uses())
             if not alive and not result.is_graph_output():
                 continue
             producer = planes.producer()

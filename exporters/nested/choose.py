@@ -19,23 +19,24 @@ from typing import Any, Final, Literal
 import numpy.typing as npt
 
 from elsa_edge.exporters.nested.lay_out import wasteful
-from elsa_edge.exporters.nested.plan import Choice, Plan
+from elsa_edge.exporters.nested.layer_set import DENSE, KernelChoice, LayerSet
 from elsa_edge.exporters.nested.price import Rates, choose_layers
 from elsa_edge.exporters.nested.timing import Stopwatch
+from elsa_edge.exporters.nested.write import write, write_dense
 from elsa_edge.profiles.schema import Runtime
 
-__all__ = ["Decision", "decide_by_timing", "estimate", "usable"]
+__all__ = ["Verdict", "estimate", "judge_by_timing", "usable"]
 
 _FACTORS: Final = (1.0, 0.5, 2.0)
-_WORTHWHILE: Final = (
-    0.95  # one session of a network is up to 5 % slower than the next one, by luck of its addresses
-)
-_SECONDS: Final = 6.0  # for timing all levels, so that large networks do not delay a build
+# One session of a network is up to 5 % slower than the next one: where its memory lies differs (address-space layout).
+_WORTHWHILE: Final = 0.95
+# For timing all levels, so that large networks do not delay a build
+_SECONDS: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What was decided for a level.
+class Verdict:
+    """What was decided for a level, and on whose word.
 
     Attributes:
         choice: Positions of the nested layers; empty for plain dense.
@@ -44,83 +45,83 @@ class Decision:
         keep_dead: A dense level keeps channels that are zero there.
     """
 
-    choice: Choice
+    choice: KernelChoice
     by: Literal["timing", "estimate", "request"]
     time_over_dense: float | None = None
     keep_dead: bool = False
 
 
-def estimate(plan: Plan, rates: Rates) -> list[Decision]:
+def estimate(layers: LayerSet, rates: Rates) -> list[Verdict]:
     """Return each level's choice by the cost model alone."""
-    return [Decision(_choose(plan, level, rates, 1.0), "estimate") for level in range(plan.count)]
+    return [Verdict(_choose(layers, level, rates, 1.0), "estimate") for level in range(layers.count)]
 
 
-def decide_by_timing(
-    plan: Plan, rates: Rates, inputs: Mapping[str, npt.NDArray[Any]], runtime: Runtime
-) -> list[Decision]:
+def judge_by_timing(
+    layers: LayerSet, rates: Rates, inputs: Mapping[str, npt.NDArray[Any]], runtime: Runtime
+) -> list[Verdict]:
     """Return each level's choice, timed on this machine with the profile's threads.
 
     Args:
-        plan: The network.
+        layers: The network.
         rates: What the candidates start from.
         inputs: One sample.
         runtime: Of the device profile.
     """
-    by_level = [_candidates(plan, level, rates) for level in range(plan.count)]
-    smaller = {level for level in range(plan.count - 1) if plan.smaller_when_dense(level)}
+    by_level = [_candidates(layers, level, rates) for level in range(layers.count)]
+    smaller = {level for level in range(layers.count - 1) if layers.smaller_when_dense(level)}
     timed = [level for level, found in enumerate(by_level) if found or level in smaller]
-    decisions = [Decision(frozenset(), "estimate") for _ in range(plan.count)]
+    verdicts = [Verdict(DENSE, "estimate") for _ in range(layers.count)]
     with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
         folder = Path(temporary)
-        files = _write(plan, by_level, folder)
-        dense = {level: folder / f"dense_{level}.onnx" for level in {plan.count - 1, *smaller}}
+        files = _write(layers, by_level, folder)
+        dense = {level: folder / f"dense_{level}.onnx" for level in {layers.count - 1, *smaller}}
         for level, file in dense.items():
-            plan.write_dense(file, level)
+            write_dense(layers, file, level)
         watch = Stopwatch(inputs, runtime, _SECONDS / max(1, len(timed)))
         for level in timed:
-            plain = [dense[plan.count - 1], *([dense[level]] if level in smaller else [])]
+            plain = [dense[layers.count - 1], *([dense[level]] if level in smaller else [])]
             ratios = watch.over_first(plain, files[: len(by_level[level])], level)
             dropped = ratios.pop(0) if level in smaller else 1.0
-            decisions[level] = _decide(by_level[level], ratios, dropped)
-    return decisions
+            verdicts[level] = _judge(by_level[level], ratios, dropped)
+    return verdicts
 
 
-def _decide(candidates: Sequence[Choice], ratios: Sequence[float], dropped: float) -> Decision:
-    """Return the decision for times relative to the dense network; `dropped` is that without dead channels."""
+def _judge(candidates: Sequence[KernelChoice], ratios: Sequence[float], dropped: float) -> Verdict:
+    """Return the verdict for times relative to the dense network; `dropped` is that without dead channels."""
     best = min(range(len(ratios)), key=ratios.__getitem__, default=None)
     if best is None:
-        return Decision(frozenset(), "timing", keep_dead=dropped > 1.0)
+        return Verdict(DENSE, "timing", keep_dead=dropped > 1.0)
     told = round(ratios[best], 3)
     if ratios[best] <= _WORTHWHILE * min(1.0, dropped):
-        return Decision(candidates[best], "timing", told)
-    return Decision(frozenset(), "timing", told, keep_dead=dropped > 1.0)
+        return Verdict(candidates[best], "timing", told)
+    return Verdict(DENSE, "timing", told, keep_dead=dropped > 1.0)
 
 
-def usable(plan: Plan) -> Choice:
+def usable(layers: LayerSet) -> KernelChoice:
     """Return all layers for which nested kernels make sense on any machine."""
-    return frozenset(layer.position for layer in plan.layers if not wasteful(layer))
+    return frozenset(layer.position for layer in layers.layers if not wasteful(layer))
 
 
-def _choose(plan: Plan, level: int, rates: Rates, factor: float) -> Choice:
-    return choose_layers(plan.nodes, plan.layers, plan.coded, level, rates, nested_factor=factor)
+def _choose(layers: LayerSet, level: int, rates: Rates, factor: float) -> KernelChoice:
+    return choose_layers(layers.nodes, layers.layers, layers.coded, level, rates, nested_factor=factor)
 
 
-def _candidates(plan: Plan, level: int, rates: Rates) -> list[Choice]:
+def _candidates(layers: LayerSet, level: int, rates: Rates) -> list[KernelChoice]:
     """Return different choices for a level, none of them dense, the estimate's first."""
-    found = dict.fromkeys(_choose(plan, level, rates, factor) for factor in _FACTORS)
-    found.pop(frozenset(), None)
+    found = dict.fromkeys(_choose(layers, level, rates, factor) for factor in _FACTORS)
+    found.pop(DENSE, None)
     if found:  # otherwise even twice as fast kernels would lose
-        found[usable(plan)] = None
+        found[usable(layers)] = None
     return list(found)
 
 
-def _write(plan: Plan, by_level: Sequence[Sequence[Choice]], folder: Path) -> list[Path]:
+def _write(layers: LayerSet, by_level: Sequence[Sequence[KernelChoice]], folder: Path) -> list[Path]:
     """Write one file for the first candidates of all levels, one for the second ones, ..."""
     files = []
     for number in range(max(map(len, by_level), default=0)):
-        chosen = [found[number] if number < len(found) else frozenset[int]() for found in by_level]
+        chosen = [found[number] if number < len(found) else DENSE for found in by_level]
         target = folder / str(number)
         target.mkdir()
-        plan.write(target, chosen, only_nested=True)
+        write(layers, target, chosen, only_nested=True)
         files.append(target / "model.onnx")
     return files

@@ -17,10 +17,11 @@ from typing import Final
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.instructions import Nested
 from elsa_edge.bundle.manifest import Variant
-from elsa_edge.exporters.nested.choose import Decision, decide_by_timing, estimate, usable
+from elsa_edge.exporters.nested.choose import Verdict, estimate, judge_by_timing, usable
 from elsa_edge.exporters.nested.find import find_layers, level_models
-from elsa_edge.exporters.nested.plan import Choice, Plan
+from elsa_edge.exporters.nested.layer_set import DENSE, KernelChoice, LayerSet, layer_set_of
 from elsa_edge.exporters.nested.price import RATES
+from elsa_edge.exporters.nested.write import write
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.nested_format.library import library_path
 from elsa_edge.plugins import Preflight
@@ -76,44 +77,44 @@ class OrtNestedExporter:
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
         """Write the files above."""
-        plan = Plan(graph, int8=self._int8)
-        decisions = self._decide(plan, profile, golden)
-        chosen = [decision.choice for decision in decisions]
-        others = self._others(plan, chosen)
-        keep_dead = [level for level, decision in enumerate(decisions) if decision.keep_dead]
-        sizes = plan.write(folder, chosen, others=others, keep_dead=keep_dead)
+        layers = layer_set_of(graph, int8=self._int8)
+        verdicts = self._judge(layers, profile, golden)
+        chosen = [verdict.choice for verdict in verdicts]
+        others = self._others(layers, chosen)
+        keep_dead = [level for level, verdict in enumerate(verdicts) if verdict.keep_dead]
+        sizes = write(layers, folder, chosen, others=others, keep_dead=keep_dead)
         return Variant(
             name=self.name,
             runtime=self.runtime,
             files={"model": "model.onnx", "data": "model.data", **{name: f"{name}.onnx" for name in others}},
             instructions=Nested(
                 choices=("model", *others),
-                nested_layers=tuple(tuple(plan.names(decision.choice)) for decision in decisions),
+                nested_layers=tuple(tuple(layers.names(verdict.choice)) for verdict in verdicts),
             ),
             notes={
-                "decided_by": [decision.by for decision in decisions],
-                "time_over_dense": [decision.time_over_dense for decision in decisions],
+                "decided_by": [verdict.by for verdict in verdicts],
+                "time_over_dense": [verdict.time_over_dense for verdict in verdicts],
             },
             level_bytes=sizes,
             **({"relative_tolerance": _INT8_TOLERANCE} if self._int8 else {}),
         )
 
-    def _others(self, plan: Plan, chosen: list[Choice]) -> dict[str, list[Choice]]:
+    def _others(self, layers: LayerSet, chosen: list[KernelChoice]) -> dict[str, list[KernelChoice]]:
         """Return choices that the device may prefer (`elsa-edge profile` times them there); they cost few bytes."""
         if self._choose != "auto":
             return {}
-        everything = [usable(plan) if choice else choice for choice in chosen]
+        everything = [usable(layers) if choice else choice for choice in chosen]
         return {} if everything == chosen else {"all_nested": everything}
 
-    def _decide(self, plan: Plan, profile: DeviceProfile, golden: Golden) -> list[Decision]:
+    def _judge(self, layers: LayerSet, profile: DeviceProfile, golden: Golden) -> list[Verdict]:
         if self._choose != "auto":
-            choice = plan.every if self._choose == "nested" else frozenset[int]()
-            return [Decision(choice, "request")] * plan.count
+            choice = layers.every if self._choose == "nested" else DENSE
+            return [Verdict(choice, "request")] * layers.count
         rates = RATES[profile.hardware.arch]
         if not self._is_here(profile):
-            return estimate(plan, rates)
+            return estimate(layers, rates)
         sample = {name: array[:1] for name, array in golden.inputs.items()}
-        return decide_by_timing(plan, rates, sample, profile.runtime)
+        return judge_by_timing(layers, rates, sample, profile.runtime)
 
     @staticmethod
     def _is_here(profile: DeviceProfile) -> bool:

@@ -8,61 +8,145 @@ that any of them needs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Final
 
 import onnx_ir as ir
 
-from elsa_edge.exporters.nested.find import Layer, array_of
+from elsa_edge.exporters.nested.layer import Layer
+from elsa_edge.exporters.nested.networks import array_of
 from elsa_edge.nested_format.planes import Planes, whole_lines
 
-__all__ = ["PlanePlan", "plan_planes", "wasteful"]
+__all__ = ["Layouts", "lay_out", "wasteful"]
 
 # f(0) = 0, so borders stay zero.
 _ELEMENTWISE: Final = {"Relu", "LeakyRelu", "HardSwish", "Tanh", "Add", "Mul", "Identity", "Dropout"}
 _MEANS: Final = {"GlobalAveragePool", "ReduceMean"}
-_LARGEST_WASTE: Final = 0.75  # of a row, as gap
+# Of a row, as gap.
+_LARGEST_WASTE: Final = 0.75
 
 
-@dataclass
-class PlanePlan:
-    """What `plan_planes` decided.
+@dataclass(frozen=True)
+class Layouts:
+    """How the values around some convolutions lie in memory.
 
     Attributes:
-        layouts: id(value) -> its layout, for every value that is ever needed as planes.
-        native: ids of values that are computed as planes.
+        planes: The layout of every value that is ever needed as planes.
+        native: Values that are computed as planes.
         passing: Nodes between kernels that work on planes as they are.
         means: Nodes that average a native value over its image.
     """
 
-    layouts: dict[int, Planes] = field(default_factory=dict)
-    native: set[int] = field(default_factory=set)
-    passing: set[int] = field(default_factory=set)
-    means: set[int] = field(default_factory=set)
+    planes: Mapping[ir.Value, Planes]
+    native: AbstractSet[ir.Value]
+    passing: AbstractSet[ir.Node]
+    means: AbstractSet[ir.Node]
 
 
-class _Union:
-    """Values that must share one gap."""
+def lay_out(nodes: Sequence[ir.Node], layers: Mapping[int, Layer]) -> Layouts:
+    """Decide the layout of every value around the chosen convolutions.
+
+    Args:
+        nodes: All nodes of the network, in order.
+        layers: Position -> chosen layer; matrix products are ignored.
+    """
+    drawing = _Drawing()
+    ends = {layer.end: layer for layer in layers.values() if layer.geometry is not None}
+    skipped = {p for layer in ends.values() for p in (layer.position, *layer.absorbed)}
+    for position, node in enumerate(nodes):
+        if position in ends:
+            drawing.add_layer(nodes, ends[position])
+        elif position not in skipped:
+            drawing.add_other(node)
+    return drawing.layouts()
+
+
+def wasteful(layer: Layer) -> bool:
+    """Tell whether a convolution needs so wide a gap that planes are mostly zeros."""
+    g = layer.geometry
+    return g is not None and max(g.output_gap / g.out_size[1], g.input_gap / g.in_size[1]) > _LARGEST_WASTE
+
+
+class _Alike:
+    """Values that must share one gap, the largest that any of them needs."""
 
     def __init__(self) -> None:
-        self.parent: dict[int, int] = {}
-        self.gap: dict[int, int] = {}
+        self._parent: dict[ir.Value, ir.Value] = {}
+        self._gap: dict[ir.Value, int] = {}
 
-    def root(self, key: int) -> int:
-        self.parent.setdefault(key, key)
-        self.gap.setdefault(key, 0)
-        while self.parent[key] != key:
-            key = self.parent[key]
-        return key
+    def _root(self, value: ir.Value) -> ir.Value:
+        self._parent.setdefault(value, value)
+        self._gap.setdefault(value, 0)
+        while self._parent[value] is not value:
+            value = self._parent[value]
+        return value
 
-    def need(self, key: int, gap: int) -> None:
-        root = self.root(key)
-        self.gap[root] = max(self.gap[root], gap)
+    def need(self, value: ir.Value, gap: int) -> None:
+        root = self._root(value)
+        self._gap[root] = max(self._gap[root], gap)
 
-    def join(self, a: int, b: int) -> None:
-        first, second = self.root(a), self.root(b)
-        self.parent[second] = first
-        self.gap[first] = max(self.gap[first], self.gap[second])
+    def join(self, a: ir.Value, b: ir.Value) -> None:
+        first, second = self._root(a), self._root(b)
+        self._parent[second] = first
+        self._gap[first] = max(self._gap[first], self._gap[second])
+
+    def gap(self, value: ir.Value) -> int:
+        return self._gap[self._root(value)]
+
+
+class _Drawing:
+    """Layouts while the nodes are walked, in order."""
+
+    def __init__(self) -> None:
+        self._alike = _Alike()
+        self._sizes: dict[ir.Value, tuple[int, int]] = {}
+        self._native: set[ir.Value] = set()
+        self._passing: set[ir.Node] = set()
+        self._means: set[ir.Node] = set()
+
+    def layouts(self) -> Layouts:
+        planes = {
+            value: Planes(height, width, _aligned_gap(height, width, self._alike.gap(value)))
+            for value, (height, width) in self._sizes.items()
+        }
+        return Layouts(planes, self._native, self._passing, self._means)
+
+    def add_layer(self, nodes: Sequence[ir.Node], layer: Layer) -> None:
+        g = layer.geometry
+        assert g is not None
+        source, result = nodes[layer.position].inputs[0], nodes[layer.end].outputs[0]
+        assert source is not None
+        self._sizes[source], self._sizes[result] = g.in_size, g.out_size
+        self._alike.need(source, g.input_gap)
+        self._alike.need(result, g.output_gap)
+        if g.keeps_size:
+            self._alike.join(source, result)
+        if layer.residual is not None:
+            other = nodes[layer.residual[0]].inputs[layer.residual[1]]
+            assert other is not None
+            self._sizes[other] = g.out_size
+            self._alike.join(result, other)
+        self._native.add(result)
+
+    def add_other(self, node: ir.Node) -> None:
+        inputs = [value for value in node.inputs if value is not None]
+        native = [value for value in inputs if value in self._native]
+        if not native or node.domain not in ("", "ai.onnx"):
+            return
+        if node.op_type in _MEANS and _is_spatial_mean(node):
+            self._means.add(node)
+            return
+        if not _passes(node, inputs, self._native):
+            return
+        result, size = node.outputs[0], _size(native[0])
+        if size is None or any(o.uses() or o.is_graph_output() for o in node.outputs[1:]):
+            return
+        self._passing.add(node)
+        self._native.add(result)
+        self._sizes[result] = size
+        for value in native:
+            self._alike.join(result, value)
 
 
 def _size(value: ir.Value) -> tuple[int, int] | None:
@@ -70,27 +154,6 @@ def _size(value: ir.Value) -> tuple[int, int] | None:
         return None
     height, width = value.shape[2], value.shape[3]
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
-
-
-def plan_planes(nodes: Sequence[ir.Node], layers: Mapping[int, Layer]) -> PlanePlan:
-    """Decide the layout of every value around the chosen convolutions.
-
-    Args:
-        nodes: All nodes of the network, in order.
-        layers: Position -> chosen layer; matrix products are ignored.
-    """
-    plan, union = PlanePlan(), _Union()
-    sizes: dict[int, tuple[int, int]] = {}
-    ends = {layer.end: layer for layer in layers.values() if layer.geometry is not None}
-    skipped = {p for layer in ends.values() for p in (layer.position, *layer.absorbed)}
-    for position, node in enumerate(nodes):
-        if position in ends:
-            _visit_layer(nodes, ends[position], plan, union, sizes)
-        elif position not in skipped:
-            _visit_other(node, plan, union, sizes)
-    for key, (height, width) in sizes.items():
-        plan.layouts[key] = Planes(height, width, _aligned_gap(height, width, union.gap[union.root(key)]))
-    return plan
 
 
 def _aligned_gap(height: int, width: int, gap: int) -> int:
@@ -101,51 +164,11 @@ def _aligned_gap(height: int, width: int, gap: int) -> int:
     )
 
 
-def _visit_layer(
-    nodes: Sequence[ir.Node], layer: Layer, plan: PlanePlan, union: _Union, sizes: dict[int, tuple[int, int]]
-) -> None:
-    g = layer.geometry
-    assert g is not None
-    source, result = nodes[layer.position].inputs[0], nodes[layer.end].outputs[0]
-    assert source is not None
-    sizes[id(source)], sizes[id(result)] = g.in_size, g.out_size
-    union.need(id(source), g.input_gap)
-    union.need(id(result), g.output_gap)
-    if g.keeps_size:
-        union.join(id(source), id(result))
-    if layer.residual is not None:
-        other = nodes[layer.residual[0]].inputs[layer.residual[1]]
-        assert other is not None
-        sizes[id(other)] = g.out_size
-        union.join(id(result), id(other))
-    plan.native.add(id(result))
-
-
-def _visit_other(node: ir.Node, plan: PlanePlan, union: _Union, sizes: dict[int, tuple[int, int]]) -> None:
-    inputs = [value for value in node.inputs if value is not None]
-    native = [value for value in inputs if id(value) in plan.native]
-    if not native or node.domain not in ("", "ai.onnx"):
-        return
-    if node.op_type in _MEANS and _is_spatial_mean(node):
-        plan.means.add(id(node))
-        return
-    if not _passes(node, inputs, plan):
-        return
-    result, size = node.outputs[0], _size(native[0])
-    if size is None or any(o.uses() or o.is_graph_output() for o in node.outputs[1:]):
-        return
-    plan.passing.add(id(node))
-    plan.native.add(id(result))
-    sizes[id(result)] = size
-    for value in native:
-        union.join(id(result), id(value))
-
-
-def _passes(node: ir.Node, inputs: Sequence[ir.Value], plan: PlanePlan) -> bool:
+def _passes(node: ir.Node, inputs: Sequence[ir.Value], native: AbstractSet[ir.Value]) -> bool:
     """Tell whether a node computes on planes what it computes on images."""
 
     def is_native(value: ir.Value) -> bool:
-        return id(value) in plan.native
+        return value in native
 
     if node.op_type == "Concat":
         axis = node.attributes.get("axis")
@@ -178,9 +201,3 @@ def _is_spatial_mean(node: ir.Node) -> bool:
         return True
     axes = array_of(node.inputs[1]) if len(node.inputs) > 1 else None
     return axes is not None and sorted(int(a) % 4 for a in axes.reshape(-1)) == [2, 3]
-
-
-def wasteful(layer: Layer) -> bool:
-    """Tell whether a convolution needs so wide a gap that planes are mostly zeros."""
-    g = layer.geometry
-    return g is not None and max(g.output_gap / g.out_size[1], g.input_gap / g.in_size[1]) > _LARGEST_WASTE

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
-from elsa_edge.exporters.nested.find import Layer
+from elsa_edge.exporters.nested.layer import Layer
 
 __all__ = ["find_pairs"]
 
@@ -21,7 +21,7 @@ def find_pairs(nodes: Sequence[ir.Node], layers: Iterable[Layer]) -> dict[int, i
     """
     layers = list(layers)
     depthwise = {
-        id(nodes[layer.position]): layer.position
+        nodes[layer.position]: layer.position
         for layer in layers
         if layer.kind == "depthwise" and layer.residual is None
     }
@@ -31,11 +31,6 @@ def find_pairs(nodes: Sequence[ir.Node], layers: Iterable[Layer]) -> dict[int, i
             continue
         result = nodes[layer.end].outputs[0]
         uses = list(result.uses())
-        if (
-            len(uses) == 1
-            and uses[0].idx == 0
-            and not result.is_graph_output()
-            and id(uses[0].node) in depthwise
-        ):
-            pairs[layer.position] = depthwise[id(uses[0].node)]
+        if len(uses) == 1 and uses[0].idx == 0 and not result.is_graph_output() and uses[0].node in depthwise:
+            pairs[layer.position] = depthwise[uses[0].node]
     return pairs

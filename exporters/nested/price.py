@@ -9,14 +9,14 @@ the network is built on the device's own kind of machine, choices for other rate
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import onnx_ir as ir
 
-from elsa_edge.exporters.nested.find import Layer
-from elsa_edge.exporters.nested.lay_out import plan_planes, wasteful
+from elsa_edge.exporters.nested.lay_out import lay_out, wasteful
+from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.store import Coded
 from elsa_edge.nested_format.planes import whole_lines
 
@@ -53,6 +53,15 @@ RATES: Final[Mapping[str, Rates]] = {
 }
 
 
+# A value that changes its layout is read and written once, and once more to or from ONNX Runtime's own NCHWc.
+_COPIES: Final = 3
+# Convolutions in groups share less than dense ones and more than depthwise ones: this many times the latter's rate.
+_GROUPED_OVER_DEPTHWISE: Final = 2
+# What a layer writes the next one mostly finds in a shared cache, this many times as fast as memory.
+_CACHE_OVER_MEMORY: Final = 4
+_FLOAT_BYTES: Final = 4
+
+
 def _dense_us(layer: Layer, rates: Rates) -> float:
     flops = 2.0 * layer.weight.size * layer.pixels
     if layer.kind == "depthwise":
@@ -60,7 +69,8 @@ def _dense_us(layer: Layer, rates: Rates) -> float:
     if layer.geometry is None:
         return max(flops / rates.dense_gflops, layer.weight.nbytes / rates.memory_gbps) / 1e3
     groups = layer.geometry.groups
-    return flops / (rates.dense_gflops if groups == 1 else rates.dense_depthwise_gflops * 2) / 1e3
+    grouped_gflops = rates.dense_depthwise_gflops * _GROUPED_OVER_DEPTHWISE
+    return flops / (rates.dense_gflops if groups == 1 else grouped_gflops) / 1e3
 
 
 def _nested_us(layer: Layer, coded: Coded | None, level: int, rates: Rates) -> float:
@@ -73,8 +83,9 @@ def _nested_us(layer: Layer, coded: Coded | None, level: int, rates: Rates) -> f
     g = layer.geometry
     positions = whole_lines(g.out_size[0] * (g.out_size[1] + max(g.input_gap, g.output_gap)))
     fill = positions / layer.pixels
-    written = len(layer.weight) * layer.pixels * 4
-    return (work * fill / rates.nested_gflops + written / rates.memory_gbps / 4) / 1e3
+    written_bytes = len(layer.weight) * layer.pixels * _FLOAT_BYTES
+    cache_gbps = rates.memory_gbps * _CACHE_OVER_MEMORY
+    return (work * fill / rates.nested_gflops + written_bytes / cache_gbps) / 1e3
 
 
 def choose_layers(
@@ -112,8 +123,9 @@ def choose_layers(
     return min(found, key=cost)
 
 
-def _descend(chosen: frozenset[int], positions: Sequence[int], cost: object) -> frozenset[int]:
-    assert callable(cost)
+def _descend(
+    chosen: frozenset[int], positions: Sequence[int], cost: Callable[[frozenset[int]], float]
+) -> frozenset[int]:
     best = cost(chosen)
     for _ in range(3):
         before = best
@@ -152,40 +164,31 @@ class _Border:
 def _borders(nodes: Sequence[ir.Node], layers: Sequence[Layer], rates: Rates) -> list[_Border]:
     """Describe every value that a convolution reads or makes, as it is when all of them are nested."""
     images = [layer for layer in layers if layer.geometry is not None]
-    plan = plan_planes(nodes, {layer.position: layer for layer in images})
-    absorbed = {id(nodes[p]) for layer in images for p in (layer.position, *layer.absorbed)}
-    values: dict[int, ir.Value] = {}
-    makers: dict[int, set[int]] = {}
-    readers: dict[int, set[int]] = {}
+    layouts = lay_out(nodes, {layer.position: layer for layer in images})
+    absorbed = {nodes[p] for layer in images for p in (layer.position, *layer.absorbed)}
+    makers: dict[ir.Value, set[int]] = {}
+    readers: dict[ir.Value, set[int]] = {}
     for layer in images:
-        result = nodes[layer.end].outputs[0]
-        values[id(result)] = result
-        makers[id(result)] = {layer.position}
-        read = [(layer.position, 0)] + ([layer.residual] if layer.residual else [])
-        for position, number in read:
+        makers[nodes[layer.end].outputs[0]] = {layer.position}
+        for position, number in [(layer.position, 0), *([layer.residual] if layer.residual else [])]:
             source = nodes[position].inputs[number]
             assert source is not None
-            values[id(source)] = source
-            readers.setdefault(id(source), set()).add(layer.position)
-    for node in nodes:  # in order: what passes planes on comes from what its inputs come from
-        if id(node) in plan.passing:
-            result = node.outputs[0]
-            values[id(result)] = result
-            makers[id(result)] = set().union(*(makers.get(id(value), set()) for value in node.inputs))
+            readers.setdefault(source, set()).add(layer.position)
+    # In order: what passes planes on comes from what its inputs come from.
+    for node in nodes:
+        if node in layouts.passing:
+            known = (makers.get(value, set()) for value in node.inputs if value is not None)
+            makers[node.outputs[0]] = set().union(*known)
+    inside = absorbed | layouts.passing | layouts.means
     borders = []
-    for key, value in values.items():
-        if key not in plan.layouts or value.shape is None or not isinstance(value.shape[1], int):
+    for value in dict.fromkeys([*makers, *readers]):
+        planes, shape = layouts.planes.get(value), value.shape
+        if planes is None or shape is None or not isinstance(shape[1], int):
             continue
-        copied = (
-            value.shape[1] * plan.layouts[key].stride * 4 * _COPIES / rates.memory_gbps / 1e3 + rates.node_us
-        )
-        others = value.is_graph_output() or any(
-            id(use.node) not in absorbed | plan.passing | plan.means for use in value.uses()
-        )
+        copied_bytes = shape[1] * planes.stride * _FLOAT_BYTES * _COPIES
+        copy_us = copied_bytes / rates.memory_gbps / 1e3 + rates.node_us
+        others = value.is_graph_output() or any(use.node not in inside for use in value.uses())
         borders.append(
-            _Border(frozenset(makers.get(key, ())), frozenset(readers.get(key, ())), others, copied)
+            _Border(frozenset(makers.get(value, ())), frozenset(readers.get(value, ())), others, copy_us)
         )
     return borders
-
-
-_COPIES: Final = 3  # each value is read and written once, and once more to or from ONNX Runtime's own NCHWc

@@ -1,6 +1,6 @@
 """The nested weights of a layer as segments, one a level, and which blocks each level uses.
 
-cost of rows 1: entries / RATE_1;   cost of blocks of 4: 4 * blocks / RATE_4        the cheaper one is written
+cost of single rows: entries        cost of blocks of 4: 4 * blocks * BLOCK_ADVANTAGE        the cheaper one is written
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.exporters.nested.find import Geometry, Layer
+from elsa_edge.exporters.nested.layer import Geometry, Layer
 from elsa_edge.nested_format.planes import LINE_FLOATS, whole_lines
-from elsa_edge.nested_format.segments import encode
+from elsa_edge.nested_format.segments import MOST_COLUMNS, encode
 
 __all__ = ["BLOCK_ADVANTAGE", "Coded", "code_layer", "column_block"]
 
@@ -34,7 +34,6 @@ class Coded:
     Attributes:
         segments: One a level that the layer has, sparsest first: uint8 bytes.
         work: Multiply-adds per output position at each level, in units of a single-row multiply-add.
-        entries_bytes: Bytes read at each level.
         table: (levels, 2, rows) scale and bias; scales include those of int8 codes.
     """
 
@@ -55,7 +54,7 @@ def column_block(layer: Layer, *, in_blocks: bool = False) -> int:
         in_blocks: Whether its weights are stored in blocks of 4 rows.
     """
     if layer.geometry is None:
-        return 65536
+        return MOST_COLUMNS
     g: Geometry = layer.geometry
     taps = g.kernel[0] * g.kernel[1]
     pitch = g.out_size[1] + max(g.output_gap, g.input_gap)
@@ -63,7 +62,7 @@ def column_block(layer: Layer, *, in_blocks: bool = False) -> int:
     reach = ((g.kernel[0] - 1) * pitch * g.dilation[0] + (g.kernel[1] - 1) * g.dilation[1]) // g.stride[0]
     budget = _BLOCK_TILE_BYTES if in_blocks else _PLAIN_TILE_BYTES if taps == 1 else _TILE_BYTES
     channels = max(8, budget // ((positions + reach) * 4))
-    return min(channels * taps, 65536 // taps * taps)
+    return min(channels * taps, MOST_COLUMNS // taps * taps)
 
 
 def code_layer(layer: Layer, level_count: int, *, int8: bool = False) -> Coded:

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from elsa_edge.bundle.golden import Golden
-from elsa_edge.exporters.nested.choose import _decide, decide_by_timing, estimate
+from elsa_edge.exporters.nested.choose import _judge, estimate, judge_by_timing
 from elsa_edge.exporters.nested.exporter import OrtNestedExporter
-from elsa_edge.exporters.nested.plan import Plan
+from elsa_edge.exporters.nested.layer_set import LayerSet, layer_set_of
 from elsa_edge.exporters.nested.price import RATES, choose_layers
+from elsa_edge.exporters.nested.write import write
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.torch_export import example_inputs
 from elsa_edge.profiles import load_profile
@@ -39,8 +40,8 @@ def graph():
 
 
 @cache
-def plan() -> Plan:
-    return Plan(graph())
+def layers() -> LayerSet:
+    return layer_set_of(graph())
 
 
 def golden() -> Golden:
@@ -51,7 +52,9 @@ def test_the_faster_nested_kernels_are_the_more_layers_they_get():
     """For free all layers, at any price none; in between the choice grows as they become cheaper."""
     sizes = [
         len(
-            choose_layers(plan().nodes, plan().layers, plan().coded, 1, RATES["x86-64"], nested_factor=factor)
+            choose_layers(
+                layers().nodes, layers().layers, layers().coded, 1, RATES["x86-64"], nested_factor=factor
+            )
         )
         for factor in (1e9, 2.0, 1.0, 0.5, 0.0)
     ]
@@ -62,12 +65,12 @@ def test_the_faster_nested_kernels_are_the_more_layers_they_get():
 def test_a_level_is_nested_only_where_that_was_measured_to_be_faster():
     """Whatever the clock said: a nested level won by 5 %, and a timed one that did not is dense."""
     inputs = golden().inputs
-    for decision in decide_by_timing(plan(), RATES["x86-64"], inputs, HERE.runtime):
-        if decision.time_over_dense is None:
-            assert decision == type(decision)(frozenset(), "estimate")
+    for verdict in judge_by_timing(layers(), RATES["x86-64"], inputs, HERE.runtime):
+        if verdict.time_over_dense is None:
+            assert verdict == type(verdict)(frozenset(), "estimate")
         else:
-            assert decision.by == "timing"
-            assert bool(decision.choice) == (decision.time_over_dense <= 0.95)
+            assert verdict.by == "timing"
+            assert bool(verdict.choice) == (verdict.time_over_dense <= 0.95)
 
 
 @pytest.mark.parametrize(
@@ -82,15 +85,15 @@ def test_a_level_is_nested_only_where_that_was_measured_to_be_faster():
 )
 def test_the_rule(ratios, dropped, expected):
     """Nested for a gain of 5 % over both dense networks; else the faster of these two."""
-    decision = _decide([frozenset({1}), frozenset({2})], ratios, dropped)
-    assert (decision.choice, decision.time_over_dense, decision.keep_dead) == expected
+    verdict = _judge([frozenset({1}), frozenset({2})], ratios, dropped)
+    assert (verdict.choice, verdict.time_over_dense, verdict.keep_dead) == expected
 
 
 def test_another_kind_of_processor_gets_the_estimate(tmp_path):
     """What cannot be timed here is estimated, and the variant says so."""
     profile = load_profile("raspberry-pi-5")
     variant = OrtNestedExporter().export(graph(), profile, golden(), tmp_path)
-    expected = [plan().names(decision.choice) for decision in estimate(plan(), RATES["aarch64"])]
+    expected = [layers().names(verdict.choice) for verdict in estimate(layers(), RATES["aarch64"])]
 
     assert [list(layers) for layers in variant.instructions.nested_layers] == expected
     assert variant.notes["decided_by"] == ["estimate"] * 3
@@ -101,19 +104,19 @@ def test_another_kind_of_processor_gets_the_estimate(tmp_path):
 
 def test_level_bytes_are_what_each_level_reads(tmp_path):
     """A nested level reads the segments up to its own; a dense one its dense weights, whatever other levels have."""
-    every = plan().every
-    nested = [layer for layer in plan().layers if layer.position in every]
-    segments = [sum(plan().coded[layer.position].segments[k].nbytes for layer in nested) for k in range(3)]
+    every = layers().every
+    nested = [layer for layer in layers().layers if layer.position in every]
+    segments = [sum(layers().coded[layer.position].segments[k].nbytes for layer in nested) for k in range(3)]
     dense = sum(layer.weight.nbytes for layer in nested)
     for folder in ("mixed", "dense"):
         (tmp_path / folder).mkdir()
-    mixed = plan().write(tmp_path / "mixed", [every, every, frozenset()])
+    mixed = write(layers(), tmp_path / "mixed", [every, every, frozenset()])
 
     assert mixed[0] >= segments[0]
     assert mixed[1] >= segments[0] + segments[1]
     assert mixed[1] < mixed[2]
     assert mixed[2] == pytest.approx(dense, rel=0.01)
-    assert plan().write(tmp_path / "dense", [frozenset()] * 3) == pytest.approx([dense] * 3, rel=0.01)
+    assert write(layers(), tmp_path / "dense", [frozenset()] * 3) == pytest.approx([dense] * 3, rel=0.01)
 
 
 def test_a_level_that_lost_whole_outputs_has_a_smaller_network(tmp_path):
@@ -122,14 +125,14 @@ def test_a_level_that_lost_whole_outputs_has_a_smaller_network(tmp_path):
     indices = {name: index.copy() for name, index in nested.indices.items()}
     indices["0.weight"][3] = 2
     dead = replace(nested, indices=indices)
-    with_dead = Plan(export_canonical(dead, model, [TensorSpec("", (1, 256))]))
+    with_dead = layer_set_of(export_canonical(dead, model, [TensorSpec("", (1, 256))]))
 
     assert with_dead.smaller_when_dense(0)
     assert not with_dead.smaller_when_dense(2)
-    assert not plan().smaller_when_dense(2)
+    assert not layers().smaller_when_dense(2)
     for name, keep_dead in (("kept", [0]), ("dropped", [])):
         (tmp_path / name).mkdir()
-        sizes = with_dead.write(tmp_path / name, [frozenset()] * 3, keep_dead=keep_dead)
+        sizes = write(with_dead, tmp_path / name, [frozenset()] * 3, keep_dead=keep_dead)
         assert (sizes[0] < sizes[2]) == (name == "dropped")
 
 

@@ -1,0 +1,140 @@
+"""Write a set of layers with a choice of kernels for each level: levels that agree share a branch.
+
+choices -> spans of levels -> a branch each, nested or dense -> one graph, one data file in the order of levels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from elsa_edge.exporters.nested.branch import nested_branch, tensor_names
+from elsa_edge.exporters.nested.file import join, save
+from elsa_edge.exporters.nested.layer import Layer
+from elsa_edge.exporters.nested.layer_set import KernelChoice, LayerSet
+from elsa_edge.exporters.nested.networks import array_of
+from elsa_edge.files import write_bytes
+
+__all__ = ["write", "write_dense"]
+
+Array = npt.NDArray[Any]
+
+
+def write_dense(layers: LayerSet, file: Path, level: int) -> None:
+    """Write the plain network of one level, dead channels dropped, without a level input."""
+    write_bytes(file, ir.to_proto(layers.dense(level, keep_dead=False)).SerializeToString())
+
+
+def write(
+    layers: LayerSet,
+    folder: Path,
+    chosen: Sequence[KernelChoice],
+    *,
+    others: Mapping[str, Sequence[KernelChoice]] | None = None,
+    keep_dead: Collection[int] = (),
+    only_nested: bool = False,
+) -> tuple[int, ...]:
+    """Write `model.onnx` and `model.data`.
+
+    Args:
+        layers: The network.
+        folder: An existing folder.
+        chosen: A choice for each level.
+        others: Name -> another choice for each level, written as `NAME.onnx` over the same data.
+        keep_dead: Dense levels that keep channels which are zero there.
+        only_nested: Leave dense levels out; for timing the others.
+
+    Returns:
+        Bytes of weights that each level of `model.onnx` reads.
+    """
+    files = {"model": chosen, **(others or {})}
+    used: KernelChoice = frozenset().union(*(choice for every in files.values() for choice in every))
+    tensors, parts = _tensors(layers, used)
+    models = {}
+    for name, every in files.items():
+        branches = [
+            (first, _branch(layers, every[first], first, last, keep_dead))
+            for first, last in _spans(layers, every)
+            if every[first] or not only_nested
+        ]
+        models[name] = join(branches, tensors, layers.count, layers.graph.model.graph)
+    sizes = save(models, folder, parts)
+    return tuple(
+        sum(sizes.parts[: level + 1] if chosen[level] else []) + sizes.branches.get(first, 0)
+        for first, last in _spans(layers, chosen)
+        for level in range(first, last + 1)
+    )
+
+
+def _branch(
+    layers: LayerSet, choice: KernelChoice, first: int, last: int, keep_dead: Collection[int]
+) -> ir.Model:
+    """Return the network that levels first .. last share."""
+    if choice:
+        return nested_branch(layers.models[last], layers.chosen(choice), layers.coded, last)
+    return layers.dense(first, keep_dead=first in keep_dead).clone()
+
+
+def _spans(layers: LayerSet, chosen: Sequence[KernelChoice]) -> list[tuple[int, int]]:
+    """Return (first, last) levels that one branch can serve: the same choice, and nothing else differs by level."""
+    spans: list[tuple[int, int]] = []
+    for level, choice in enumerate(chosen):
+        before = spans[-1][1] if spans else None
+        if (
+            before is not None
+            and choice
+            and chosen[before] == choice
+            and _alike(layers, before, level, choice)
+        ):
+            spans[-1] = (spans[-1][0], level)
+        else:
+            spans.append((level, level))
+    return spans
+
+
+def _alike(layers: LayerSet, a: int, b: int, choice: KernelChoice) -> bool:
+    """Tell whether two levels agree in every constant outside the chosen layers."""
+    inside = {p for layer in layers.chosen(choice) for p in (layer.position, *layer.absorbed)}
+    pairs = zip(layers.models[a].graph, layers.models[b].graph, strict=True)
+    return all(
+        _same(array_of(left), array_of(right))
+        for position, (first, second) in enumerate(pairs)
+        if position not in inside
+        for left, right in zip(first.inputs, second.inputs, strict=True)
+    )
+
+
+def _tensors(layers: LayerSet, used: KernelChoice) -> tuple[Mapping[str, Array], list[list[str]]]:
+    """Return the tensors that branches share and their order: part k holds what level k adds."""
+    tensors: dict[str, Array] = {}
+    parts: list[list[str]] = [[] for _ in range(layers.count)]
+    for layer in layers.chosen(used):
+        coded = layers.coded.get(layer.position)
+        names = tensor_names(layer, coded)
+        if coded is None:
+            arrays: list[Array] = [layer.table, _by_level(layer, layers.count)]
+        else:
+            arrays = [coded.table, *coded.segments]
+        for place, (name, array) in enumerate(zip(names, arrays, strict=True)):
+            tensors[name] = array
+            parts[max(0, place - 1)].append(name)
+    return tensors, parts
+
+
+def _same(x: Array | None, y: Array | None) -> bool:
+    if x is None or y is None:
+        return x is y
+    return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()
+
+
+def _by_level(layer: Layer, count: int) -> npt.NDArray[np.float32]:
+    """Return depthwise weights (levels, channels, taps), or (1, ...) where no level differs."""
+    every = np.stack([np.where(layer.index <= level, layer.weight, 0) for level in range(count)]).astype(
+        np.float32
+    )
+    return every[:1] if all(np.array_equal(every[0], other) for other in every[1:]) else every
