@@ -1,4 +1,4 @@
-"""Sparse kernels of our own inside ONNX Runtime: find -> store -> lay_out -> price -> choose -> branch -> file -> exporter.
+"""Sparse kernels of our own inside ONNX Runtime. Its files in the order of the work:
 
 find     the layers that the kernels can compute: `networks` compares levels, `follow` takes what comes after a sum
 store    their weights as segments, one per level; with the layers they are a `LayerSet`
