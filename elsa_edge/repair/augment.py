@@ -1,7 +1,7 @@
 """Varied copies of images, because hundreds of inputs must do: shifts and zooms (`crop`), and mirror images (`flip`).
 
 The dense network answers for the varied image itself, so a variation need not keep a label right. It should only
-look like what the network was trained on.
+look like what the network was trained on; `auto` asks the network whether it does.
 
     small (below 64 pixels)   shift by whole pixels, up to an eighth of the side; the border is mirrored
     large                     a window of 60 to 100 % of the side, resampled bilinearly to the full size
@@ -9,16 +9,21 @@ look like what the network was trained on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-__all__ = ["Augmentation", "augmentation_for"]
+__all__ = ["Arguments", "Augmentation", "augmentation_named", "fitting_augmentation", "is_image"]
+
+Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments of `forward` for one batch."""
 
 _SMALL: Final = 64
 _MANY: Final = 2048
+_AS_SURE: Final = 0.95
 _SMALLEST_WINDOW: Final = 0.6
 
 
@@ -34,9 +39,7 @@ class Augmentation:
         """Whether anything is varied."""
         return self.crop or self.flip
 
-    def apply(
-        self, arguments: tuple[tuple[Any, ...], dict[str, Any]], generator: Generator
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def apply(self, arguments: Arguments, generator: Generator) -> Arguments:
         """Return the arguments with every image `(batch, channels, h, w)` varied, each in its own way."""
         positional, named = arguments
         return (
@@ -63,14 +66,33 @@ def is_image(value: Any) -> bool:
     )
 
 
-def augmentation_for(
-    name: str, example: tuple[tuple[Any, ...], dict[str, Any]], count: int = 0
-) -> Augmentation:
-    """Return the augmentation of a name; `auto` asks an example and the number of inputs: few images are varied."""
-    if name == "auto":
-        found = count < _MANY and any(is_image(value) for value in [*example[0], *example[1].values()])
-        return Augmentation(found, found)
+def augmentation_named(name: str) -> Augmentation:
+    """Return the augmentation of a name other than `auto`."""
     return Augmentation(crop=name.startswith("crop"), flip=name.endswith("flip"))
+
+
+def fitting_augmentation(
+    arguments: Arguments, count: int, sureness: Callable[[Arguments], float], seed: int
+) -> Augmentation:
+    """Return the strongest variation that leaves the network as sure as it is of the inputs themselves.
+
+    Args:
+        arguments: Some of the inputs.
+        count: How many there are; of many none needs to be varied.
+        sureness: How sure the dense network is of its answers, above 0.
+        seed: Of the trial.
+    """
+    import torch
+
+    values = [*arguments[0], *arguments[1].values()]
+    if count >= _MANY or not any(is_image(value) for value in values):
+        return Augmentation()
+    usual = sureness(arguments)
+    for tried in (Augmentation(crop=True, flip=True), Augmentation(crop=True)):
+        found = sureness(tried.apply(arguments, torch.Generator().manual_seed(seed)))
+        if found >= _AS_SURE * usual:
+            return tried
+    return Augmentation()
 
 
 def _flips(count: int, generator: Generator, *, flip: bool) -> Tensor:

@@ -19,7 +19,7 @@ from elsa_edge.errors import InputError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Agreement", "Distance", "outputs_of"]
+__all__ = ["Agreement", "Distance", "outputs_of", "sureness"]
 
 _LEAST_PROBABILITY: Final = 1e-8
 
@@ -109,6 +109,18 @@ class Distance:
     def agreement(self) -> Agreement:
         """Return a fresh count of agreement."""
         return Agreement(self.kinds)
+
+
+def sureness(outputs: Sequence[Tensor]) -> float:
+    """Return how sure a network is of its answers: the mean highest share of classes, else the outputs' spread."""
+    found = []
+    for output in outputs:
+        if output.dim() == 2 and output.shape[1] >= 2:
+            shares = output if _are_probabilities(output) else output.softmax(1)
+            found.append(float(shares.max(1).values.mean()))
+        else:
+            found.append(float((output.double() - output.double().mean(0)).square().mean().sqrt()))
+    return min(found)
 
 
 class Agreement:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import ElsaError, InputError, first_line
-from elsa_edge.repair.augment import augmentation_for
+from elsa_edge.repair.augment import Arguments, Augmentation, augmentation_named, fitting_augmentation
 from elsa_edge.repair.checks import likeness, refuse_broken, refuse_unlike
-from elsa_edge.repair.samples import Samples, source_of
+from elsa_edge.repair.distance import outputs_of, sureness
+from elsa_edge.repair.samples import Samples, Source, source_of
 from elsa_edge.repair.settings import RepairEvent, RepairSettings
 from elsa_edge.repair.state import RepairState
 from elsa_edge.repair.student import Student
@@ -67,9 +68,8 @@ def repair(
     load_arrays(model, checkpoint.weights)
     device = _device()
     model.to(device).eval()
-    samples = _samples(model, data, chosen)
     dense = _dense(checkpoint, model) if teacher is None else plain_network(teacher).float().to(device).eval()
-    _check_inputs(dense, samples, chosen, device)
+    samples = _samples(source_of(model, data), dense, chosen, device)
     student = Student(model, checkpoint, chosen.mode)
     guide = Teacher(dense, samples, chosen, device)
     kept = RepairState.open(state, chosen, checkpoint, samples.fingerprint())
@@ -78,6 +78,7 @@ def repair(
     facts = {
         "repair": {
             **chosen.plain(), "inputs": len(samples), "held_out_inputs": len(samples.held_out_places),
+            "augmented": {"crop": samples.augmentation.crop, "flip": samples.augmentation.flip},
             "seconds": round(clock.elapsed_s, 1), "outputs": guide.distance.kinds,
             "levels": {checkpoint.ladder[k].name: asdict(found) for k, found in results.items()},
         }
@@ -96,15 +97,25 @@ def _device() -> Any:
     return torch.device("cpu")
 
 
-def _samples(model: nn.Module, data: Any, settings: RepairSettings) -> Samples:
+def _samples(source: Source, dense: nn.Module, settings: RepairSettings, device: Any) -> Samples:
+    """Split the inputs, and settle how they are varied."""
+    plain = Samples(source, held_out=settings.held_out, augmentation=Augmentation(), seed=settings.seed)
+    _check_inputs(dense, plain, settings, device)
+    if settings.augment != "auto":
+        chosen = augmentation_named(settings.augment)
+    else:
+        some = plain.training(0, 0, min(256, len(plain.train_places)))
+        chosen = fitting_augmentation(
+            some, len(source), lambda arguments: sureness(outputs_of(_asked(dense, arguments, device))), 0
+        )
+    return Samples(source, held_out=settings.held_out, augmentation=chosen, seed=settings.seed)
+
+
+def _asked(network: nn.Module, arguments: Arguments, device: Any) -> Any:
     import torch
 
-    source = source_of(model, data)
-    if len(source) == 0:
-        raise InputError("There are no inputs to repair with")
-    example = source.take(torch.zeros(1, dtype=torch.long))
-    augmentation = augmentation_for(settings.augment, example, len(source))
-    return Samples(source, held_out=settings.held_out, augmentation=augmentation, seed=settings.seed)
+    with torch.no_grad():
+        return run(network, arguments, device)
 
 
 def _dense(checkpoint: NestedCheckpoint, model: nn.Module) -> nn.Module:
@@ -118,14 +129,11 @@ def _dense(checkpoint: NestedCheckpoint, model: nn.Module) -> nn.Module:
 
 def _check_inputs(dense: nn.Module, samples: Samples, settings: RepairSettings, device: Any) -> None:
     """Refuse inputs that the network does not take, or that cannot be what it was trained on."""
-    import torch
-
     batches = list(samples.calibration(min(64, settings.batch_size), most=256, least=0))
     for batch in batches:
         refuse_broken(batch)
     try:
-        with torch.no_grad():
-            run(dense, batches[0], device)
+        _asked(dense, batches[0], device)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise InputError(
             f"The network does not take these inputs ({first_line(error)})",

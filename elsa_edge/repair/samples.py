@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 from elsa_edge.errors import InputError
-from elsa_edge.repair.augment import Augmentation
+from elsa_edge.repair.augment import Arguments, Augmentation
 from elsa_edge.sparsify.data import batches_of
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["FEWEST", "Arguments", "Samples", "Source", "source_of"]
 
 FEWEST: Final = 16
-Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
-"""Positional and keyword arguments of `forward` for one batch."""
 
 
 class Source(Protocol):

@@ -34,8 +34,8 @@ class RepairSettings:
         learning_rate: Peak step of Adam in parts of each tensor's root mean square, so that networks of any scale take
             the same rate; None for 0.1 (`tables`) or 0.03 (`weights`).
         temperature: Of `kl`: logits are divided by it.
-        augment: `none`, `crop`, `crop-flip`, or `auto`: `crop-flip` for fewer than 2048 images `(batch, 1 or 3, h, w)`,
-            else `none`.
+        augment: `none`, `crop`, `crop-flip`, or `auto`: fewer than 2048 images `(batch, 1 or 3, h, w)` are varied as
+            far as the dense network stays sure of its answers.
         held_out: Share of the inputs that is never trained on.
         check_every: Steps between two looks at the held-out inputs.
         patience: Looks without gain after which a level is done.

@@ -174,7 +174,6 @@ class LevelTuner:
         teacher: The dense network.
         samples: The inputs.
         settings: How.
-        call: The student's network as it is called: itself, or wrapped for several processes.
     """
 
     def __init__(
@@ -185,13 +184,11 @@ class LevelTuner:
         samples: Samples,
         *,
         settings: RepairSettings,
-        call: nn.Module | None = None,
     ) -> None:
         import torch
 
         self.student, self.level, self.teacher = student, level, teacher
         self.samples, self.settings = samples, settings
-        self.call = student.model if call is None else call
         tuned = student.enter(level)
         self.parameters = [parameter for parameter, _ in tuned]
         self.optimizer = torch.optim.Adam(
@@ -251,7 +248,7 @@ class LevelTuner:
         target = self.teacher.answer(arguments)
         expected = dict(self.teacher.features)
         self.student.training_mode()
-        answer = run(self.call, arguments, self.teacher.device)
+        answer = run(self.student.model, arguments, self.teacher.device)
         loss = self.teacher.distance(answer, target)
         for name, value in expected.items():
             loss = loss + (self._features.seen[name] - value).square().mean() / self.teacher.scales[name]

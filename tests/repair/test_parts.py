@@ -12,7 +12,7 @@ from support import learned
 from torch import nn
 
 from elsa_edge.errors import InputError, UsageError
-from elsa_edge.repair.augment import Augmentation, augmentation_for
+from elsa_edge.repair.augment import Augmentation, augmentation_named, fitting_augmentation
 from elsa_edge.repair.checks import likeness
 from elsa_edge.repair.distance import Agreement, Distance
 from elsa_edge.repair.images import read_folder, scaled_like_training
@@ -49,7 +49,7 @@ def test_an_augmentation_keeps_shape_and_range_and_varies_each_image(side):
     """Images stay images of the same size within the same bounds; other arguments are not touched."""
     images = torch.rand(8, 3, side, side, generator=torch.Generator().manual_seed(0))
     tokens = torch.arange(8)
-    augmentation = augmentation_for("auto", ((images, tokens), {}))
+    augmentation = augmentation_named("crop-flip")
     (varied, same), _ = augmentation.apply(((images, tokens), {}), torch.Generator().manual_seed(1))
 
     assert augmentation == Augmentation(crop=True, flip=True)
@@ -58,6 +58,25 @@ def test_an_augmentation_keeps_shape_and_range_and_varies_each_image(side):
     assert float(varied.min()) >= 0.0
     assert float(varied.max()) <= 1.0
     assert all(not torch.equal(a, b) for a, b in zip(varied, images, strict=True))
+
+
+def test_images_are_varied_as_far_as_the_network_stays_sure():
+    """A network that looks at the mean does not mind a mirror; one that compares halves does; many need nothing."""
+    images = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    images[..., :4] += 3.0  # bright on the left
+
+    def halves(arguments):
+        pixels = arguments[0][0]
+        left = pixels[..., :4].mean((1, 2, 3)) - pixels[..., 4:].mean((1, 2, 3))
+        return float(left.clamp(min=0.01).mean())
+
+    for sureness, count, expected in (
+        (lambda arguments: float(arguments[0][0].mean()), 64, Augmentation(crop=True, flip=True)),
+        (halves, 64, Augmentation()),
+        (halves, 5000, Augmentation()),
+    ):
+        assert fitting_augmentation(((images,), {}), count, sureness, 0) == expected
+    assert fitting_augmentation(((torch.randn(64, 5),), {}), 64, halves, 0) == Augmentation()
 
 
 def test_a_shift_by_nothing_is_possible_and_exact():
