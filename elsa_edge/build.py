@@ -83,6 +83,7 @@ def build_bundle(
     """
     from elsa_edge.graph.canonical import CanonicalGraph
     from elsa_edge.graph.check import check_contract
+    from elsa_edge.graph.class_axis import class_axes
 
     tell = progress or (lambda _: None)
     profile = device if isinstance(device, DeviceProfile) else load_profile(device)
@@ -125,6 +126,7 @@ def build_bundle(
                     "left_out": left_out,
                 },
                 noise=graph.noise,
+                class_axes=class_axes(graph.model),
                 counter=number,
             )
             return open_bundle(writer.folder)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from elsa_edge.bundle import Bundle, Golden, Tolerance, Variant
+from elsa_edge.bundle import Bundle, Tolerance, Variant
 from elsa_edge.bundle.signature import Accepted
 from elsa_edge.errors import BundleError, InputError, RuntimeUnavailableError
 from elsa_edge.installed import find_adapter
@@ -39,7 +39,7 @@ class LevelCheck:
         max_difference: Largest absolute difference of the output that is nearest to its limit, over all batch sizes;
             infinite where shapes or NaNs differ.
         allowed: What the contract allows for that output.
-        agreement: Share of rows whose largest entry is in the same place, over all outputs with at least two axes.
+        agreement: Share of places whose largest entry along the classes is the same; None where no output has classes.
         follows_inputs: Whether the level answers otherwise to other inputs.
         ok: Whether every output is within the contract.
     """
@@ -196,7 +196,7 @@ def _check_level(adapter: Opened, bundle: Bundle, variant: Variant, level: int) 
         first = first or found
     assert worst is not None  # there is at least one batch
     golden = bundle.golden
-    same = agreement(first, golden.outputs[level], _class_axes(golden))
+    same = agreement(first, golden.outputs[level], _class_axes(bundle))
     enough = variant.minimum_agreement is None or same is None or same >= variant.minimum_agreement
     follows = _follows(adapter, bundle, level, first)
     return LevelCheck(
@@ -210,8 +210,12 @@ def _check_level(adapter: Opened, bundle: Bundle, variant: Variant, level: int) 
     )
 
 
-def _class_axes(golden: Golden) -> dict[str, int]:
-    return {name: array.ndim - 1 for name, array in golden.outputs[0].items() if array.ndim >= 2}
+def _class_axes(bundle: Bundle) -> Mapping[str, int]:
+    """Return where outputs have their classes; bundles of before took the last axis."""
+    told = bundle.manifest.class_axes
+    if told is not None:
+        return told
+    return {name: array.ndim - 1 for name, array in bundle.golden.outputs[0].items() if array.ndim >= 2}
 
 
 def _follows(adapter: Opened, bundle: Bundle, level: int, answer: Mapping[str, Array]) -> bool:

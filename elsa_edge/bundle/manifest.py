@@ -112,6 +112,7 @@ class Manifest(_Strict):
     """Everything about a bundle.
 
     Attributes:
+        class_axes: Output -> axis of its classes, for the outputs that have any; None where it was not looked for.
         noise: Output -> the network's own float32 noise at each level, relative to the output's scale.
         counter: Rises with every signed release: a device that demands signatures refuses a lower one.
     """
@@ -128,6 +129,7 @@ class Manifest(_Strict):
     versions: dict[str, str]
     counter: int | None = Field(default=None, ge=0)
     provenance: dict[str, Any] = Field(default_factory=dict)
+    class_axes: dict[str, Annotated[int, Field(ge=1, lt=16)]] | None = None
     noise: dict[str, tuple[Annotated[float, Field(ge=0, le=LARGEST_NOISE)], ...]] = Field(
         default_factory=dict
     )

@@ -76,6 +76,7 @@ class BundleWriter:
         versions: Mapping[str, str],
         provenance: Mapping[str, Any],
         noise: Mapping[str, tuple[float, ...]] | None = None,
+        class_axes: Mapping[str, int] | None = None,
         counter: int | None = None,
     ) -> Manifest:
         """Write the golden file, then the manifest with size and SHA-256 of every file. Call it last."""
@@ -96,6 +97,7 @@ class BundleWriter:
             versions=dict(versions),
             provenance=dict(provenance),
             noise=dict(noise or {}),
+            class_axes=None if class_axes is None else dict(class_axes),
             counter=counter,
         )
         (self.folder / FILE_NAME).write_text(

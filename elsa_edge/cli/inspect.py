@@ -165,9 +165,27 @@ def _bundle(path: Path) -> dict[str, Any]:
 def _show_variants(variants: Sequence[Mapping[str, Any]]) -> None:
     print_table(
         "Variants",
-        ("variant", "runtime", "files", "MB", "tolerance"),
+        ("variant", "runtime", "files", "MB", "tolerance", "8-bit weights", "8-bit multiply-adds"),
         [
-            (v["name"], v["runtime"], len(v["files"]), v["size_bytes"] / 1e6, v["relative_tolerance"])
+            (
+                v["name"],
+                v["runtime"],
+                len(v["files"]),
+                v["size_bytes"] / 1e6,
+                v["relative_tolerance"],
+                *(_least_share(v["notes"].get(key)) for key in ("int8_weights", "int8_multiply_adds")),
+            )
             for v in variants
         ],
     )
+
+
+def _least_share(shares: object) -> str | None:
+    """Return the share of the level that has least in 8 bits, as exporters write it into their notes."""
+    if (
+        not isinstance(shares, list)
+        or not all(isinstance(share, (int, float)) for share in shares)
+        or not shares
+    ):
+        return None
+    return f"{min(shares):.0%}"
