@@ -2,6 +2,7 @@
 #   make quickstart    train a small network, put sparsity levels into it, build, verify and run a bundle (minutes)
 #   make test          all tests            make check    lint, format, types, floors
 #   make docs          the site in site/    make setup    only the environment, in .venv
+#   make test-browser  the report's page in a headless Chromium (needs a Debian package; says which)
 #   make test-arm      the ARM variants and wheels under emulation (needs Debian packages; says which)
 # Each target installs what it needs once; a stamp in .venv remembers it until pyproject.toml or requirements/ change.
 
@@ -17,10 +18,10 @@ NATIVE := $(wildcard runtime_adapters/kernels/native/*.h runtime_adapters/kernel
   runtime_adapters/kernels/native/drivers/*.h runtime_adapters/kernels/native/drivers/*.cpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-arm check docs clean
+.PHONY: help setup quickstart test test-arm test-browser check docs clean
 
 help:
-	@sed -n 's/^#  *//p' Makefile | head -6
+	@sed -n 's/^#  *//p' Makefile | head -7
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -57,6 +58,11 @@ test: $(VENV)/.kernels
 
 test-arm: $(VENV)/.kernels
 	ELSA_EDGE_ARM=1 $(BIN)/python -m pytest tests/arm $(PYTEST_ARGS)
+
+test-browser: $(VENV)/.kernels
+	@command -v chromium-headless-shell chromium google-chrome >/dev/null || \
+	  { echo "No browser here. Try: apt-get install --no-install-recommends chromium-headless-shell"; exit 1; }
+	$(BIN)/python -m pytest tests/report/test_browser.py $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -30,6 +30,7 @@ from elsa_edge.files import sha256_of
 from elsa_edge.golden_answers import golden_answers
 from elsa_edge.inputs import read_inputs
 from elsa_edge.installed import find_exporter
+from elsa_edge.levels import densities_by_weight
 from elsa_edge.loading import PROFILE_NAME, why_not_loadable
 from elsa_edge.plugins import Exporter
 from elsa_edge.profiles import load_profile, save_profile
@@ -123,6 +124,7 @@ def build_bundle(
                 provenance={
                     "model_sha256": sha256_of(source),
                     "model": dict(graph.provenance),
+                    "layers": _layers(graph),
                     "left_out": left_out,
                 },
                 noise=graph.noise,
@@ -144,6 +146,15 @@ def build_bundle(
             sign_bundle(writer.folder, Path(sign))
             tell(f"signed with {sign}")
     return open_bundle(destination, check_hashes=False)
+
+
+def _layers(graph: CanonicalGraph) -> list[dict[str, Any]]:
+    """Return which share of each nested weight every level uses: for reports, nothing reads it on a device."""
+    indices = {name: graph.index(name) for name in graph.nested}
+    return [
+        {"name": name, "shape": list(indices[name].shape), "densities": [round(share, 6) for share in shares]}
+        for name, shares in densities_by_weight(indices, len(graph.ladder)).items()
+    ]
 
 
 def _without_old_measurements(profile: DeviceProfile) -> DeviceProfile:

@@ -29,6 +29,7 @@ __all__ = [
     "Mask",
     "active_counts",
     "check_index",
+    "densities_by_weight",
     "index_from_masks",
     "index_from_scores",
     "mask_at",
@@ -299,6 +300,14 @@ def active_counts(index: LevelIndex, level_count: int) -> npt.NDArray[np.int64]:
     """Return how many weights are active at each level: `(level_count,)`, non-decreasing."""
     histogram = np.bincount(index.reshape(-1), minlength=NEVER + 1)[:level_count]
     return np.cumsum(histogram, dtype=np.int64)
+
+
+def densities_by_weight(indices: Mapping[str, LevelIndex], level_count: int) -> dict[str, tuple[float, ...]]:
+    """Return for each weight the fraction of it that is active at each level."""
+    return {
+        name: tuple(float(count) / max(index.size, 1) for count in active_counts(index, level_count))
+        for name, index in indices.items()
+    }
 
 
 def measured_densities(indices: Mapping[str, LevelIndex], level_count: int) -> tuple[float, ...]:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,8 +32,9 @@ from elsa_edge.loading import CachePath, choose_variant, open_adapter, open_for,
 from elsa_edge.plugins import Opened
 from elsa_edge.profiles import save_profile
 from elsa_edge.profiles.schema import DeviceProfile, Measured, MeasuredLevel
+from elsa_edge.rotation import order, rounds
 
-__all__ = ["measure_bundle", "one_sample"]
+__all__ = ["LevelTimes", "conditions", "fresh_level", "measure_bundle", "one_sample", "time_levels"]
 
 Array = npt.NDArray[Any]
 Progress = Callable[[str], None]
@@ -42,6 +44,30 @@ _RUNS_A_TURN: Final = 5
 _FEWEST_TURNS: Final = 4
 _MOST_TURNS: Final = 200
 _LONGEST_CHILD_S: Final = 600
+
+
+@dataclass(frozen=True, slots=True)
+class LevelTimes:
+    """How long inferences at one level took.
+
+    Attributes:
+        warm_ms: Each inference after another one at the same level, in order.
+        first_ms: Each first inference after coming from another level; empty where there is only one level.
+    """
+
+    warm_ms: tuple[float, ...]
+    first_ms: tuple[float, ...]
+
+    def quantile_ms(self, percent: float) -> float:
+        """Return a percentile of the warm inferences."""
+        return float(np.percentile(self.warm_ms, percent))
+
+    @property
+    def switch_ms(self) -> float:
+        """What a change to this level costs beyond one warm inference."""
+        if not self.first_ms:
+            return 0.0
+        return max(0.0, float(np.median(self.first_ms)) - self.quantile_ms(50))
 
 
 def measure_bundle(
@@ -76,21 +102,21 @@ def measure_bundle(
     # Opening fills the cache, so that the cold runs below find it.
     adapter = open_adapter(opened, chosen, profile, cache)
     try:
-        warm = _warm(adapter, one_sample(opened), seconds, tell)
+        warm = time_levels(adapter, one_sample(opened), seconds, tell)
         estimate = adapter.memory()
     finally:
         adapter.close()
     rows = []
     for level, row in enumerate(opened.manifest.ladder):
         tell(f"level {level} ({row.name}): memory and cold run")
-        fresh = _fresh(opened, chosen, profile, cache, level)
+        fresh = fresh_level(opened, chosen, profile, cache, level)
         rows.append(
             MeasuredLevel(
                 name=row.name,
-                p50_ms=warm[level]["p50_ms"],
-                p95_ms=warm[level]["p95_ms"],
+                p50_ms=warm[level].quantile_ms(50),
+                p95_ms=warm[level].quantile_ms(95),
                 cold_ms=fresh.get("cold_ms"),
-                switch_ms=warm[level]["switch_ms"],
+                switch_ms=warm[level].switch_ms,
                 memory_bytes=int(fresh.get("memory_bytes", estimate.at(level))),
                 accuracy=row.accuracy,
             )
@@ -99,7 +125,7 @@ def measure_bundle(
         bundle=opened.identity,
         variant=chosen.name,
         levels=tuple(rows),
-        context=_context(profile, seconds, str(adapter.cache)),
+        context=conditions(profile, seconds, str(adapter.cache)),
     )
     return DeviceProfile.model_validate(profile.model_copy(update={"measured": measured}))
 
@@ -109,10 +135,10 @@ def one_sample(bundle: Bundle) -> dict[str, Array]:
     return take_samples(bundle.inputs, bundle.golden.inputs, 0, 1)
 
 
-def _warm(
+def time_levels(
     adapter: Opened, inputs: Mapping[str, Array], seconds: float, tell: Progress
-) -> list[dict[str, float]]:
-    """Time the levels in turns. The order of a turn is rotated, so that each level is entered from each side."""
+) -> list[LevelTimes]:
+    """Time the levels in turns, sparsest first; see `elsa_edge.rotation`."""
     count = adapter.level_count
     runs: list[list[float]] = [[] for _ in range(count)]
     firsts: list[list[float]] = [[] for _ in range(count)]
@@ -120,24 +146,13 @@ def _warm(
         for _ in range(_WARM_UP_RUNS):
             adapter.run(inputs, level)
     tell(f"warm runs of {count} levels in turns, about {seconds:g} s")
-    ends = time.monotonic() + seconds
-    turn = 0
-    while turn < _FEWEST_TURNS or (turn < _MOST_TURNS and time.monotonic() < ends):
-        for place in range(count):
-            level = (place * (1 if turn % 2 == 0 else -1) + turn) % count
+    for turn in rounds(seconds, fewest=_FEWEST_TURNS, most=_MOST_TURNS):
+        for level in order(count, turn):
             first = _timed_ms(adapter, inputs, level)
             if count > 1:
                 firsts[level].append(first)
             runs[level].extend(_timed_ms(adapter, inputs, level) for _ in range(_RUNS_A_TURN))
-        turn += 1
-    return [
-        {
-            "p50_ms": float(np.percentile(times, 50)),
-            "p95_ms": float(np.percentile(times, 95)),
-            "switch_ms": max(0.0, float(np.median(first) - np.percentile(times, 50))) if first else 0.0,
-        }
-        for times, first in zip(runs, firsts, strict=True)
-    ]
+    return [LevelTimes(tuple(warm), tuple(first)) for warm, first in zip(runs, firsts, strict=True)]
 
 
 def _timed_ms(adapter: Opened, inputs: Mapping[str, Array], level: int) -> float:
@@ -146,10 +161,17 @@ def _timed_ms(adapter: Opened, inputs: Mapping[str, Array], level: int) -> float
     return (time.perf_counter() - began) * 1e3
 
 
-def _fresh(
+def fresh_level(
     bundle: Bundle, variant: Variant, profile: DeviceProfile, cache: CachePath, level: int
 ) -> dict[str, float]:
-    """Load and run one level in a process of its own; an empty result when no process can be started."""
+    """Load and run one level in a process of its own; empty where none can be started.
+
+    Returns:
+        `cold_ms` of its first inference and, where the system tells, `memory_bytes` that it added.
+
+    Raises:
+        ElsaError: When it fails there.
+    """
     if not sys.executable:
         return {}
     with tempfile.TemporaryDirectory(prefix="elsa-edge-") as folder:
@@ -200,7 +222,7 @@ def _resident_bytes() -> int | None:
     return None
 
 
-def _context(profile: DeviceProfile, seconds: float, cache: str) -> dict[str, Any]:
+def conditions(profile: DeviceProfile, seconds: float, cache: str) -> dict[str, Any]:
     """Return the conditions of the measurement; nothing that names a person or a network."""
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None

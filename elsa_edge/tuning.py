@@ -23,15 +23,15 @@ from elsa_edge.installed import find_adapter
 from elsa_edge.loading import CachePath, choose_variant, open_adapter, why_not_loadable
 from elsa_edge.measure import one_sample
 from elsa_edge.profiles.schema import DeviceProfile, Runtime
+from elsa_edge.rotation import rounds
 from elsa_edge.verify import check_variant
 
 __all__ = ["Candidate", "tune"]
 
 _WORTHWHILE: Final = 0.95
 _MORE_MEMORY: Final = 1.5
-_PASSES: Final = (
-    2  # each candidate is opened that often: sessions of one network differ by luck of their addresses
-)
+# Each candidate is opened that often: sessions of one network differ by how memory happens to be laid out.
+_PASSES: Final = 2
 _FEWEST_TURNS: Final = 3
 _MOST_TURNS: Final = 50
 _NOTHING_TO_CHOOSE: Final = Runtime().choice
@@ -153,10 +153,7 @@ def _time(
     try:
         for level, found in enumerate(times):
             adapter.run(inputs, level)
-            ends = time.monotonic() + seconds / len(times)
-            for turn in range(_MOST_TURNS):
-                if turn >= _FEWEST_TURNS and time.monotonic() > ends:
-                    break
+            for _ in rounds(seconds / len(times), fewest=_FEWEST_TURNS, most=_MOST_TURNS):
                 began = time.perf_counter()
                 adapter.run(inputs, level)
                 found.append(time.perf_counter() - began)

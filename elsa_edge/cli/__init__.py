@@ -33,7 +33,7 @@ VERBS: Final = {
     "device": "Add, check and remove devices, by ssh or adb.",
     "deploy": "Put a bundle into service on devices: verified there, switched at once, rolled back by itself.",
     "inspect": "Say what is inside a checkpoint, a canonical graph or a bundle.",
-    "report": "Write a report of measured bundles.",
+    "report": "Say what to ship on a device and why: one page with every figure.",
     "devices": "List, show, create and check device profiles.",
     "doctor": "Look for what may go wrong on this machine.",
 }

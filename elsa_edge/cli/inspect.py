@@ -63,13 +63,12 @@ def _levels(ladder: Ladder) -> list[dict[str, Any]]:
 
 def _layers(indices: Mapping[str, LevelIndex], ladder: Ladder) -> list[dict[str, Any]]:
     """Return, and show, the density of every nested weight at every level."""
-    from elsa_edge.levels import active_counts
+    from elsa_edge.levels import densities_by_weight
 
-    rows = []
-    for name, index in indices.items():
-        counts = active_counts(index, len(ladder))
-        densities = [float(count) / max(index.size, 1) for count in counts]
-        rows.append({"name": name, "shape": list(index.shape), "densities": densities})
+    rows = [
+        {"name": name, "shape": list(indices[name].shape), "densities": list(densities)}
+        for name, densities in densities_by_weight(indices, len(ladder)).items()
+    ]
     print_table(
         "Nested weights: density at each level",
         ("weight", "shape", *(level.name for level in ladder)),

@@ -21,7 +21,7 @@ __all__ = ["command"]
     "destination",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder for the checkpoints, the graph, the bundle and the device profile.",
+    help="Folder for the checkpoints, the graph, the bundle, the device profile and the report.",
 )
 @click.option("--device", metavar="NAME_OR_YAML", help="Device profile; by default one for this machine.")
 @click.option("--levels", default="0.95,0.9,0", show_default=True, help="Sparsities, sparsest first.")
@@ -104,4 +104,4 @@ def _show(result: QuickstartResult) -> None:
     shares = ", ".join(f"{count} at {name}" for name, count in ran.runs_by_level.items())
     missed = "" if ran.missed_fraction is None else f"; {ran.missed_fraction:.1%} over {ran.budget_ms:g} ms"
     say(f"Under the controller: {shares}; accuracy {ran.accuracy:.1%}{missed}")
-    say(f"{sum(result.seconds.values()):.0f} s. Look at it: elsa-edge inspect {result.bundle}")
+    say(f"{sum(result.seconds.values()):.0f} s. Open {result.report}")

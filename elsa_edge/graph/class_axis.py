@@ -53,7 +53,9 @@ def _axis(value: ir.Value | None, rank: int) -> int | None:
             order = moved
         elif node.op_type not in _SAME:
             return None
-        value = next((v for v in node.inputs if v is not None and _rank(v) in (None, rank) and not _fixed(v)), None)
+        value = next(
+            (v for v in node.inputs if v is not None and _rank(v) in (None, rank) and not _fixed(v)), None
+        )
     return None
 
 

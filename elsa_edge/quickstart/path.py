@@ -1,6 +1,7 @@
 """The whole path, step by step, with the same functions that the verbs call.
 
 digits -> train dense -> train levels inside -> export -> build -> verify -> measure -> run under the controller
+-> report
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from elsa_edge.levels import Ladder
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.quickstart.data import Digits, accuracy, load_digits
 from elsa_edge.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from elsa_edge.report.record import Run
 
 __all__ = ["Controlled", "LevelResult", "QuickstartResult", "run_quickstart"]
 
@@ -67,6 +71,7 @@ class QuickstartResult:
     """What the quickstart leaves behind and found; `seconds` by step."""
 
     bundle: Path
+    report: Path
     device: str
     levels: tuple[LevelResult, ...]
     controlled: Controlled
@@ -74,7 +79,7 @@ class QuickstartResult:
 
     def as_json(self) -> dict[str, Any]:
         """Return the `--json` object."""
-        return {**dataclasses.asdict(self), "bundle": str(self.bundle)}
+        return {**dataclasses.asdict(self), "bundle": str(self.bundle), "report": str(self.report)}
 
 
 def run_quickstart(
@@ -91,7 +96,8 @@ def run_quickstart(
     """Do the whole path and leave its files in `out`.
 
     Args:
-        out: Folder for dense.safetensors, nested.safetensors, model.onnx, inputs.npz, device.yaml and bundle/.
+        out: Folder for dense.safetensors, nested.safetensors, model.onnx, inputs.npz, device.yaml, report.html and
+            bundle/.
         device: Profile to build for and run with; what is measured is written into a copy of it.
         ladder: The levels, sparsest first.
         train_count: Use only so many of the 4000 training images.
@@ -111,6 +117,7 @@ def run_quickstart(
     from elsa_edge.profiles import save_profile
     from elsa_edge.quickstart.levels import train_levels
     from elsa_edge.quickstart.model import digits_net
+    from elsa_edge.quickstart.summary import write_report
     from elsa_edge.verify import verify_bundle
 
     if out.exists() and not out.is_dir():
@@ -137,8 +144,12 @@ def run_quickstart(
         levels = _measured(out, profile, digits)
         save_profile(profile, out / "device.yaml")
     with steps("run"):
-        controlled = _under_control(out, profile, digits, seconds)
-    return QuickstartResult(out / "bundle", device.name, levels, controlled, steps.seconds)
+        controlled, runs = _under_control(out, profile, digits, seconds)
+    with steps("report"):
+        report = write_report(
+            out, profile, [level.accuracy for level in levels], runs, len(digits.test_labels)
+        )
+    return QuickstartResult(out / "bundle", report, device.name, levels, controlled, steps.seconds)
 
 
 class _Steps:
@@ -181,27 +192,38 @@ def _measured(out: Path, profile: DeviceProfile, digits: Digits) -> tuple[LevelR
     return tuple(rows)
 
 
-def _under_control(out: Path, profile: DeviceProfile, digits: Digits, seconds: float) -> Controlled:
+def _under_control(
+    out: Path, profile: DeviceProfile, digits: Digits, seconds: float
+) -> tuple[Controlled, list[Run]]:
     """Classify one test image after the other for some seconds, at the levels that the controller chooses."""
+    from elsa_edge.report.record import Run
     from elsa_edge.session import AdaptiveSession
 
     levels: Counter[str] = Counter()
+    history: list[Run] = []
     right = runs = missed = 0
     budget_ms = profile.qos.latency_budget_ms
     with AdaptiveSession.open(out / "bundle", profile, cache=out / "cache") as session:
         start_s = time.monotonic()
         while runs == 0 or time.monotonic() - start_s < seconds:
             place = runs % len(digits.test_labels)
-            levels[session.ladder[session.level].name] += 1
+            level = session.level
+            levels[session.ladder[level].name] += 1
             before_s = time.monotonic()
             (logits,) = session.run({INPUT: digits.test_images[place : place + 1]}).values()
-            missed += budget_ms is not None and (time.monotonic() - before_s) * 1e3 > budget_ms
+            ended_s = time.monotonic()
+            latency_ms = (ended_s - before_s) * 1e3
+            late = budget_ms is not None and latency_ms > budget_ms
+            missed += late
+            reason, at_ms = str(session.last_decision.reason), (ended_s - start_s) * 1e3
+            history.append(Run(at_ms=at_ms, level=level, latency_ms=latency_ms, late=late, reason=reason))
             right += int(np.argmax(logits[0]) == digits.test_labels[place])
             runs += 1
-    return Controlled(
+    controlled = Controlled(
         runs=runs,
         budget_ms=budget_ms,
         missed_fraction=None if budget_ms is None else missed / runs,
         accuracy=right / runs,
         runs_by_level=dict(levels),
     )
+    return controlled, history

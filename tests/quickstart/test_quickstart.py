@@ -85,6 +85,19 @@ def test_training_in_one_epoch_already_tells_digits_apart(ran):
     assert found["levels"][-1]["accuracy"] > 0.5
 
 
+def test_it_ends_with_a_report_of_what_it_measured(ran):
+    """The page carries the table's figures, and every run of the controller or an even share of them."""
+    from elsa_edge.report.record import read_record
+
+    folder, found, shown = ran
+    record = read_record(folder / "report.html")
+
+    assert f"Open {folder / 'report.html'}" in shown
+    assert [row.p50_ms for row in record.measured] == [row["p50_ms"] for row in found["levels"]]
+    assert [level.accuracy for level in record.levels] == [row["accuracy"] for row in found["levels"]]
+    assert 0 < len(record.runs) <= found["controlled"]["runs"]
+
+
 def test_the_controller_ran_and_every_run_is_counted(ran):
     _, found, _ = ran
     controlled = found["controlled"]

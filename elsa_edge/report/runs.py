@@ -1,0 +1,94 @@
+"""Read a recorded run (`elsa-edge run --record FILE.csv`) as the timeline of a report."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from elsa_edge.errors import InputError
+from elsa_edge.report.record import Run
+
+__all__ = ["read_runs", "thinned"]
+
+_NEEDED: Final = ("level", "latency_ms")
+_LARGEST_BYTES: Final = 256 << 20
+_MOST_RUNS: Final = 5_000
+
+
+def read_runs(path: Path, levels: int) -> tuple[Run, ...]:
+    """Return the runs in order, with the time at which each ended.
+
+    A long recording is thinned to every n-th run, so that the page stays small; changes of level are kept.
+
+    Args:
+        path: The CSV file.
+        levels: How many levels there are.
+
+    Raises:
+        InputError: When the file is missing, cut off, or holds something else; names the line.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise InputError(f"{path} is too large for a report", expected="at most 256 MB")
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            columns = reader.fieldnames or ()
+            absent = [name for name in _NEEDED if name not in columns]
+            if absent:
+                raise InputError(
+                    f"{path} is not a recorded run",
+                    expected=f"columns {', '.join(_NEEDED)}",
+                    found=", ".join(columns) or "an empty file",
+                    fix="Make one: elsa-edge run BUNDLE --seconds 60 --record run.csv",
+                )
+            found: list[Run] = []
+            at_ms = 0.0
+            for row in reader:
+                run = _run(row, at_ms, len(columns), f"{path}, line {reader.line_num}", levels)
+                at_ms = run.at_ms
+                found.append(run)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"The recorded run {path} cannot be read ({error})") from error
+    if not found:
+        raise InputError(f"The recorded run {path} is empty", expected="a header line and one line per run")
+    return thinned(found)
+
+
+def _run(row: dict[str, str | None], before_ms: float, columns: int, where: str, levels: int) -> Run:
+    if any(value is None for value in row.values()) or len(row) != columns:
+        raise InputError(f"{where} is cut off", fix="Remove the last line if the recording was interrupted")
+    try:
+        level, latency_ms = int(row["level"] or ""), float(row["latency_ms"] or "")
+        idle_ms = float(row.get("idle_ms") or 0.0)
+        free = row.get("available_mb")
+        available_mb = float(free) if free else None
+    except ValueError as error:
+        raise InputError(f"{where} holds something that is not a number ({error})") from error
+    if not 0 <= level < levels or not latency_ms > 0 or not idle_ms >= 0:
+        raise InputError(
+            f"{where} cannot be",
+            expected=f"a level of 0 to {levels - 1} and times above 0",
+            found=f"level {level}, {latency_ms:g} ms after {idle_ms:g} ms",
+        )
+    return Run(
+        at_ms=before_ms + idle_ms + latency_ms,
+        level=level,
+        latency_ms=latency_ms,
+        reason=row.get("reason") or None,
+        available_mb=available_mb,
+        late=row["late"] == "1" if row.get("late") else None,
+    )
+
+
+def thinned(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """Return every n-th run so that a page stays small, and every run that changed the level."""
+    every = -(-len(runs) // _MOST_RUNS)
+    if every == 1:
+        return tuple(runs)
+    return tuple(
+        run
+        for place, run in enumerate(runs)
+        if place % every == 0 or place + 1 == len(runs) or run.level != runs[place - 1].level
+    )
