@@ -2,18 +2,20 @@
 
 ResNet-20 trained on all of Fashion-MNIST, cut and repaired on 8192 training images without their labels, accuracy on
 the test set. EfficientNet-Lite0 on crops of photographs, agreement with the dense network on other photographs.
-Seconds are CPU time of one thread. Every finished repair is kept in `.cache/benchmarks/repair.jsonl`.
+Seconds are CPU time of one thread. Every finished repair is kept in `.cache/benchmarks/repair.jsonl`, so a run that was
+stopped goes on with the next one; `--finished` reports those and runs none.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
+import click
 import torch
 
+from benchmarks.accuracy import mean_and_interval
 from benchmarks.common import Claim, Result, at_least, at_most, benchmark
 from benchmarks.repair.runs import Row, kept, repaired_photographs, repaired_resnet
 
@@ -29,8 +31,6 @@ PHOTOGRAPHS: Final[tuple[tuple[str, tuple[float, ...], float, int], ...]] = (
     ("tables", (0.8, 0.7, 0.5, 0.0), 15.0, 60),
     ("weights", (0.8, 0.7, 0.5), 15.0, 100),
 )
-# Two-sided 95 % points of Student's t for n - 1 degrees of freedom.
-_T: Final = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 
 
 def _summary(rows: Sequence[Row]) -> list[Row]:
@@ -42,23 +42,26 @@ def _summary(rows: Sequence[Row]) -> list[Row]:
     for (mode, granularity, sparsity), members in groups.items():
         n = len(members)
         values = [100.0 * row["repaired"] for row in members]
-        mean = sum(values) / n
-        half = None
-        if n > 1:
-            deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
-            half = round(_T.get(n, 1.96) * deviation / math.sqrt(n), 2)
+        mean, half = mean_and_interval(values)
         means = {
             name: 100.0 * sum(r[name] for r in members) / n for name in ("dense", "as_cut", "batch_norm")
         }
         shown = {name: round(value, 2) for name, value in means.items()}
         table.append(
             {
-                "network": "ResNet-20", "mode": mode, "granularity": granularity, "sparsity": sparsity, "seeds": n,
-                **shown, "repaired": round(mean, 2), "interval": half, "minus_dense": round(mean - shown["dense"], 2),
+                "network": "ResNet-20",
+                "mode": mode,
+                "granularity": granularity,
+                "sparsity": sparsity,
+                "seeds": n,
+                **shown,
+                "repaired": round(mean, 2),
+                "interval": None if half is None else round(half, 2),
+                "minus_dense": round(mean - shown["dense"], 2),
                 "cpu_s_a_level": round(sum(r["cpu_s"] for r in members) / n, 1),
                 "weights_kept": all(r["weights_kept"] for r in members),
             }
-        )  # fmt: skip
+        )
     return table
 
 
@@ -110,6 +113,7 @@ def _share(values: Sequence[bool]) -> float | None:
 def main(quick: bool) -> Result:
     """Repair levels of trained networks on unlabelled inputs and compare with the dense networks."""
     torch.set_num_threads(1)
+    finished = bool(click.get_current_context().meta.get("finished"))
     rows: list[Row] = []
     steps = 20 if quick else STEPS
     for mode, ladder, granularity, seeds in RESNET[:1] if quick else RESNET:
@@ -121,13 +125,30 @@ def main(quick: bool) -> Result:
                 "seed": seed,
                 "steps": steps,
             }
-            rows += kept(repaired_resnet, **settings)
+            rows += kept(repaired_resnet, finished=finished, **settings)
     photographs: list[Row] = []
     for mode, ladder, minutes, most in () if quick else PHOTOGRAPHS:
-        photographs += kept(repaired_photographs, mode=mode, ladder=ladder, minutes=minutes, steps=most)
+        shared = {"mode": mode, "ladder": ladder, "minutes": minutes, "steps": most}
+        photographs += kept(repaired_photographs, finished=finished, **shared)
     table = _summary(rows)
     return Result(rows=[*table, *photographs], claims=_claims(table, photographs))
 
+
+def _remember_finished(context: click.Context, _: click.Parameter, value: bool) -> None:
+    context.meta["finished"] = value
+
+
+_command: Any = main  # a click command, which the decorator types as a plain callable
+_command.params.append(
+    click.Option(
+        ["--finished"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_remember_finished,
+        help="Report the runs that are finished; what is missing counts as not measured.",
+    )
+)
 
 if __name__ == "__main__":
     main()

@@ -29,8 +29,8 @@ KEPT: Final = Path(__file__).parents[2] / ".cache" / "benchmarks" / "repair.json
 INPUTS: Final = 8192
 
 
-def kept(make: Callable[..., list[Row]], **arguments: Any) -> list[Row]:
-    """Return the rows of a run, from the file of finished ones where they are there."""
+def kept(make: Callable[..., list[Row]], *, finished: bool = False, **arguments: Any) -> list[Row]:
+    """Return the rows of a run, from the file of finished ones where they are; with `finished` only from there."""
     key = json.dumps([make.__name__, arguments], sort_keys=True)
     lines = KEPT.read_text().splitlines() if KEPT.is_file() else []
     for line in lines:
@@ -38,6 +38,8 @@ def kept(make: Callable[..., list[Row]], **arguments: Any) -> list[Row]:
         if found["key"] == key:
             rows: list[Row] = found["rows"]
             return rows
+    if finished:
+        return []
     print(f"{key} ...", file=sys.stderr, flush=True)
     rows = make(**arguments)
     lines = KEPT.read_text().splitlines() if KEPT.is_file() else []

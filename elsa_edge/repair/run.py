@@ -74,7 +74,10 @@ def repair(
     guide = Teacher(dense, samples, chosen, device)
     kept = RepairState.open(state, chosen, checkpoint, samples.fingerprint())
     clock = Clock(None if chosen.minutes is None else 60.0 * chosen.minutes, kept.spent_s)
-    results = _levels(student, guide, samples, settings=chosen, kept=kept, clock=clock, progress=progress)
+    try:
+        results = _levels(student, guide, samples, settings=chosen, kept=kept, clock=clock, progress=progress)
+    finally:
+        student.release()
     facts = {
         "repair": {
             **chosen.plain(), "inputs": len(samples), "held_out_inputs": len(samples.held_out_places),

@@ -73,8 +73,15 @@ class Student:
             {name: torch.from_numpy(np.array(state[name])).to(device) for name in row_names}
             for state in (checkpoint.at_level(level) for level in range(len(checkpoint.ladder)))
         ]
+        self._wanted = {name: parameter.requires_grad for name, parameter in self._parameters.items()}
         self._held_rows: dict[str, Tensor] = {}
         self._level = 0
+
+    def release(self) -> None:
+        """Give the network back: what requires gradients is as before, and none is left."""
+        for name, parameter in self._parameters.items():
+            parameter.requires_grad_(self._wanted[name])
+            parameter.grad = None
 
     def is_dense(self, level: int) -> bool:
         """Whether a level is the dense network itself: every weight active."""

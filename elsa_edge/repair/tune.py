@@ -109,10 +109,16 @@ class _Features:
 
         modules = dict(network.named_modules())
         self.seen: dict[str, Tensor] = {}
+        self._handles: list[Any] = []
         for name in names:
             if name not in modules:
                 raise UnknownNameError("module", name, (key for key in modules if key))
-            modules[name].register_forward_hook(self._hook(name))
+            self._handles.append(modules[name].register_forward_hook(self._hook(name)))
+
+    def remove(self) -> None:
+        """Watch no longer."""
+        for handle in self._handles:
+            handle.remove()
 
     def _hook(self, name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -307,11 +313,12 @@ class LevelTuner:
             self._offer(tuned=True)
         elif self.planned < settings.steps and why == "steps":
             why = "time"
+        self.student.restore(self.kept)
         if self.from_tuning and clock.elapsed_s < ends:
-            self.student.restore(self.kept)
             self._offer_statistics()
         self.student.restore(self.kept)
         self.student.keep(self.kept)
+        self._features.remove()
         return LevelResult(
             self.cut.agreement, self.started.agreement, self.best.agreement, self.step, why, self.from_tuning
         )

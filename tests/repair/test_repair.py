@@ -177,7 +177,11 @@ def test_named_features_and_an_own_loss_are_used(cut, quick):
         return 0.5 * (answer - target).abs().mean()
 
     settings = quick(steps=4, check_every=2, features=("bn2",), loss=half)
-    repaired = repair(cut, learned.patterns(), learned.inputs(), settings)
+    model = learned.patterns()
+    model.head.bias.requires_grad_(False)
+    repaired = repair(cut, model, learned.inputs(), settings)
+    assert [p.requires_grad for p in (model.conv1.weight, model.head.bias)] == [True, False]
+    assert not model.bn2._forward_hooks
     assert calls
     assert "half" in repaired.provenance["repair"]["loss"]
     assert repaired.provenance["repair"]["features"] == ["bn2"]
