@@ -2,7 +2,7 @@
 
     python examples/efficientnet_lite0.py --checkpoint-path       where its trained weights (.pth) lie
     python examples/efficientnet_lite0.py --photographs FILE.npz  scikit-image's photographs, ready as inputs
-    python examples/efficientnet_lite0.py --labelled FILE.npz     the same with what is on them, for `elsa-edge evaluate`
+    python examples/efficientnet_lite0.py --labelled FILE.npz    the same with labels, for `elsa-edge evaluate`
     python examples/efficientnet_lite0.py --name FILE.npz          outputs of the network, as names
 
 The packages are those of requirements/no-deps.txt. Inputs are `(batch, 3, 224, 224)` float32, RGB,

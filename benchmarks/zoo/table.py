@@ -44,8 +44,10 @@ def claims(rows: Sequence[Row]) -> list[Row]:
 def table(rows: Sequence[Row]) -> str:
     """Return a Markdown table, one line a network."""
     lines = [
-        "| network | parameters, M | nested: parameters, multiply-adds | batch | worst difference to torch "
-        "| speed over dense at 95, 80, 0 % (dense, ms) | seconds: sparsify, export, build | peak, MB |",
+        (
+            "| network | parameters, M | nested: parameters, multiply-adds | batch | worst difference to torch "
+            "| speed over dense at 95, 80, 0 % (dense, ms) | seconds: sparsify, export, build | peak, MB |"
+        ),
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [_line(row) for row in rows]

@@ -22,6 +22,7 @@ VERBS: Final = {
     "quickstart": "Train, sparsify, export, build and run a small network: the whole path in one command.",
     "sparsify": "Put nested sparsity levels into a trained checkpoint.",
     "repair": "Make the sparse levels of a trained checkpoint accurate, on inputs without labels.",
+    "nest": "Make a ladder of checkpoints that are nested already.",
     "train": "Train nested levels as a YAML file describes.",
     "export": "Write a nested checkpoint as a canonical ONNX graph.",
     "evaluate": "Measure how accurate each level is, on labelled data.",

@@ -1,4 +1,4 @@
-"""What answers at a level: torch with a nested checkpoint, ONNX Runtime with a canonical graph, a variant of a bundle."""
+"""What answers at a level: torch with a checkpoint, ONNX Runtime with a canonical graph, a variant of a bundle."""
 
 from __future__ import annotations
 

@@ -52,6 +52,7 @@ def cut(
     for units, start in zip(scores, _starts(scores), strict=True):
         best = start + int(np.argmax(units.reshape(-1)))
         everything[best] = np.inf  # a weight without any active part would make its outputs constant
+    blank = everything == 0  # zero already: active at no level
     order = np.argsort(-everything, kind="stable")
     reached = np.cumsum(weighed[order])
     levels = np.full(everything.size, NEVER, np.uint8)
@@ -59,6 +60,7 @@ def cut(
         wanted = round((1.0 - ladder.sparsities[level]) * int(reached[-1]))
         count = int(np.searchsorted(reached, wanted)) + 1 if wanted else 0
         levels[order[: max(count, len(factors))]] = level
+    levels[blank] = NEVER
     return {
         factor.name: _expand(factor, levels[start : start + units.size].reshape(units.shape), block)
         for factor, units, start in zip(factors, scores, _starts(scores), strict=True)

@@ -14,13 +14,13 @@ import numpy as np
 
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import CheckpointError, InputError, UsageError, first_line
-from elsa_edge.levels import Ladder, index_from_masks, mask_at
+from elsa_edge.levels import NEVER, Ladder, index_from_masks, mask_at, measured_densities
 from elsa_edge.sparsify.allocation import allocation_named
 from elsa_edge.sparsify.coverage import coverage
 from elsa_edge.sparsify.data import Batches, batches_of
 from elsa_edge.sparsify.fisher import fisher_scores
 from elsa_edge.sparsify.norms import batch_norms, followers, reestimate
-from elsa_edge.sparsify.patterns import Channel, NofM, Pattern, parse_pattern
+from elsa_edge.sparsify.patterns import Channel, NofM, Pattern, Unstructured, parse_pattern
 from elsa_edge.sparsify.products import Products, trace_products
 from elsa_edge.sparsify.prunable import Prunable, choose, find_prunable
 from elsa_edge.sparsify.scores import FISHER, score_named
@@ -210,6 +210,8 @@ def sparsify(
     notes += _starved(weights, masks[0], 1.0 - steps.sparsities[0])
     indices = {w.name: index_from_masks([level[w.name].numpy() for level in masks]) for w in weights}
     arrays = arrays_of(model)
+    if isinstance(pattern, (NofM, Unstructured)):
+        notes += _leave_out_zeros(indices, arrays, steps)
     tables: dict[str, np.ndarray[Any, Any]] = {}
     if batches is not None and batch_norms(model):
         tables = _statistics(model, weights, masks, batches, arrays)
@@ -255,6 +257,24 @@ def _starved(weights: Sequence[Prunable], masks: Mapping[str, Tensor], density: 
         "Another allocation (uniform, erk) spreads the cut."
     )
     return [sentence]
+
+
+def _leave_out_zeros(
+    indices: Mapping[str, np.ndarray[Any, Any]], arrays: Mapping[str, np.ndarray[Any, Any]], ladder: Ladder
+) -> list[str]:
+    """Make weights that are zero already active at no level, in place; say which levels are then one network."""
+    zeros = 0
+    for name, index in indices.items():
+        dead = arrays[name] == 0
+        zeros += int(dead.sum())
+        index[dead] = NEVER
+    densities = measured_densities(indices, len(ladder))
+    share = zeros / max(1, sum(index.size for index in indices.values()))
+    return [
+        f"Levels {sparser.name} and {denser.name} are the same network: {share:.1%} of its weights are zero already."
+        for sparser, denser, a, b in zip(ladder, list(ladder)[1:], densities, densities[1:], strict=False)
+        if a == b
+    ]
 
 
 def _watched(model: nn.Module, batches: Batches | None) -> Products | None:
