@@ -26,7 +26,7 @@ from elsa_edge.quantise.weights import CodedWeight
 __all__ = ["LARGEST_BIAS", "LARGEST_SCALE", "LARGEST_SHARE", "Tables", "finish_tables", "float_tables"]
 
 # Within these the kernels' arithmetic is the same on all processors; they refuse what lies outside.
-LARGEST_SCALE: Final = 0.5
+LARGEST_SCALE: Final = 65536.0
 LARGEST_BIAS: Final = 268435456.0
 LARGEST_SHARE: Final = 65536.0
 
@@ -72,7 +72,9 @@ def _common(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return scale and bias of the sums in floats: (levels, rows) each."""
     x_steps, x_zeros = np.array([s.step for s in x])[:, None], np.array([s.zero for s in x])[:, None]
-    scale = table[:, 0].astype(np.float64) * weight.steps * x_steps
+    # A row without active weights has a sum of 0: its scale, huge where BatchNorm saw no variance, is idle.
+    there = np.stack([(weight.index <= level).any(axis=1) for level in range(len(x))])
+    scale = np.where(there, table[:, 0].astype(np.float64) * weight.steps * x_steps, 0.0)
     bias = table[:, 1].astype(np.float64) - scale * x_zeros * weight.sums(len(x))
     if bias_of_coding is not None:
         bias = bias - table[:, 0] * bias_of_coding

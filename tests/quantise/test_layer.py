@@ -121,3 +121,14 @@ def test_quads_of_a_grouped_convolution_are_those_of_the_whole_input(groups, per
             inside = first <= channel < first + share
             wanted = values[row].reshape(share, taps)[channel - first] if inside else -1
             assert (laid[row, channel // 4, :, channel % 4] == wanted).all()
+
+
+def test_the_scale_of_a_row_that_is_dead_at_a_level_is_idle():
+    """BatchNorm without variance scales a dead channel by hundreds: kernels take it, and its output is the bias."""
+    _, weight, index, table = layer(4)
+    index[2] = 1  # no weight at level 0
+    table[0, 0, 2] = 1e9
+    coded = code_rows(weight, index, LEVELS)
+    tables = finish_tables(table, coded, [steps_for(0, 1)] * LEVELS, [steps_for(0, 4)] * LEVELS)
+    assert tables.fits
+    assert tables.finish[0, 0, 2] == 0

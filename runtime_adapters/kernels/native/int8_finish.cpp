@@ -26,9 +26,9 @@ Finish8Tables::Finish8Tables(const ort::Info& info, size_t table_input, size_t p
     Finish8 f;
     f.scale = table.floats() + level * 2 * rows;
     f.bias = f.scale + rows;
-    // |sum| < 2^31, so |sum * scale + bias + residual * share| < 2^31: it fits what x86 converts to.
+    // Whatever the sums are, nothing overflows a float.
     for (int64_t r = 0; r < rows; ++r)
-      require(std::fabs(f.scale[r]) <= 0.5f && std::fabs(f.bias[r]) <= 268435456.0f,
+      require(std::fabs(f.scale[r]) <= 65536.0f && std::fabs(f.bias[r]) <= 268435456.0f,
               "a multiplier or bias is out of range");
     const float* p = points.floats() + level * 5;
     input_zero_.push_back(code(p[0], "the input's code of 0"));

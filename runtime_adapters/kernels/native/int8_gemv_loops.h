@@ -5,48 +5,45 @@
 namespace elsa {
 namespace {
 
+// Weights are read once and in order, but from far: blocks ahead of which they are asked for.
+constexpr uint32_t kAhead = 256;
+
 // One row: kLanes blocks at a time, their quads of x picked from the near cache.
 inline int32_t row_product(const Run& run, int32_t row, const uint8_t* x) {
-  const int8_t* value = static_cast<const int8_t*>(run.value);
-  const uint32_t begin = run.pointer[row], end = run.pointer[row + 1];
+  const int32_t* value = static_cast<const int32_t*>(run.value);
+  const uint32_t end = run.pointer[row + 1];
   Int sum{};
-  uint32_t i = begin;
-  for (; i + kLanes <= end; i += kLanes)
-    sum = dot4(sum, pick(x, run.index + i), Safe(load(value + static_cast<int64_t>(i) * 4)));
-  if (i < end) {
-    uint16_t column[kLanes] = {};
-    alignas(64) int8_t weight[kBytes] = {};
-    __builtin_memcpy(column, run.index + i, (end - i) * 2);
-    __builtin_memcpy(weight, value + static_cast<int64_t>(i) * 4, (end - i) * 4);
-    sum = dot4(sum, pick(x, column), Safe(load(weight)));
+  uint32_t i = run.pointer[row];
+  for (; i + kLanes <= end; i += kLanes) {
+    __builtin_prefetch(value + i + kAhead);
+    sum = dot4(sum, pick(x, run.index + i), Safe(load(value + i)));
   }
+  for (; i < end; ++i) sum = dot4(sum, first_lane(quad_at(x, run.index[i])), Safe(first_lane(value[i])));
   return add_lanes(sum);
 }
 
 // Four rows that share their blocks: lanes are rows, kLanes / 4 blocks at a time.
 inline void quad_product(const Run& run, int32_t quad, const uint8_t* x, int32_t* sums) {
-  constexpr int kBlocks = kLanes / 4;
+  constexpr uint32_t kBlocks = kLanes / 4;
   const int8_t* value = static_cast<const int8_t*>(run.value);
   const uint32_t end = run.pointer[quad + 1];
   Int sum{};
-  for (uint32_t i = run.pointer[quad]; i < end; i += kBlocks) {
-    const uint32_t here = end - i < kBlocks ? end - i : kBlocks;
-    Int pixels{};
-    alignas(64) int8_t weight[kBytes] = {};
-    for (uint32_t b = 0; b < here; ++b) {
-      int32_t four;
-      __builtin_memcpy(&four, x + run.index[i + b] * 4, 4);
-      for (int r = 0; r < 4; ++r) pixels[b * 4 + r] = four;
-    }
-    if (here == kBlocks) {
-      sum = dot4(sum, pixels, Safe(load(value + static_cast<int64_t>(i) * 16)));
-    } else {
-      __builtin_memcpy(weight, value + static_cast<int64_t>(i) * 16, here * 16);
-      sum = dot4(sum, pixels, Safe(load(weight)));
-    }
+  int32_t near[4] = {};
+  uint32_t i = run.pointer[quad];
+  for (; i + kBlocks <= end; i += kBlocks) {
+    __builtin_prefetch(value + static_cast<int64_t>(i) * 16 + 4 * kAhead);
+    for (uint32_t b = 0; b < kBlocks; ++b) near[b] = quad_at(x, run.index[i + b]);
+    sum = dot4(sum, fours(near), Safe(load(value + static_cast<int64_t>(i) * 16)));
   }
-  for (int b = 0; b < kBlocks; ++b)
-    for (int r = 0; r < 4; ++r) sums[r] += sum[b * 4 + r];
+  if (i < end) {
+    alignas(64) int8_t weight[kBytes] = {};
+    for (uint32_t b = 0; b < 4; ++b) near[b] = i + b < end ? quad_at(x, run.index[i + b]) : 0;
+    for (uint32_t b = 0; i + b < end; ++b)
+      __builtin_memcpy(weight + 16 * b, value + static_cast<int64_t>(i + b) * 16, 16);
+    sum = dot4(sum, fours(near), Safe(load(weight)));
+  }
+  for (uint32_t b = 0; b < kBlocks; ++b)
+    for (uint32_t r = 0; r < 4; ++r) sums[r] += sum[b * 4 + r];
 }
 
 void gemv(const Sweep* sweep, int32_t sweeps, const uint8_t* x, int32_t quad_begin, int32_t quad_end, int32_t row_count,

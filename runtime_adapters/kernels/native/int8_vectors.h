@@ -128,18 +128,23 @@ inline Int dot4_any(Int sum, Int x, Int w) { return dot4(sum, x, w); }
 
 // ---- floats to codes ----
 
+constexpr float kBeyond = 1e9f;        // x86 makes a negative integer of what is too large for one
 constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer, ties to even
 
-// Lane p of the result holds the bytes t0[p], t1[p], t2[p], t3[p]: rounded to even and saturated to 0 .. 255. |t| < 2^31.
+// Lane p of the result holds the bytes t0[p], t1[p], t2[p], t3[p]: rounded to even and saturated to 0 .. 255.
 inline Int pack4(Float t0, Float t1, Float t2, Float t3) {
 #if defined(__AVX2__) && ELSA_LANES == 8
-  const auto whole = [](Float t) { return _mm256_cvtps_epi32(reinterpret_cast<__m256>(t)); };
+  const auto whole = [](Float t) {
+    return _mm256_cvtps_epi32(_mm256_min_ps(reinterpret_cast<__m256>(t), _mm256_set1_ps(kBeyond)));
+  };
   const __m256i rows =
       _mm256_packus_epi16(_mm256_packs_epi32(whole(t0), whole(t1)), _mm256_packs_epi32(whole(t2), whole(t3)));
   const __m256i turn = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
   return reinterpret_cast<Int>(_mm256_shuffle_epi8(rows, turn));
 #elif defined(__AVX512BW__) && ELSA_LANES == 16
-  const auto whole = [](Float t) { return _mm512_cvtps_epi32(reinterpret_cast<__m512>(t)); };
+  const auto whole = [](Float t) {
+    return _mm512_cvtps_epi32(_mm512_min_ps(reinterpret_cast<__m512>(t), _mm512_set1_ps(kBeyond)));
+  };
   const __m512i rows =
       _mm512_packus_epi16(_mm512_packs_epi32(whole(t0), whole(t1)), _mm512_packs_epi32(whole(t2), whole(t3)));
   const __m512i turn = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
@@ -185,15 +190,21 @@ inline void turn(Int a, Int b, Int c, Int d, Int* out) {
 // The other way: 4 pixels, each with its 4 channels in the lanes of 16 bytes, rounded and saturated to bytes in order.
 inline Int pack_pixels(const Float* t) {
 #if defined(__AVX2__) && ELSA_LANES == 8
-  const auto whole = [](Float v) { return _mm256_cvtps_epi32(reinterpret_cast<__m256>(v)); };
+  const auto whole = [](Float v) {
+    return _mm256_cvtps_epi32(_mm256_min_ps(reinterpret_cast<__m256>(v), _mm256_set1_ps(kBeyond)));
+  };
   return reinterpret_cast<Int>(
       _mm256_packus_epi16(_mm256_packs_epi32(whole(t[0]), whole(t[1])), _mm256_packs_epi32(whole(t[2]), whole(t[3]))));
 #elif defined(__AVX512BW__) && ELSA_LANES == 16
-  const auto whole = [](Float v) { return _mm512_cvtps_epi32(reinterpret_cast<__m512>(v)); };
+  const auto whole = [](Float v) {
+    return _mm512_cvtps_epi32(_mm512_min_ps(reinterpret_cast<__m512>(v), _mm512_set1_ps(kBeyond)));
+  };
   return reinterpret_cast<Int>(
       _mm512_packus_epi16(_mm512_packs_epi32(whole(t[0]), whole(t[1])), _mm512_packs_epi32(whole(t[2]), whole(t[3]))));
 #elif defined(__x86_64__)
-  const auto whole = [](Float v) { return _mm_cvtps_epi32(reinterpret_cast<__m128>(v)); };
+  const auto whole = [](Float v) {
+    return _mm_cvtps_epi32(_mm_min_ps(reinterpret_cast<__m128>(v), _mm_set1_ps(kBeyond)));
+  };
   return reinterpret_cast<Int>(
       _mm_packus_epi16(_mm_packs_epi32(whole(t[0]), whole(t[1])), _mm_packs_epi32(whole(t[2]), whole(t[3]))));
 #else
@@ -215,22 +226,45 @@ inline Int repeat4(const void* p) {
 #endif
 }
 
-// Quads of x at kLanes columns.
-inline Int pick(const uint8_t* x, const uint16_t* column) {
+inline int32_t quad_at(const uint8_t* x, uint16_t column) {
+  int32_t quad;
+  __builtin_memcpy(&quad, x + column * 4, 4);
+  return quad;
+}
+
+// Quads of x at kLanes columns. Eight loads are five times as fast as a gather of eight on some processors, and never
+// much slower.
+inline Int pick(const uint8_t* x, const uint16_t* c) {
 #if ELSA_LANES == 16
-  const __m512i at = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(column)));
-  return reinterpret_cast<Int>(_mm512_i32gather_epi32(at, x, 4));
+  const __m512i columns = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(c)));
+  return reinterpret_cast<Int>(_mm512_i32gather_epi32(columns, x, 4));
 #elif ELSA_LANES == 8
-  const __m256i at = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(column)));
-  return reinterpret_cast<Int>(_mm256_i32gather_epi32(reinterpret_cast<const int*>(x), at, 4));
+  const auto at = [&](int i) { return quad_at(x, c[i]); };
+  return Int{at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)};
 #else
-  Int v;
-  for (int i = 0; i < kLanes; ++i) {
-    int32_t quad;
-    __builtin_memcpy(&quad, x + column[i] * 4, 4);
-    v[i] = quad;
-  }
+  const auto at = [&](int i) { return quad_at(x, c[i]); };
+  return Int{at(0), at(1), at(2), at(3)};
+#endif
+}
+
+// A vector with one value in its first lane, zeros behind it.
+inline Int first_lane(int32_t value) {
+  Int v{};
+  v[0] = value;
   return v;
+}
+
+// Each value in four lanes.
+inline Int fours(const int32_t* value) {
+#if ELSA_LANES == 16
+  const __m512i spread = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+  return reinterpret_cast<Int>(_mm512_permutexvar_epi32(
+      spread, _mm512_castsi128_si512(_mm_loadu_si128(reinterpret_cast<const __m128i*>(value)))));
+#elif ELSA_LANES == 8
+  return reinterpret_cast<Int>(
+      _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi32(value[0])), _mm_set1_epi32(value[1]), 1));
+#else
+  return all(value[0]);
 #endif
 }
 

@@ -1,0 +1,259 @@
+"""`nested-int8` and `ort-int8`: whole networks in 8 bits, with levels.
+
+    nested-int8   our kernels over nested blocks where a level beats the dense 8-bit network, that network elsewhere
+    ort-int8      ONNX Runtime's dense kernels, a plain network a level: what the other has to beat
+
+Both take their ranges from real inputs and say how far they are from the float network at every level.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy.typing as npt
+import onnx_ir as ir
+
+from elsa_edge.bundle.golden import Golden
+from elsa_edge.bundle.instructions import Instructions, Nested, Selector
+from elsa_edge.bundle.manifest import Variant
+from elsa_edge.errors import ExportError
+from elsa_edge.exporters.int8.dense import dense8
+from elsa_edge.exporters.int8.judge import LARGEST_TOLERANCE, Judgement, judge
+from elsa_edge.exporters.int8.plan import Plan8
+from elsa_edge.exporters.int8.samples import calibration_samples
+from elsa_edge.exporters.nested.file import Sizes, join, save
+from elsa_edge.exporters.nested.find import find_layers, level_models
+from elsa_edge.exporters.nested.timing import Stopwatch
+from elsa_edge.files import write_bytes
+from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.nested_format.library import library_path
+from elsa_edge.plugins import Preflight
+from elsa_edge.profiles.schema import DeviceProfile
+
+__all__ = ["NestedInt8Exporter", "OrtInt8Exporter"]
+
+_ARCHITECTURES: Final = {"x86_64": "x86-64", "AMD64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
+# A level whose time is within 3 % of the dense 8-bit network's is not faster than it.
+_WORTHWHILE: Final = 0.97
+_SECONDS: Final = 6.0
+_LEAST_TOLERANCE: Final = 1e-3
+_MARGIN: Final = 1.5  # other inputs than those of the calibration
+# Below this share of active weights our kernels are expected to win where they cannot be timed.
+_DENSITY: Final = 0.4
+
+Array = npt.NDArray[Any]
+Kind = Literal["nested", "dense"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What computes a level, who decided, and the time of nested kernels over the dense 8-bit network's."""
+
+    kind: Kind
+    by: Literal["timing", "estimate", "request"]
+    time_over_dense: float | None = None
+
+
+class _Int8Exporter:
+    """What both have in common."""
+
+    name: str
+    runtime = "onnxruntime"
+
+    def _variant(
+        self,
+        instructions: Instructions,
+        judged: Sequence[Judgement],
+        profile: DeviceProfile,
+        notes: Mapping[str, Any],
+        *,
+        files: dict[str, str],
+        level_bytes: tuple[int, ...] = (),
+    ) -> Variant:
+        """Describe the files, or refuse a network that is not the same any more.
+
+        Raises:
+            ExportError: When a level's answers changed too often or too much.
+        """
+        allowed = profile.tflite.int8_changed_answers
+        for level, one in enumerate(judged):
+            if not _good(one, profile):
+                raise ExportError(
+                    f"8 bits change too many answers of level {level}",
+                    expected=f"at least {1 - allowed:.1%} of the largest outputs unchanged, no output off by more than "
+                    f"{LARGEST_TOLERANCE:.0%}",
+                    found=f"{one.agreement:.1%}, off by {one.difference:.1%}",
+                    fix="Calibrate with more and more typical inputs, or allow more with tflite.int8_changed_answers",
+                )
+        tolerance = max(_MARGIN * max(one.difference for one in judged), _LEAST_TOLERANCE)
+        return Variant(
+            name=self.name,
+            runtime=self.runtime,
+            files=files,
+            instructions=instructions,
+            notes={
+                "difference": [round(one.difference, 6) for one in judged],
+                "agreement": [round(one.agreement, 6) for one in judged],
+                **notes,
+            },
+            relative_tolerance=tolerance,
+            minimum_agreement=max(0.0, min(one.agreement for one in judged) - allowed),
+            level_bytes=level_bytes,
+        )
+
+
+class NestedInt8Exporter(_Int8Exporter):
+    """Write the branches.
+
+    Args:
+        choose: "auto" decides by timing; "nested" and "dense" take one kind everywhere (for comparisons).
+    """
+
+    name = "nested-int8"
+
+    def __init__(self, choose: Literal["auto", "nested", "dense"] = "auto") -> None:
+        self._choose = choose
+
+    def preflight(self, graph: CanonicalGraph, profile: DeviceProfile) -> Preflight:
+        """Needs a processor that the kernels are written for, and a layer that they can compute."""
+        arch = profile.hardware.arch
+        if arch not in _ARCHITECTURES.values():
+            return Preflight(False, (f"there are no 8-bit kernels for {arch}",))
+        if _is_here(profile) and library_path() is None:
+            fix = "run: python -m elsa_edge.runtime_adapters.kernels.build"
+            return Preflight(False, (f"the kernels are not compiled on this machine; {fix}",))
+        layers, refused = find_layers(level_models(graph))
+        reasons = tuple(f"{name} stays dense: {reason}" for name, reason in refused.items())
+        if not layers:
+            return Preflight(False, ("no layer is a convolution or product with a constant weight", *reasons))
+        origin = profile.tflite.calibration or "the golden inputs, which must be real ones"
+        return Preflight(True, (f"ranges come from {origin}", *reasons))
+
+    def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
+        """Write `model.onnx` and `model.data`; see `elsa_edge.plugins.Exporter`."""
+        samples = calibration_samples(graph.inputs, profile, golden)
+        plan = Plan8(graph, samples)
+        dense: dict[int, ir.Model] = {}
+
+        def dense_at(level: int) -> ir.Model:
+            if level not in dense:
+                dense[level] = dense8(graph, level, samples, profile)
+            return dense[level].clone()
+
+        recipe = self._settle(plan, profile, samples)
+        choices = self._decide(plan, profile, samples, dense_at)
+        sizes = _write(plan, [choice.kind for choice in choices], dense_at, folder)
+        judged = judge(folder / "model.onnx", plan.models, samples)
+        faster = [None if c.time_over_dense is None else c.time_over_dense <= _WORTHWHILE for c in choices]
+        layers = tuple(tuple(plan.names) if choice.kind == "nested" else () for choice in choices)
+        return self._variant(
+            Nested(choices=("model",), nested_layers=layers), judged, profile,
+            {
+                "recipe": recipe,
+                "float_layers": dict(plan.refused),
+                "kernels": [choice.kind for choice in choices],
+                "decided_by": [choice.by for choice in choices],
+                "time_over_dense_int8": [choice.time_over_dense for choice in choices],
+                "faster_than_dense_int8": faster,
+            },
+            files={"model": "model.onnx", "data": "model.data"}, level_bytes=sizes,
+        )  # fmt: skip
+
+    def _settle(self, plan: Plan8, profile: DeviceProfile, samples: Mapping[str, Array]) -> str:
+        """Put the first and last layer back to float32 where the network answers differently otherwise."""
+        for recipe in ("everything", "inner layers"):
+            if not plan.layers:
+                break
+            with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+                _write(plan, ["nested"] * plan.count, None, Path(temporary))
+                judged = judge(Path(temporary, "model.onnx"), plan.models, samples)
+            if all(_good(one, profile) for one in judged):
+                return recipe
+            if recipe == "everything":
+                worst = min(one.agreement for one in judged)
+                plan.leave_out(
+                    plan.ends(), f"with all layers in 8 bits only {worst:.1%} of the answers stayed the same"
+                )
+        return "inner layers"
+
+    def _decide(
+        self, plan: Plan8, profile: DeviceProfile, samples: Mapping[str, Array], dense_at: Any
+    ) -> list[_Choice]:
+        if self._choose != "auto":
+            return [_Choice(self._choose, "request")] * plan.count
+        if not _is_here(profile):
+            densities = [
+                level.density if level.density is not None else 1 - level.sparsity
+                for level in plan.graph.ladder
+            ]
+            return [_Choice("nested" if d < _DENSITY else "dense", "estimate") for d in densities]
+        with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+            folder = Path(temporary)
+            _write(plan, ["nested"] * plan.count, None, folder)
+            rival = folder / "dense.onnx"
+            write_bytes(rival, ir.to_proto(dense_at(plan.count - 1)).SerializeToString())
+            sample = {n: a[:1] if _batched(plan.graph, n) else a for n, a in samples.items()}
+            watch = Stopwatch(sample, profile.runtime, _SECONDS / plan.count)
+            ratios = [watch.over_first([rival], [folder / "model.onnx"], k)[0] for k in range(plan.count)]
+        return [
+            _Choice("nested" if ratio <= _WORTHWHILE else "dense", "timing", round(ratio, 3))
+            for ratio in ratios
+        ]
+
+
+class OrtInt8Exporter(_Int8Exporter):
+    """Write a plain dense 8-bit network for every level, chosen by the level input."""
+
+    name = "ort-int8"
+
+    def preflight(self, graph: CanonicalGraph, profile: DeviceProfile) -> Preflight:
+        """Applies to every network; say where the ranges will come from."""
+        del graph
+        origin = profile.tflite.calibration or "the golden inputs, which must be real ones"
+        return Preflight(True, (f"ranges come from {origin}",))
+
+    def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
+        """Write `model.onnx`; see `elsa_edge.plugins.Exporter`."""
+        samples = calibration_samples(graph.inputs, profile, golden)
+        count = len(graph.ladder)
+        branches = [(level, dense8(graph, level, samples, profile)) for level in range(count)]
+        joined = join(branches, {}, count, graph.model.graph)
+        write_bytes(folder / "model.onnx", ir.to_proto(joined).SerializeToString())
+        judged = judge(folder / "model.onnx", level_models(graph), samples)
+        return self._variant(Selector(), judged, profile, {}, files={"model": "model.onnx"})
+
+
+def _write(plan: Plan8, kinds: Sequence[Kind], dense_at: Any, folder: Path) -> tuple[int, ...]:
+    """Write a network with the given kernels a level; return the bytes of weights that each level reads."""
+    tensors, parts = plan.tensors()
+    nested = [level for level, kind in enumerate(kinds) if kind == "nested"]
+    spans = plan.spans(nested)
+    branches = [(first, plan.branch(last)) for first, last in spans]
+    branches += [(level, dense_at(level)) for level, kind in enumerate(kinds) if kind == "dense"]
+    branches.sort(key=lambda branch: branch[0])
+    sizes: Sizes = save({"model": join(branches, tensors, plan.count, plan.graph.model.graph)}, folder, parts)
+    owner = {level: first for first, last in spans for level in range(first, last + 1)}
+    return tuple(
+        (sum(sizes.parts[: level + 1]) if kind == "nested" else 0)
+        + sizes.branches.get(owner.get(level, level), 0)
+        for level, kind in enumerate(kinds)
+    )
+
+
+def _good(one: Judgement, profile: DeviceProfile) -> bool:
+    return one.agreement >= 1 - profile.tflite.int8_changed_answers and one.difference <= LARGEST_TOLERANCE
+
+
+def _batched(graph: CanonicalGraph, name: str) -> bool:
+    """Tell whether an input has a batch axis."""
+    shape = graph.inputs[name].shape
+    return bool(shape) and shape[0] is None
+
+
+def _is_here(profile: DeviceProfile) -> bool:
+    return _ARCHITECTURES.get(platform.machine()) == profile.hardware.arch and profile.hardware.os == "linux"

@@ -1,0 +1,85 @@
+"""How far an 8-bit variant is from the float network, at every level, on real inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from elsa_edge.exporters.int8.samples import pieces
+from elsa_edge.graph.names import LEVEL_INPUT
+from elsa_edge.nested_format.library import library_path
+
+__all__ = ["LARGEST_TOLERANCE", "Judgement", "judge", "open_session"]
+
+LARGEST_TOLERANCE: Final = 0.25  # relative to the largest output; beyond this it is not the same network
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One level.
+
+    Attributes:
+        difference: Largest difference of an output over the largest of that output.
+        agreement: Share of rows whose largest entry is in the same place; 1 where no output has rows.
+    """
+
+    difference: float
+    agreement: float
+
+
+def open_session(model: Path | bytes, threads: int = 1) -> Any:
+    """Open a network, with our kernels where they are compiled."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    library = library_path()
+    if library is not None:
+        options.register_custom_ops_library(str(library))
+    source = model if isinstance(model, bytes) else str(model)
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def judge(file: Path, models: Sequence[ir.Model], samples: Mapping[str, Array]) -> list[Judgement]:
+    """Compare every level of a variant with the float networks.
+
+    Args:
+        file: The variant, with a level input.
+        models: The float network of each level.
+        samples: Inputs.
+    """
+    session = open_session(file)
+    return [
+        _compare(
+            _run(session, samples, {LEVEL_INPUT: np.array(level, np.int64)}),
+            _run(open_session(ir.to_proto(model).SerializeToString()), samples, {}),
+        )
+        for level, model in enumerate(models)
+    ]
+
+
+def _run(session: Any, samples: Mapping[str, Array], more: Mapping[str, Array]) -> dict[str, Array]:
+    names = [output.name for output in session.get_outputs()]
+    parts: list[list[Array]] = [session.run(names, feed | dict(more)) for feed in pieces(samples, session)]
+    return {name: np.concatenate([np.atleast_1d(part[i]) for part in parts]) for i, name in enumerate(names)}
+
+
+def _compare(found: Mapping[str, Array], expected: Mapping[str, Array]) -> Judgement:
+    difference, same = 0.0, []
+    for name, value in expected.items():
+        scale = float(np.abs(value).max(initial=0.0))
+        gap = float(np.abs(found[name].astype(np.float64) - value).max(initial=0.0))
+        difference = max(difference, gap / scale if scale > 0 else gap)
+        if value.ndim >= 2 and value.shape[-1] > 1:
+            rows = (found[name].reshape(-1, value.shape[-1]), value.reshape(-1, value.shape[-1]))
+            same.append(np.argmax(rows[0], 1) == np.argmax(rows[1], 1))
+    return Judgement(difference, float(np.mean(np.concatenate(same))) if same else 1.0)

@@ -1,0 +1,178 @@
+"""Which values of a network are codes between 8-bit kernels, in which form, and with which border.
+
+    planes   images of quads (native/int8.h), made and read by convolutions and maxima; means read them
+    rows     vectors of codes, where one matrix product reads what another makes
+
+Values that must lie alike (a residual and its sum, input and output of a size-keeping convolution) share one gap, the
+largest that any of them needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from elsa_edge.exporters.nested.layer import Geometry, Layer
+from elsa_edge.exporters.nested.networks import array_of, image_of, ints_of
+from elsa_edge.nested_format.planes import Planes
+
+__all__ = ["Codes", "lay_out", "pool_geometry"]
+
+
+@dataclass
+class Codes:
+    """What `lay_out` decided.
+
+    Attributes:
+        planes: id(value) -> layout, for every value that is ever needed as planes.
+        pools: id(node) -> its window, for maxima over planes.
+        means: ids of nodes that average planes over their image.
+        rows: ids of values that are rows of codes.
+        like: id(value) -> id of the value whose steps it has, for what a maximum makes.
+    """
+
+    planes: dict[int, Planes] = field(default_factory=dict)
+    pools: dict[int, Geometry] = field(default_factory=dict)
+    means: set[int] = field(default_factory=set)
+    rows: set[int] = field(default_factory=set)
+    like: dict[int, ir.Value] = field(default_factory=dict)
+
+
+class _Gaps:
+    """The gap of each set of values that must share one."""
+
+    def __init__(self) -> None:
+        self._parent: dict[int, int] = {}
+        self._gap: dict[int, int] = {}
+
+    def of(self, key: int) -> int:
+        return self._gap[self._root(key)]
+
+    def need(self, key: int, gap: int) -> None:
+        root = self._root(key)
+        self._gap[root] = max(self._gap[root], gap)
+
+    def join(self, a: int, b: int) -> None:
+        first, second = self._root(a), self._root(b)
+        self._parent[second] = first
+        self._gap[first] = max(self._gap[first], self._gap[second])
+
+    def _root(self, key: int) -> int:
+        self._parent.setdefault(key, key)
+        self._gap.setdefault(key, 0)
+        while self._parent[key] != key:
+            key = self._parent[key]
+        return key
+
+
+def lay_out(nodes: Sequence[ir.Node], layers: Mapping[int, Layer]) -> Codes:
+    """Decide the form of every value around the chosen layers.
+
+    Args:
+        nodes: All nodes of the network, in order.
+        layers: Position -> layer that an 8-bit kernel computes.
+    """
+    codes, gaps = Codes(), _Gaps()
+    sizes: dict[int, tuple[int, int]] = {}
+    made: set[int] = set()
+    ends = {layer.end: layer for layer in layers.values()}
+    covered = {p for layer in layers.values() for p in (layer.position, *layer.absorbed)}
+    for position, node in enumerate(nodes):
+        if position in ends:
+            if ends[position].geometry is not None:
+                _convolution(nodes, ends[position], gaps, sizes)
+                made.add(id(node.outputs[0]))
+        elif position not in covered:
+            _between(node, codes, gaps, sizes, made)
+    codes.planes = {key: Planes(h, w, gaps.of(key)) for key, (h, w) in sizes.items()}
+    codes.rows = _rows(nodes, layers)
+    return codes
+
+
+def _convolution(
+    nodes: Sequence[ir.Node], layer: Layer, gaps: _Gaps, sizes: dict[int, tuple[int, int]]
+) -> None:
+    g = layer.geometry
+    assert g is not None
+    source, result = nodes[layer.position].inputs[0], nodes[layer.end].outputs[0]
+    assert source is not None
+    sizes[id(source)], sizes[id(result)] = g.in_size, g.out_size
+    gaps.need(id(source), g.input_gap)
+    gaps.need(id(result), g.output_gap)
+    if g.keeps_size:
+        gaps.join(id(source), id(result))
+    if layer.residual is not None:
+        other = nodes[layer.residual[0]].inputs[layer.residual[1]]
+        assert other is not None
+        sizes[id(other)] = g.out_size
+        gaps.join(id(result), id(other))
+
+
+def _between(
+    node: ir.Node, codes: Codes, gaps: _Gaps, sizes: dict[int, tuple[int, int]], made: set[int]
+) -> None:
+    source = node.inputs[0] if node.inputs else None
+    if source is None or id(source) not in made or node.domain not in ("", "ai.onnx"):
+        return
+    if node.op_type == "GlobalAveragePool" or (node.op_type == "ReduceMean" and _is_spatial(node)):
+        codes.means.add(id(node))
+        return
+    window = pool_geometry(node) if node.op_type == "MaxPool" else None
+    if window is None:
+        return
+    result = node.outputs[0]
+    codes.pools[id(node)] = window
+    codes.like[id(result)] = source
+    sizes[id(result)] = window.out_size
+    gaps.need(id(result), (window.kernel[1] - 1) * window.dilation[1] // window.stride[1])
+    if window.keeps_size:
+        gaps.need(id(source), max(window.pads))
+        gaps.join(id(source), id(result))
+    made.add(id(result))
+
+
+def _is_spatial(node: ir.Node) -> bool:
+    axes = array_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    rank = None if node.inputs[0] is None or node.inputs[0].shape is None else len(node.inputs[0].shape)
+    return rank == 4 and axes is not None and sorted(int(a) % 4 for a in axes.reshape(-1)) == [2, 3]
+
+
+def pool_geometry(node: ir.Node) -> Geometry | None:
+    """Describe a maximum over windows of an image, or None where kernels cannot compute it."""
+    source, result = node.inputs[0], node.outputs[0]
+    if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
+        return None
+    seen, made = image_of(source), image_of(result)
+    if seen is None or made is None:
+        return None
+    auto = node.attributes.get("auto_pad")
+    if auto is not None and auto.as_string() not in ("NOTSET", "VALID", ""):
+        return None
+
+    kernel, stride = ints_of(node, "kernel_shape", ()), ints_of(node, "strides", (1, 1))
+    dilation, pads = ints_of(node, "dilations", (1, 1)), ints_of(node, "pads", (0, 0, 0, 0))
+    if len(kernel) != 2:
+        return None
+    return Geometry(
+        seen[1:], made[1:], seen[0], (kernel[0], kernel[1]), (stride[0], stride[1]),
+        (dilation[0], dilation[1]), (pads[0], pads[1], pads[2], pads[3]), seen[0],
+    )  # fmt: skip
+
+
+def _rows(nodes: Sequence[ir.Node], layers: Mapping[int, Layer]) -> set[int]:
+    """Return the values that one product makes and only others read."""
+    products = {id(nodes[p]) for p, layer in layers.items() if layer.geometry is None}
+    rows = set()
+    for layer in layers.values():
+        result = nodes[layer.end].outputs[0]
+        uses = list(result.uses())
+        inside = bool(uses) and not result.is_graph_output()
+        if (
+            layer.geometry is None
+            and inside
+            and all(id(use.node) in products and use.idx == 0 for use in uses)
+        ):
+            rows.add(id(result))
+    return rows

@@ -1,0 +1,80 @@
+"""What the values of a network are on real inputs, at every level.
+
+The float network of a level runs with the wanted values as further outputs, a few samples at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from elsa_edge.exporters.int8.samples import pieces
+from elsa_edge.quantise.calibrate import Observer
+from elsa_edge.quantise.steps import Steps
+
+__all__ = ["Observed", "observe"]
+
+Array = npt.NDArray[Any]
+
+
+class Observed:
+    """Observers of every watched value at every level.
+
+    Args:
+        levels: Value name -> observer, one mapping a level.
+    """
+
+    def __init__(self, levels: Sequence[Mapping[str, Observer]]) -> None:
+        self._levels = levels
+
+    def steps(self, name: str) -> list[Steps]:
+        """Return how to code a value, one a level."""
+        return [level[name].steps() for level in self._levels]
+
+    def means(self, name: str) -> npt.NDArray[np.float64]:
+        """Return the mean of each channel: (levels, channels)."""
+        return np.stack([level[name].means for level in self._levels])
+
+
+def observe(models: Sequence[ir.Model], watched: Mapping[str, int], samples: Mapping[str, Array]) -> Observed:
+    """Run the network of every level over all samples.
+
+    Args:
+        models: One a level; they are not modified.
+        watched: Value name -> axis of its channels.
+        samples: Calibration inputs; those with a batch axis have as many samples.
+
+    Raises:
+        InputError: When a value is not finite on them.
+    """
+    return Observed([_level(model, watched, samples) for model in models])
+
+
+def _level(model: ir.Model, watched: Mapping[str, int], samples: Mapping[str, Array]) -> dict[str, Observer]:
+    import onnxruntime as ort
+
+    copy = model.clone()
+    inputs = {str(value.name) for value in copy.graph.inputs}
+    observers = {name: Observer(name, axis) for name, axis in watched.items()}
+    values = {str(value.name): value for node in copy.graph for value in node.outputs}
+    present = {str(value.name) for value in copy.graph.outputs}
+    for name in watched:
+        if name not in inputs | present:
+            copy.graph.outputs.append(values[name])
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    session = ort.InferenceSession(
+        ir.to_proto(copy).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    wanted = [name for name in watched if name not in inputs]
+    for feed in pieces(samples, session):
+        for name in watched.keys() & inputs:
+            observers[name].see(feed[name])
+        if wanted:
+            for name, value in zip(wanted, session.run(wanted, feed), strict=True):
+                observers[name].see(value)
+    return observers

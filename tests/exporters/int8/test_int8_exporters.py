@@ -1,0 +1,241 @@
+"""`nested-int8` and `ort-int8`: whole networks in 8 bits answer nearly as the float network, at every level."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from support.opening import open_variant
+from torch import nn
+
+from elsa_edge.bundle.golden import Golden
+from elsa_edge.bundle.writer import write_bundle
+from elsa_edge.errors import ExportError, InputError
+from elsa_edge.exporters.int8.exporter import NestedInt8Exporter, OrtInt8Exporter
+from elsa_edge.graph.export import export_canonical
+from elsa_edge.graph.oracle import run_canonical
+from elsa_edge.graph.torch_export import example_inputs
+from elsa_edge.nested_format.operators import DOMAIN
+from elsa_edge.profiles import load_profile
+from elsa_edge.runtime_adapters.kernels.build import CompileError, ensure_library
+from elsa_edge.sparsify import sparsify
+from elsa_edge.tensors import TensorSpec
+from elsa_edge.verify import verify_bundle
+
+
+@pytest.fixture(scope="session", autouse=True)
+def library():
+    """A machine without a compiler cannot test them, and says so."""
+    try:
+        return ensure_library()
+    except CompileError as error:
+        pytest.skip(f"the kernels cannot be compiled here: {error}")
+
+
+def profile(**settings):
+    """Random weights change their mind easily: what may change is given by each test."""
+    plain = load_profile("generic-x86-64")
+    return plain.model_copy(update={"tflite": plain.tflite.model_copy(update=settings)})
+
+
+TOLERANT = profile(int8_changed_answers=0.2)
+
+
+class Small(nn.Module):
+    """Residuals with and without a convolution, a maximum, strides, groups, depthwise, a mean and two products."""
+
+    def __init__(self, stem: int = 12) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+
+        def norm(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> nn.Module:
+            conv = nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
+            return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+        self.stem = norm(3, stem, 7, 2)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        self.first = nn.Sequential(norm(stem, stem, 3), nn.ReLU(), norm(stem, stem, 3))
+        self.second = nn.Sequential(norm(stem, 24, 3, 2), nn.ReLU(), norm(24, 24, 3, groups=2))
+        self.beside = norm(stem, 24, 1, 2)
+        self.third = nn.Sequential(
+            norm(24, 30, 1), nn.ReLU6(), norm(30, 30, 3, groups=30), nn.ReLU6(), norm(30, 24, 1)
+        )
+        self.head = nn.Sequential(nn.Linear(24, 18), nn.ReLU(), nn.Linear(18, 5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(torch.relu(self.stem(x)))
+        x = torch.relu(self.first(x) + x)
+        x = torch.relu(self.second(x) + self.beside(x))
+        x = self.third(x) + x
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def small():
+    model = Small().eval()
+    data = torch.randn(32, 3, 40, 40)
+    levels = sparsify(model, [0.8, 0.5, 0.0], granularity="1x4", allocation="uniform", data=data)
+    return export_canonical(levels, model, [TensorSpec("x", (1, 3, 40, 40))])
+
+
+def samples(graph, count=24, seed=1):
+    return example_inputs(list(graph.inputs.values()), count, seed=seed)
+
+
+def answers_nearly_alike(graph, exporter, folder):
+    variant = exporter.export(graph, TOLERANT, Golden(samples(graph), ()), folder)
+    assert {path.name for path in folder.iterdir()} == set(variant.files.values())
+    opened = open_variant(folder, variant, TOLERANT.runtime, level_count=len(graph.ladder))
+    other = samples(graph, count=3, seed=2)
+    for level, expected in enumerate(run_canonical(graph, other)):
+        found = opened.run(other, level)
+        for name, value in expected.items():
+            assert found[name].shape == value.shape
+            assert np.abs(found[name] - value).max() <= 0.25 * np.abs(value).max()
+    opened.close()
+
+
+def test_every_network_of_the_zoo(any_graph, tmp_path):
+    """Convolutions of all kinds, recurrent cells, attention, several inputs: what has no 8-bit kernel stays float."""
+    answers_nearly_alike(any_graph, NestedInt8Exporter("nested"), tmp_path)
+
+
+def test_the_rival_does_grouped_transposed_convolutions(canonical, tmp_path):
+    """ONNX Runtime's quantiser stumbles over them by channel; by tensor it does them."""
+    answers_nearly_alike(canonical("conv"), OrtInt8Exporter(), tmp_path)
+
+
+def test_a_network_stays_in_codes_from_its_input_to_its_mean(small, tmp_path):
+    """Only the input is converted; all convolutions, the maximum, residuals and the mean are 8-bit operators."""
+    variant = NestedInt8Exporter("nested").export(small, TOLERANT, Golden(samples(small), ()), tmp_path)
+    model = onnx.load(tmp_path / "model.onnx", load_external_data=False)
+    operators = [node.op_type for node in model.graph.node if node.domain == DOMAIN]
+    assert operators.count("Int8FromImage") == 1
+    assert operators.count("Int8Conv") == 8
+    assert (
+        operators.count("Int8Depthwise") == operators.count("Int8MaxPool") == operators.count("Int8Mean") == 1
+    )
+    assert operators[-2:] == ["Int8MatMul", "Int8MatMulFloat"]
+    assert not {"ImageFromInt8"} & set(operators)
+    assert not {node.op_type for node in model.graph.node} & {"Conv", "Add", "MaxPool", "Relu", "If"}
+    assert len(variant.instructions.nested_layers[0]) == 11
+    assert variant.notes["float_layers"] == {}
+    assert list(variant.level_bytes) == sorted(variant.level_bytes)
+
+
+def test_a_bundle_is_verified_at_every_level(small, tmp_path):
+    """Nested, dense and mixed: the declared tolerance and agreement hold for the golden inputs, and are checked."""
+    feed = samples(small)
+    golden = Golden(feed, run_canonical(small, feed))
+    with write_bundle(tmp_path / "bundle") as writer:
+        for exporter in (NestedInt8Exporter("auto"), OrtInt8Exporter()):
+            writer.add_variant(exporter.export(small, TOLERANT, golden, writer.variant_folder(exporter.name)))
+        writer.seal(
+            name="small", device="generic-x86-64", ladder=small.ladder, inputs=small.inputs, outputs=small.outputs,
+            golden=golden, versions={}, provenance={},
+        )  # fmt: skip
+        ours = writer.variants[0].notes
+    assert ours["decided_by"] == ["timing"] * 3
+    told = zip(ours["faster_than_dense_int8"], ours["time_over_dense_int8"], ours["kernels"], strict=True)
+    assert all(faster == (time <= 0.97) == (kind == "nested") for faster, time, kind in told)
+    assert all(0 <= difference < 0.25 for difference in ours["difference"])
+    result = verify_bundle(tmp_path / "bundle")
+    assert result.ok
+    assert [variant.name for variant in result.variants] == ["nested-int8", "ort-int8"]
+    assert all(
+        level.agreement is not None and level.agreement >= 0.6 for v in result.variants for level in v.levels
+    )
+
+
+def test_layers_that_cost_the_answers_stay_float(small, tmp_path, monkeypatch):
+    """Where all layers in 8 bits change too many answers, the first and the last stay in float32, with the reason."""
+    from elsa_edge.exporters.int8 import exporter as module
+
+    judged = module.judge
+    calls = []
+
+    def first_is_bad(*arguments):
+        calls.append(judged(*arguments))
+        bad = [module.Judgement(one.difference, 0.1) for one in calls[-1]]
+        return bad if len(calls) == 1 else calls[-1]
+
+    monkeypatch.setattr(module, "judge", first_is_bad)
+    variant = NestedInt8Exporter("nested").export(small, TOLERANT, Golden(samples(small), ()), tmp_path)
+    assert variant.notes["recipe"] == "inner layers"
+    assert len(variant.notes["float_layers"]) == 2
+    assert all("10.0%" in reason for reason in variant.notes["float_layers"].values())
+
+
+def test_changed_answers_are_refused_with_figures(small, tmp_path, monkeypatch):
+    """A level whose answers changed too often is an error that names the level, the share and what to do."""
+    from elsa_edge.exporters.int8 import exporter as module
+
+    monkeypatch.setattr(
+        module, "judge", lambda *_: [module.Judgement(0.01, share) for share in (1.0, 0.5, 1.0)]
+    )
+    with pytest.raises(ExportError, match=r"answers of level 1.*50\.0%.*Calibrate with more"):
+        NestedInt8Exporter("nested").export(small, profile(), Golden(samples(small), ()), tmp_path)
+
+
+@pytest.mark.parametrize("exporter", [NestedInt8Exporter(), OrtInt8Exporter()], ids=lambda e: e.name)
+def test_calibration_data_that_say_nothing_are_refused(small, exporter, tmp_path):
+    """Three samples, equal samples, NaN and a missing file: a sentence each, and nothing is written."""
+    feed = samples(small)["x"]
+    with pytest.raises(ExportError, match="3 in the golden inputs"):
+        exporter.export(small, TOLERANT, Golden({"x": feed[:3]}, ()), tmp_path)
+    with pytest.raises(ExportError, match="constant"):
+        exporter.export(small, TOLERANT, Golden({"x": np.repeat(feed[:1], 20, 0)}, ()), tmp_path)
+    broken = feed.copy()
+    broken[2, 0, 0, 0] = np.nan
+    with pytest.raises(InputError, match="not finite"):
+        exporter.export(small, TOLERANT, Golden({"x": broken}, ()), tmp_path)
+    missing = profile(calibration=str(tmp_path / "none.npz"))
+    with pytest.raises(InputError, match="cannot be read"):
+        exporter.export(small, missing, Golden({"x": feed}, ()), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_activation_that_never_fires_at_a_level_stays_zero(tmp_path):
+    """A bias that silences a ReLU at every level: finite steps, and the float network's answers."""
+    model = nn.Sequential(
+        nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.Flatten(), nn.Linear(256, 3)
+    )
+    with torch.no_grad():
+        model[0].bias.fill_(-1e3)
+    levels = sparsify(model.eval(), [0.5, 0.0], granularity="4x4")
+    graph = export_canonical(levels, model, [TensorSpec("", (1, 4, 8, 8))])
+    feed = samples(graph)
+    variant = NestedInt8Exporter("nested").export(
+        graph, profile(int8_changed_answers=1.0), Golden(feed, ()), tmp_path
+    )
+    assert max(variant.notes["difference"]) < 0.02
+
+
+def test_calibration_of_a_profile_and_preflight(small, tmp_path):
+    """The profile's file is used where it names one; a processor without kernels is told so."""
+    path = tmp_path / "real.npz"
+    np.savez(path, x=samples(small)["x"])
+    given = profile(int8_changed_answers=0.2, calibration=str(path))
+    folder = tmp_path / "out"
+    folder.mkdir()
+    NestedInt8Exporter("nested").export(
+        small, given, Golden({"x": np.zeros((1, 3, 40, 40), np.float32)}, ()), folder
+    )
+    assert NestedInt8Exporter().preflight(small, given).applies
+    assert str(path) in OrtInt8Exporter().preflight(small, given).reasons[0]
+    plain = load_profile("generic-x86-64")
+    other = plain.model_copy(update={"hardware": plain.hardware.model_copy(update={"arch": "armv7l"})})
+    refused = NestedInt8Exporter().preflight(small, other)
+    assert not refused.applies
+    assert "no 8-bit kernels for armv7l" in refused.reasons[0]
+
+
+def test_elsewhere_the_kernels_are_estimated(small, tmp_path):
+    """For a device of another kind nothing is timed: sparse levels get our kernels, dense ones ONNX Runtime's."""
+    arm = load_profile("raspberry-pi-5")
+    device = arm.model_copy(update={"tflite": TOLERANT.tflite})
+    variant = NestedInt8Exporter().export(small, device, Golden(samples(small), ()), tmp_path)
+    assert variant.notes["decided_by"] == ["estimate"] * 3
+    assert variant.notes["kernels"] == ["nested", "dense", "dense"]
+    assert variant.notes["time_over_dense_int8"] == [None] * 3
