@@ -30,7 +30,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -339,14 +339,36 @@ def report_text(name: str, result: Result, facts: Row) -> str:
     return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
 
-def benchmark(name: str) -> Callable[[Callable[[bool], Result]], Callable[..., Any]]:
-    """Turn `function(quick) -> Result` into `python -m benchmarks.NAME [--quick] [--json] [--out FILE]`.
+@contextlib.contextmanager
+def stdout_for_result() -> Iterator[None]:
+    """Send to stderr what anybody prints meanwhile, also started programs: stdout is the result's."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
-    A full run writes `benchmarks/results/NAME.json`; a quick one writes only where `--out` says. Claims that
-    do not hold are reported, and the exit status is still 0: a benchmark tells, it does not judge.
+
+def same_machine(facts: Row, others: Row) -> bool:
+    """Tell whether two contexts are of one kind of machine: only then may their rows stand in one file."""
+    return all(facts.get(key) == others.get(key) for key in ("machine", "cpu", "logical_cpus"))
+
+
+def benchmark(
+    name: str, *options: Callable[[Any], Any]
+) -> Callable[[Callable[..., Result]], Callable[..., Any]]:
+    """Turn `function(quick, ...) -> Result` into `python -m benchmarks.NAME [--quick] [--json] [--out FILE] ...`.
+
+    `options` are further click options, whose values the function gets by name. A full run writes
+    `benchmarks/results/NAME.json`; a quick one writes only where `--out` says. Claims that do not hold are reported, and
+    the exit status is still 0: a benchmark tells, it does not judge.
     """
 
-    def decorate(function: Callable[[bool], Result]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Result]) -> Callable[..., Any]:
         import click
 
         from elsa_edge.files import write_bytes
@@ -359,9 +381,10 @@ def benchmark(name: str) -> Callable[[Callable[[bool], Result]], Callable[..., A
         @click.option(
             "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON object there."
         )
-        def command(quick: bool, as_json: bool, out: Path | None) -> None:
+        def command(quick: bool, as_json: bool, out: Path | None, **more: Any) -> None:
             before = context()
-            result = function(quick)
+            with stdout_for_result():
+                result = function(quick, **more)
             text = report_text(name, result, before | {"quick": quick})
             destination = out or (None if quick else RESULTS / f"{name}.json")
             if destination is not None:
@@ -370,6 +393,8 @@ def benchmark(name: str) -> Callable[[Callable[[bool], Result]], Callable[..., A
             if as_json:
                 click.echo(text, nl=False)
 
+        for option in options:
+            option(command)
         return command
 
     return decorate

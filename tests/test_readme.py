@@ -139,6 +139,15 @@ def test_links_between_pages_lead_somewhere():
             assert (ROOT / page.parent / target).exists(), f"{page} links to {target}"
 
 
+def test_the_ten_changes_begin_in_files_that_exist():
+    """CONTRIBUTING names one file for each, and the architecture has its room."""
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Ten changes")[2].partition("\n## ")[0]
+    files = re.findall(r"^\| [^|]+ \| `([^`]+)`", table, re.MULTILINE)
+    assert len(files) == 10
+    for name in files:
+        assert (ROOT / name).is_file(), name
+
+
 def test_make_offers_what_the_readme_says():
     for target, command in {
         "quickstart": "elsa-edge quickstart --out quickstart",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 import sys
 import traceback
@@ -38,6 +39,14 @@ VERBS: Final = {
     "devices": "List, show, create and check device profiles.",
     "doctor": "Look for what may go wrong on this machine.",
 }
+
+
+_INTERRUPTED: Final = (
+    "Stopped. Files appear only when they are complete, so what was at the destination is as it was. The same command "
+    "starts again; `train` goes on from its last checkpoint."
+)
+# What a shell reports for a program that was stopped by Ctrl-C.
+_INTERRUPTED_CODE: Final = 130
 
 
 class _Failure(click.ClickException):
@@ -104,12 +113,35 @@ class LazyGroup(click.Group):
         """Run the verb; the one place where an error becomes sentences and an exit code."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            click.echo(_INTERRUPTED, err=True)
+            raise click.exceptions.Exit(_INTERRUPTED_CODE) from None
+        except click.ClickException as error:
+            _tell_json(ctx, error, error.exit_code)
             raise
         except Exception as error:
             if _wants_traceback(ctx):
                 traceback.print_exc()
-            raise _as_failure(error) from error
+            failure = _as_failure(error)
+            _tell_json(ctx, error if isinstance(error, ElsaError) else failure, failure.exit_code)
+            raise failure from error
+
+
+def _tell_json(ctx: click.Context, error: ElsaError | click.ClickException, exit_code: int) -> None:
+    """Print an error as one JSON object on stdout where `--json` was given; its sentences go to stderr all the same."""
+    if not ctx.find_root().meta.get("elsa_edge.json"):
+        return
+    facts: dict[str, Any] = {
+        "message": error.format_message() if isinstance(error, click.ClickException) else str(error)
+    }
+    if isinstance(error, ElsaError):
+        for name in ("problem", "expected", "found", "fix"):
+            value = getattr(error, name)
+            facts[name] = None if value is None else str(value)
+        facts["allowed"] = None if error.allowed is None else list(error.allowed)
+    click.echo(json.dumps({"error": facts, "exit_code": exit_code}, indent=2))
 
 
 def _as_failure(error: Exception) -> _Failure:
@@ -131,7 +163,7 @@ def _as_failure(error: Exception) -> _Failure:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Start with: elsa-edge quickstart --out quickstart",
 )
-@click.version_option(__version__, prog_name="elsa-edge")
+@click.version_option(__version__, "-V", "--version", prog_name="elsa-edge")
 def cli() -> None:
     """One network, several nested sparsity levels inside it, one file, every device."""
 

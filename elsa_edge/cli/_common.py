@@ -28,8 +28,21 @@ __all__ = [
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+
+def _remember_json(context: click.Context, _: click.Parameter, value: bool) -> bool:
+    """Let the one place that words errors know that they are wanted as JSON, too."""
+    context.find_root().meta[WANTS_JSON] = value
+    return value
+
+
+WANTS_JSON: Final = "elsa_edge.json"
 json_option: Final = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else."
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,
+    callback=_remember_json,
+    help="Print one JSON object on stdout, and nothing else; an error is one, too.",
 )
 
 device_option: Final = click.option(

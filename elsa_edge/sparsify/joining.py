@@ -8,6 +8,7 @@ What no level makes sparse (biases, BatchNorm) may differ, and becomes a table w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -17,7 +18,6 @@ import numpy.typing as npt
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import CheckpointError, UsageError
 from elsa_edge.levels import MAX_LEVELS, NEVER, Ladder
-import itertools
 
 __all__ = ["join"]
 

@@ -1,6 +1,10 @@
 """The benchmark harness: pairing, ratios, memory of another process, claims, the JSON object."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,3 +118,27 @@ def test_a_benchmark_prints_one_json_object_and_writes_it_where_told(tmp_path):
     assert json.loads((tmp_path / "demo.json").read_text()) == report
     assert "not measured" not in done.stderr
     assert "NO" in done.stderr
+
+
+def test_only_the_object_is_on_stdout(tmp_path):
+    """Whatever a benchmark, or a program that it starts, prints goes to stderr."""
+    (tmp_path / "noisy.py").write_text(
+        "import subprocess, sys\n"
+        "from benchmarks.common import Result, benchmark\n"
+        "@benchmark('noisy')\n"
+        "def main(quick):\n"
+        "    print('noise')\n"
+        "    subprocess.run([sys.executable, '-c', 'print(\"more\")'], check=True)\n"
+        "    return Result(rows=[])\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, tmp_path / "noisy.py", "--quick", "--json"],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["benchmark"] == "noisy"
+    assert "noise" in done.stderr
+    assert "more" in done.stderr

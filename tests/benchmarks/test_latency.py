@@ -1,9 +1,11 @@
 """The latency benchmark: turns, rows, claims, merging of parts, files. What it measures, no test asserts."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from benchmarks.latency import __main__ as latency
 from benchmarks.latency.calls import call_claims
@@ -177,21 +179,30 @@ class TestReport:
 
 
 class TestJobs:
-    def test_names_in_the_environment_restrict_the_run(self, monkeypatch):
-        monkeypatch.setenv("ELSA_LATENCY_NETS", "lstm,mlp")
-        monkeypatch.setenv("ELSA_LATENCY_GRANULARITIES", "block")
+    def test_options_restrict_the_run(self):
+        jobs = latency._jobs(quick=False, only=("lstm", "mlp"), pattern=("block",))
 
-        assert latency._jobs(quick=False) == [("lstm", "block"), ("mlp", "block")]
+        assert jobs == [("lstm", "block"), ("mlp", "block")]
 
-    def test_an_unknown_name_is_answered_with_those_that_exist(self, monkeypatch):
-        monkeypatch.setenv("ELSA_LATENCY_NETS", "resnet81")
+    def test_an_unknown_name_is_answered_with_those_that_exist(self):
+        done = CliRunner().invoke(latency.main, ["--only", "resnet81"])
 
-        with pytest.raises(InputError, match="ELSA_LATENCY_NETS") as error:
-            latency._jobs(quick=False)
-        assert "resnet18" in str(error.value)
+        assert done.exit_code == 2
+        assert "resnet18" in done.stderr
+
+    def test_rows_of_two_machines_are_never_mixed(self, tmp_path):
+        """A part is refused beside another machine's rows; a whole run starts from nothing."""
+        here = {"machine": "m", "cpu": "a", "logical_cpus": 2}
+        path = tmp_path / "latency.json"
+        path.write_text(json.dumps({"context": here, "rows": [{"network": "mlp"}]}))
+        assert latency.kept_rows(path, here, part=True) == [{"network": "mlp"}]
+        assert latency.kept_rows(path, here | {"cpu": "b"}, part=False) == []
+        with pytest.raises(InputError, match="another machine"):
+            latency.kept_rows(path, here | {"cpu": "b"}, part=True)
+        assert latency.kept_rows(tmp_path / "none.json", here, part=True) == []
 
     def test_a_full_run_covers_every_network_and_pattern(self):
-        jobs = latency._jobs(quick=False)
+        jobs = latency._jobs(quick=False, only=(), pattern=())
 
         assert {network for network, _ in jobs} == set(LATENCY_NETS)
         assert {pattern for _, pattern in jobs} == {"unstructured", "block", "channel", "memory"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -150,3 +151,38 @@ def test_each_verb_that_exists_is_described() -> None:
     folder = Path(str(importlib.import_module("elsa_edge.cli").__file__)).parent
     modules = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
     assert modules <= set(VERBS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["inspect", "none.onnx", "--json"], 1, "nothing at"),
+        (["devices", "show", "raspbery-pi-5", "--json"], 2, "raspberry-pi-5"),
+        (["report", "--json"], 2, "Missing"),
+    ],
+)
+def test_an_error_is_json_too_where_json_was_asked_for(arguments: list[str], code: int, words: str) -> None:
+    """One object on stdout; the sentence stays on stderr, and so does the exit code."""
+    done = CliRunner().invoke(cli, arguments)
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["exit_code"]) == (code, code)
+    assert words in json.dumps(found["error"])
+
+
+def test_ctrl_c_says_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped verb ends like a stopped program, without a traceback."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("elsa_edge.doctor.examine", interrupted)
+    done = CliRunner().invoke(cli, ["doctor"])
+    assert done.exit_code == 130
+    assert "was at the destination is as it was" in done.stderr
+
+
+def test_the_module_and_the_short_switch_tell_the_version() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "elsa_edge", "-V"], capture_output=True, text=True, check=True
+    )
+    assert re.fullmatch(r"elsa-edge, version \S+\n", done.stdout)
