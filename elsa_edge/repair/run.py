@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -170,7 +169,8 @@ def _levels(
                     fix="Give more --minutes, or fewer and smaller inputs",
                 )
             break
-        tuner = LevelTuner(student, level, teacher, samples, settings=settings)
+        share_s = clock.left_s / (len(todo) - number)
+        tuner = LevelTuner(student, level, teacher, samples, settings=settings, clock=clock, share_s=share_s)
         if kept.tuner is not None:
             tuner.load_state(kept.tuner)
             kept.tuner = None
@@ -183,9 +183,6 @@ def _levels(
         def save(tuner: LevelTuner = tuner) -> None:
             kept.save(student, results, tuner, clock.elapsed_s)
 
-        share_s = clock.left_s / (len(todo) - number)
-        results[level] = tuner.tune(
-            clock, share_s if math.isfinite(share_s) else math.inf, progress=tell, save=save
-        )
+        results[level] = tuner.tune(progress=tell, save=save)
         kept.save(student, results, None, clock.elapsed_s)
     return results

@@ -133,7 +133,7 @@ class Samples:
         """Yield the held-out inputs as they are, then augmented copies until there are `least`."""
         return self._fixed(self.held_out_places, size, least)
 
-    def calibration(self, size: int, most: int = 2048, least: int = 512) -> Iterator[Arguments]:
+    def calibration(self, size: int, most: int = 1024, least: int = 256) -> Iterator[Arguments]:
         """Yield inputs of the training part for statistics of BatchNorm, as `held_out` does."""
         return self._fixed(self.train_places[:most], size, least)
 

@@ -180,6 +180,8 @@ class LevelTuner:
         teacher: The dense network.
         samples: The inputs.
         settings: How.
+        clock: The time for everything.
+        share_s: Seconds for this level, getting ready included.
     """
 
     def __init__(
@@ -190,9 +192,12 @@ class LevelTuner:
         samples: Samples,
         *,
         settings: RepairSettings,
+        clock: Clock,
+        share_s: float = math.inf,
     ) -> None:
         import torch
 
+        self.clock, self._ends_s = clock, clock.elapsed_s + share_s
         self.student, self.level, self.teacher = student, level, teacher
         self.samples, self.settings = samples, settings
         tuned = student.enter(level)
@@ -202,9 +207,13 @@ class LevelTuner:
         )
         self.step, self.planned, self.stale = 0, settings.steps, 0
         self._features = _Features(student.model, settings.features)
+        began_s = clock.elapsed_s
         self.cut = self.look()
+        self._look_s = clock.elapsed_s - began_s
         self.best, self.kept, self.from_tuning = self.cut, student.snapshot(), False
+        began_s = clock.elapsed_s
         self._offer_statistics()
+        self._statistics_s = clock.elapsed_s - began_s
         self.started = self.best
         student.restore(self.kept)
 
@@ -275,8 +284,6 @@ class LevelTuner:
 
     def tune(
         self,
-        clock: Clock,
-        share_s: float,
         *,
         progress: Callable[[int, int, float, bool], None],
         save: Callable[[], None],
@@ -284,22 +291,20 @@ class LevelTuner:
         """Run the steps that are left and keep the best.
 
         Args:
-            clock: The time for everything.
-            share_s: Seconds for this level; may be infinite.
             progress: Called with step, planned steps, best agreement, and whether there was a look.
             save: Called after each look.
         """
-        settings, ends = self.settings, clock.elapsed_s + share_s
+        settings, clock = self.settings, self.clock
         first, began_s = self.step, clock.elapsed_s
         why = "steps"
         with _momentum(self.student.model, _MOMENTUM):
             while self.step < self.planned:
-                if clock.elapsed_s >= ends:
+                if clock.elapsed_s >= self._ends_s:
                     why = "time"
                     break
                 self.train_step()
-                if self.step - first == _TRIAL and math.isfinite(share_s):
-                    self._plan(ends - clock.elapsed_s, (clock.elapsed_s - began_s) / _TRIAL)
+                if self.step - first == _TRIAL and math.isfinite(self._ends_s):
+                    self._plan((clock.elapsed_s - began_s) / _TRIAL)
                 looks = self.step % settings.check_every == 0 or self.step == self.planned
                 if looks:
                     self.stale = 0 if self._offer(tuned=True) else self.stale + 1
@@ -314,7 +319,7 @@ class LevelTuner:
         elif self.planned < settings.steps and why == "steps":
             why = "time"
         self.student.restore(self.kept)
-        if self.from_tuning and clock.elapsed_s < ends:
+        if self.from_tuning and clock.elapsed_s + self._statistics_s < self._ends_s:
             self._offer_statistics()
         self.student.restore(self.kept)
         self.student.keep(self.kept)
@@ -323,10 +328,11 @@ class LevelTuner:
             self.cut.agreement, self.started.agreement, self.best.agreement, self.step, why, self.from_tuning
         )
 
-    def _plan(self, left_s: float, step_s: float) -> None:
-        """Plan as many of the steps that are left as fit; looks take time too."""
-        looks_s = 0.1 * left_s
-        self.planned = min(self.settings.steps, max(self.step, self.step + int((left_s - looks_s) / step_s)))
+    def _plan(self, step_s: float) -> None:
+        """Plan as many of the steps that are left as fit; looks and the statistics in the end take time too."""
+        left_s = self._ends_s - self.clock.elapsed_s - self._statistics_s - self._look_s
+        with_looks_s = step_s + self._look_s / self.settings.check_every
+        self.planned = min(self.settings.steps, self.step + max(0, int(left_s / max(with_looks_s, 1e-9))))
 
     def state(self) -> dict[str, Any]:
         """Return what is needed to go on after an interruption."""

@@ -265,21 +265,18 @@ def test_as_many_steps_are_planned_as_the_time_allows(cut, quick):
     settings = quick(steps=500, check_every=5, patience=100)
     model = learned.learned()
     samples = Samples(source_of(model, learned.inputs()), held_out=0.1, augmentation=Augmentation(), seed=0)
+    ticks = iter(range(10**9))
     tuner = LevelTuner(
         Student(learned.learned(), cut, "tables"),
         0,
         Teacher(model, samples, settings, "cpu"),
         samples,
         settings=settings,
+        clock=Clock(60.0, now=lambda: float(next(ticks))),
+        share_s=60.0,
     )
-    ticks = iter(range(10**9))
     seen = []
-    found = tuner.tune(
-        Clock(60.0, now=lambda: float(next(ticks))),
-        60.0,
-        progress=lambda step, planned, *_: seen.append((step, planned)),
-        save=lambda: None,
-    )
+    found = tuner.tune(progress=lambda step, planned, *_: seen.append((step, planned)), save=lambda: None)
     assert found.why == "time"
     assert found.steps < 60
     assert seen[-1][0] == seen[-1][1] == found.steps
