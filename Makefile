@@ -3,6 +3,7 @@
 #   make test          all tests            make check    lint, format, types, floors
 #   make docs          the site in site/    make setup    only the environment, in .venv
 #   make test-browser  the report's page in a headless Chromium (needs a Debian package; says which)
+#   make test-clients  the clients of applications: Node and headless Chromium (needs node, npm and chromium)
 #   make test-arm      the ARM variants and wheels under emulation (needs Debian packages; says which)
 # Each target installs what it needs once; a stamp in .venv remembers it until pyproject.toml or requirements/ change.
 
@@ -18,10 +19,10 @@ NATIVE := $(wildcard runtime_adapters/kernels/native/*.h runtime_adapters/kernel
   runtime_adapters/kernels/native/drivers/*.h runtime_adapters/kernels/native/drivers/*.cpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-arm test-browser check docs clean
+.PHONY: help setup quickstart test test-arm test-browser test-clients check docs clean
 
 help:
-	@sed -n 's/^#  *//p' Makefile | head -7
+	@sed -n 's/^#  *//p' Makefile | head -8
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -63,6 +64,12 @@ test-browser: $(VENV)/.kernels
 	@command -v chromium-headless-shell chromium google-chrome >/dev/null || \
 	  { echo "No browser here. Try: apt-get install --no-install-recommends chromium-headless-shell"; exit 1; }
 	$(BIN)/python -m pytest tests/report/test_browser.py $(PYTEST_ARGS)
+
+test-clients: $(VENV)/.kernels
+	@for tool in node npm; do command -v $$tool > /dev/null || { echo "make test-clients needs $$tool"; exit 1; }; done
+	@[ -x "$${CHROMIUM:-/usr/bin/chromium}" ] || { echo "make test-clients needs Chromium: apt-get install chromium, or CHROMIUM=/path"; exit 1; }
+	$(BIN)/python clients/fixtures.py .cache/clients
+	cd clients/web && npm ci --ignore-scripts --no-audit --no-fund && ELSA_EDGE_FIXTURES=$(CURDIR)/.cache/clients npm test
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -1,0 +1,343 @@
+/**
+ * One decision per run: which level next. Twin of elsa_edge/control/{begin,decide}.py; held to it by golden traces.
+ *
+ * Order of the questions: what did the run teach; which levels does the memory allow; which of those hold the budget;
+ * is the present one among them. Down at once. Up only after a stay, a number of fitting runs, and not right after a
+ * failed attempt. When nothing fits, the fastest level (or the smallest) runs and `feasible` is false.
+ */
+
+import { InputError } from "./errors.js";
+import { Estimate } from "./estimate.js";
+import type { Plan } from "./plan.js";
+
+const FIRST_STAY_RUNS = 50;
+const LEAST_STAY_RUNS = 8;
+const LARGEST_BACKOFF = 10;
+const LEAST_WINDOW_RUNS = 20;
+const LEAST_MS = 1e-6;
+
+/** Why the controller decided as it did; docs/controller.md explains each. */
+export type Reason =
+  | "start"
+  | "hold"
+  | "hold-dwell"
+  | "hold-backoff"
+  | "hold-misses"
+  | "hold-memory"
+  | "hold-heat"
+  | "up"
+  | "probe"
+  | "better"
+  | "down-latency"
+  | "down-memory"
+  | "down-pressure"
+  | "infeasible-latency"
+  | "infeasible-memory";
+
+/** What the caller saw at one moment; null where it saw nothing. */
+export interface Observation {
+  /** A monotonic clock, at the end of the run. */
+  nowMs: number;
+  level: number | null;
+  /** Of the inference, without queueing or pre-processing. */
+  latencyMs: number | null;
+  availableBytes: number | null;
+  pressurePercent: number | null;
+  temperatureC: number | null;
+}
+
+/** What to run next, and how sure that is. */
+export interface Decision {
+  level: number;
+  reason: Reason;
+  /** Whether that level is expected to hold the budget and the memory reserve. */
+  feasible: boolean;
+  predictedMs: number | null;
+  slowdown: number;
+  /** Share of the window's runs over the budget. */
+  missRate: number;
+}
+
+/** The latest runs, and how many of them were so: a ring of flags with its sum. */
+class Window {
+  length = 0;
+  count = 0;
+  private next = 0;
+  private readonly flags: Uint8Array;
+
+  constructor(size: number) {
+    this.flags = new Uint8Array(size);
+  }
+
+  push(flag: boolean): void {
+    if (this.length === this.flags.length) this.count -= this.flags[this.next]!;
+    else this.length += 1;
+    this.flags[this.next] = Number(flag);
+    this.count += Number(flag);
+    this.next = (this.next + 1) % this.flags.length;
+  }
+}
+
+/** Holds what is remembered, and the latest decision. */
+export class Controller {
+  decision: Decision;
+  private position: number;
+  private readonly estimate: Estimate;
+  private lastLevel = -1;
+  private lastMs: number;
+  private gaps = 0;
+  private coldLeft: number;
+  private runs = 0;
+  private runsHere = 0;
+  private meanStayRuns = FIRST_STAY_RUNS;
+  private switchedMs: number;
+  private fitsAbove = 0;
+  private readonly misses: Window;
+  private readonly avoidable: Window;
+  private readonly failures: number[];
+  private readonly blockedUntilMs: number[];
+  private trialLeft = 0;
+  private probeRun = 0;
+  private probeLeft = 0;
+  private pressureMs = -Infinity;
+
+  /**
+   * @param plan From `makePlan`.
+   * @param nowMs The caller's monotonic clock.
+   * @param availableBytes Free memory after loading what all levels share; null where it is unknown.
+   */
+  constructor(
+    readonly plan: Plan,
+    nowMs = 0,
+    availableBytes: number | null = null,
+  ) {
+    const count = plan.candidates.length;
+    const memory = plan.memoryBytes;
+    this.estimate = new Estimate(plan);
+    this.lastMs = this.switchedMs = nowMs;
+    this.coldLeft = plan.policy.discardRuns;
+    this.misses = new Window(plan.policy.windowRuns);
+    this.avoidable = new Window(plan.policy.windowRuns);
+    this.failures = new Array<number>(count).fill(0);
+    this.blockedUntilMs = new Array<number>(count).fill(-Infinity);
+
+    const known = plan.measured.some(Boolean);
+    const head = availableBytes === null ? Infinity : availableBytes - plan.policy.reserveBytes;
+    const predicted = plan.referenceLogMs.map((reference) => reference + plan.tailLog);
+    const smallest = Math.min(...memory);
+    const all = predicted.map((_, p) => p);
+    let roomy = all.filter((p) => memory[p]! - smallest <= head);
+    if (roomy.length === 0) roomy = all.filter((p) => memory[p] === smallest);
+    const limit = plan.stayLogMs;
+    const fitting = known || limit === Infinity ? roomy.filter((p) => predicted[p]! <= limit) : [];
+    this.position = fitting.length > 0 ? Math.max(...fitting) : least(roomy, (p) => predicted[p]!);
+    const fits = !known || predicted[this.position]! <= limit;
+    this.decision = {
+      level: plan.candidates[this.position]!,
+      reason: "start",
+      feasible: fits && head >= 0,
+      predictedMs: known ? Math.exp(predicted[this.position]!) : null,
+      slowdown: 1,
+      missRate: 0,
+    };
+  }
+
+  /** The level to run next. */
+  get level(): number {
+    return this.decision.level;
+  }
+
+  /** Take in a run (or only the free memory) and decide the next level. */
+  observe(observation: Observation): Decision {
+    this.check(observation);
+    this.takeIn(observation);
+    const plan = this.plan;
+    const known = this.estimate.runs > 0 || plan.measured.some(Boolean);
+    const predicted = this.expected(known);
+    const [permitted, forced] = this.memoryGate(observation);
+    let target: number;
+    let reason: Reason;
+    let feasible = true;
+    if (forced !== null) {
+      [target, reason, feasible] = this.leave(predicted, permitted, forced);
+    } else if (predicted[this.position]! > plan.stayLogMs) {
+      [target, reason, feasible] = this.leave(predicted, permitted, "down-latency");
+    } else {
+      [target, reason, this.fitsAbove] = this.upward(observation, predicted, permitted);
+    }
+    if (target !== this.position) this.move(observation, target, reason);
+    this.decision = {
+      level: plan.candidates[target]!,
+      reason,
+      feasible,
+      predictedMs: Number.isFinite(predicted[target]) ? Math.exp(predicted[target]!) : null,
+      slowdown: Math.exp(this.estimate.shared),
+      missRate: this.misses.length > 0 ? this.misses.count / this.misses.length : 0,
+    };
+    return this.decision;
+  }
+
+  private check({ nowMs, level, latencyMs }: Observation): void {
+    if (!Number.isFinite(nowMs)) throw new InputError(`The time of an observation must be finite, found ${nowMs}.`);
+    if ((latencyMs === null) !== (level === null)) {
+      throw new InputError("An observation has a level and a latency, or neither of them.");
+    }
+    if (latencyMs !== null && !(Number.isFinite(latencyMs) && latencyMs >= 0)) {
+      throw new InputError(`A latency must be a finite number of milliseconds, 0 or more, found ${latencyMs}.`);
+    }
+    const last = this.plan.levels.length - 1;
+    if (level !== null && !(Number.isInteger(level) && level >= 0 && level <= last)) {
+      throw new InputError(`The observed level does not exist: expected 0 to ${last}, found ${level}.`);
+    }
+  }
+
+  /** Count the run, and learn from it unless it was cold. */
+  private takeIn({ nowMs, level, latencyMs }: Observation): void {
+    if (latencyMs === null || level === null) return;
+    const { plan } = this;
+    const { policy } = plan;
+    const first = this.lastLevel < 0;
+    const paused = !first && nowMs - latencyMs - this.lastMs > policy.idleGapMs;
+    this.gaps = paused ? this.gaps + 1 : 0;
+    if ((!first && level !== this.lastLevel) || this.gaps === 1) this.coldLeft = policy.discardRuns;
+    const position = plan.positions[level]!;
+    const here = position === this.position;
+    if (this.coldLeft === 0 && position >= 0) {
+      this.estimate.learn(position, Math.log(Math.max(latencyMs, LEAST_MS)));
+      if (here) this.probeLeft = Math.max(0, this.probeLeft - 1);
+    }
+    // The way up has held: forget one failure.
+    if (this.trialLeft === 1 && here) this.failures[this.position] = Math.max(0, this.failures[this.position]! - 1);
+    const missed = latencyMs > policy.budgetMs;
+    this.misses.push(missed);
+    this.avoidable.push(missed && position !== plan.fastest);
+    this.lastLevel = level;
+    this.lastMs = Math.max(this.lastMs, nowMs);
+    this.coldLeft = Math.max(0, this.coldLeft - 1);
+    this.runs += 1;
+    this.runsHere += Number(here);
+    this.trialLeft = Math.max(0, this.trialLeft - Number(here));
+  }
+
+  /** Log ms of each candidate's allowed percentile, with the cost of switching spread over a usual stay. */
+  private expected(known: boolean): number[] {
+    if (!known) return this.plan.candidates.map((_, p) => (p === this.position ? -Infinity : Infinity));
+    const predicted = this.estimate.predict(this.position, this.meanStayRuns);
+    // A probe: stay until warm runs were seen.
+    if (this.probeLeft > 0 || !this.estimate.isKnown(this.position)) predicted[this.position] = -Infinity;
+    return predicted;
+  }
+
+  /** The candidates that the memory allows, and the reason to leave the present one if there is one. */
+  private memoryGate({ nowMs, availableBytes, pressurePercent }: Observation): [number[], Reason | null] {
+    const { policy, memoryBytes: memory, ampleBytes } = this.plan;
+    const here = this.position;
+    const all = memory.map((_, p) => p);
+    const head = availableBytes === null ? Infinity : availableBytes - policy.reserveBytes;
+    if (head < 0) {
+      const freeing = all.filter((p) => memory[here]! - memory[p]! >= -head);
+      if (freeing.length > 0) return [freeing, "down-memory"];
+      const smallest = Math.min(...memory);
+      const tightest = all.filter((p) => memory[p] === smallest);
+      // Nothing smaller: at least nothing larger in value either.
+      return [memory[here] === smallest ? tightest.filter((p) => p <= here) : tightest, "infeasible-memory"];
+    }
+    if (pressurePercent !== null && pressurePercent >= policy.pressureLimitPercent) {
+      const smaller = all.filter((p) => memory[p]! < memory[here]!);
+      // The figure lags ten seconds behind: one step at a time.
+      if (smaller.length > 0 && nowMs - this.pressureMs >= policy.dwellMs) return [smaller, "down-pressure"];
+      return [all.filter((p) => memory[p]! <= memory[here]! && p <= here), null];
+    }
+    if (head >= ampleBytes) return [all, null];
+    const limit = memory[here]! + head - policy.hysteresisBytes;
+    return [all.filter((p) => memory[p]! <= memory[here]! || memory[p]! <= limit), null];
+  }
+
+  /** Where to go from a level that cannot stay: the most valuable that fits, or else the fastest. */
+  private leave(predicted: number[], permitted: number[], reason: Reason): [number, Reason, boolean] {
+    const fitting = permitted.filter((p) => predicted[p]! <= this.plan.stayLogMs);
+    if (fitting.length > 0) return [Math.max(...fitting), reason, reason !== "infeasible-memory"];
+    // Equally fast: the more valuable one.
+    const fastest = least([...permitted].sort((a, b) => b - a), (p) => predicted[p]!);
+    return [fastest, reason === "down-latency" ? "infeasible-latency" : reason, false];
+  }
+
+  /** The level to go up to, or the present one; the reason; and for how long a better one has fitted. */
+  private upward(observation: Observation, predicted: number[], permitted: number[]): [number, Reason, number] {
+    const { plan, estimate, position: here } = this;
+    const { policy } = plan;
+    const limit = plan.upLogMs;
+    const top = predicted.length - 1;
+    const present = predicted[here]!;
+    // Nothing above, or still probing.
+    if (here === top || (present === -Infinity && limit < Infinity)) return [here, "hold", 0];
+    const better = permitted.filter((p) => p > here && predicted[p]! <= present);
+    if (better.length > 0) return [Math.max(...better), "better", 0];
+    const above = plan.candidates.map((_, p) => p).filter((p) => p > here);
+    // Unknown latencies are climbed one by one: each teaches about the next.
+    const unknown = plan.allMeasured ? undefined : above.find((p) => !estimate.isKnown(p));
+    const fitting = above.filter((p) => p <= (unknown ?? top) && predicted[p]! <= limit);
+    const roomy = fitting.filter((p) => permitted.includes(p));
+    const fitsAbove = roomy.length > 0 ? this.fitsAbove + 1 : 0;
+    const probe = permitted.includes(here + 1) && this.worthAProbe(present) && this.mayProbe();
+    if (roomy.length === 0 && !probe) return [here, fitting.length > 0 ? "hold-memory" : "hold", 0];
+    const { nowMs, temperatureC } = observation;
+    if (temperatureC !== null && temperatureC >= policy.temperatureLimitC) return [here, "hold-heat", fitsAbove];
+    if (nowMs - this.switchedMs < policy.dwellMs) return [here, "hold-dwell", fitsAbove];
+    if (this.tooManyMisses()) return [here, "hold-misses", fitsAbove];
+    const openNow = roomy.filter((p) => this.blockedUntilMs[p]! <= nowMs);
+    if (openNow.length > 0 && fitsAbove >= policy.upAfterRuns) return [Math.max(...openNow), "up", 0];
+    if (probe && this.blockedUntilMs[here + 1]! <= nowMs) return [here + 1, "probe", 0];
+    return [here, openNow.length > 0 ? "hold-dwell" : "hold-backoff", fitsAbove];
+  }
+
+  /** Whether the next level may fit though nothing says so: it is unknown, or believed too slow for long. */
+  private worthAProbe(present: number): boolean {
+    const { plan, estimate, position: here } = this;
+    if (!estimate.isKnown(here + 1)) return present <= plan.upLogMs;
+    if (!estimate.isStale(here + 1)) return false;
+    return present + plan.referenceLogMs[here + 1]! - plan.referenceLogMs[here]! <= plan.upLogMs;
+  }
+
+  /** Whether a probe's cold and first warm runs could all miss the budget without breaking the policy. */
+  private mayProbe(): boolean {
+    const { policy } = this.plan;
+    const costRuns = policy.discardRuns + 2;
+    if (this.estimate.seenRun[this.position]! < 0) return false;
+    if (this.avoidable.count + costRuns <= policy.allowedMissRate * policy.windowRuns) return true;
+    // A window too strict for any probe: as rarely as the allowed rate asks for.
+    return (this.runs - this.probeRun) * policy.allowedMissRate >= costRuns;
+  }
+
+  private tooManyMisses(): boolean {
+    const { policy } = this.plan;
+    if (this.misses.length < Math.min(policy.windowRuns, LEAST_WINDOW_RUNS)) return false;
+    return this.avoidable.count > policy.allowedMissRate * this.misses.length;
+  }
+
+  private move({ nowMs }: Observation, target: number, reason: Reason): void {
+    const here = this.position;
+    const { policy } = this.plan;
+    const forLatency = reason === "down-latency" || reason === "infeasible-latency";
+    if (forLatency && this.trialLeft > 0 && target < here) {
+      this.failures[here]! += 1;
+      const stayMs = Math.max(policy.dwellMs, nowMs - this.switchedMs);
+      this.blockedUntilMs[here] = nowMs + stayMs * 2 ** Math.min(this.failures[here]!, LARGEST_BACKOFF);
+    }
+    const stay = this.meanStayRuns + 0.2 * (this.runsHere - this.meanStayRuns);
+    this.position = target;
+    this.runsHere = 0;
+    this.meanStayRuns = Math.max(LEAST_STAY_RUNS, stay);
+    this.switchedMs = nowMs;
+    this.fitsAbove = 0;
+    this.trialLeft = target > here ? 4 * policy.upAfterRuns : 0;
+    if (reason === "probe") this.probeRun = this.runs;
+    this.probeLeft = reason === "probe" ? 1 + Number(this.plan.measured[target]) : 0;
+    if (reason === "down-pressure") this.pressureMs = nowMs;
+  }
+}
+
+/** The first of the items with the least value. */
+function least(items: readonly number[], value: (item: number) => number): number {
+  return items.reduce((best, item) => (value(item) < value(best) ? item : best));
+}

@@ -1,0 +1,135 @@
+/** A real bundle on the real runtime: the golden outputs at every level of every variant, and what is refused. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as ort from "onnxruntime-node";
+import { AdaptiveSession, Bundle, BundleError, InputError, type ReadFile } from "../src/index.js";
+import { json, readBundle } from "./fixtures.js";
+
+interface Golden {
+  inputs: Record<string, { dims: number[]; data: number[] }>;
+  outputs: Record<string, number[]>[];
+}
+
+const golden = await json<Golden>("golden.json");
+const feeds = Object.fromEntries(
+  Object.entries(golden.inputs).map(([name, { dims, data }]) => [name, new ort.Tensor("float32", Float32Array.from(data), dims)]),
+);
+
+for (const variant of ["ort-switch", "ort-levels", "onnx-selector"]) {
+  test(`${variant} gives the canonical graph's answers at every level`, async () => {
+    const session = await AdaptiveSession.open({ ort, readFile: readBundle, variant });
+    for (const [level, expected] of golden.outputs.entries()) {
+      const outputs = await session.run(feeds, level);
+      for (const [name, values] of Object.entries(expected)) {
+        const found = outputs[name]!.data as Float32Array;
+        const scale = Math.max(1, ...values.map(Math.abs));
+        assert.equal(found.length, values.length);
+        assert.ok(values.every((value, i) => Math.abs(value - found[i]!) <= 1e-4 * scale), `${name} at level ${level}`);
+      }
+    }
+    await session.close();
+  });
+}
+
+test("the controller goes down when runs exceed the budget, and the calls are answered in order", async () => {
+  let now = 0;
+  const session = await AdaptiveSession.open({
+    ort,
+    readFile: readBundle,
+    variant: "ort-switch",
+    // Each look at the clock takes 15 ms, so that a run takes 15 as well.
+    nowMs: () => (now += 15),
+    profile: {
+      name: "slow",
+      qos: { latency_budget_ms: 10, switching: { dwell_ms: 0 } },
+      measured: {
+        levels: ["s90", "s50", "s20"].map((name, k) => ({ name, p50_ms: 2 + 3 * k, p95_ms: 2.2 + 3.3 * k })),
+      },
+    },
+  });
+  const began = session.level;
+  await Promise.all(Array.from({ length: 40 }, () => session.run(feeds)));
+  assert.equal(began, 2);
+  assert.ok(session.level < began);
+  assert.equal(session.lastDecision.feasible, false);
+  await session.close();
+});
+
+test("wrong inputs and levels are refused, and the session goes on", async () => {
+  const session = await AdaptiveSession.open({ ort, readFile: readBundle, variant: "ort-switch" });
+  await assert.rejects(session.run({}), (error) => error instanceof InputError && /is missing/.test(error.message));
+  const flat = { input: new ort.Tensor("float32", new Float32Array(3), [1, 3]) };
+  await assert.rejects(session.run(flat), (error) => error instanceof InputError && /has the shape 1x3/.test(error.message));
+  await assert.rejects(session.run(feeds, 3), (error) => error instanceof InputError && /no level 3/.test(error.message));
+  assert.ok("output" in (await session.run(feeds)));
+  await session.close();
+});
+
+/** Return a reader of the bundle with another manifest. */
+async function changed(change: (manifest: Record<string, any>) => unknown): Promise<ReadFile> {
+  const manifest = JSON.parse(new TextDecoder().decode(await readBundle("manifest.json"))) as Record<string, any>;
+  const replaced = change(manifest) ?? manifest;
+  const bytes = new TextEncoder().encode(typeof replaced === "string" ? replaced : JSON.stringify(replaced));
+  return async (path) => (path === "manifest.json" ? bytes : readBundle(path));
+}
+
+const HOSTILE: [string, (manifest: Record<string, any>) => unknown, RegExp][] = [
+  ["no JSON", () => "{", /no JSON/],
+  ["a list", () => "[]", /must be an object/],
+  ["another format", (m) => void (m["format"] = 3), /this client reads 2/],
+  ["no levels", (m) => void (m["ladder"] = []), /1 to 255 levels/],
+  ["a level twice", (m) => void (m["ladder"][1].name = m["ladder"][0].name), /same level name/],
+  ["a share above 1", (m) => void (m["ladder"][0].density = 1.5), /from 0 to 1/],
+  ["a path outside", (m) => void (m["files"][0].path = "../secret"), /no path inside/],
+  ["an absolute path", (m) => void (m["variants"][0].files.model = "/etc/passwd"), /no path inside/],
+  ["a URL", (m) => void (m["variants"][0].files.model = "https://example.org/x"), /no path inside/],
+  ["an escaped path", (m) => void (m["files"][0].path = "%2e%2e/secret"), /no path inside/],
+  ["a file that is not listed", (m) => void (m["variants"][0].files.model = "other.onnx"), /not in the list/],
+  ["a role without file", (m) => void (m["variants"][0].files = {}), /no file for model/],
+  ["a short hash", (m) => void (m["files"][0].sha256 = "00"), /64 hexadecimal/],
+  ["a size that is no number", (m) => void (m["files"][0].size_bytes = "1"), /whole number/],
+];
+
+for (const [name, change, words] of HOSTILE) {
+  test(`a manifest with ${name} is refused`, async () => {
+    await assert.rejects(changed(change).then(Bundle.open), (error) => error instanceof BundleError && words.test(error.message));
+  });
+}
+
+test("a file that was changed or cut is refused before the runtime sees it", async () => {
+  for (const [harm, words] of [
+    [(bytes: Uint8Array) => bytes.map((byte, i) => (i === 99 ? byte ^ 1 : byte)), /SHA-256 differs/],
+    [(bytes: Uint8Array) => bytes.subarray(1), /the manifest says/],
+  ] as const) {
+    const readFile: ReadFile = async (path) => (path.endsWith(".onnx") ? harm(await readBundle(path)) : readBundle(path));
+    const session = await AdaptiveSession.open({ ort, readFile, variant: "ort-switch" });
+    await assert.rejects(session.run(feeds), (error) => error instanceof BundleError && words.test(error.message));
+  }
+});
+
+test("weights that several levels share lie in a file of their own, which is checked as well", async () => {
+  const asked: string[] = [];
+  const manifest = await changed((m) => {
+    const levels = m["variants"].find((variant: { name: string }) => variant.name === "ort-levels");
+    levels.files.shared = "golden.npz";
+  });
+  const readFile: ReadFile = async (path) => {
+    asked.push(path);
+    return manifest(path);
+  };
+  const session = await AdaptiveSession.open({ ort, readFile, variant: "ort-levels" });
+  await session.run(feeds, 0);
+  assert.ok(asked.includes("golden.npz"));
+  await session.close();
+});
+
+test("a variant of kernels that this client has not is said to be so", async () => {
+  const readFile = await changed((m) => {
+    for (const variant of m["variants"]) variant.instructions.kind = "nested";
+  });
+  await assert.rejects(
+    AdaptiveSession.open({ ort, readFile }),
+    (error) => error instanceof BundleError && /Build with --variant ort-switch/.test(error.message),
+  );
+});
