@@ -364,8 +364,8 @@ def benchmark(
     """Turn `function(quick, ...) -> Result` into `python -m benchmarks.NAME [--quick] [--json] [--out FILE] ...`.
 
     `options` are further click options, whose values the function gets by name. A full run writes
-    `benchmarks/results/NAME.json`; a quick one writes only where `--out` says. Claims that do not hold are reported, and
-    the exit status is still 0: a benchmark tells, it does not judge.
+    `benchmarks/results/NAME.json`; a quick one writes only where `--out` says. Claims that do not hold are reported,
+    and the exit status is still 0: a benchmark tells, it does not judge.
     """
 
     def decorate(function: Callable[..., Result]) -> Callable[..., Any]:
