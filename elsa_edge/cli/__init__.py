@@ -27,6 +27,7 @@ VERBS: Final = {
     "train": "Train nested levels as a YAML file describes.",
     "export": "Write a nested checkpoint as a canonical ONNX graph.",
     "evaluate": "Measure how accurate each level is, on labelled data.",
+    "preflight": "Say which variants make sense on a device, before anything is trained or built.",
     "build": "Turn a canonical graph into a bundle for a device.",
     "verify": "Check a bundle: hashes, and numbers at every level.",
     "profile": "Measure latency and memory of every level on this machine.",

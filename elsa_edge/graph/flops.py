@@ -20,7 +20,7 @@ from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.names import MASKED
 from elsa_edge.levels import active_counts
 
-__all__ = ["flops_fractions"]
+__all__ = ["flops_fractions", "multiply_adds"]
 
 # Operators that only move a weight's numbers about on their way to the layer that multiplies with them.
 _MOVES: Final = {
@@ -101,24 +101,32 @@ def _at_batch_1(shape: ir.Shape) -> ir.Shape | None:
     return ir.Shape(sizes) if all(isinstance(size, int) for size in sizes) else None
 
 
-def flops_fractions(graph: CanonicalGraph) -> tuple[float, ...]:
-    """Return, for each level, its multiply-adds over those of the dense network, in (0, 1]."""
+def multiply_adds(graph: CanonicalGraph) -> tuple[float, dict[str, float]]:
+    """Return the multiply-adds of the dense network at batch 1, and of each nested weight's own layers."""
     model = graph.copy().model
     for value in [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]:
         if value.shape is not None:
             value.shape = _at_batch_1(value.shape)
     model = common.ShapeInferencePass()(model).model
-    total = float(sum(_multiply_adds(node) for node in model.graph))
     values = {output.name: output for node in model.graph for output in node.outputs}
-    saved = np.zeros(len(graph.ladder))
+    of_weight = {}
     for name in graph.nested:
-        index = graph.index(name)
-        uses = 0.0
-        for node, operand in _layers_fed(values[name + MASKED]):
-            # A concatenated operand holds several weights: this one's part of it, at most all of itself.
-            share = min(1.0, index.size / max(1, _size(operand)))
-            uses += _operand_share(node, operand) * share / index.size
-        saved += uses * (index.size - active_counts(index, len(graph.ladder)))
+        size = graph.index(name).size
+        # A concatenated operand holds several weights: this one's part of it, at most all of itself.
+        of_weight[name] = sum(
+            _operand_share(node, operand) * min(1.0, size / max(1, _size(operand)))
+            for node, operand in _layers_fed(values[name + MASKED])
+        )
+    return float(sum(_multiply_adds(node) for node in model.graph)), of_weight
+
+
+def flops_fractions(graph: CanonicalGraph) -> tuple[float, ...]:
+    """Return, for each level, its multiply-adds over those of the dense network, in (0, 1]."""
+    total, of_weight = multiply_adds(graph)
     if total == 0:
         return (1.0,) * len(graph.ladder)
+    saved = np.zeros(len(graph.ladder))
+    for name, work in of_weight.items():
+        index = graph.index(name)
+        saved += work / index.size * (index.size - active_counts(index, len(graph.ladder)))
     return tuple(float(np.clip(1.0 - s / total, 0.0, 1.0)) for s in saved)
