@@ -16,7 +16,7 @@ import numpy.typing as npt
 from elsa_edge.bundle import Golden
 from elsa_edge.proof.choosing import most_telling
 from elsa_edge.proof.information import require_telling
-from elsa_edge.proof.making import batch_axis, given, made_up, resized, sizes_unlike
+from elsa_edge.proof.making import given, made_up, resized, sizes_unlike
 
 if TYPE_CHECKING:
     from elsa_edge.graph.canonical import CanonicalGraph
@@ -69,7 +69,7 @@ def golden_answers(
 
 def _other_sizes(specs: Mapping[str, TensorSpec], inputs: Inputs, frozen: set[int]) -> list[int]:
     """Return further batch sizes: with the golden one there are two that no file is fixed to."""
-    axes = {name: batch_axis(spec) for name, spec in specs.items()}
+    axes = {name: spec.batch_axis for name, spec in specs.items()}
     held = {inputs[name].shape[axis] for name, axis in axes.items() if axis is not None}
     if not held:
         return []

@@ -6,8 +6,10 @@ level k of the result  =  the file with the weights above level k set to zero,  
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,18 +23,23 @@ from elsa_edge.files import sha256_of
 from elsa_edge.graph.assemble import assemble
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.cut import cut
+from elsa_edge.graph.dependence import depending_outputs, vocabularies
 from elsa_edge.graph.multiplied import Factor, find_factors
+from elsa_edge.graph.noise import noise_by_jitter
 from elsa_edge.graph.onnx_file import read_onnx
 from elsa_edge.graph.oracle import run_canonical, run_model
 from elsa_edge.graph.sizes import free_sizes
 from elsa_edge.inputs import read_inputs
 from elsa_edge.levels import Ladder, mask_at
-from elsa_edge.proof.making import made
-from elsa_edge.tensors import largest_difference
+from elsa_edge.proof.choosing import most_telling
+from elsa_edge.proof.comparing import compare
+from elsa_edge.proof.information import Answers, require_telling
+from elsa_edge.proof.making import KINDS, given, made, made_up
+from elsa_edge.proof.tolerance import Tolerance
 
 __all__ = ["nest_onnx"]
 
-_RELATIVE_TOLERANCE: Final = 1e-4
+_ADVICE: Final = "give real inputs with --data FILE.npz"
 _LARGE: Final = 0.01
 # Free sizes besides the batch, in the order in which they are tried: images, tokens, audio.
 _FREE_SIZES: Final = (64, 224, 32, 16, 512, 576, 1024, 16000, 8, 2, 1)
@@ -82,8 +89,7 @@ def nest_onnx(
     plain = model.clone()
     names = [str(value.name) for value in model.graph.inputs]
     graph = assemble(model, checkpoint, names)
-    sizes = _prove(graph, plain, checkpoint, None if inputs is None else Path(inputs))
-    graph = graph.with_provenance(export={"sizes": sizes})
+    graph = _prove(graph, plain, checkpoint, None if inputs is None else Path(inputs))
     return graph, _sentences(plain.graph, chosen, reasons)
 
 
@@ -118,41 +124,72 @@ def _choose(factors: Sequence[Factor], include: Sequence[str], exclude: Sequence
 
 def _prove(
     graph: CanonicalGraph, plain: ir.Model, checkpoint: NestedCheckpoint, inputs: Path | None
-) -> dict[str, int]:
-    """Compare each level with the file whose weights are masked by numpy; return the free sizes that were taken."""
-    feed, sizes = _feed(graph, plain) if inputs is None else (read_inputs(inputs, graph.inputs), {})
-    for level, found in enumerate(run_canonical(graph, feed)):
-        masked = plain.clone()
-        for name, index in checkpoint.indices.items():
-            numbers = np.where(mask_at(index, level), checkpoint.weights[name], np.float32(0))
-            masked.graph.initializers[name].const_value = ir.tensor(numbers, name=name)
-        expected = run_model(masked, feed)
-        for output, answer in expected.items():
-            difference, scale = largest_difference(found[output], answer)
-            if not difference <= _RELATIVE_TOLERANCE * max(1.0, scale):
-                raise ContractError(
-                    f"The graph does not compute what the file computes at level {graph.ladder[level].name}",
-                    expected=f"a difference of at most {_RELATIVE_TOLERANCE * max(1.0, scale):.3g} in {output}",
-                    found=f"{difference:.3g}",
-                )
-    return sizes
+) -> CanonicalGraph:
+    """Compare each level with the file whose weights are masked by numpy.
+
+    Returns:
+        The graph with its float32 noise; `provenance["export"]` says which free sizes were taken.
+    """
+
+    def run(feed: Mapping[str, npt.NDArray[Any]]) -> Answers:
+        return run_canonical(graph, feed)
+
+    depending, ranges = depending_outputs(graph.model), vocabularies(graph)
+    if inputs is None:
+        sizes = _sizes(graph, plain)
+        candidates = made_up(graph.inputs, 2, ranges, seed=0, sizes=sizes)
+    else:
+        sizes = {}
+        candidates = iter([given(graph.inputs, read_inputs(inputs, graph.inputs))])
+    trial = most_telling(candidates, run, depending, graph.tolerance, advice=_ADVICE)
+    levels = [level.name for level in graph.ladder]
+    notes = require_telling(trial.silent, depending, levels, given=inputs is not None, advice=_ADVICE)
+    noise = noise_by_jitter(
+        graph.model, lambda model: run_canonical(replace(graph, model=model), trial.inputs), trial.answers
+    )
+    proved = replace(graph, noise=noise).with_provenance(
+        export={"sizes": sizes}, proof={"inputs": trial.kind, "notes": notes}
+    )
+    for level, found in enumerate(trial.answers):
+        expected = run_model(_masked(plain, checkpoint, level), dict(trial.inputs))
+        result = compare(found, expected, partial(_tolerance, proved, level))
+        if not result.ok:
+            raise ContractError(
+                f"The graph does not compute what the file computes at level {graph.ladder[level].name}",
+                expected=f"a difference of at most {result.allowed:.3g} in {result.output}",
+                found=f"{result.difference:.3g}",
+            )
+    return proved
 
 
-def _feed(graph: CanonicalGraph, plain: ir.Model) -> tuple[dict[str, npt.NDArray[Any]], dict[str, int]]:
-    """Return random inputs on which the file runs, and the free sizes other than the batch that were found to do."""
+def _tolerance(graph: CanonicalGraph, level: int, output: str) -> Tolerance:
+    return graph.tolerance(output, level)
+
+
+def _masked(plain: ir.Model, checkpoint: NestedCheckpoint, level: int) -> ir.Model:
+    """Return the file's network with the weights above a level set to zero."""
+    masked = plain.clone()
+    for name, index in checkpoint.indices.items():
+        numbers = np.where(mask_at(index, level), checkpoint.weights[name], np.float32(0))
+        masked.graph.initializers[name].const_value = ir.tensor(numbers, name=name)
+    return masked
+
+
+def _sizes(graph: CanonicalGraph, plain: ir.Model) -> dict[str, int]:
+    """Return free sizes other than the batch with which the file runs on some kind of made-up inputs."""
     reason = ""
-    names = free_sizes(list(graph.inputs.values()))
+    names, ranges = free_sizes(list(graph.inputs.values())), vocabularies(graph)
     for size in _FREE_SIZES:
         sizes = dict.fromkeys(names, size)
-        feed = made(graph.inputs, 2, sizes=sizes)
-        try:
-            run_model(plain, feed)
-        except ElsaError:
-            raise
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no common class
-            reason = reason or first_line(error)
-        else:
-            return feed, sizes
+        for kind in KINDS:
+            try:
+                run_model(plain, made(graph.inputs, 2, kind=kind, ranges=ranges, sizes=sizes))
+            except ElsaError:
+                raise
+            except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no common class
+                reason = reason or first_line(error)
+            else:
+                return sizes
     raise InputError(
         f"The file does not run on random inputs ({reason})",
         fix="Give real ones for the proof: --data FILE.npz",

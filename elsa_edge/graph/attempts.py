@@ -39,6 +39,7 @@ class Attempt:
         proofs: Inputs to compare with torch on; the first at every level, the others at the densest.
         sizes: Numbers of the other free sizes in `trace` and `proofs`.
         related: Let the batches of several inputs be found to depend on each other.
+        real: Whether a person gave the inputs.
     """
 
     binding: Binding
@@ -47,6 +48,7 @@ class Attempt:
     proofs: Sequence[Arrays]
     sizes: Sequence[Mapping[str, int]] = field(default_factory=list)
     related: bool = False
+    real: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ class Ways:
             real = RealInputs(inputs, self.examples)
             real.check()
             proofs = [real.arrays, real.samples(1)]
-            return Attempt(self.binding, None, real.samples(_TRACED_BATCH), proofs, related=related)
+            return Attempt(
+                self.binding, None, real.samples(_TRACED_BATCH), proofs, related=related, real=True
+            )
         rows = _runnable_sizes(self.model, self.binding, _TRACED_BATCH, self.told)
         trace = example_inputs(inputs, _TRACED_BATCH, sizes=rows[0])
         proofs = [example_inputs(inputs, batch, seed=1, sizes=rows[0]) for batch in _PROVED_BATCHES]
@@ -114,7 +118,7 @@ class Ways:
         if self.examples is not None:
             real = RealInputs(self.binding.inputs, self.examples)
             real.check()
-            return Attempt(binding, batch, real.samples(batch), [real.samples(batch)])
+            return Attempt(binding, batch, real.samples(batch), [real.samples(batch)], real=True)
         rows = _runnable_sizes(self.model, binding, batch, self.told)
         proofs = [example_inputs(binding.inputs, batch, seed=1, sizes=row) for row in rows]
         return Attempt(binding, batch, example_inputs(binding.inputs, batch, sizes=rows[0]), proofs, rows)

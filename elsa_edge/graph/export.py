@@ -142,12 +142,12 @@ class _Writer:
             )
             graph = assemble(onnx_model, _under_graph_names(checkpoint, onnx_model.graph, model), names)
             self.tell(f"comparing {len(graph.ladder)} levels with torch")
-            prove_equal(graph, checkpoint, model, binding, attempt.proofs)
+            graph = prove_equal(graph, checkpoint, model, binding, attempt.proofs, real=attempt.real)
         facts = {
             "batch": attempt.batch or "free",
             "sizes": dict(attempt.sizes[0]) if attempt.sizes else {},
             "proved_sizes": [dict(row) for row in attempt.sizes if row],
-            "notes": [*answer.notes, *_consequences(attempt, refusal)],
+            "notes": [*answer.notes, *graph.provenance["proof"]["notes"], *_consequences(attempt, refusal)],
         }
         return graph.with_provenance(export=facts)
 

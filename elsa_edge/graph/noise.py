@@ -3,9 +3,10 @@
     noise = max |f32(x) - f64(x)| / max |f32(x)|            at each level, at most `LARGEST_NOISE`
 
 A deep network whose sums cancel may lie 0.1 % from its own exact result; another order of its sums then differs as
-much, and is not wrong. With torch at hand (`elsa_edge.graph.export`) the float64 result is torch's. Without it (ONNX
-files) ONNX Runtime has no float64 convolution, and the same sensitivity is measured by moving every weight to a
-neighbouring float32:   f64(x) ~ f32(x) with w * (1 +- 2^-24).
+much, and is not wrong. With torch at hand (`elsa_edge.graph.against_torch`) the float64 result is torch's. Without it
+(ONNX files) ONNX Runtime has no float64 convolution, and the same sensitivity is measured by moving every weight:
+
+    f64(x) ~ f32(x) with w * (1 +- 2^-23)
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from elsa_edge.tensors import largest_difference
 __all__ = ["jittered", "noise_between", "noise_by_jitter", "noise_table"]
 
 Array = npt.NDArray[Any]
-_HALF_STEP: Final = 2.0**-24
+_STEP: Final = 2.0**-23
 _FEWEST: Final = 2  # scalars are constants of formulas, not weights
 
 
@@ -46,7 +47,7 @@ def noise_table(levels: Sequence[Mapping[str, float]]) -> dict[str, tuple[float,
 
 
 def jittered(model: ir.Model, seed: int = 0) -> ir.Model:
-    """Return a copy of which each float32 weight has moved by at most half a step of its last binary place."""
+    """Return a copy of which each float32 weight has moved by one or two of its last binary place."""
     generator = np.random.default_rng(seed)
     copy = model.clone()
     for name, value in copy.graph.initializers.items():
@@ -54,8 +55,8 @@ def jittered(model: ir.Model, seed: int = 0) -> ir.Model:
         if tensor is None or value.dtype != ir.DataType.FLOAT or tensor.size < _FEWEST:
             continue
         array = np.asarray(tensor.numpy(), np.float64)
-        signs = generator.choice((-_HALF_STEP, _HALF_STEP), array.shape)
-        moved = (array * (1.0 + 2.0 * signs)).astype(np.float32)
+        signs = generator.choice((-_STEP, _STEP), array.shape)
+        moved = (array * (1.0 + signs)).astype(np.float32)
         value.const_value = ir.tensor(moved, name=name)
     return copy
 

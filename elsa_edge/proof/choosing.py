@@ -6,11 +6,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.errors import ElsaError, InputError, first_line
 from elsa_edge.proof.information import Answers, Silence, ToleranceOf, silences
 from elsa_edge.proof.making import Candidate
+from elsa_edge.tensors import is_number
 
 __all__ = ["Trial", "most_telling"]
 
@@ -27,12 +29,14 @@ class Trial:
         inputs: Input name -> array.
         answers: Outputs at every level.
         silent: Outputs that say nothing.
+        finite: Share of finite numbers in the output that has fewest.
     """
 
     kind: str
     inputs: Mapping[str, Array]
     answers: Answers
     silent: tuple[Silence, ...]
+    finite: float = 1.0
 
 
 def most_telling(
@@ -43,7 +47,7 @@ def most_telling(
     *,
     advice: str,
 ) -> Trial:
-    """Return the first candidate on which every output tells something at every level, else the best one.
+    """Return the first candidate on which every output is finite and tells something at every level, else the best.
 
     Args:
         candidates: Inputs to try.
@@ -68,8 +72,8 @@ def most_telling(
             reason = reason or first_line(error)
             continue
         silent = silences(answers, _others(candidate, run), depending, tolerance_of)
-        trial = Trial(candidate.kind, candidate.inputs, answers, tuple(silent))
-        if not silent:
+        trial = Trial(candidate.kind, candidate.inputs, answers, tuple(silent), _finite(answers, depending))
+        if not silent and trial.finite == 1.0:
             return trial
         if best is None or _rank(trial) < _rank(best):
             best = trial
@@ -93,7 +97,17 @@ def _others(candidate: Candidate, run: Run) -> list[Answers]:
     return found
 
 
-def _rank(trial: Trial) -> tuple[int, int, int]:
-    """Order trials: the fewest silences of floats, then of whole numbers, then of places that are not finite."""
+def _finite(answers: Answers, depending: Collection[str]) -> float:
+    shares = [
+        float(np.mean(is_number(array)))
+        for outputs in answers
+        for name, array in outputs.items()
+        if name in depending and array.size
+    ]
+    return min(shares, default=1.0)
+
+
+def _rank(trial: Trial) -> tuple[int, int, float]:
+    """Order trials: the fewest silences of floats, then of whole numbers, then the most finite places."""
     floats = sum(not silence.whole for silence in trial.silent)
-    return floats, len(trial.silent) - floats, sum(silence.finite < 1.0 for silence in trial.silent)
+    return floats, len(trial.silent) - floats, -trial.finite

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from elsa_edge.tensors import TensorSpec
 
-__all__ = ["KINDS", "Candidate", "Range", "batch_axis", "given", "made", "made_up", "resized", "sizes_unlike"]
+__all__ = ["KINDS", "Candidate", "Range", "given", "made", "made_up", "resized", "sizes_unlike"]
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -49,16 +49,10 @@ class Candidate:
     others: tuple[Mapping[str, Array], ...]
 
 
-def batch_axis(spec: TensorSpec) -> int | None:
-    """Return the axis that holds the batch; None where there is none."""
-    return spec.batch_axis
-
-
 def _shape(spec: TensorSpec, batch: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    place = batch_axis(spec)
     names = spec.sizes or (None,) * len(spec.shape)
     return tuple(
-        size if size is not None else (batch if axis == place else sizes.get(str(name), 1))
+        size if size is not None else (batch if axis == spec.batch_axis else sizes.get(name or "", 1))
         for axis, (size, name) in enumerate(zip(spec.shape, names, strict=True))
     )
 
@@ -172,7 +166,7 @@ def given(specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array]) -> Candi
     def turned(array: Array, axis: int | None) -> Array:
         return array if axis is None or array.shape[axis] < 2 else np.roll(array, 1, axis)
 
-    rolled = {name: turned(array, batch_axis(specs[name])) for name, array in inputs.items()}
+    rolled = {name: turned(array, specs[name].batch_axis) for name, array in inputs.items()}
     halved = {
         name: (array * 0.5).astype(array.dtype) if array.dtype.kind == "f" else array
         for name, array in inputs.items()
@@ -188,7 +182,7 @@ def resized(specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array], batch:
     """
     arrays = {}
     for name, array in inputs.items():
-        axis = batch_axis(specs[name])
+        axis = specs[name].batch_axis
         if axis is None or array.shape[axis] == 0:
             arrays[name] = array
             continue

@@ -38,6 +38,15 @@ def test_the_first_kind_that_tells_is_taken(function, kind: str) -> None:
     assert not trial.silent
 
 
+def test_finite_everywhere_is_better_than_enough() -> None:
+    """Half of the normal numbers have a square root; all positive ones have."""
+    with np.errstate(invalid="ignore"):
+        assert choose(lambda feed: [{"y": np.sqrt(feed["x"])}]).kind == "positive"
+    masked = choose(lambda feed: [{"y": np.concatenate([feed["x"], np.full((2, 2), -np.inf)], 1)}])
+    assert masked.kind == "normal"
+    assert masked.finite == 0.8
+
+
 def test_the_best_is_kept_when_none_is_good() -> None:
     """Fewest silent floats first; what is silent is reported."""
     trial = choose(lambda feed: [{"y": np.zeros(2), "z": feed["x"]}], depending=("y", "z"))

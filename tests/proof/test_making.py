@@ -8,7 +8,7 @@ from hypothesis import given as hypothesis_given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from elsa_edge.proof.making import KINDS, batch_axis, given, made, made_up, resized, sizes_unlike
+from elsa_edge.proof.making import KINDS, given, made, made_up, resized, sizes_unlike
 from elsa_edge.tensors import TensorSpec
 
 SPECS = {
@@ -116,9 +116,10 @@ def test_resizing_repeats_samples_but_never_equal_ones() -> None:
     np.testing.assert_array_equal(five["image"][4], np.roll(real["image"][0], 2, -1))
 
 
-def test_the_axis_of_the_batch_is_the_first_free_one() -> None:
-    """None where every size is fixed."""
-    assert [batch_axis(spec) for spec in SPECS.values()] == [0, 0, None, 1, 1]
+def test_other_free_sizes_are_those_of_the_export() -> None:
+    """By their names; 1 where nobody knows better."""
+    spec = {"x": TensorSpec("x", (None, 3, None, None), sizes=("batch", None, "H", "W"))}
+    assert made(spec, 2, sizes={"H": 16})["x"].shape == (2, 3, 16, 1)
 
 
 def test_sizes_avoid_what_files_are_fixed_to() -> None:
