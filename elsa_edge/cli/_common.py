@@ -23,8 +23,11 @@ __all__ = [
     "new_file",
     "print_table",
     "say",
+    "show",
     "stderr_console",
 ]
+
+_PIPE_COLUMNS: Final = 200
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -108,6 +111,16 @@ def say(message: str) -> None:
     click.echo(message, err=True)
 
 
+def show(message: str) -> None:
+    """Print a line of the result: on stdout, so that it can be piped; on stderr where `--json` has stdout."""
+    click.echo(message, err=_stdout_is_json())
+
+
+def _stdout_is_json() -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().meta.get(WANTS_JSON))
+
+
 def emit(result: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the result as one JSON object on stdout when asked for; a number not finite becomes null."""
     if as_json:
@@ -129,7 +142,7 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table on stderr; None shows as a dash, floats with four significant digits."""
+    """Print a table of the result, where `show` prints; None shows as a dash, floats with four significant digits."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
@@ -137,7 +150,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    stderr_console().print(table)
+    from rich.console import Console
+
+    console = Console(stderr=_stdout_is_json(), highlight=False, markup=False)
+    if not console.is_terminal:
+        # A file or a pipe has no edge at which names must be broken.
+        console = Console(stderr=_stdout_is_json(), highlight=False, markup=False, width=_PIPE_COLUMNS)
+    console.print(table)
 
 
 def _cell(value: object) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from elsa_edge.cli._common import emit, json_option, print_table, say
+from elsa_edge.cli._common import emit, json_option, print_table, show
+from elsa_edge.cli._differences import differences
 from elsa_edge.errors import ElsaError
 
 if TYPE_CHECKING:
@@ -18,68 +20,106 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(name="inspect", epilog="Example: elsa-edge inspect bundle/")
+@click.command(name="inspect", epilog="Example: elsa-edge inspect bundle/ --diff older-bundle/")
 @click.argument("path", metavar="MODEL_OR_BUNDLE", type=click.Path(path_type=Path))
+@click.option(
+    "--diff",
+    "other",
+    metavar="OTHER",
+    type=click.Path(path_type=Path),
+    help="Say what is different in OTHER, of the same kind, instead of what is inside.",
+)
 @json_option
-def command(*, path: Path, as_json: bool) -> None:
+def command(*, path: Path, other: Path | None, as_json: bool) -> None:
     """Say what is inside a nested checkpoint (.safetensors), a canonical graph (.onnx) or a bundle (a folder)."""
-    if path.is_dir():
-        result = _bundle(path)
-    elif not path.exists():
-        raise ElsaError(f"There is nothing at {path}", expected="a .safetensors, an .onnx or a bundle")
-    elif path.suffix == ".onnx":
-        result = _canonical(path)
-    elif path.suffix == ".safetensors":
-        result = _checkpoint(path)
-    else:
+    result = _describe(path)
+    if other is None:
+        _show(result)
+        emit(result, as_json=as_json)
+        return
+    second = _describe(other)
+    if second["kind"] != result["kind"]:
         raise ElsaError(
-            f"{path} is of an unknown kind", expected="a .safetensors, an .onnx or a bundle (a folder)"
+            "Two things of different kinds cannot be compared", expected=result["kind"], found=second["kind"]
         )
-    emit(result, as_json=as_json)
-
-
-def _levels(ladder: Ladder) -> list[dict[str, Any]]:
-    rows = [
+    found = differences(_comparable(result), _comparable(second))
+    print_table(f"{path} and {other}: {len(found)} differences", ("what", str(path), str(other)), found)
+    emit(
         {
-            "level": k,
-            "name": level.name,
-            "sparsity": level.sparsity,
-            "density": level.density,
-            "flops_fraction": level.flops_fraction,
-            "accuracy": level.accuracy,
-        }
-        for k, level in enumerate(ladder)
-    ]
+            "kind": result["kind"],
+            "paths": [str(path), str(other)],
+            "same": not found,
+            "differences": [{"what": what, "first": first, "second": then} for what, first, then in found],
+        },
+        as_json=as_json,
+    )
+
+
+def _comparable(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what differs by nature: the path, and the sentence with the path in it."""
+    return {key: value for key, value in result.items() if key not in ("path", "headline")}
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    """Return what is inside.
+
+    Raises:
+        ElsaError: When there is nothing, or something of another kind, or it is damaged.
+    """
+    if path.is_dir():
+        return _bundle(path)
+    if not path.exists():
+        raise ElsaError(f"There is nothing at {path}", expected="a .safetensors, an .onnx or a bundle")
+    if path.suffix == ".onnx":
+        return _canonical(path)
+    if path.suffix == ".safetensors":
+        return _checkpoint(path)
+    raise ElsaError(
+        f"{path} is of an unknown kind", expected="a .safetensors, an .onnx or a bundle (a folder)"
+    )
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    """Print what is inside for a person."""
+    show(result["headline"])
+    for what in ("inputs", "outputs"):
+        for spec in result.get(what, ()):
+            shape = "x".join("N" if size is None else str(size) for size in spec["shape"])
+            show(f"{what[:-1]} {spec['name']}: {shape} {spec['dtype']}")
+    if "variants" in result:
+        _show_variants(result["variants"])
+    levels = result["levels"]
     print_table(
         "Levels",
         ("level", "sparsity", "density", "FLOPs", "accuracy"),
         [
             (f"{r['level']} {r['name']}", r["sparsity"], r["density"], r["flops_fraction"], r["accuracy"])
-            for r in rows
+            for r in levels
         ],
     )
-    return rows
+    if "layers" in result:
+        print_table(
+            "Nested weights: density at each level",
+            ("weight", "shape", *(level["name"] for level in levels)),
+            [(r["name"], "x".join(map(str, r["shape"])), *r["densities"]) for r in result["layers"]],
+        )
+
+
+def _levels(ladder: Ladder) -> list[dict[str, Any]]:
+    return [{"level": number, **asdict(level)} for number, level in enumerate(ladder)]
 
 
 def _layers(indices: Mapping[str, LevelIndex], ladder: Ladder) -> list[dict[str, Any]]:
-    """Return, and show, the density of every nested weight at every level."""
+    """Return the density of every nested weight at every level."""
     from elsa_edge.levels import densities_by_weight
 
-    rows = [
+    return [
         {"name": name, "shape": list(indices[name].shape), "densities": list(densities)}
         for name, densities in densities_by_weight(indices, len(ladder)).items()
     ]
-    print_table(
-        "Nested weights: density at each level",
-        ("weight", "shape", *(level.name for level in ladder)),
-        [(r["name"], "x".join(map(str, r["shape"])), *r["densities"]) for r in rows],
-    )
-    return rows
 
 
-def _tensors(specs: Mapping[str, TensorSpec], what: str) -> list[dict[str, Any]]:
-    for spec in specs.values():
-        say(f"{what} {spec}")
+def _tensors(specs: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:
     return [{"name": s.name, "shape": list(s.shape), "dtype": s.dtype} for s in specs.values()]
 
 
@@ -89,9 +129,10 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     checkpoint = NestedCheckpoint.load(path)
     ladder = checkpoint.ladder.measured(densities=checkpoint.densities)
     parameters = sum(array.size for array in checkpoint.weights.values())
-    say(f"{path}: nested checkpoint, {parameters} numbers, {len(checkpoint.indices)} nested weights")
+    headline = f"{path}: nested checkpoint, {parameters} numbers, {len(checkpoint.indices)} nested weights"
     return {
         "kind": "nested checkpoint",
+        "headline": headline,
         "path": str(path),
         "parameters": parameters,
         "levels": _levels(ladder),
@@ -109,12 +150,13 @@ def _canonical(path: Path) -> dict[str, Any]:
     operators: dict[str, int] = {}
     for node in graph.model.graph.all_nodes():
         operators[node.op_type] = operators.get(node.op_type, 0) + 1
-    say(f"{path}: canonical graph, contract holds, {len(graph.nested)} nested weights")
+    headline = f"{path}: canonical graph, contract holds, {len(graph.nested)} nested weights"
     return {
         "kind": "canonical graph",
+        "headline": headline,
         "path": str(path),
-        "inputs": _tensors(graph.inputs, "input"),
-        "outputs": _tensors(graph.outputs, "output"),
+        "inputs": _tensors(graph.inputs),
+        "outputs": _tensors(graph.outputs),
         "levels": _levels(graph.ladder),
         "layers": _layers({name: graph.index(name) for name in graph.nested}, graph.ladder),
         "tables": list(graph.tables),
@@ -129,7 +171,9 @@ def _bundle(path: Path) -> dict[str, Any]:
     bundle = open_bundle(path)
     manifest = bundle.manifest
     size_bytes = sum(entry.size_bytes for entry in manifest.files)
-    say(f"{path}: bundle {manifest.name} for {manifest.device}, {size_bytes / 1e6:.2f} MB, hashes are right")
+    headline = (
+        f"{path}: bundle {manifest.name} for {manifest.device}, {size_bytes / 1e6:.2f} MB, hashes are right"
+    )
     sizes = {entry.path: entry.size_bytes for entry in manifest.files}
     variants = [
         {
@@ -144,16 +188,16 @@ def _bundle(path: Path) -> dict[str, Any]:
         }
         for variant in manifest.variants
     ]
-    _show_variants(variants)
     return {
         "kind": "bundle",
+        "headline": headline,
         "path": str(path),
         "name": manifest.name,
         "device": manifest.device,
         "identity": bundle.identity,
         "size_bytes": size_bytes,
-        "inputs": _tensors(bundle.inputs, "input"),
-        "outputs": _tensors(bundle.outputs, "output"),
+        "inputs": _tensors(bundle.inputs),
+        "outputs": _tensors(bundle.outputs),
         "levels": _levels(bundle.ladder),
         "variants": variants,
         "versions": dict(manifest.versions),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from elsa_edge.cli._common import device_option, emit, json_option, print_table, say
+from elsa_edge.cli._common import device_option, emit, json_option, print_table, show
 
 __all__ = ["command"]
 
@@ -46,9 +46,9 @@ def command(*, model: Path, device: str, levels: str, as_json: bool) -> None:
     )
     for verdict in found.variants:
         word = "applies" if verdict.applies else "does not apply"
-        say(f"{verdict.name} {word}{'' if verdict.listed else ' (not in the profile)'}")
+        show(f"{verdict.name} {word}{'' if verdict.listed else ' (not in the profile)'}")
         for reason in verdict.reasons:
-            say(f"    {reason}")
+            show(f"    {reason}")
     for sentence in found.advice:
-        say(sentence)
+        show(sentence)
     emit(asdict(found), as_json=as_json)

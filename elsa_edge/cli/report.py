@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from elsa_edge.cli._common import cache_option, emit, json_option, new_file, say
+from elsa_edge.cli._common import cache_option, emit, json_option, new_file, say, show
 
 __all__ = ["command"]
 
@@ -72,12 +72,12 @@ def command(
     measuring = Measuring(seconds, sustained, variants, cache, say) if measure else None
     record = compose(sources, device, measuring)
     changes = render(record, destination, against)
-    say(advice(record))
+    show(advice(record))
     for item in record.missing:
-        say(f"Not known yet: {item.what} {item.how}")
+        show(f"Not known yet: {item.what} {item.how}")
     flagged = [change for change in changes if change.flagged]
     for change in flagged:
-        say(f"Changed: {change.label} {change.figure} {change.old:g} -> {change.new:g}")
+        show(f"Changed: {change.label} {change.figure} {change.old:g} -> {change.new:g}")
     say(f"Written to {destination}")
     emit(
         {

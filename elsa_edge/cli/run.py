@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from elsa_edge.cli._common import cache_option, emit, json_option, print_table, say
+from elsa_edge.cli._common import cache_option, emit, json_option, print_table, say, show
 
 if TYPE_CHECKING:
     from elsa_edge.control.history import RunEvent
@@ -176,7 +176,7 @@ def _show(record: dict[str, Any]) -> None:
     budget = record["latency_budget_ms"]
     missed = "" if budget is None else f", {record['missed']} over the budget of {budget:g} ms"
     decision = record["decision"]
-    say(
+    show(
         f"{record['runs']} runs, {record['switches']} switches{missed}; next level {decision['level']} "
         f"({decision['reason']}{'' if decision['feasible'] else ', NOT feasible'})"
     )

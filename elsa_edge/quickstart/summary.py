@@ -29,7 +29,14 @@ def write_report(
     """
     record = with_measured(from_bundle(open_bundle(out / "bundle"), profile), profile)
     levels = tuple(
-        level.model_copy(update={"accuracy": accuracy, "accuracy_samples": samples})
+        level.model_copy(
+            update={
+                "accuracy": accuracy,
+                "accuracy_samples": samples,
+                "accuracy_low": None,
+                "accuracy_high": None,
+            }
+        )
         for level, accuracy in zip(record.levels, accuracies, strict=True)
     )
     # The ladder's accuracies are torch's, and rows carry them from the profile: these are the bundle's own.

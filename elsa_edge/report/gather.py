@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from elsa_edge.bundle import Bundle, Variant
@@ -32,9 +31,8 @@ def now_utc() -> str:
 def from_bundle(bundle: Bundle, profile: DeviceProfile) -> Record:
     """Return what a bundle says about itself: levels, layers, sizes, provenance. No times."""
     manifest = bundle.manifest
-    samples = _samples(manifest.provenance)
     levels = tuple(
-        LevelFact(**entry.model_dump(), accuracy_samples=None if entry.accuracy is None else samples)
+        LevelFact(**entry.model_dump(exclude={"samples"}), accuracy_samples=entry.samples or None)
         for entry in manifest.ladder
     )
     sizes = {entry.path: entry.size_bytes for entry in manifest.files}
@@ -123,7 +121,7 @@ def what_is_missing(record: Record, source: str) -> tuple[Missing, ...]:
         found.append(
             Missing(
                 what="Accuracy of the levels.",
-                how="With labelled data: elsa-edge evaluate, before the bundle is built",
+                how="With labelled data: elsa-edge evaluate MODEL --data FILE.npz, then build again",
             )
         )
     if not record.checks:
@@ -174,18 +172,3 @@ def _layers(found: Any, levels: int) -> tuple[LayerFact, ...]:
         return ()
     layers = tuple(LayerFact.model_validate(layer) for layer in found)
     return layers if all(len(layer.densities) == levels for layer in layers) else ()
-
-
-def _samples(provenance: Mapping[str, Any]) -> int | None:
-    """Return over how many samples the accuracies were measured, where the checkpoint's history says so."""
-    for place in (provenance, provenance.get("model")):
-        if isinstance(place, Mapping):
-            for key in ("accuracy_samples", "samples"):
-                if isinstance(place.get(key), int):
-                    return int(place[key])
-    return None
-
-
-def is_bundle(path: Path) -> bool:
-    """Tell whether a path is meant as a bundle: it is a folder."""
-    return path.is_dir()

@@ -45,7 +45,10 @@ class LevelFact(_Strict):
     density: Share | None = None
     flops_fraction: Share | None = None
     accuracy: Share | None = None
+    accuracy_low: Share | None = None
+    accuracy_high: Share | None = None
     accuracy_samples: int | None = Field(default=None, ge=1)
+    metric: str | None = None
 
 
 class LayerFact(_Strict):

@@ -9,7 +9,7 @@ from typing import Final
 
 from elsa_edge.report.advice import dense_rows
 from elsa_edge.report.against import Change
-from elsa_edge.report.record import Check, Record
+from elsa_edge.report.record import Check, LevelFact, Record
 
 __all__ = ["Table", "changes_table", "checks_table", "facts_table", "levels_table", "number", "tables"]
 
@@ -80,7 +80,7 @@ def levels_table(record: Record) -> Table:
                 _mb(row.memory_bytes),
                 _mb(row.weight_bytes),
                 _mb(row.file_bytes),
-                _accuracy(record.accuracy(row), level.accuracy_samples, base),
+                _accuracy(record.accuracy(row), level, base),
             )
         )
     return Table(
@@ -158,13 +158,15 @@ def _mb(size: int | None) -> str:
     return number(None if size is None else size / 1e6)
 
 
-def _accuracy(found: float | None, samples: int | None, base: float | None) -> str:
+def _accuracy(found: float | None, level: LevelFact, base: float | None) -> str:
     if found is None:
         return "-"
     text = f"{found:.1%}"
-    if samples:
+    if level.accuracy_low is not None and level.accuracy_high is not None:
+        text += f" ±{50 * (level.accuracy_high - level.accuracy_low):.1f}"
+    elif level.accuracy_samples:
         # Half of the 95 % interval of a share, by the normal approximation.
-        text += f" ±{196 * math.sqrt(found * (1 - found) / samples):.1f}"
+        text += f" ±{196 * math.sqrt(found * (1 - found) / level.accuracy_samples):.1f}"
     if base is not None and abs(found - base) > 5e-5:
         text += f" [{(found - base) * 100:+.1f}]"
     return text

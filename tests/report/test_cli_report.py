@@ -56,8 +56,8 @@ def test_a_measured_bundle_gives_every_form(tmp_path):
 def test_a_bundle_never_measured_says_what_is_missing_and_how_to_get_it(tmp_path):
     made = report(bundle("conv"), "-o", tmp_path / "r.html")
     assert made.exit_code == 0, made.output
-    assert "nothing was measured" in made.stderr
-    assert f"elsa-edge report {bundle('conv')} --measure" in made.stderr
+    assert "nothing was measured" in made.stdout
+    assert f"elsa-edge report {bundle('conv')} --measure" in made.stdout
     assert "Not known yet" in (tmp_path / "r.html").read_text()
 
 
