@@ -14,7 +14,7 @@ def row(mode, sparsity, repaired, *, seed=0, granularity="unstructured", weights
     return {
         "network": "ResNet-20", "mode": mode, "granularity": granularity, "sparsity": sparsity, "seed": seed,
         "steps": 300, "dense": 0.91, "as_cut": 0.2, "batch_norm": 0.5, "repaired": repaired, "cpu_s": 90.0,
-        "weights_kept": weights_kept,
+        "weights_kept": weights_kept, "asked_steps": 300,
     }  # fmt: skip
 
 
