@@ -20,7 +20,7 @@ from elsa_edge.repair.augment import Augmentation
 from elsa_edge.repair.distance import outputs_of
 from elsa_edge.repair.samples import Arguments, Samples, source_of
 from elsa_edge.repair.settings import RepairSettings
-from elsa_edge.repair.tune import Teacher, run
+from elsa_edge.repair.teacher import Teacher, run
 from elsa_edge.sparsify.oneshot import sparsify
 from elsa_edge.sparsify.products import Products, trace_products
 from elsa_edge.trained import load_arrays, plain_network

@@ -13,11 +13,13 @@ from elsa_edge.errors import ElsaError, InputError, first_line
 from elsa_edge.repair.augment import Arguments, Augmentation, augmentation_named, fitting_augmentation
 from elsa_edge.repair.checks import likeness, refuse_broken, refuse_unlike
 from elsa_edge.repair.distance import outputs_of, sureness
+from elsa_edge.repair.records import Clock, LevelResult
 from elsa_edge.repair.samples import Samples, Source, source_of
 from elsa_edge.repair.settings import RepairEvent, RepairSettings
 from elsa_edge.repair.state import RepairState
 from elsa_edge.repair.student import Student
-from elsa_edge.repair.tune import Clock, LevelResult, LevelTuner, Teacher, run
+from elsa_edge.repair.teacher import Teacher, run
+from elsa_edge.repair.tune import LevelTuner
 from elsa_edge.trained import load_arrays, plain_network
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ import numpy as np
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import CheckpointError, UsageError
 from elsa_edge.files import atomic_file
+from elsa_edge.repair.records import LevelResult
 from elsa_edge.repair.settings import RepairSettings
-from elsa_edge.repair.tune import LevelResult, LevelTuner
+from elsa_edge.repair.tune import LevelTuner
 
 if TYPE_CHECKING:
     from elsa_edge.repair.student import Student

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from elsa_edge.errors import ElsaError
-from elsa_edge.repair.checks import to
-from elsa_edge.repair.distance import Distance, outputs_of
-from elsa_edge.repair.samples import Arguments, Samples
+from elsa_edge.errors import NotFiniteError
+from elsa_edge.repair.distance import outputs_of
+from elsa_edge.repair.records import Clock, LevelResult, Look
+from elsa_edge.repair.samples import Samples
 from elsa_edge.repair.settings import RepairSettings
 from elsa_edge.repair.student import Student
+from elsa_edge.repair.teacher import Features, Teacher, run
 from elsa_edge.sparsify.norms import batch_norms, reestimate
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-__all__ = ["Clock", "LevelResult", "LevelTuner", "Look", "Teacher"]
+__all__ = ["LevelTuner"]
 
 # Steps after which their speed is known; the first ones are slower.
 _TRIAL: Final = 6
@@ -34,141 +33,6 @@ _WARM: Final = 0.05
 _CLIP: Final = 1.0
 # Of the running statistics while tuning; a network's own may be too slow for some hundred steps.
 _MOMENTUM: Final = 0.1
-
-
-@dataclass
-class Clock:
-    """The time that a repair may take, over interruptions.
-
-    Attributes:
-        limit_s: None without a limit.
-        spent_s: In runs before this one.
-        now: A clock in seconds.
-    """
-
-    limit_s: float | None
-    spent_s: float = 0.0
-    now: Callable[[], float] = time.monotonic
-
-    def __post_init__(self) -> None:
-        self._began = self.now()
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds spent so far, all runs together."""
-        return self.spent_s + self.now() - self._began
-
-    @property
-    def left_s(self) -> float:
-        """Seconds left; infinite without a limit."""
-        return math.inf if self.limit_s is None else self.limit_s - self.elapsed_s
-
-
-class Teacher:
-    """The dense network, and what it says about the held-out inputs.
-
-    Args:
-        network: In evaluation mode; never changed.
-        samples: The inputs.
-        settings: Loss and batch size.
-        device: Where the network is.
-    """
-
-    def __init__(self, network: nn.Module, samples: Samples, settings: RepairSettings, device: Any) -> None:
-        import torch
-
-        self.network, self.device = network.eval(), device
-        self._features = _Features(network, settings.features)
-        self.held_out = [
-            ((tuple(a), dict(k)), self.answer((a, k))) for a, k in samples.held_out(settings.batch_size)
-        ]
-        whole = [torch.cat(parts) for parts in zip(*(outputs_of(t) for _, t in self.held_out), strict=True)]
-        self.distance = Distance(settings.loss, settings.temperature, whole)
-        self.scales = {
-            name: max(float(value.double().var()), 1e-30) for name, value in self._features.seen.items()
-        }
-
-    def answer(self, arguments: Arguments) -> Any:
-        """Return the dense network's outputs."""
-        import torch
-
-        with torch.no_grad():
-            return run(self.network, arguments, self.device)
-
-    @property
-    def features(self) -> Mapping[str, Tensor]:
-        """Outputs of the named modules in the last run."""
-        return self._features.seen
-
-
-class _Features:
-    """Outputs of named modules, as the network runs."""
-
-    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
-        from elsa_edge.errors import UnknownNameError
-
-        modules = dict(network.named_modules())
-        self.seen: dict[str, Tensor] = {}
-        self._handles: list[Any] = []
-        for name in names:
-            if name not in modules:
-                raise UnknownNameError("module", name, (key for key in modules if key))
-            self._handles.append(modules[name].register_forward_hook(self._hook(name)))
-
-    def remove(self) -> None:
-        """Watch no longer."""
-        for handle in self._handles:
-            handle.remove()
-
-    def _hook(self, name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            self.seen[name] = outputs_of(output)[0]
-
-        return hook
-
-
-@dataclass(frozen=True)
-class Look:
-    """One look at the held-out inputs: how near the level is to the dense network.
-
-    Attributes:
-        agreement: In [0, 1].
-        loss: What is minimised.
-    """
-
-    agreement: float
-    loss: float
-
-    def better_than(self, other: Look) -> bool:
-        """Whether it agrees more, or as much at a lower loss."""
-        return (self.agreement, -self.loss) > (other.agreement, -other.loss)
-
-
-@dataclass
-class LevelResult:
-    """How a level was repaired.
-
-    Attributes:
-        cut: Agreement as it was cut.
-        started: With BatchNorm statistics of its own.
-        repaired: In the end.
-        steps: Optimiser steps done.
-        why: Why it ended: `steps`, `no gain` or `time`.
-        from_tuning: Whether what was kept comes from tuning.
-    """
-
-    cut: float
-    started: float
-    repaired: float
-    steps: int
-    why: str
-    from_tuning: bool
-
-
-def run(network: nn.Module, arguments: Arguments, device: Any) -> Any:
-    """Run a network on arguments, moved to its device."""
-    positional, named = arguments
-    return network(*(to(v, device) for v in positional), **{k: to(v, device) for k, v in named.items()})
 
 
 class LevelTuner:
@@ -206,7 +70,7 @@ class LevelTuner:
             [{"params": [parameter], "size": size} for parameter, size in tuned]
         )
         self.step, self.planned, self.stale = 0, settings.steps, 0
-        self._features = _Features(student.model, settings.features)
+        self._features = Features(student.model, settings.features)
         began_s = clock.elapsed_s
         self.cut = self.look()
         self._look_s = clock.elapsed_s - began_s
@@ -249,7 +113,7 @@ class LevelTuner:
         """Do one optimiser step and return its loss.
 
         Raises:
-            ElsaError: When the loss is NaN or infinite.
+            NotFiniteError: When the loss is NaN or infinite.
         """
         import torch
 
@@ -269,7 +133,7 @@ class LevelTuner:
             loss = loss + (self._features.seen[name] - value).square().mean() / self.teacher.scales[name]
         found = float(loss.detach())
         if not math.isfinite(found):
-            raise ElsaError(
+            raise NotFiniteError(
                 f"The loss is NaN or infinite at level {self.level}, step {self.step}",
                 fix="Lower the learning rate",
             )
@@ -288,7 +152,7 @@ class LevelTuner:
         progress: Callable[[int, int, float, bool], None],
         save: Callable[[], None],
     ) -> LevelResult:
-        """Run the steps that are left and keep the best.
+        """Run the steps that are left and keep the best; a loss that is NaN ends them.
 
         Args:
             progress: Called with step, planned steps, best agreement, and whether there was a look.
@@ -302,7 +166,11 @@ class LevelTuner:
                 if clock.elapsed_s >= self._ends_s:
                     why = "time"
                     break
-                self.train_step()
+                try:
+                    self.train_step()
+                except NotFiniteError:
+                    why = "NaN"
+                    break
                 if self.step - first == _TRIAL and math.isfinite(self._ends_s):
                     self._plan((clock.elapsed_s - began_s) / _TRIAL)
                 looks = self.step % settings.check_every == 0 or self.step == self.planned

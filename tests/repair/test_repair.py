@@ -12,9 +12,11 @@ from elsa_edge.errors import CheckpointError, ElsaError, InputError, UnknownName
 from elsa_edge.repair import RepairSettings, repair
 from elsa_edge.repair.augment import Augmentation
 from elsa_edge.repair.distance import Agreement
+from elsa_edge.repair.records import Clock
 from elsa_edge.repair.samples import Samples, source_of
 from elsa_edge.repair.student import Student
-from elsa_edge.repair.tune import Clock, LevelTuner, Teacher
+from elsa_edge.repair.teacher import Teacher
+from elsa_edge.repair.tune import LevelTuner
 from elsa_edge.sparsify import sparsify
 from elsa_edge.trained import load_arrays
 
@@ -194,6 +196,24 @@ def test_levels_are_never_left_worse_than_they_were_cut(cut, quick):
     )
     for facts in repaired.provenance["repair"]["levels"].values():
         assert facts["repaired"] >= facts["started"] >= facts["cut"]
+
+
+def test_a_loss_that_is_not_a_number_ends_the_level_and_keeps_the_best(cut, quick):
+    """An own loss that becomes NaN at the third step: the level says so and is what it was at its best look."""
+    calls = []
+
+    def breaking(answer, target):
+        calls.append(answer)
+        distance = (answer - target).square().mean()
+        return distance if answer.requires_grad is False or len(calls) < 20 else distance * float("nan")
+
+    repaired = repair(
+        cut, learned.patterns(), learned.inputs(), quick(steps=30, check_every=1, loss=breaking)
+    )
+    told = repaired.provenance["repair"]["levels"]["s75"]
+    assert told["why"] == "NaN"
+    assert told["repaired"] >= told["started"]
+    assert all(np.isfinite(table).all() for table in repaired.tables.values())
 
 
 class _Constant(nn.Module):

@@ -1,0 +1,84 @@
+"""The dense network that levels learn from: its answers, its features, and what it says about the held-out inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from elsa_edge.errors import UnknownNameError
+from elsa_edge.repair.checks import to
+from elsa_edge.repair.distance import Distance, outputs_of
+from elsa_edge.repair.samples import Arguments, Samples
+from elsa_edge.repair.settings import RepairSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["Features", "Teacher", "run"]
+
+
+def run(network: nn.Module, arguments: Arguments, device: Any) -> Any:
+    """Run a network on arguments, moved to its device."""
+    positional, named = arguments
+    return network(*(to(v, device) for v in positional), **{k: to(v, device) for k, v in named.items()})
+
+
+class Teacher:
+    """The dense network, and what it says about the held-out inputs.
+
+    Args:
+        network: In evaluation mode; never changed.
+        samples: The inputs.
+        settings: Loss and batch size.
+        device: Where the network is.
+    """
+
+    def __init__(self, network: nn.Module, samples: Samples, settings: RepairSettings, device: Any) -> None:
+        import torch
+
+        self.network, self.device = network.eval(), device
+        self._features = Features(network, settings.features)
+        self.held_out = [
+            ((tuple(a), dict(k)), self.answer((a, k))) for a, k in samples.held_out(settings.batch_size)
+        ]
+        whole = [torch.cat(parts) for parts in zip(*(outputs_of(t) for _, t in self.held_out), strict=True)]
+        self.distance = Distance(settings.loss, settings.temperature, whole)
+        self.scales = {
+            name: max(float(value.double().var()), 1e-30) for name, value in self._features.seen.items()
+        }
+
+    def answer(self, arguments: Arguments) -> Any:
+        """Return the dense network's outputs."""
+        import torch
+
+        with torch.no_grad():
+            return run(self.network, arguments, self.device)
+
+    @property
+    def features(self) -> Mapping[str, Tensor]:
+        """Outputs of the named modules in the last run."""
+        return self._features.seen
+
+
+class Features:
+    """Outputs of named modules, as the network runs."""
+
+    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
+        modules = dict(network.named_modules())
+        self.seen: dict[str, Tensor] = {}
+        self._handles: list[Any] = []
+        for name in names:
+            if name not in modules:
+                raise UnknownNameError("module", name, (key for key in modules if key))
+            self._handles.append(modules[name].register_forward_hook(self._hook(name)))
+
+    def remove(self) -> None:
+        """Watch no longer."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _hook(self, name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            self.seen[name] = outputs_of(output)[0]
+
+        return hook
