@@ -5,6 +5,8 @@ apply level -> fold BatchNorm -> flush subnormals -> drop dead channels -> fold 
 
 from __future__ import annotations
 
+from typing import Final
+
 import onnx_ir as ir
 from onnx_ir.passes import common
 
@@ -16,7 +18,10 @@ from elsa_edge.graph.passes.drop_dead_channels import DropDeadChannels
 from elsa_edge.graph.passes.flush_subnormals import FlushSubnormals
 from elsa_edge.graph.passes.fold_batch_norm import FoldBatchNorm
 
-__all__ = ["at_level"]
+__all__ = ["CHANNELS_AT_ONCE", "at_level"]
+
+# Channels that the vectors of today's processors take at once. A power of two.
+CHANNELS_AT_ONCE: Final = 16
 
 
 def at_level(
@@ -25,6 +30,7 @@ def at_level(
     *,
     fold_batch_norm: bool = True,
     drop_dead_channels: bool = True,
+    align_channels: int = CHANNELS_AT_ONCE,
     fold: bool = True,
 ) -> ir.Model:
     """Return one level as a plain network without a level input.
@@ -34,6 +40,8 @@ def at_level(
         level: Which level.
         fold_batch_norm: Merge BatchNorm into the layers before.
         drop_dead_channels: Remove channels that are exactly zero at this level.
+        align_channels: Keep as many of them as a smaller number of channels needs to divide by the powers of two up to
+            this one that it divided by before: runtimes are slow where it does not.
         fold: Evaluate masks and products now. Without it they stay nodes on the shared dense weights, for a runtime
             that folds constants at load.
 
@@ -47,7 +55,7 @@ def at_level(
     if fold_batch_norm:
         FoldBatchNorm()(model)
     FlushSubnormals()(model)
-    dropped = drop_dead_channels and DropDeadChannels()(model).modified
+    dropped = drop_dead_channels and DropDeadChannels(align_channels)(model).modified
     if fold:
         _fold(model)
     common.RemoveUnusedNodesPass()(model)

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_ir as ir
 
 from elsa_edge.exporters.nested.find import find_layers, level_models
 from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.store import Coded, code_layer
 from elsa_edge.graph.canonical import CanonicalGraph
-from elsa_edge.graph.fixed import at_level
+from elsa_edge.graph.fixed import CHANNELS_AT_ONCE, at_level
+from elsa_edge.graph.passes.drop_dead_channels import kept_channels
 
 __all__ = ["DENSE", "KernelChoice", "LayerSet", "layer_set_of"]
 
@@ -65,9 +67,10 @@ class LayerSet:
     def smaller_when_dense(self, level: int) -> bool:
         """Tell whether the plain network of a level can be smaller than the densest one: whole outputs are zero.
 
-        Smaller is not always faster: ONNX Runtime likes numbers of channels that its vectors divide.
+        Smaller is not always faster, although numbers of channels stay as divisible as they were.
         """
-        return any(bool((layer.index > level).all(axis=1).any()) for layer in self.layers)
+        living = (np.logical_or.reduce(layer.index <= level, axis=1) for layer in self.layers)
+        return any(not kept_channels(np.asarray(rows), CHANNELS_AT_ONCE).all() for rows in living)
 
     def dense(self, level: int, *, keep_dead: bool) -> ir.Model:
         """Return the plain network of one level without a level input, made once; callers clone what they change.

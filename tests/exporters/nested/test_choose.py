@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -120,12 +121,19 @@ def test_level_bytes_are_what_each_level_reads(tmp_path):
 
 
 def test_a_level_that_lost_whole_outputs_has_a_smaller_network(tmp_path):
-    """It may also keep them, where that is faster."""
+    """It may also keep them, where that is faster; fewer than a vector of outputs are no reason."""
     nested, model = checkpoint()
     indices = {name: index.copy() for name, index in nested.indices.items()}
     indices["0.weight"][3] = 2
+    few = replace(nested, indices={name: index.copy() for name, index in indices.items()})
+    # Rows that are zero behind the ReLU as well.
+    negative = np.flatnonzero(nested.weights["0.bias"] < 0)[:16]
+    indices["0.weight"][negative] = 2
     dead = replace(nested, indices=indices)
     with_dead = layer_set_of(export_canonical(dead, model, [TensorSpec("", (1, 256))]))
+    with_few = layer_set_of(export_canonical(few, model, [TensorSpec("", (1, 256))]))
+
+    assert not with_few.smaller_when_dense(0)
 
     assert with_dead.smaller_when_dense(0)
     assert not with_dead.smaller_when_dense(2)
