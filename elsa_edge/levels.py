@@ -9,7 +9,6 @@ dense one as subsets of its weights); the index form is PackNet's ownership mask
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
@@ -17,6 +16,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from pydantic_core import from_json
 
 from elsa_edge.errors import LevelError
 
@@ -186,6 +186,8 @@ class Ladder:
 
     def to_json(self) -> str:
         """Serialise to JSON; the inverse of `from_json`."""
+        import json  # where ladders are written; a device, which reads them, may have another json.py beside its script
+
         return json.dumps(
             {"levels": [asdict(level) for level in self.levels]}, sort_keys=True, allow_nan=False
         )
@@ -198,7 +200,7 @@ class Ladder:
             LevelError: When the text is not a ladder: wrong JSON, unknown or missing fields, wrong types or values.
         """
         try:
-            rows = json.loads(text)["levels"]
+            rows = from_json(text)["levels"]
             return cls(tuple(_level_from_row(row) for row in rows))
         except (ValueError, TypeError, KeyError) as error:
             raise LevelError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from elsa_edge.errors import ProfileError, UnknownNameError, closest
 from elsa_edge.profiles.schema import NAME_PATTERN, RELATIVE_PATTERN, DeviceProfile
@@ -93,7 +93,7 @@ def _read(path: Path) -> tuple[DeviceProfile | None, list[ProfileError]]:
         )
     try:
         # Through JSON, because pydantic's strict mode takes lists for tuples only there.
-        return DeviceProfile.model_validate_json(json.dumps(source.values)), []
+        return DeviceProfile.model_validate_json(to_json(source.values)), []
     except ValidationError as error:
         details: list[dict[str, Any]] = [dict(detail) for detail in error.errors(include_url=False)]
         # A list whose entries are all wrong counts as empty too; the entries say it better.
@@ -160,7 +160,7 @@ def _lower(sentence: str) -> str:
 
 def _shown(value: object) -> str:
     """Show a value as it is written in YAML, shortened."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = to_json(value, fallback=str).decode()
     return text if len(text) <= 60 else text[:57] + "..."
 
 

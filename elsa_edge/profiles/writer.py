@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -66,6 +65,8 @@ def _flow(value: Any) -> str:
         return "{" + ", ".join(f"{_text(str(key))}: {_flow(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_flow(entry) for entry in value) + "]"
+    import json  # a device only reads profiles, and may have another json.py beside its script
+
     return json.dumps(value)
 
 

@@ -10,12 +10,12 @@ or a kill there costs only the cache.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from pydantic_core import from_json
 
 from elsa_edge.runtime_adapters.ort.align import align_external_data
 
@@ -115,4 +115,4 @@ def _made_up(session: Any) -> dict[str, np.ndarray[Any, Any]]:
 
 
 if __name__ == "__main__":
-    optimise(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
+    optimise(Path(sys.argv[1]), Path(sys.argv[2]), from_json(sys.argv[3]))

@@ -1,0 +1,1 @@
+"""An exporter and an adapter of a third party: multilayer perceptrons, computed by numpy."""
