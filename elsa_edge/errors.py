@@ -16,9 +16,11 @@ __all__ = [
     "ContractError",
     "ElsaError",
     "ExportError",
+    "InferenceError",
     "InputError",
     "LevelError",
     "NotFiniteError",
+    "OutOfMemoryError",
     "PluginError",
     "ProfileError",
     "RuntimeUnavailableError",
@@ -133,6 +135,14 @@ class BundleError(ElsaError):
 
 class NotFiniteError(ElsaError):
     """A training whose loss has become NaN or infinite."""
+
+
+class InferenceError(ElsaError):
+    """A runtime failed while it ran a network on inputs whose names, shapes and types were right."""
+
+
+class OutOfMemoryError(InferenceError):
+    """There was not enough memory for an inference."""
 
 
 class InputError(ElsaError):

@@ -172,6 +172,7 @@ class Opened(Protocol):
         Raises:
             InputError: When an input's name, shape or type is wrong.
             LevelError: When the variant has no such level.
+            InferenceError: When the runtime fails on inputs that fit; `OutOfMemoryError` for want of memory.
         """
 
     def memory(self) -> MemoryUse:

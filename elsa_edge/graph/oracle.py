@@ -12,6 +12,7 @@ import onnx_ir as ir
 from elsa_edge.errors import ContractError, first_line
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.names import LEVEL_INPUT
+from elsa_edge.onnx_session import open_session, options_for
 
 __all__ = ["open_canonical", "run_canonical", "run_model"]
 
@@ -19,15 +20,8 @@ Array = npt.NDArray[Any]
 
 
 def _session(model: ir.Model) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
     try:
-        return ort.InferenceSession(
-            ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        return open_session(ir.to_proto(model).SerializeToString(), options_for())
     except Exception as error:
         raise ContractError(f"ONNX Runtime does not accept the graph ({first_line(error)})") from error
 

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from elsa_edge import onnx_session
 from elsa_edge.exporters.int8.samples import pieces
 from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.nested_format.library import library_path
+from elsa_edge.onnx_session import Settings, options_for
 
 __all__ = ["LARGEST_TOLERANCE", "Judgement", "judge", "open_session"]
 
@@ -37,16 +39,9 @@ class Judgement:
 
 def open_session(model: Path | bytes, threads: int = 1) -> Any:
     """Open a network, with our kernels where they are compiled."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = threads
     library = library_path()
-    if library is not None:
-        options.register_custom_ops_library(str(library))
-    source = model if isinstance(model, bytes) else str(model)
-    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    options = options_for(Settings(threads=threads), libraries=() if library is None else (library,))
+    return onnx_session.open_session(model, options)
 
 
 def judge(file: Path, models: Sequence[ir.Model], samples: Mapping[str, Array]) -> list[Judgement]:

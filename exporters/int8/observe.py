@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from elsa_edge.exporters.int8.samples import pieces
+from elsa_edge.onnx_session import Settings, open_session, options_for
 from elsa_edge.quantise.calibrate import Observer
 from elsa_edge.quantise.steps import Steps
 
@@ -55,8 +56,6 @@ def observe(models: Sequence[ir.Model], watched: Mapping[str, int], samples: Map
 
 
 def _level(model: ir.Model, watched: Mapping[str, int], samples: Mapping[str, Array]) -> dict[str, Observer]:
-    import onnxruntime as ort
-
     copy = model.clone()
     inputs = {str(value.name) for value in copy.graph.inputs}
     observers = {name: Observer(name, axis) for name, axis in watched.items()}
@@ -65,11 +64,8 @@ def _level(model: ir.Model, watched: Mapping[str, int], samples: Mapping[str, Ar
     for name in watched:
         if name not in inputs | present:
             copy.graph.outputs.append(values[name])
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    session = ort.InferenceSession(
-        ir.to_proto(copy).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    # All cores: nothing is timed here.
+    session = open_session(ir.to_proto(copy).SerializeToString(), options_for(Settings(threads=0)))
     wanted = [name for name in watched if name not in inputs]
     for feed in pieces(samples, session):
         for name in watched.keys() & inputs:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.nested_format.library import library_path
+from elsa_edge.onnx_session import open_session, options_for
 from elsa_edge.profiles.schema import Runtime
 
 __all__ = ["Stopwatch"]
@@ -73,15 +74,11 @@ class Stopwatch:
         return [float(np.median(np.array(times) / base)) for times in samples[1:]]
 
     def _session(self, path: Path, copy: int) -> Any:
-        import onnxruntime as ort
-
         if (path, copy) not in self._sessions:
-            options = ort.SessionOptions()
-            options.log_severity_level = 4
-            options.intra_op_num_threads = self._runtime.threads
-            options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self._runtime.spin)))
-            options.register_custom_ops_library(str(library_path()))
-            self._sessions[path, copy] = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            self._sessions[path, copy] = open_session(path, self._options())
         return self._sessions[path, copy]
+
+    def _options(self) -> Any:
+        """Return the settings of the device, under which the choice will run."""
+        library = library_path()
+        return options_for(self._runtime, libraries=() if library is None else (library,))

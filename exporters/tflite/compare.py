@@ -18,6 +18,7 @@ from elsa_edge.bundle.golden import Tolerance, largest_difference
 from elsa_edge.errors import ContractError
 from elsa_edge.exporters.tflite.convert import Converted
 from elsa_edge.exporters.tflite.prepare import INPUT, OUTPUT, Prepared
+from elsa_edge.onnx_session import open_session, options_for
 from elsa_edge.tensors import TO_NHWC
 
 __all__ = ["Interpreter", "compare", "first_diverging", "require_equal", "run_onnx", "to_file"]
@@ -91,8 +92,6 @@ def run_onnx(
         inputs: By canonical name.
         all_values: Return every intermediate value instead, under the graph's own names.
     """
-    import onnxruntime as ort
-
     proto = ir.to_proto(prepared.model)
     if all_values:
         del proto.graph.output[:]
@@ -100,10 +99,7 @@ def run_onnx(
             for value in node.outputs:
                 if value.name:
                     proto.graph.output.add().name = value.name
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(proto.SerializeToString(), options_for())
     feed = {f"{INPUT}{k}": inputs[name] for k, name in enumerate(prepared.inputs)}
     wanted = [output.name for output in session.get_outputs()]
     values = dict(zip(wanted, session.run(wanted, feed), strict=True))

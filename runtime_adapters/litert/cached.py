@@ -1,6 +1,6 @@
 """Packed weights in a file: XNNPACK packs once on the device, later starts map the file and share it between levels.
 
-    CACHE/litert-KEY.xnnpack and .crc32       KEY = hash(model file, runtime version, CPU)
+    CACHE/litert-KEY/{weights.xnnpack, stamp.json}       KEY = hash(model file, runtime version, CPU)
 
 The plain interpreter packs the weights of all signatures into anonymous memory when the file is opened; here they stay
 file-backed. MobileNetV2 with four levels, ai-edge-litert 2.3.0: 69 MB anonymous without, 19 MB with the file, at the
@@ -11,11 +11,8 @@ the file is whole. Whatever fails here, the interpreter runs without it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import platform
 import sys
-import zlib
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -24,46 +21,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.files import sha256_of, write_bytes
-from elsa_edge.plugins import CacheState, CacheUse
-from elsa_edge.runtime_adapters.litert.engines import ModelFile, not_loadable
-from elsa_edge.runtime_adapters.ort.cache import cpu_identity
+from elsa_edge.errors import ElsaError
+from elsa_edge.files import sha256_of
+from elsa_edge.plugins import CacheState
+from elsa_edge.runtime_adapters.derived import derived
+from elsa_edge.runtime_adapters.litert.model_file import ModelFile, not_loadable
 
 __all__ = ["CachedEngine", "open_cached"]
 
 Array = npt.NDArray[Any]
-_CHUNK_BYTES: Final = 1 << 20
+_PACKED: Final = "weights.xnnpack"
 _TYPES: Final = frozenset({"float32", "int32", "int64", "int8", "bool"})
-
-
-def _crc32_of(path: Path) -> str:
-    value = 0
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            value = zlib.crc32(chunk, value)
-    return f"{value:08x}"
-
-
-def _stamp(entry: Path) -> Path:
-    return entry.with_suffix(".crc32")
-
-
-def _is_whole(entry: Path) -> bool:
-    stamp = _stamp(entry)
-    return entry.is_file() and stamp.is_file() and stamp.read_text() == _crc32_of(entry)
-
-
-def _evict(cache: Path, keep: Path, limit_bytes: int) -> None:
-    """Remove the entries that were not used for longest until the rest fits."""
-    entries = sorted(cache.glob("litert-*.xnnpack"), key=lambda path: path.stat().st_mtime)
-    total = sum(path.stat().st_size for path in entries)
-    for entry in entries:
-        if total <= limit_bytes:
-            return
-        if entry != keep:
-            total -= entry.stat().st_size
-            entry.unlink(missing_ok=True)
-            _stamp(entry).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -106,12 +74,24 @@ class CachedEngine:
                 del environment
         except (RuntimeError, ValueError) as error:
             raise not_loadable("ai-edge-litert", file, error) from error
-        self._ran = False
         signatures = self._model.get_signature_list()
         self._signatures = file.resolve(signatures)
         self._names = {key: signatures[name] for key, name in self._signatures.items()}
         self._buffers: dict[str | None, tuple[int, list[Any], list[Any]]] = {}
         self._shapes: dict[str | None, list[tuple[tuple[int, ...], np.dtype[Any]]]] = {}
+
+        with _silence():
+            self._first_write()
+
+    def _first_write(self) -> None:
+        """Write once into an input: that makes a second environment, whose notes nobody may have to hide later.
+
+        Hiding them during an inference would hide what other threads say meanwhile.
+        """
+        key, name = next(iter(self._signatures.items()))
+        self._prepare(key)
+        details = self._model.get_input_tensor_details(name)[self._names[key]["inputs"][0]]
+        self._buffers[key][1][0].write(np.zeros(tuple(details["shape"]), details["dtype"]))
 
     def _prepare(self, signature: str | None) -> None:
         name = self._signatures[signature]
@@ -140,25 +120,19 @@ class CachedEngine:
 
     def run(self, signature: str | None, feed: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run a signature."""
-        first, self._ran = not self._ran, True
-        with _silence() if first else contextlib.nullcontext():  # the first run makes yet another environment
-            if signature not in self._buffers:
-                self._prepare(signature)
-            index, inputs, outputs = self._buffers[signature]
-            names = self._names[signature]
-            for name, buffer in zip(names["inputs"], inputs, strict=True):
-                buffer.write(feed[name])
-            self._model.run_by_index(index, inputs, outputs)
-            return {
-                name: buffer.read(int(np.prod(shape)), dtype).reshape(shape)
-                for name, buffer, (shape, dtype) in zip(
-                    names["outputs"], outputs, self._shapes[signature], strict=True
-                )
-            }
-
-    def reset(self) -> None:
-        """Recurrent models are never run here: this runtime cannot reset their state."""
-        raise NotImplementedError
+        if signature not in self._buffers:
+            self._prepare(signature)
+        index, inputs, outputs = self._buffers[signature]
+        names = self._names[signature]
+        for name, buffer in zip(names["inputs"], inputs, strict=True):
+            buffer.write(feed[name])
+        self._model.run_by_index(index, inputs, outputs)
+        return {
+            name: buffer.read(int(np.prod(shape)), dtype).reshape(shape)
+            for name, buffer, (shape, dtype) in zip(
+                names["outputs"], outputs, self._shapes[signature], strict=True
+            )
+        }
 
     def close(self) -> None:
         """Release the model and its buffers."""
@@ -175,33 +149,17 @@ def open_cached(
     Raises:
         BundleError: When the model itself is damaged or has not the promised signatures.
     """
-    facts = (sha256_of(file.path), version("ai-edge-litert"), cpu_identity(), platform.machine())
-    key = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
-    entry = cache / f"litert-{key}.xnnpack"
-    use = CacheUse.USED
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        if not _is_whole(entry):
-            use = CacheUse.BUILT
-            entry.unlink(missing_ok=True)
-            _stamp(entry).unlink(missing_ok=True)
-            fresh = entry.with_suffix(f".{os.getpid()}.tmp")
-            fresh.unlink(missing_ok=True)
-            builder = CachedEngine(file, threads, fresh)
-            usable = builder.types() <= _TYPES
-            builder.close()
-            if not usable or not fresh.is_file() or fresh.stat().st_size > limit_bytes:
-                reason = (
-                    f"the packed weights are larger than {limit_bytes} bytes (runtime.cache_mb)"
-                    if usable and fresh.is_file()
-                    else "the runtime packs no weights of this network into a file"
-                )
-                fresh.unlink(missing_ok=True)
-                return None, CacheState(CacheUse.OFF, reason)
-            fresh.replace(entry)
-            write_bytes(_stamp(entry), _crc32_of(entry).encode())
-        entry.touch()
-        _evict(cache, entry, limit_bytes)
-    except OSError as error:  # a cache that cannot be written is no reason not to run
-        return None, CacheState(CacheUse.OFF, f"{cache} cannot be written ({error.strerror or error})")
-    return CachedEngine(file, threads, entry), CacheState(use)
+
+    def pack(folder: Path) -> None:
+        packed = folder / _PACKED
+        builder = CachedEngine(file, threads, packed)
+        usable = builder.types() <= _TYPES
+        builder.close()
+        if not usable or not packed.is_file():
+            raise ElsaError("the runtime packs no weights of this network into a file")
+
+    facts = (sha256_of(file.path), version("ai-edge-litert"))
+    found = derived(cache, "litert", facts, pack, limit_bytes=limit_bytes)
+    if found.folder is None:
+        return None, found.state
+    return CachedEngine(file, threads, found.folder / _PACKED), found.state

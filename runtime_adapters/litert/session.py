@@ -18,7 +18,10 @@ from elsa_edge.bundle.instructions import Port, TfliteFiles, TfliteSignatures, l
 from elsa_edge.errors import BundleError
 from elsa_edge.plugins import NO_CACHE, CacheState, MemoryUse, check_level
 from elsa_edge.profiles.schema import Runtime
-from elsa_edge.runtime_adapters.litert.engines import Engine, ModelFile, open_engine
+from elsa_edge.runtime_adapters.failures import failure
+from elsa_edge.runtime_adapters.litert.engines import Engine
+from elsa_edge.runtime_adapters.litert.model_file import ModelFile
+from elsa_edge.runtime_adapters.litert.opening import open_engine
 from elsa_edge.tensors import TO_NHWC, TensorSpec, check_inputs
 
 __all__ = ["LitertSession"]
@@ -138,9 +141,10 @@ class LitertSession:
                 name: _to_file(port, self._piece(port, ready[name], start))
                 for name, port in self._in_ports.items()
             }
-            if self._stateful:
-                engine.reset()
-            found = engine.run(key, feed)
+            try:
+                found = engine.run(key, feed)
+            except (RuntimeError, ValueError, MemoryError) as error:
+                raise failure("The TFLite runtime", error) from error
             pieces.append(
                 {
                     name: np.ascontiguousarray(found[name], port.dtype)

@@ -10,8 +10,9 @@ Which of them, the variant's instructions say.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +24,12 @@ from elsa_edge.errors import BundleError, LevelError, RuntimeUnavailableError, f
 from elsa_edge.files import sha256_of
 from elsa_edge.levels import Ladder
 from elsa_edge.nested_format.library import library_path
-from elsa_edge.plugins import NO_CACHE, CacheState, CacheUse, MemoryUse, Opened
+from elsa_edge.onnx_session import SessionSettings, Settings, onnx_runtime, open_session, options_for
+from elsa_edge.plugins import NO_CACHE, CacheState, MemoryUse, Opened
 from elsa_edge.profiles.schema import Runtime
+from elsa_edge.runtime_adapters.derived import Derived, not_derived
 from elsa_edge.runtime_adapters.mapped_pages import release_clean_pages
-from elsa_edge.runtime_adapters.ort.cache import CachedModel, cached_model
+from elsa_edge.runtime_adapters.ort.cache import MODEL_NAME, optimised_model
 from elsa_edge.runtime_adapters.ort.sessions import (
     LevelInputSession,
     SessionPerLevel,
@@ -41,74 +44,24 @@ _LADDER_KEY: Final = "elsa_edge.ladder"
 _KERNELS: Final = "python -m elsa_edge.runtime_adapters.kernels.build"
 
 
-def _runtime() -> Any:
+def _open(path: Path, settings: SessionSettings, libraries: Sequence[Path] = ()) -> Session:
+    """Open a session.
+
+    Raises:
+        BundleError: When ONNX Runtime refuses the model or a setting.
+        RuntimeUnavailableError: When ONNX Runtime is not installed.
+    """
+    version = onnx_runtime().__version__
     try:
-        import onnxruntime
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"ONNX Runtime cannot be loaded ({error})", fix="Install it: pip install onnxruntime"
+        session = open_session(path, options_for(settings, libraries=libraries))
+    except Exception as error:
+        raise BundleError(
+            f"ONNX Runtime {version} cannot open {path.name} ({first_line(error)})",
+            fix="Build the bundle again, or update onnxruntime",
         ) from error
-    return onnxruntime
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """How sessions are opened: the profile's runtime section in ONNX Runtime's words."""
-
-    runtime: Runtime
-    custom_ops: tuple[str, ...]
-
-    @property
-    def level(self) -> Any:
-        levels = _runtime().GraphOptimizationLevel
-        return {
-            "all": levels.ORT_ENABLE_ALL,
-            "extended": levels.ORT_ENABLE_EXTENDED,
-            "basic": levels.ORT_ENABLE_BASIC,
-            "none": levels.ORT_DISABLE_ALL,
-        }[self.runtime.optimization]
-
-    def for_optimiser(self) -> dict[str, Any]:
-        """Return what decides the content of an optimised file."""
-        return {
-            "level": int(self.level.value),
-            "prepack": self.runtime.prepack,
-            "config": dict(self.runtime.options),
-            "custom_ops": list(self.custom_ops),
-        }
-
-    def open(self, path: Path, *, optimised: bool = False) -> Session:
-        """Open a session.
-
-        Raises:
-            BundleError: When ONNX Runtime refuses the model.
-        """
-        ort = _runtime()
-        options = ort.SessionOptions()
-        options.log_severity_level = 4  # what matters arrives as an exception
-        options.intra_op_num_threads = self.runtime.threads
-        options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = self.runtime.arena
-        options.graph_optimization_level = (
-            ort.GraphOptimizationLevel.ORT_DISABLE_ALL if optimised else self.level
-        )
-        config = {
-            "session.intra_op.allow_spinning": str(int(self.runtime.spin)),
-            "session.disable_prepacking": str(int(not self.runtime.prepack)),
-        }
-        try:
-            for key, value in (config | dict(self.runtime.options)).items():
-                options.add_session_config_entry(key, value)
-            for library in self.custom_ops:
-                options.register_custom_ops_library(library)
-            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            give_memory_back()  # what folding needed: for a moment a multiple of the network
-            return session
-        except Exception as error:
-            raise BundleError(
-                f"ONNX Runtime {ort.__version__} cannot open {path.name} ({first_line(error)})",
-                fix="Build the bundle again, or update onnxruntime",
-            ) from error
+    # What folding needed: for a moment a multiple of the network.
+    give_memory_back()
+    return session
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +124,7 @@ class OnnxRuntimeAdapter:
 
 def _open_selector(request: _Request) -> Opened:
     model = request.file("model")
-    session = _Settings(request.runtime, ()).open(model)
+    session = _open(model, request.runtime)
     memory = MemoryUse(model.stat().st_size, (0,) * request.level_count)  # all is resident at every level
     return _with_level_input(session, request, memory)
 
@@ -189,7 +142,7 @@ def _open_nested(request: _Request) -> Opened:
             f"The variant {request.variant.name} needs our kernels, which were not compiled on this machine",
             fix=f"Run: {_KERNELS}",
         )
-    session = _Settings(request.runtime, (str(library),)).open(model)
+    session = _open(model, request.runtime, (library,))
     release_clean_pages(data)
     memory = MemoryUse(model.stat().st_size, (0,) * request.level_count)
     if len(instructions.nested_layers) == len(sizes) == request.level_count:
@@ -204,35 +157,36 @@ def _open_nested(request: _Request) -> Opened:
 def _open_switch(request: _Request) -> Opened:
     """Open the cascade, from its optimised and mapped form where there is one; whatever fails there, without."""
     model, runtime, count = request.file("model"), request.runtime, request.level_count
-    settings, sizes = _Settings(runtime, ()), request.variant.level_bytes
-    cached = CachedModel(None, NO_CACHE)
+    found, sizes = Derived(None, NO_CACHE), request.variant.level_bytes
     if runtime.memory_map:
         digest = _hash_of(request.folder, request.variant.files["model"])
-        limit_bytes = runtime.cache_mb * 1_000_000
-        cached = cached_model(model, digest, request.cache, limit_bytes, settings.for_optimiser())
-    optimised, state = cached.path, cached.state
-    if optimised is not None:
+        settings = Settings(
+            prepack=runtime.prepack, optimization=runtime.optimization, options=dict(runtime.options)
+        )
+        found = optimised_model(model, digest, request.cache, runtime.cache_mb * 1_000_000, settings)
+    folder = found.folder
+    if folder is not None:
+        optimised = folder / MODEL_NAME
         try:
-            session = settings.open(optimised, optimised=True)
+            session = _open(optimised, runtime.model_copy(update={"optimization": "none"}))
         except BundleError as error:
-            state = CacheState(CacheUse.OFF, error.problem)
+            found = not_derived(error.problem)
         else:
-            data_bytes = sum(path.stat().st_size for path in optimised.parent.iterdir())
+            data_bytes = sum(path.stat().st_size for path in folder.iterdir())
             level_bytes = sizes if len(sizes) == count else (data_bytes // count,) * count
-            memory = MemoryUse(
-                optimised.stat().st_size, level_bytes
-            )  # the mapped weights of the active level
-            return _with_level_input(session, request, memory, state)
+            # The mapped weights of the active level.
+            memory = MemoryUse(optimised.stat().st_size, level_bytes)
+            return _with_level_input(session, request, memory, found.state)
     memory = MemoryUse(model.stat().st_size + sum(sizes), (0,) * count)
-    return _with_level_input(settings.open(model), request, memory, state)
+    return _with_level_input(_open(model, runtime), request, memory, found.state)
 
 
 def _open_levels(request: _Request) -> Opened:
     instructions = request.variant.instructions
     models = [request.file(role) for role in instructions.roles(request.level_count)]
-    _runtime()  # an absent runtime must show when opening, not at the first run
+    onnx_runtime()  # an absent runtime must show when opening, not at the first run
     sizes = request.variant.level_bytes or tuple(path.stat().st_size for path in models)
-    return SessionPerLevel(models, _Settings(request.runtime, ()).open, MemoryUse(0, sizes))
+    return SessionPerLevel(models, partial(_open, settings=request.runtime), MemoryUse(0, sizes))
 
 
 _OPENERS: Final[dict[type, Callable[[_Request], Opened]]] = {

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic_core import from_json
 
+from elsa_edge.onnx_session import Settings, open_session, options_for
 from elsa_edge.runtime_adapters.ort.align import align_external_data
 
 __all__ = ["DATA_NAME", "MODEL_NAME", "optimise"]
@@ -30,45 +31,34 @@ _SMALLEST_EXTERNAL_BYTES: Final = (
 )
 
 
-def optimise(source: Path, folder: Path, settings: dict[str, Any]) -> None:
+def optimise(source: Path, folder: Path, settings: Settings) -> None:
     """Write the optimised model, its weights beside it, prepacked where the runtime would otherwise prepack at load.
 
     Args:
         source: An ONNX model.
         folder: Existing folder to write to.
-        settings: `level` (a GraphOptimizationLevel's value), `prepack`, `config` (session settings), `custom_ops`
-            (paths of libraries).
+        settings: How the written model will be opened.
     """
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    options.graph_optimization_level = ort.GraphOptimizationLevel(settings["level"])
-    for library in settings["custom_ops"]:
-        options.register_custom_ops_library(library)
+    options = options_for(settings)
     raw_model, raw_data = folder / "raw.onnx", folder / "raw.bin"
     options.optimized_model_filepath = str(raw_model)
-    prepack = bool(settings["prepack"])
-    config = dict(settings["config"]) | {
-        "session.optimized_model_external_initializers_file_name": raw_data.name,
-        "session.optimized_model_external_initializers_min_size_in_bytes": str(_SMALLEST_EXTERNAL_BYTES),
-        "session.save_external_prepacked_constant_initializers": str(int(prepack)),
-        "session.disable_prepacking": str(int(not prepack)),
-    }
-    for key, value in config.items():
+    for key, value in (
+        ("session.optimized_model_external_initializers_file_name", raw_data.name),
+        ("session.optimized_model_external_initializers_min_size_in_bytes", str(_SMALLEST_EXTERNAL_BYTES)),
+        ("session.save_external_prepacked_constant_initializers", str(int(settings.prepack))),
+    ):
         options.add_session_config_entry(key, value)
-    session = ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    session = open_session(source, options)
     if raw_data.exists():
         align_external_data(raw_model, raw_data, folder / MODEL_NAME, folder / DATA_NAME)
         raw_model.unlink()
         raw_data.unlink()
     else:  # a network of small tensors only
         raw_model.rename(folder / MODEL_NAME)
-    _prove(session, folder / MODEL_NAME, settings)
+    _prove(session, folder / MODEL_NAME)
 
 
-def _prove(original: Any, model: Path, settings: dict[str, Any]) -> None:
+def _prove(original: Any, model: Path) -> None:
     """Run the written model at every level and compare it with the session that it was written from.
 
     What would crash crashes here, in the optimiser's process, and costs only the cache. A network that does not run on
@@ -77,15 +67,7 @@ def _prove(original: Any, model: Path, settings: dict[str, Any]) -> None:
     Raises:
         RuntimeError: When the outputs differ.
     """
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    for library in settings["custom_ops"]:
-        options.register_custom_ops_library(library)
-    written = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    written = open_session(model, options_for(Settings(optimization="none")))
     feed = _made_up(original)
     for level in range(_MOST_LEVELS):
         feed["level"] = np.array(level, np.int64)
@@ -115,4 +97,4 @@ def _made_up(session: Any) -> dict[str, np.ndarray[Any, Any]]:
 
 
 if __name__ == "__main__":
-    optimise(Path(sys.argv[1]), Path(sys.argv[2]), from_json(sys.argv[3]))
+    optimise(Path(sys.argv[1]), Path(sys.argv[2]), Settings(**from_json(sys.argv[3])))

@@ -14,8 +14,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.errors import BundleError, ElsaError, InputError, first_line
+from elsa_edge.errors import BundleError, ElsaError
 from elsa_edge.plugins import NO_CACHE, CacheState, MemoryUse, check_level
+from elsa_edge.runtime_adapters.failures import failure
 from elsa_edge.tensors import TensorSpec, check_inputs
 
 __all__ = ["LevelInputSession", "SessionPerLevel", "give_memory_back"]
@@ -108,9 +109,7 @@ def _run(call: Call, names: list[str], feed: dict[str, Array]) -> dict[str, Arra
     try:
         answers = call(names, feed, None)
     except Exception as error:
-        raise InputError(
-            f"ONNX Runtime could not run the network on these inputs ({first_line(error)})"
-        ) from error
+        raise failure("ONNX Runtime", error) from error
     return dict(zip(names, answers, strict=False))  # one answer for each name is asked for
 
 

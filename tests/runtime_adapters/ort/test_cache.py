@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from support.opening import open_variant
 from elsa_edge.bundle import Bundle, open_bundle
 from elsa_edge.plugins import CacheUse, Opened
 from elsa_edge.profiles.schema import Runtime
+from elsa_edge.runtime_adapters import derived as derived_files
 from elsa_edge.runtime_adapters.ort import cache as ort_cache
 from elsa_edge.runtime_adapters.ort import optimise as ort_optimise
 from elsa_edge.runtime_adapters.ort.align import ALIGNMENT, external_spans
@@ -100,7 +99,9 @@ def test_an_entry_that_the_runtime_refuses_does_not_stop_the_network(mlp: Bundle
     place = entry(cache)
     (place / "model.onnx").write_bytes(b"not a model")
     stamp = {
-        p.name: [p.stat().st_size, ort_cache._crc32(p)] for p in place.iterdir() if p.name != "stamp.json"
+        p.name: [p.stat().st_size, derived_files.crc32_of(p)]
+        for p in place.iterdir()
+        if p.name != "stamp.json"
     }
     (place / "stamp.json").write_text(json.dumps(stamp))
 
@@ -112,7 +113,7 @@ def test_another_runtime_version_cpu_or_setting_gets_its_own_entry(
 ) -> None:
     """Optimised files fit one runtime, one CPU and one set of settings."""
     assert opened(mlp, cache, Runtime(prepack=False)).cache.use is CacheUse.BUILT
-    monkeypatch.setattr(ort_cache, "cpu_identity", lambda: "another CPU")
+    monkeypatch.setattr(derived_files, "cpu_identity", lambda: "another CPU")
     assert opened(mlp, cache).cache.use is CacheUse.BUILT
     assert len(list(cache.glob("ort-*"))) == 3
 
@@ -157,38 +158,6 @@ def test_a_failing_optimiser_costs_only_the_cache(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_oldest_entries_go_when_the_folder_is_full(mlp: Bundle, cache: Path) -> None:
-    """The newest stays, entries unused for longest are removed first, other files are left alone."""
-    size = sum(path.stat().st_size for path in entry(cache).iterdir())
-    newest = entry(cache)
-    for age, name in enumerate(["ort-recent", "ort-old", "ort-oldest"], start=1):
-        (cache / name).mkdir()
-        (cache / name / "model.bin").write_bytes(bytes(size))
-        (cache / name / "stamp.json").write_text("{}")
-        then = time.time() - 1000 * age
-        os.utime(cache / name / "stamp.json", (then, then))
-    (cache / "notes.txt").write_text("mine")
-
-    ort_cache._evict(cache, newest, int(size * 2.5))
-
-    assert {path.name for path in cache.iterdir()} == {newest.name, "ort-recent", "notes.txt"}
-
-
-def test_the_cpu_is_told_apart_by_its_instructions(tmp_path: Path) -> None:
-    """Clock speed and core number do not matter; flags and core type do."""
-    texts = {
-        "a": "processor: 0\nmodel name\t: X\nflags\t\t: avx2\ncpu MHz : 1\nprocessor: 1\nmodel name\t: X\n",
-        "b": "processor: 7\nmodel name\t: X\nflags\t\t: avx2\ncpu MHz : 2\n",
-        "c": "processor: 0\nmodel name\t: X\nflags\t\t: avx2 avx512f\n",
-        "d": "CPU part\t: 0xd08\nFeatures\t: asimd\n",
-    }
-    for name, text in texts.items():
-        (tmp_path / name).write_text(text)
-    a, b, c, d = (ort_cache.cpu_identity(tmp_path / name) for name in "abcd")
-    assert a == b
-    assert len({a, c, d, ort_cache.cpu_identity(tmp_path / "none")}) == 4
-
-
 def test_an_optimised_model_with_other_numbers_is_found(mlp: Bundle, tmp_path: Path) -> None:
     """The optimiser runs what it wrote at every level before anyone else does."""
     import onnx
@@ -202,6 +171,6 @@ def test_an_optimised_model_with_other_numbers_is_found(mlp: Bundle, tmp_path: P
     onnx.save(proto, tmp_path / "other.onnx")
     session = ort.InferenceSession(source, providers=["CPUExecutionProvider"])
 
-    ort_optimise._prove(session, source, {"custom_ops": []})
+    ort_optimise._prove(session, source)
     with pytest.raises(RuntimeError, match="other numbers at level 0"):
-        ort_optimise._prove(session, tmp_path / "other.onnx", {"custom_ops": []})
+        ort_optimise._prove(session, tmp_path / "other.onnx")
