@@ -59,7 +59,7 @@ def _summary(rows: Sequence[Row]) -> list[Row]:
                 **shown,
                 "repaired": round(mean, 2),
                 "interval": None if half is None else round(half, 2),
-                "minus_dense": round(mean - shown["dense"], 2),
+                "minus_dense": round(mean - shown["dense"], 2) + 0.0,
                 "cpu_s_a_level": round(sum(r["cpu_s"] for r in members) / n, 1),
                 "weights_kept": all(r["weights_kept"] for r in members),
             }
@@ -111,22 +111,23 @@ def _share(values: Sequence[bool]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-@benchmark("repair")
-def main(quick: bool) -> Result:
+@benchmark(
+    "repair",
+    click.option(
+        "--finished",
+        is_flag=True,
+        help="Report the runs that are finished; what is missing counts as not measured.",
+    ),
+)
+def main(quick: bool, finished: bool) -> Result:
     """Repair levels of trained networks on unlabelled inputs and compare with the dense networks."""
     torch.set_num_threads(1)
-    finished = bool(click.get_current_context().meta.get("finished"))
     rows: list[Row] = []
     for mode, ladder, granularity, steps, seeds in QUICK if quick else RESNET:
         for seed in range(seeds):
-            settings = {
-                "mode": mode,
-                "ladder": ladder,
-                "granularity": granularity,
-                "seed": seed,
-                "steps": steps,
-            }
-            rows += kept(repaired_resnet, finished=finished, **settings)
+            settings = {"mode": mode, "ladder": ladder, "granularity": granularity, "seed": seed}
+            made = kept(repaired_resnet, finished=finished, **settings, steps=steps)
+            rows += [{**row, "asked_steps": steps} for row in made]
     photographs: list[Row] = []
     for mode, ladder, minutes, most in () if quick else PHOTOGRAPHS:
         shared = {"mode": mode, "ladder": ladder, "minutes": minutes, "steps": most}
@@ -134,22 +135,6 @@ def main(quick: bool) -> Result:
     table = _summary(rows)
     return Result(rows=[*table, *photographs], claims=_claims(table, photographs))
 
-
-def _remember_finished(context: click.Context, _: click.Parameter, value: bool) -> None:
-    context.meta["finished"] = value
-
-
-_command: Any = main  # a click command, which the decorator types as a plain callable
-_command.params.append(
-    click.Option(
-        ["--finished"],
-        is_flag=True,
-        expose_value=False,
-        is_eager=True,
-        callback=_remember_finished,
-        help="Report the runs that are finished; what is missing counts as not measured.",
-    )
-)
 
 if __name__ == "__main__":
     main()
