@@ -9,6 +9,7 @@ agent.sh                functions; its last line calls the one that VERB names
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,17 +19,43 @@ from typing import Any, Final
 __all__ = ["Reply", "parse_reply", "script"]
 
 _MARK: Final = "@elsa "
+_MAIN: Final = "elsa_main"
+_FUNCTION: Final = re.compile(r"(\w+)\(\) \{")
 _SETTINGS: Final = (
     "VERB", "ROOT", "TOKEN", "OWNER", "PYTHONS", "TAKE_FROM", "BASES", "BLOBS", "LIST", "RELEASE", "NAME", "LAUNCHER",
-    "PROFILE",    "WHEELS", "PYTHON", "TRUST", "TRIAL_S", "KEEP", "SECONDS_EACH",
+    "PROFILE", "WHEELS", "PYTHON", "TRUST", "TRIAL_S", "KEEP", "SECONDS_EACH",
 )  # fmt: skip
 
 
 @cache
-def _functions() -> str:
-    """Return the script without its comments: it travels at every step."""
-    lines = Path(__file__).with_name("agent.sh").read_text(encoding="utf-8").splitlines()
-    return "\n".join(line for line in lines if line.strip() and not line.startswith("#")) + "\n"
+def _functions() -> dict[str, str]:
+    """Return the functions of agent.sh by name, without comments."""
+    text = Path(__file__).with_name("agent.sh").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in lines:
+        match = _FUNCTION.match(line)
+        if match is not None:
+            name = match.group(1)
+        if name:
+            found.setdefault(name, []).append(line)
+        if line == "}" or (match is not None and line.endswith(" }")):
+            name = ""
+    return {name: "\n".join(body) + "\n" for name, body in found.items()}
+
+
+@cache
+def _needed(verb: str) -> str:
+    """Return the functions that a verb needs, and the call: a script travels at every step, so it is kept short."""
+    functions = _functions()
+    wanted, waiting = [], [_MAIN, f"verb_{verb}"]
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.append(name)
+            waiting += [other for other in functions if re.search(rf"\b{other}\b", functions[name])]
+    return "".join(body for name, body in functions.items() if name in wanted) + f"{_MAIN}\n"
 
 
 def script(verb: str, settings: Mapping[str, str]) -> str:
@@ -41,8 +68,9 @@ def script(verb: str, settings: Mapping[str, str]) -> str:
     strange = settings.keys() - set(_SETTINGS)
     if strange:
         raise KeyError(f"agent.sh has no setting {', '.join(sorted(strange))}")
-    values = dict.fromkeys(_SETTINGS, "") | dict(settings) | {"VERB": verb}
-    return "".join(f"{name}={_quoted(value)}\n" for name, value in values.items()) + _functions()
+    values, functions = {"VERB": verb} | dict(settings), _needed(verb)
+    read = [name for name in _SETTINGS if name in values or name in functions]
+    return "".join(f"{name}={_quoted(values.get(name, ''))}\n" for name in read) + functions
 
 
 def _quoted(text: str) -> str:

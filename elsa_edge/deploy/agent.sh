@@ -128,23 +128,17 @@ verb_look() {
 
 # --- the lock ------------------------------------------------------------------------------------------------------
 
-# TAKE_FROM is the token of a lock that its owner will not come back for; only one deployment can rename it away.
+# TAKE_FROM is the token of a lock that its owner will not come back for; only one deployment can rename it away. The new
+# lock appears with its owner in it: a directory cannot be renamed onto one that has something in it.
 verb_lock() {
   mkdir -p "$ROOT/blobs" "$ROOT/incoming" "$ROOT/releases" "$ROOT/python" || fail "cannot write to $ROOT"
   if [ -n "$TAKE_FROM" ] && [ "$(first_of "$ROOT/lock/token")" = "$TAKE_FROM" ]; then
     mv "$ROOT/lock" "$ROOT/.lock.$TOKEN" 2>/dev/null && rm -rf "$ROOT/.lock.$TOKEN"
   fi
-  [ -d "$ROOT/lock" ] && [ ! -s "$ROOT/lock/token" ] && stale_lock
-  mkdir "$ROOT/lock" 2>/dev/null || { look_lock; fail locked; }
-  printf '%s\n' "$OWNER" > "$ROOT/lock/owner"
-  date +%s > "$ROOT/lock/since"
-  printf '%s\n' "$TOKEN" > "$ROOT/lock/token" || { rm -rf "$ROOT/lock"; fail "no space to write the lock"; }
-}
-
-# A lock without a token: its owner died between two lines. A minute tells it from one who is just at it.
-stale_lock() {
-  [ -n "$(find "$ROOT/lock" -maxdepth 0 -mmin +1 2>/dev/null)" ] || [ -n "$TAKE_FROM" ] || return 0
-  mv "$ROOT/lock" "$ROOT/.lock.$TOKEN" 2>/dev/null && rm -rf "$ROOT/.lock.$TOKEN"
+  making="$ROOT/.making.$TOKEN"
+  mkdir "$making" && printf '%s\n' "$OWNER" > "$making/owner" && date +%s > "$making/since" \
+    && printf '%s\n' "$TOKEN" > "$making/token" || { rm -rf "$making"; fail "no space to write the lock"; }
+  mv -T "$making" "$ROOT/lock" 2>/dev/null || { rm -rf "$making"; look_lock; fail locked; }
 }
 
 ours() {
@@ -253,7 +247,7 @@ LIST
 
 # Runs the release's own Python. It writes to files, so that a broken line cannot disturb it; then its JSON answer comes
 # back in lines `@elsa json`, and its words on stderr.
-elsa() {
+run_elsa() {
   "$ROOT/releases/$RELEASE/elsa-edge" "$@" > "$ROOT/.answer.$TOKEN" 2> "$ROOT/.words.$TOKEN"
   result=$?
   while IFS= read -r line; do say json "$line"; done < "$ROOT/.answer.$TOKEN"
@@ -270,11 +264,11 @@ verb_verify() {
   [ -n "$TRUST" ] && [ ! -f "$ROOT/trusted" ] && { printf '%s\n' "$TRUST" | put "$ROOT/trusted" || fail "no space for the keys"; }
   if [ -f "$ROOT/trusted" ]; then
     [ -n "$PYTHON" ] || { refuse; fail "this device trusts signed bundles only, and has no Python to check one"; }
-    elsa verify "$release/bundle" --device "$release/.device.yaml" --json \
+    run_elsa verify "$release/bundle" --device "$release/.device.yaml" --json \
       --require-signature "$ROOT/trusted" --counter "$ROOT/counter" --accept "$release/.accepted" \
       || { refuse; fail "the release does not verify"; }
   elif [ -n "$PYTHON" ]; then
-    elsa verify "$release/bundle" --device "$release/.device.yaml" --json || { refuse; fail "the release does not verify"; }
+    run_elsa verify "$release/bundle" --device "$release/.device.yaml" --json || { refuse; fail "the release does not verify"; }
   fi
   : > "$release/verified" || fail "no space"
 }
@@ -310,7 +304,7 @@ verb_activate() {
   [ -f "$release/device.yaml" ] && { cp "$release/device.yaml" "$release/.before.yaml" || fail "no space"; }
   [ -f "$release/.device.yaml" ] && mv "$release/.device.yaml" "$release/device.yaml"
   switch_to "$RELEASE" || fail "the switch failed"
-  if [ -n "$PYTHON" ] && ! elsa run "$ROOT/current/bundle" --device "$ROOT/current/device.yaml" \
+  if [ -n "$PYTHON" ] && ! run_elsa run "$ROOT/current/bundle" --device "$ROOT/current/device.yaml" \
     --seconds "$TRIAL_S" --json; then
     back_from_trial "$old"
   fi
@@ -370,7 +364,7 @@ collect() {
       *) [ "$number" -le "$KEEP" ] || rm -rf "$ROOT/releases/$release" ;;
     esac
   done
-  rm -rf "$ROOT"/releases/.[0-9a-f]* "$ROOT"/python/.[0-9a-f]* "$ROOT"/incoming/* "$ROOT"/.answer.* "$ROOT"/.words.* "$ROOT"/.current.*
+  rm -rf "$ROOT"/releases/.[0-9a-f]* "$ROOT"/python/.[0-9a-f]* "$ROOT"/incoming/* "$ROOT"/.answer.* "$ROOT"/.words.* "$ROOT"/.current.* "$ROOT"/.making.* "$ROOT"/.lock.*
   cat "$ROOT"/releases/*/release.list 2>/dev/null | cut -c 1-64 | sort -u > "$ROOT/.needed"
   cat "$ROOT"/releases/*/elsa-edge 2>/dev/null | grep -o '/python/[0-9a-f]*' | cut -c 9- | sort -u > "$ROOT/.wheels"
   for blob in "$ROOT"/blobs/*; do
@@ -387,7 +381,7 @@ collect() {
 verb_measure() {
   ours
   release="$ROOT/releases/$RELEASE"
-  elsa profile "$release/bundle" --device "$release/device.yaml" -o "$release/.measured.yaml" --seconds "$SECONDS_EACH" --json \
+  run_elsa profile "$release/bundle" --device "$release/device.yaml" -o "$release/.measured.yaml" --seconds "$SECONDS_EACH" --json \
     || { rm -f "$release/.measured.yaml"; fail "measuring failed"; }
   mv "$release/.measured.yaml" "$release/device.yaml"
   while IFS= read -r line; do say profile "$line"; done < "$release/device.yaml"

@@ -70,9 +70,10 @@ class SshTransport(_Closing):
                 moved(self._sftp(parcel, folder))
 
     def _rsync(self, parcel: Parcel, folder: str) -> int:
+        """Send differences. What lies there may be of the same size and second, and other: never skip a file."""
         command = [
-            tool("rsync", "rsync"), "--inplace", "--no-whole-file", "--stats", "--no-motd", "--protect-args",
-            "-e", shlex.join([self._ssh, *self._options]),
+            tool("rsync", "rsync"), "--inplace", "--ignore-times", "--no-whole-file", "--stats",
+            "--no-motd", "--protect-args", "-e", shlex.join([self._ssh, *self._options]),
             "--", str(parcel.source), f"{_bracketed(self._target.host)}:{folder}/{parcel.name}",
         ]  # fmt: skip
         done = execute(command)

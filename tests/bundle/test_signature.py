@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from support.bundles import bundle
-from support.sshd import make_key
 
+from benchmarks.sshd import make_key
 from elsa_edge.bundle.signature import Accepted, check_counter, check_signature, read_keys, sign_bundle
 from elsa_edge.errors import BundleError, RuntimeUnavailableError, UsageError
 from elsa_edge.loading import open_for

@@ -88,7 +88,7 @@ def test_what_is_no_address_is_refused_with_the_forms(text: str) -> None:
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60))
 def test_any_text_arrives_in_the_shell_as_it_is(text: str) -> None:
     """A value is data: quotes, dollars, line ends and blanks do nothing."""
-    made = script("none", {"NAME": text}).partition("_main() {")[0].rpartition("\nelsa")[0]
+    made = script("unlock", {"NAME": text}).partition("_main() {")[0].rpartition("\nelsa")[0]
     head = made.split("say()", maxsplit=1)[0]
     done = subprocess.run(
         ["sh", "-s"], input=(head + "\nprintf '%s' \"$NAME\"").encode(), capture_output=True, check=True

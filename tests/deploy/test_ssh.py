@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 from support.bundles import bundle
-from support.sshd import SSHD, make_key, server
 
+from benchmarks.sshd import SSHD, make_key, server
 from elsa_edge.bundle import open_bundle
+from elsa_edge.bundle.reader import read_manifest
+from elsa_edge.deploy import Device, Options, deploy, look
+from elsa_edge.deploy.new_profile import profile_of
+from elsa_edge.deploy.ssh import SshTransport
+from elsa_edge.deploy.transport import LocalTransport
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd here (Debian: apt-get install openssh-server)")
 
@@ -95,3 +101,26 @@ def test_a_name_that_was_not_added_is_answered_with_those_that_were(pi) -> None:
     _, _, run = pi
     assert "no device added" in run("deploy", "bundle", "--to", "pi6", expect=2).stderr
     assert "Say what goes where" in run("deploy", "--to", "pi6", expect=2).stderr
+
+
+@pytest.mark.parametrize("rsync", [True, False], ids=["rsync", "sftp"])
+def test_a_file_of_the_same_size_and_second_with_other_content_arrives(
+    pi, tmp_path, monkeypatch, rsync
+) -> None:
+    """By rsync as by sftp; nothing is skipped because it looks alike."""
+    running, _, _ = pi
+    monkeypatch.setenv("PATH", running.path())
+    if not rsync:
+        monkeypatch.setattr(SshTransport, "allow_rsync", lambda *_: None)
+    device = Device("pi", f"ssh://127.0.0.1:{running.port}", str(tmp_path / "a store"), "/nonexistent")
+    facts, _ = look(LocalTransport(), device)
+    options = Options(packages="none")
+    for number in (1, 2):
+        source = tmp_path / str(number)
+        shutil.copytree(bundle("conv"), source)
+        manifest = read_manifest(source)
+        text = manifest.model_copy(update={"provenance": {"number": number}}).model_dump_json()
+        (source / "manifest.json").write_text(text)
+        deploy(source, device, profile_of("pi", facts), options, tell=lambda _: None)
+        served = open_bundle(tmp_path / "a store" / "current" / "bundle")
+        assert served.manifest.provenance == {"number": number}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from support.bundles import bundle
-from support.sshd import make_key
 
 import elsa_edge.deploy.bring as home
+from benchmarks.sshd import make_key
 from elsa_edge.bundle import open_bundle
 from elsa_edge.bundle.signature import sign_bundle
 from elsa_edge.deploy import Device, DeviceError, Options, deploy, look, rollback, trust

@@ -1,4 +1,4 @@
-"""A real SSH server on loopback, for tests: keys, configuration and known_hosts of its own, nothing of the user's."""
+"""A real SSH server on loopback for tests and benchmarks, with keys and known_hosts of its own, none of the user's."""
 
 from __future__ import annotations
 
