@@ -121,6 +121,12 @@ def check_inputs(
     Raises:
         InputError: Naming the first input that does not fit, what was expected and what was found.
     """
+    if not isinstance(given, Mapping):
+        raise InputError(
+            "Inputs are given by name",
+            expected="{" + ", ".join(f"{name!r}: array" for name in specs) + "}",
+            found=type(given).__name__,
+        )
     missing = [name for name in specs if name not in given]
     unknown = [name for name in given if name not in specs]
     if missing or unknown:

@@ -64,10 +64,15 @@ def _line(row: Row) -> str:
         return f"| {row['network']} | | | | {kind} at {row['reached']} | | | |"
     work = row["nested_multiply_adds"]
     speed = row["speed"]
+    times = (
+        "-"
+        if speed is None
+        else f"{', '.join(f'{x:.2f}' for x in speed['speedup'])} ({speed['dense_ms']:.2f})"
+    )
     seconds = ", ".join(f"{row[step]:.0f}" for step in ("sparsify_s", "export_s", "build_s"))
     return (
         f"| {row['network']} | {row['parameters'] / 1e6:.2f} "
         f"| {row['nested_parameters']:.1%}, {'-' if work is None else f'{work:.1%}'} | {row['batch']} "
-        f"| {worst(row):.0e} | {', '.join(f'{x:.2f}' for x in speed['speedup'])} ({speed['dense_ms']:.2f}) "
+        f"| {worst(row):.0e} | {times} "
         f"| {seconds} | {row['build_peak_mb']} |"
     )

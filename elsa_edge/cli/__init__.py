@@ -161,12 +161,16 @@ def _as_failure(error: Exception) -> _Failure:
 
 @click.command(
     cls=LazyGroup,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Start with: elsa-edge quickstart --out quickstart",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="elsa-edge")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """One network, several nested sparsity levels inside it, one file, every device."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 cli.params.append(_debug_option())

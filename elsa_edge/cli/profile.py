@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from elsa_edge.claims import PROFILE
-from elsa_edge.cli._common import cache_option, device_option, emit, json_option, new_file, print_table, say
+from elsa_edge.cli._common import cache_option, emit, json_option, new_file, print_table, say
 
 __all__ = ["command"]
 
@@ -16,7 +16,9 @@ __all__ = ["command"]
     name="profile", epilog="Example: elsa-edge profile bundle/ --device raspberry-pi-5 -o my-pi.yaml"
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
-@device_option
+@click.option(
+    "--device", metavar="NAME_OR_YAML", help="Device profile; by default the one the bundle was built for."
+)
 @new_file(help="The device profile to write, with the measured table in it.", kinds=(PROFILE,))
 @click.option(
     "--variant",
@@ -35,7 +37,7 @@ __all__ = ["command"]
 def command(
     *,
     bundle: Path,
-    device: str,
+    device: str | None,
     destination: Path,
     variant: str | None,
     seconds: float,

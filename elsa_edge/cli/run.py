@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,9 @@ __all__ = ["command"]
     help="Inputs (.npz, one array per input); by default golden.",
 )
 @click.option("--seconds", type=click.FloatRange(min=0), help="Repeat for so long; by default run once.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Samples of one inference."
+)
 @click.option("--level", type=int, help="Stay at this level instead of letting the controller choose.")
 @click.option("--variant", metavar="NAME", help="Variant to run; by default the profile's first that loads.")
 @click.option(
@@ -53,6 +56,7 @@ def command(
     device: str | None,
     inputs: Path | None,
     seconds: float | None,
+    batch: int,
     level: int | None,
     variant: str | None,
     outputs: Path | None,
@@ -63,7 +67,7 @@ def command(
 ) -> None:
     """Run BUNDLE under the controller and say what it did.
 
-    Without --seconds one inference is made.
+    Each inference takes one sample; without --seconds each sample is run once.
     """
     from contextlib import ExitStack
 
@@ -84,17 +88,18 @@ def command(
         )
         for note in session.notes:
             say(note)
-        feed = session.bundle.golden.inputs if inputs is None else read_inputs(inputs, session.bundle.inputs)
+        specs = session.bundle.inputs
+        feeds = _feeds(session, None if inputs is None else read_inputs(inputs, specs), batch)
         memory = session.memory()
         if trace is not None:
             memory_bytes = [memory.at(k) for k in range(len(session.ladder))]
             listeners.append(open_files.enter_context(TraceRecorder(trace, memory_bytes)))
         if log is not None:
             listeners.append(open_files.enter_context(JsonLog(log)))
-        last = _repeat(session, dict(feed), seconds, level)
+        last = _repeat(session, feeds, seconds, level)
         if outputs is not None:
             _write(outputs, last)
-        record = _record(session)
+        record = {"variant": session.variant.name, **_record(session)}
         _show(record)
         if trace is not None:
             say(f"Trace written to {trace}; replay it with `elsa-edge simulate --trace {trace}`")
@@ -102,7 +107,6 @@ def command(
             {
                 "bundle": str(bundle),
                 "device": session.profile.name,
-                "variant": session.variant.name,
                 **record,
                 "outputs": {
                     name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in last.items()
@@ -112,13 +116,40 @@ def command(
         )
 
 
+def _feeds(session: AdaptiveSession, arrays: Mapping[str, Any] | None, batch: int) -> list[dict[str, Any]]:
+    """Return the inputs of each inference: `batch` samples, the last one what is left; without arrays, one golden."""
+    from elsa_edge.inputs import count_samples, take_samples
+
+    specs = session.bundle.inputs
+    if arrays is None:
+        return [take_samples(specs, session.bundle.golden.inputs, 0, batch)]
+    count = count_samples(specs, arrays)
+    if not count:
+        return [dict(arrays)]
+    return [take_samples(specs, arrays, start, start + batch) for start in range(0, count, batch)]
+
+
 def _repeat(
-    session: AdaptiveSession, feed: dict[str, Any], seconds: float | None, level: int | None
+    session: AdaptiveSession, feeds: Sequence[dict[str, Any]], seconds: float | None, level: int | None
 ) -> dict[str, Any]:
-    """Run once, or until the time is up; return the last outputs."""
+    """Run all inputs once, or again and again until the time is up; return the outputs of the last full round."""
+    import numpy as np
+
     ends_s = time.monotonic() + (seconds or 0.0)
+    outputs = session.bundle.outputs
+    last: dict[str, Any] = {}
     while True:
-        last = session.run(feed, level)
+        round_: list[dict[str, Any]] = []
+        for feed in feeds:
+            round_.append(session.run(feed, level))
+            if last and time.monotonic() >= ends_s:
+                return last
+        last = {
+            name: array
+            if len(round_) == 1 or outputs[name].batch_axis is None
+            else np.concatenate([one[name] for one in round_], axis=outputs[name].batch_axis)
+            for name, array in round_[-1].items()
+        }
         if time.monotonic() >= ends_s:
             return last
 
@@ -172,11 +203,17 @@ def _show(record: dict[str, Any]) -> None:
         (f"{k['level']} {k['name']}", k["runs"], k["p50_ms"], k["p95_ms"], k["p99_ms"])
         for k in record["levels"]
     ]
-    print_table("Levels that ran", ("level", "runs", "p50 ms", "p95 ms", "p99 ms"), rows)
+    print_table(
+        f"Levels of {record['variant']} that ran", ("level", "runs", "p50 ms", "p95 ms", "p99 ms"), rows
+    )
     budget = record["latency_budget_ms"]
     missed = "" if budget is None else f", {record['missed']} over the budget of {budget:g} ms"
     decision = record["decision"]
     show(
-        f"{record['runs']} runs, {record['switches']} switches{missed}; next level {decision['level']} "
-        f"({decision['reason']}{'' if decision['feasible'] else ', NOT feasible'})"
+        f"{_count(record['runs'], 'run')}, {_count(record['switches'], 'switch')}{missed}; "
+        f"next level {decision['level']} ({decision['reason']}{'' if decision['feasible'] else ', NOT feasible'})"
     )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "es" if word.endswith("ch") else "s")

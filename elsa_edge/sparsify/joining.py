@@ -8,8 +8,8 @@ What no level makes sparse (biases, BatchNorm) may differ, and becomes a table w
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -70,7 +70,7 @@ def join(
         )
     checkpoint = NestedCheckpoint(dict(dense), indices, tables, _placeholder(len(states)), facts)
     densities = checkpoint.densities
-    if any(a >= b for a, b in itertools.pairwise(densities)):
+    if any(a >= b for a, b in pairwise(densities)):
         listed = ", ".join(f"{name} {density:.4g}" for name, density in zip(names, densities, strict=True))
         raise UsageError(
             "The checkpoints must be ordered, sparsest first, and differ", found=f"densities {listed}"

@@ -196,7 +196,9 @@ def sparsify(
         )
     score = None if method == FISHER else score_named(method)
     batches = None if data is None else batches_of(model, data)
-    products = _watched(model, batches if example is None else batches_of(model, example))
+    # One batch as it is: its inputs need not have a number of samples in common.
+    one = [example] if isinstance(example, Mapping) else example
+    products = _watched(model, batches if example is None else batches_of(model, one))
     weights, notes = nested_weights(model, pattern, include, exclude, products)
     state = model.state_dict(keep_vars=True)
     generator = torch.Generator().manual_seed(seed)

@@ -87,7 +87,7 @@ def test_one_command_chooses_cuts_and_repairs(tmp_path, monkeypatch):
     told = nested.provenance["repair"]["levels"]
     assert {row.pop("level"): row for row in report["repair"]} == told
     assert "saves too little" in result.stderr or "lost" in result.stderr
-    assert "Cuts that were tried" in result.stderr
+    assert "Cuts that were tried" in result.output
     for wrong, message in (
         (["--levels", "auto"], "Add --data"),
         (["--levels", "0.5,0", "--method", "auto"], "Add --data"),
