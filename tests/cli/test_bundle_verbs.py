@@ -86,7 +86,7 @@ def test_run_once_with_own_inputs_and_written_outputs(tmp_path: Path) -> None:
     opened = open_bundle(bundle("two_inputs"))
     np.savez(tmp_path / "in.npz", **opened.golden.inputs)
     found = run("run", bundle("two_inputs"), "--input", tmp_path / "in.npz", "-o", tmp_path / "out.npz")
-    assert found["runs"] == 1
+    assert found["runs"] == 2
     assert found["decision"]["feasible"] is True
     with np.load(tmp_path / "out.npz") as arrays:
         assert set(arrays.files) == {"logits", "features"}
