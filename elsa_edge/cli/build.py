@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -36,6 +37,9 @@ __all__ = ["command"]
     type=click.IntRange(min=0),
     help="With --sign: must rise with every release. By default the time.",
 )
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Also say why rewrites of the graph leave places as they are."
+)
 @json_option
 def command(
     *,
@@ -47,25 +51,29 @@ def command(
     name: str | None,
     sign: Path | None,
     counter: int | None,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Turn the canonical graph MODEL into a bundle for a device.
 
-    Every variant is run here at every level and compared with the canonical graph before the bundle appears.
+    Every variant is run here at every level and compared with the canonical graph before the bundle appears. What
+    speaks for and against each variant is said on stderr; `elsa-edge preflight` says it of every exporter.
     """
     from elsa_edge.build import build_bundle
+    from elsa_edge.graph.passes.refusals import told
 
-    bundle = build_bundle(
-        model,
-        device,
-        destination,
-        variants=variants or None,
-        golden=golden,
-        name=name,
-        sign=sign,
-        counter=counter,
-        progress=say,
-    )
+    with told(say) if verbose else contextlib.nullcontext():
+        bundle = build_bundle(
+            model,
+            device,
+            destination,
+            variants=variants or None,
+            golden=golden,
+            name=name,
+            sign=sign,
+            counter=counter,
+            progress=say,
+        )
     size_bytes = sum(entry.size_bytes for entry in bundle.manifest.files)
     say(f"{destination}: {size_bytes / 1e6:.2f} MB, {len(bundle.ladder)} levels")
     emit(

@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from elsa_edge.graph.constants import constant, fresh_name
 from elsa_edge.graph.numbers import Numbers
+from elsa_edge.graph.passes.refusals import refuse
 
 __all__ = ["FoldBatchNorm"]
 
@@ -50,30 +51,39 @@ class FoldBatchNorm(ir.passes.InPlacePass):
         numbers = Numbers(model)
         modified = False
         for norm in list(model.graph):
-            if norm.op_type == "BatchNormalization" and self._foldable(norm, numbers):
+            if norm.op_type != "BatchNormalization":
+                continue
+            reason = self._why_not(norm, numbers)
+            if reason is None:
                 self._fold(model.graph, norm, numbers)
                 modified = True
+            else:
+                refuse("fold BatchNorm", norm, reason)
         return ir.passes.PassResult(model, modified)
 
     @staticmethod
-    def _foldable(norm: ir.Node, numbers: Numbers) -> bool:
+    def _why_not(norm: ir.Node, numbers: Numbers) -> str | None:
+        """Return which requirement a BatchNorm does not meet, or None when it can be folded."""
         layer = norm.inputs[0].producer() if norm.inputs[0] is not None else None
         if layer is None or layer.op_type not in _LAYERS or layer.domain not in ("", "ai.onnx"):
-            return False
+            before = "an input" if layer is None else layer.op_type
+            return f"it follows {before}, not one of {', '.join(sorted(_LAYERS))}"
         if len(layer.outputs[0].uses()) != 1 or layer.outputs[0].is_graph_output():
-            return False
+            return f"others read what {layer.name} computes before it"
         if any(output.uses() or output.is_graph_output() for output in norm.outputs[1:]):
-            return False
+            return "its statistics are read"
         bias = layer.inputs[2] if len(layer.inputs) > 2 else None
         constants = [layer.inputs[1], *norm.inputs[1:5], *([bias] if bias is not None else [])]
-        return all(numbers.get(value) is not None for value in constants)
+        if any(numbers.get(value) is None for value in constants):
+            return "its numbers, or those of the layer before, are computed while the network runs"
+        return None
 
     @staticmethod
     def _fold(graph: ir.Graph, norm: ir.Node, numbers: Numbers) -> None:
         source = norm.inputs[0]
         layer = source.producer() if source is not None else None
         weight = layer.inputs[1] if layer is not None else None
-        assert layer is not None and weight is not None  # noqa: PT018 - one fact: `_foldable` said so
+        assert layer is not None and weight is not None  # noqa: PT018 - one fact: `_why_not` said so
         gamma, beta, mean, variance = (
             np.asarray(numbers.get(value), np.float64) for value in norm.inputs[1:5]
         )

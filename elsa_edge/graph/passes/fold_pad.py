@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from elsa_edge.graph.numbers import Numbers
+from elsa_edge.graph.passes.refusals import refuse
 
 __all__ = ["FoldPad"]
 
@@ -33,9 +34,14 @@ class FoldPad(ir.passes.InPlacePass):
             amounts = _amounts(node, numbers)
             padded, source = node.outputs[0], node.inputs[0]
             readers = [use.node for use in padded.uses()]
-            if amounts is None or source is None or padded.is_graph_output() or not readers:
+            if amounts is None or source is None:
+                refuse("fold Pad", node, "it does not put a known number of zeros around images")
+                continue
+            if padded.is_graph_output() or not readers:
+                refuse("fold Pad", node, "the padded image is an output of the network")
                 continue
             if not all(use.idx == 0 and _takes_pads(use.node) for use in padded.uses()):
+                refuse("fold Pad", node, "something else than convolutions reads it")
                 continue
             for conv in readers:
                 own = conv.attributes.get("pads")
