@@ -38,7 +38,7 @@ class QuadSegment:
 
 
 def encode_quads(
-    codes: npt.NDArray[np.int8], active: npt.NDArray[np.bool_], *, block_rows: int = 1
+    codes: npt.NDArray[np.int8], active: npt.NDArray[np.bool_], *, block_rows: int = 1, multiple: int = 1
 ) -> npt.NDArray[np.uint8]:
     """Write the active codes of a weight as one segment.
 
@@ -46,6 +46,8 @@ def encode_quads(
         codes: (rows, columns, 4), none -128; what is not active is stored as 0.
         active: The same shape: which codes this level adds. A block is stored where any of its codes is active.
         block_rows: 1, or 4 rows that share each block.
+        multiple: Each row's blocks are filled up to a multiple of this with blocks of zeros: products with a vector
+            then have no remainders, which cost more than the bytes.
 
     Raises:
         ContractError: When the format cannot hold them.
@@ -78,10 +80,24 @@ def encode_quads(
     values[split[place] & ~second, :, 1::2] = 0
     values[second, :, 0::2] = 0
     counts = np.bincount(group[place], minlength=groups)
+    index, counts, values = _filled_up(column[place], counts, values, multiple)
     return write_segment(
         rows=rows, columns=columns, block_rows=block_rows, value_type=_VALUE_TYPE, column_block=columns,
-        counts=counts, index=column[place], values=values,
+        counts=counts, index=index, values=values,
     )  # fmt: skip
+
+
+def _filled_up(
+    index: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], values: npt.NDArray[np.int8], multiple: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int8]]:
+    """Return index, counts and values with blocks of zeros at column 0 behind each group that needs some."""
+    full = -(-counts // multiple) * multiple
+    old_starts, new_starts = np.cumsum(counts) - counts, np.cumsum(full) - full
+    places = np.arange(len(index)) + np.repeat(new_starts - old_starts, counts)
+    wide_index = np.zeros(int(full.sum()), index.dtype)
+    wide_values = np.zeros((len(wide_index), *values.shape[1:]), values.dtype)
+    wide_index[places], wide_values[places] = index, values
+    return wide_index, full, wide_values
 
 
 def decode_quads(data: npt.NDArray[np.uint8]) -> QuadSegment:

@@ -20,6 +20,8 @@ __all__ = ["Coded8", "code_layer8", "why_not8"]
 
 # What four rows cost in a block that they share, over the same in blocks of their own (docs/kernels.md).
 _BLOCK_ADVANTAGE: Final = 0.8
+# Blocks of a row that a product with a vector takes at a time.
+_VECTOR: Final = 8
 _LARGEST_SUM: Final = 2**31 - 1
 
 Array = npt.NDArray[Any]
@@ -113,7 +115,8 @@ def _segments(layer: Layer, coded: CodedWeight, levels: int) -> tuple[Array, ...
         padded[: len(codes)] = active.any(axis=2)
         shared = int(padded.reshape(-1, 4, codes.shape[1]).any(axis=1).sum())
         block_rows = 4 if 4 * shared * _BLOCK_ADVANTAGE < single else 1
-        segments.append(encode_quads(codes, active, block_rows=block_rows))
+        multiple = _VECTOR if g is None and block_rows == 1 else 1
+        segments.append(encode_quads(codes, active, block_rows=block_rows, multiple=multiple))
     return tuple(segments)
 
 

@@ -22,9 +22,9 @@ from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.instructions import Instructions, Nested, Selector
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.errors import ExportError
-from elsa_edge.exporters.int8.dense import dense8
 from elsa_edge.exporters.int8.judge import LARGEST_TOLERANCE, Judgement, judge
 from elsa_edge.exporters.int8.plan import Plan8
+from elsa_edge.exporters.int8.rival import dense8
 from elsa_edge.exporters.int8.samples import calibration_samples
 from elsa_edge.exporters.nested.file import Sizes, join, save
 from elsa_edge.exporters.nested.find import find_layers, level_models

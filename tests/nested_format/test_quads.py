@@ -41,6 +41,19 @@ def test_levels_add_up_and_pairs_are_safe(  # noqa: PLR0917 - drawn by hypothesi
     assert np.array_equal(total, np.where(index < 3, codes, 0))
 
 
+def test_rows_are_filled_up_with_blocks_of_zeros() -> None:
+    """Every row has a multiple of 8 blocks or none, and adds up to the same codes."""
+    random = np.random.default_rng(1)
+    codes = random.integers(-127, 128, (6, 20, 4)).astype(np.int8)
+    active = random.random(codes.shape) < 0.1
+    active[3] = False
+    filled = encode_quads(codes, active, multiple=8)
+    pointers = np.frombuffer(filled.tobytes(), "<u4", 7, 64)
+    assert (np.diff(pointers) % 8 == 0).all()
+    assert pointers[4] == pointers[3]
+    assert np.array_equal(decode_quads(filled).codes, decode_quads(encode_quads(codes, active)).codes)
+
+
 def test_what_the_format_cannot_hold_is_refused() -> None:
     """Other shapes, rows of a block and more columns than an index can name."""
     codes = np.zeros((2, 3, 4), np.int8)

@@ -1,0 +1,35 @@
+"""The benchmark of 8 bits: its plumbing on a tiny network, its claims, and that machines are never mixed."""
+
+import json
+
+from click.testing import CliRunner
+
+from benchmarks import int8
+from benchmarks.latency.nets import LATENCY_NETS
+from benchmarks.models import Net, tiny
+
+
+def test_every_level_is_timed_against_both_rivals(monkeypatch, tmp_path):
+    """A quick run has a row for each rival and level, with intervals; targets are claims."""
+    monkeypatch.setitem(LATENCY_NETS, "mlp", Net(tiny, (1, 16)))
+    path = tmp_path / "report.json"
+    done = CliRunner().invoke(int8.main, ["--quick", "--json", "--out", str(path)], catch_exceptions=False)
+    assert done.exit_code == 0
+    report = json.loads(path.read_text())
+    assert [(row["engine"], row["sparsity"]) for row in report["rows"]] == [
+        ("float32", 0.0), ("ort-int8", 0.0), *(("nested-int8", s) for s in (0.95, 0.9, 0.8, 0.0)),
+    ]  # fmt: skip
+    assert all(row["over_int8_low"] <= row["over_int8"] <= row["over_int8_high"] for row in report["rows"])
+    assert [claim["target"] for claim in report["claims"]] == [3.0, 2.0, 1.3]
+
+
+def test_rows_of_another_processor_are_dropped(monkeypatch, tmp_path):
+    """An earlier file's rows stay only where they are of this processor and were not measured again."""
+    monkeypatch.setattr(int8, "RESULTS", tmp_path)
+    rows = [
+        {"network": "a", "granularity": "1x4", "cpu": int8._cpu()},
+        {"network": "b", "granularity": "1x4", "cpu": int8._cpu()},
+        {"network": "c", "granularity": "1x4", "cpu": "another"},
+    ]
+    (tmp_path / "int8.json").write_text(json.dumps({"rows": rows}))
+    assert [row["network"] for row in int8._old_rows({("b", "1x4")})] == ["a"]
