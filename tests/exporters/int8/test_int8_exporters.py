@@ -196,20 +196,33 @@ def test_calibration_data_that_say_nothing_are_refused(small, exporter, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+class Silent(nn.Module):
+    """One of two branches is silenced by its bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.silent, self.heard, self.head = (
+            nn.Conv2d(4, 8, 3, padding=1),
+            nn.Conv2d(4, 8, 1),
+            nn.Linear(512, 3),
+        )
+        nn.init.constant_(self.silent.bias, -1e3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head((self.heard(x) + torch.relu(self.silent(x))).flatten(1))
+
+
 def test_an_activation_that_never_fires_at_a_level_stays_zero(tmp_path):
-    """A bias that silences a ReLU at every level: finite steps, and the float network's answers."""
-    model = nn.Sequential(
-        nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.Flatten(), nn.Linear(256, 3)
-    )
-    with torch.no_grad():
-        model[0].bias.fill_(-1e3)
-    levels = sparsify(model.eval(), [0.5, 0.0], granularity="4x4")
+    """A ReLU that is silent at every level: finite steps, and the float network's answers."""
+    model = Silent().eval()
+    levels = sparsify(model, [0.5, 0.0], granularity="4x4")
     graph = export_canonical(levels, model, [TensorSpec("", (1, 4, 8, 8))])
     feed = samples(graph)
     variant = NestedInt8Exporter("nested").export(
         graph, profile(int8_changed_answers=1.0), Golden(feed, ()), tmp_path
     )
-    assert max(variant.notes["difference"]) < 0.02
+    assert max(variant.notes["difference"]) < 0.05
 
 
 def test_calibration_of_a_profile_and_preflight(small, tmp_path):
