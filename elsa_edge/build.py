@@ -25,6 +25,7 @@ from elsa_edge.errors import (
     ElsaError,
     ExportError,
     RuntimeUnavailableError,
+    first_line,
 )
 from elsa_edge.files import sha256_of
 from elsa_edge.golden_answers import golden_answers
@@ -98,7 +99,8 @@ def build_bundle(
         for exporter in exporters:
             tell(f"{exporter.name}: exporting")
             try:
-                _export(exporter, graph, profile, answers, writer)
+                with _own_errors(exporter.name):
+                    _export(exporter, graph, profile, answers, writer)
             except (ExportError, ContractError) as error:
                 if len(left_out) + 1 == len(exporters):
                     raise
@@ -228,7 +230,8 @@ def _prove(bundle: Bundle, profile: DeviceProfile, tell: Progress) -> dict[str, 
                 )
                 continue
             try:
-                check = check_variant(bundle, variant, profile, cache)
+                with _own_errors(variant.name):
+                    check = check_variant(bundle, variant, profile, cache)
                 _require(check)
             except ElsaError as error:
                 failures[variant.name] = error
@@ -236,6 +239,20 @@ def _prove(bundle: Bundle, profile: DeviceProfile, tell: Progress) -> dict[str, 
             worst = max(level.max_difference for level in check.levels)
             tell(f"{variant.name}: proved at {len(check.levels)} levels, largest difference {worst:.2g}")
     return failures
+
+
+@contextlib.contextmanager
+def _own_errors(variant: str) -> Iterator[None]:
+    """Turn whatever a converter or runtime raises into an error of its variant: it takes no other with it."""
+    try:
+        yield
+    except (ElsaError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ExportError(
+            f"{variant} cannot be made of this network ({type(error).__name__}: {first_line(error)})",
+            fix="Leave it out, and please report it, with --debug",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -19,13 +19,12 @@ import onnx_ir as ir
 from elsa_edge.errors import ContractError, LevelError
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.names import INDEX, IR_VERSION, LEVEL_INPUT, MASKED, OPSET, SELECTED, TABLE
-from elsa_edge.graph.nesting import CHECKED
+from elsa_edge.graph.nesting import CHECKED, SHAPE_ONLY
 from elsa_edge.levels import check_index
 
 __all__ = ["check_contract"]
 
 _DENSITY_TOLERANCE: Final = 1e-9
-_SHAPE_ONLY: Final = {"Shape", "Size", "CastLike"}
 
 
 def check_contract(graph: CanonicalGraph) -> CanonicalGraph:
@@ -144,7 +143,7 @@ def _check_nested_weight(graph: CanonicalGraph, name: str) -> None:
     others = [
         use.node
         for use in initializers[name].uses()
-        if use.node is not flat and use.node.op_type not in _SHAPE_ONLY
+        if use.node is not flat and (use.node.domain, use.node.op_type, use.idx) not in SHAPE_ONLY
     ]
     if others or initializers[name].is_graph_output():
         raise broken(f"the unmasked weight used by {others[0].op_type if others else 'an output'}")

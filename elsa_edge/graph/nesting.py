@@ -21,12 +21,12 @@ from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import ExportError
 from elsa_edge.graph.names import INDEX, LEVEL_INPUT, MASKED, SELECTED, TABLE
 
-__all__ = ["CHECKED", "attach", "detach"]
+__all__ = ["CHECKED", "SHAPE_ONLY", "attach", "detach"]
 
 CHECKED: Final = "level.checked"
 
 # These ask for the shape or the type of a tensor, never for its numbers; left on the plain weight they still fold.
-_SHAPE_ONLY: Final = {("Shape", 0), ("Size", 0), ("CastLike", 1)}
+SHAPE_ONLY: Final = frozenset({("", "Shape", 0), ("", "Size", 0), ("", "CastLike", 1)})
 
 
 def detach(model: ir.Model, names: Sequence[str]) -> dict[str, ir.Value]:
@@ -41,7 +41,11 @@ def detach(model: ir.Model, names: Sequence[str]) -> dict[str, ir.Value]:
         initializer = graph.initializers.get(name)
         if initializer is None:
             continue
-        uses = [use for use in initializer.uses() if (use.node.op_type, use.idx) not in _SHAPE_ONLY]
+        uses = [
+            use
+            for use in initializer.uses()
+            if (use.node.domain, use.node.op_type, use.idx) not in SHAPE_ONLY
+        ]
         if not uses and not initializer.is_graph_output():
             continue
         assert initializer.const_value is not None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -31,7 +32,10 @@ __all__ = ["CachedEngine", "open_cached"]
 
 Array = npt.NDArray[Any]
 _PACKED: Final = "weights.xnnpack"
-_TYPES: Final = frozenset({"float32", "int32", "int64", "int8", "bool"})
+# What the compiled model's buffers take. int64 is not among them, although the file may have it.
+_TYPES: Final = frozenset({"float32", "int32", "int8", "bool"})
+# The packer of ai-edge-litert 2.3 aborts the process when the disk is full, so there must be room before.
+_ROOM_FACTOR: Final = 4
 
 
 @contextlib.contextmanager
@@ -151,6 +155,8 @@ def open_cached(
     """
 
     def pack(folder: Path) -> None:
+        if shutil.disk_usage(folder).free < _ROOM_FACTOR * file.path.stat().st_size:
+            raise ElsaError(f"{folder.parent} has too little room")
         packed = folder / _PACKED
         builder = CachedEngine(file, threads, packed)
         usable = builder.types() <= _TYPES

@@ -96,6 +96,15 @@ def an_unmasked_use(proto):
     conv.input[list(conv.input).index("mix.weight.masked")] = "mix.weight"
 
 
+def an_unmasked_output_through_a_cast(proto):
+    # CastLike reads the numbers of its first operand and only the type of its second.
+    proto.graph.node.add(op_type="CastLike", input=["mix.weight", "mix.weight"], output=["leak"], name="leak")
+
+
+def an_unmasked_use_by_somebody_s_shape(proto):
+    proto.graph.node.add(op_type="Shape", domain="other", input=["mix.weight"], output=["leak"], name="leak")
+
+
 def an_unguarded_level(proto):
     node_making(proto, "level.byte").input[0] = "level"
 
@@ -138,6 +147,8 @@ def weights_swapped_under_the_mask(proto):
             r"stem.weight is not masked .* other numbers than the weight and zero",
         ),
         (an_unmasked_use, r"mix.weight is not masked .* the unmasked weight used by Conv"),
+        (an_unmasked_output_through_a_cast, r"the unmasked weight used by CastLike"),
+        (an_unmasked_use_by_somebody_s_shape, r"the unmasked weight used by Shape"),
         (an_unguarded_level, r"not guarded .* the unchecked level is used elsewhere"),
         (more_levels_allowed, r"not guarded .* for a ladder of 3"),
         (negative_levels_allowed, r"not guarded .* negative levels would not fail"),
