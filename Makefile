@@ -1,6 +1,7 @@
 # Everything a person needs to work on elsa-edge, on a machine with only Python >= 3.11 and make.
 #   make quickstart    train a small network, put sparsity levels into it, build, verify and run a bundle (minutes)
 #   make test          all tests            make check    lint, format, types, floors
+#   make test-device   deployment over a real SSH server on loopback (needs Debian packages; says which)
 #   make docs          the site in site/    make setup    only the environment, in .venv
 #   make test-browser  the report's page in a headless Chromium (needs a Debian package; says which)
 #   make test-clients  the clients of applications: Node and headless Chromium (needs node, npm and chromium)
@@ -19,7 +20,7 @@ NATIVE := $(wildcard runtime_adapters/kernels/native/*.h runtime_adapters/kernel
   runtime_adapters/kernels/native/drivers/*.h runtime_adapters/kernels/native/drivers/*.cpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-arm test-browser test-clients check docs clean
+.PHONY: help setup quickstart test test-arm test-device test-browser test-clients check docs clean
 
 help:
 	@sed -n 's/^#  *//p' Makefile | head -8
@@ -56,6 +57,10 @@ quickstart: $(VENV)/.installed-quickstart
 
 test: $(VENV)/.kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+test-device: $(VENV)/.kernels
+	@command -v sshd > /dev/null || test -x /usr/sbin/sshd || { echo "needs sshd and rsync: apt-get install openssh-server rsync"; exit 1; }
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/deploy tests/bundle/test_signature.py $(PYTEST_ARGS)
 
 test-arm: $(VENV)/.kernels
 	ELSA_EDGE_ARM=1 $(BIN)/python -m pytest tests/arm $(PYTEST_ARGS)

@@ -23,11 +23,9 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from benchmarks.common import Claim, Result, Row, at_least, at_most, benchmark, in_subprocess
-from benchmarks.nets import prepare
 from benchmarks.sshd import SSHD, Server, make_key, server
 from benchmarks.stand_ins import FAILING
 from benchmarks.wire import Wire
-from elsa_edge.build import build_bundle
 from elsa_edge.bundle import open_bundle
 from elsa_edge.bundle.signature import sign_bundle
 from elsa_edge.deploy import Device, Options, deploy, look, trust
@@ -88,6 +86,10 @@ class _Bench:
 
 @contextmanager
 def _bench(folder: Path, net: str) -> Iterator[_Bench]:
+    # Here, because each deployment that is cut is a process of its own, which needs neither torch nor the exporters.
+    from benchmarks.nets import prepare
+    from elsa_edge.build import build_bundle
+
     prepared = prepare(net, folder, _LADDER)
     facts, _ = look(LocalTransport(), Device("here", "local:", str(folder / "none"), sys.executable))
     profile = profile_of("here", facts)

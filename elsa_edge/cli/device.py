@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from elsa_edge.cli._common import emit, json_option, print_table, say
+from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
 
 if TYPE_CHECKING:
     from elsa_edge.deploy import Device
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _MB = 1_000_000
+_WHEELS_MARK = "WHEELS.txt"
 
 
 @click.group("device", epilog="Example: elsa-edge device add pi5 ssh://pi@raspberrypi.local")
@@ -114,6 +116,56 @@ def check(*, name: str, as_json: bool) -> None:
     emit(
         {"name": name, "address": device.address, **facts.as_json(), "free_bytes": store.free_bytes,
          "current": store.current, "previous": store.previous, "releases": releases, "lock": lock},
+        as_json=as_json,
+    )  # fmt: skip
+
+
+@command.command("wheels", epilog="Example: elsa-edge device wheels pi5 -o wheels/")
+@click.argument("name")
+@click.option(
+    "--runtime", default=None, metavar="PACKAGE", help="The runtime to fetch; by default the profile's."
+)
+@new_file(help="Folder to put the wheels in.")
+@json_option
+def wheels(*, name: str, runtime: str | None, destination: Path, as_json: bool) -> None:
+    """Fetch the wheels that the device NAME needs, for `deploy --wheels` where there is no network.
+
+    The device is asked for its Python and C library; the wheels are fetched by this machine's pip, for the device.
+    """
+    import shutil
+
+    from elsa_edge.deploy import DeviceBook, look, open_line
+    from elsa_edge.deploy.packages import RUNTIMES, PackagePlan
+    from elsa_edge.deploy.wheels import collect_wheels
+    from elsa_edge.errors import UsageError
+    from elsa_edge.files import atomic_directory
+    from elsa_edge.loading import default_cache
+
+    book = DeviceBook.default()
+    device, profile = book.get(name), book.profile(name)
+    with open_line(device) as line:
+        facts, _ = look(line, device)
+    if facts.python is None:
+        raise UsageError(f"{name} has no Python that is new enough", expected="Python 3.11 or newer")
+    known = RUNTIMES.get(profile.runtime.name, ())
+    if runtime is None and not known:
+        raise UsageError(
+            f"The runtime {profile.runtime.name} is not one of ours", fix="Name its package: --runtime"
+        )
+    package = runtime or known[-1 if facts.arch == "armv7l" else 0][0]
+    plan = PackagePlan("bring", facts.python, (package,), "as asked for")
+    with atomic_directory(destination, may_replace=_WHEELS_MARK) as folder:
+        found = collect_wheels(plan, facts, default_cache() or folder / ".cache", say)
+        for wheel in found:
+            shutil.copy(wheel.path, folder / wheel.path.name)
+        (folder / _WHEELS_MARK).write_text(f"{facts.machine} {facts.python.path}\n", encoding="utf-8")
+    size_bytes, unpacked_bytes = sum(w.size_bytes for w in found), sum(w.unpacked_bytes for w in found)
+    say(
+        f"{destination}: {len(found)} wheels, {size_bytes / _MB:.1f} MB, {unpacked_bytes / _MB:.1f} MB on the device"
+    )
+    emit(
+        {"output": str(destination), "size_bytes": size_bytes, "unpacked_bytes": unpacked_bytes,
+         "wheels": [wheel.path.name for wheel in found]},
         as_json=as_json,
     )  # fmt: skip
 

@@ -1,0 +1,70 @@
+"""Our own wheel, and what is known of a wheel before it travels."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from elsa_edge.deploy.errors import DeviceError
+from elsa_edge.deploy.wheels import Wheel, elf_alignment, own_wheel, requirements, wheels_in
+
+
+def elf(*alignments: int) -> bytes:
+    """The head of a 64-bit library with one loaded segment for each alignment."""
+    head = (
+        b"\x7fELF\x02\x01"
+        + bytes(26)
+        + struct.pack("<Q", 64)
+        + bytes(14)
+        + struct.pack("<HH", 56, len(alignments))
+    )
+    segments = [struct.pack("<I", 1) + bytes(44) + struct.pack("<Q", alignment) for alignment in alignments]
+    return head.ljust(64, b"\0") + b"".join(segments)
+
+
+def test_the_smallest_alignment_of_a_library_counts() -> None:
+    assert elf_alignment(elf(65536, 4096)) == 4096
+    assert elf_alignment(elf(16384)) == 16384
+    for other in (b"", b"MZ", elf(4096)[:70]):
+        assert elf_alignment(other) is None
+
+
+def test_our_own_wheel_runs_from_a_folder_and_is_always_the_same(tmp_path) -> None:
+    """Unpacked like on a device, in an interpreter that sees nothing else of ours; entry points are found."""
+    first, again = own_wheel(tmp_path / "1", "aarch64"), own_wheel(tmp_path / "2", "aarch64")
+    assert first.read_bytes() == again.read_bytes()
+    with zipfile.ZipFile(first) as archive:
+        archive.extractall(tmp_path / "site")
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import elsa_edge.session, elsa_edge.registry as r;"
+        "print(elsa_edge.__file__, r.names(r.ADAPTERS))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "site")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert str(tmp_path / "site") in done.stdout
+    assert "onnxruntime" in done.stdout
+
+
+def test_what_is_asked_for_is_what_a_device_needs_and_no_workshop() -> None:
+    wanted = requirements(("onnxruntime",))
+
+    assert any(need.startswith("numpy") for need in wanted)
+    assert wanted[-1].startswith("onnxruntime")
+    assert not [need for need in wanted if need.startswith(("torch", "onnx>", "onnx_", "onnx-"))]
+
+
+def test_a_folder_without_wheels_and_a_file_that_is_none_are_refused(tmp_path) -> None:
+    with pytest.raises(DeviceError, match="holds no wheels"):
+        wheels_in(tmp_path)
+    (tmp_path / "x.whl").write_bytes(b"no zip")
+    with pytest.raises(DeviceError, match="is not a wheel"):
+        Wheel.of(tmp_path / "x.whl")
