@@ -79,7 +79,9 @@ def _way(name: str, network: Network, folder: Path, *, quick: bool) -> Row:
             example = runnable_example(model, binding)
         row["parameters"] = sum(p.numel() for p in model.parameters())
         with _step(row, "sparsify"):
-            nested = sparsify(model, LEVELS, data=[example] if _has_norms(model) else None, example=example)
+            # Statistics of a map of one place need more than one sample.
+            pair = {name: np.concatenate([array, -array]) for name, array in example.items()}
+            nested = sparsify(model, LEVELS, data=[pair] if _has_norms(model) else None, example=example)
             nested.save(folder / "nested.safetensors")
         covered = nested.provenance["coverage"]
         row["nested_parameters"], row["nested_multiply_adds"] = (

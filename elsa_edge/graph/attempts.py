@@ -39,6 +39,7 @@ class Attempt:
         proofs: Inputs to compare with torch on; the first at every level, the others at the densest.
         sizes: Numbers of the other free sizes in `trace` and `proofs`.
         related: Let the batches of several inputs be found to depend on each other.
+        stacked: Whether samples are stacked in any input at all.
         real: Whether a person gave the inputs.
     """
 
@@ -48,6 +49,7 @@ class Attempt:
     proofs: Sequence[Arrays]
     sizes: Sequence[Mapping[str, int]] = field(default_factory=list)
     related: bool = False
+    stacked: bool = True
     real: bool = False
 
 
@@ -121,7 +123,8 @@ class Ways:
             return Attempt(binding, batch, real.samples(batch), [real.samples(batch)], real=True)
         rows = _runnable_sizes(self.model, binding, batch, self.told)
         proofs = [example_inputs(binding.inputs, batch, seed=1, sizes=row) for row in rows]
-        return Attempt(binding, batch, example_inputs(binding.inputs, batch, sizes=rows[0]), proofs, rows)
+        trace = example_inputs(binding.inputs, batch, sizes=rows[0])
+        return Attempt(binding, batch, trace, proofs, rows, stacked=self.has_batch)
 
 
 def runnable_example(model: torch.nn.Module, binding: Binding) -> dict[str, np.ndarray[Any, Any]]:

@@ -133,9 +133,14 @@ class _Writer:
         arguments, keywords = binding.arguments(attempt.trace)
         names = [spec.name for spec in binding.inputs]
         with torch.no_grad(), answering(model, arguments, keywords, self.outputs, names) as answer:
-            self.tell(
-                f"tracing with a {'free batch' if attempt.batch is None else f'batch of {attempt.batch}'}"
+            size = (
+                "no"
+                if not attempt.stacked
+                else "a free"
+                if attempt.batch is None
+                else f"a fixed ({attempt.batch})"
             )
+            self.tell(f"tracing with {size} batch")
             keep = {*checkpoint.indices, *checkpoint.tables}
             onnx_model = torch_to_onnx(
                 model, binding, attempt.trace, answer.names, related=attempt.related, keep=keep
@@ -144,7 +149,7 @@ class _Writer:
             self.tell(f"comparing {len(graph.ladder)} levels with torch")
             graph = prove_equal(graph, checkpoint, model, binding, attempt.proofs, real=attempt.real)
         facts = {
-            "batch": attempt.batch or "free",
+            "batch": (attempt.batch or "free") if attempt.stacked else "none",
             "sizes": dict(attempt.sizes[0]) if attempt.sizes else {},
             "proved_sizes": [dict(row) for row in attempt.sizes if row],
             "notes": [*answer.notes, *graph.provenance["proof"]["notes"], *_consequences(attempt, refusal)],
@@ -155,7 +160,7 @@ class _Writer:
 def _consequences(attempt: Attempt, refusal: ElsaError | None) -> list[str]:
     """Say what follows from a fixed batch, and where free sizes were proved."""
     notes = []
-    if attempt.batch is not None:
+    if attempt.batch is not None and attempt.stacked:
         reason = f", because a free one does not work: {_why(refusal)}" if refusal is not None else ""
         notes.append(
             f"The batch is fixed at {attempt.batch}{reason}. Each inference takes exactly {attempt.batch}, and "

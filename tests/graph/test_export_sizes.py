@@ -163,6 +163,8 @@ def test_a_network_without_a_batch():
     model = Graph()
     graph = exported(model, ["x=Vx4", "edge_index=2xE:int64"])
     assert [spec.batch_axis for spec in graph.inputs.values()] == [None, None]
+    assert graph.provenance["export"]["batch"] == "none"
+    assert not any("batch" in note for note in graph.provenance["export"]["notes"])
     x, edges = torch.randn(7, 4), torch.randint(0, 7, (2, 30))
     np.testing.assert_allclose(
         dense(graph, x=x.numpy(), edge_index=edges.numpy())["output"],

@@ -1,0 +1,48 @@
+"""The zoo's table and claims, from rows as its worker writes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.zoo.networks import NETWORKS
+from benchmarks.zoo.table import claims, table
+from elsa_edge.tensors import parse_inputs
+
+WHOLE = {
+    "network": "hf_gpt2",
+    "reached": "all",
+    "parameters": 591872,
+    "nested_parameters": 0.66,
+    "nested_multiply_adds": 0.86,
+    "batch": "free",
+    "graph_difference": [1e-7, 2e-7],
+    "variants": {"ort-switch": [3e-7, 2e-7]},
+    "speed": None,
+    "sparsify_s": 1.2,
+    "export_s": 18.1,
+    "build_s": 9.0,
+    "build_peak_mb": 900,
+}
+REFUSED = {"network": "timm_mobileone_s0", "reached": "export", "refusal": "It is not equal."}
+CRASHED = {"network": "yolov8n", "reached": "process", "crash": "status -9"}
+
+
+def test_the_table_has_a_line_for_each_network():
+    """What arrives with its figures, what is refused with the reason."""
+    text = table([WHOLE, REFUSED, CRASHED])
+    assert "| hf_gpt2 | 0.59 | 66.0%, 86.0% | free | 3e-07 | - | 1, 18, 9 | 900 |" in text
+    assert "refused at export" in text
+    assert "failed at process" in text
+    assert "- timm_mobileone_s0, at export: It is not equal." in text
+
+
+def test_claims_count_what_they_say():
+    """Tried, crashed, wrong, little nested."""
+    found = {claim["claim"]: claim["measured"] for claim in claims([WHOLE, REFUSED, CRASHED])}
+    assert list(found.values()) == [3, 1, 0, 1]
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_inputs_of_every_network_are_readable(name):
+    """As `--input-shape` would take them."""
+    assert parse_inputs(NETWORKS[name].inputs)
