@@ -120,7 +120,8 @@ class Ways:
         if self.examples is not None:
             real = RealInputs(self.binding.inputs, self.examples)
             real.check()
-            return Attempt(binding, batch, real.samples(batch), [real.samples(batch)], real=True)
+            given = real.samples(batch)
+            return Attempt(binding, batch, given, [given], real=True, stacked=self.has_batch)
         rows = _runnable_sizes(self.model, binding, batch, self.told)
         proofs = [example_inputs(binding.inputs, batch, seed=1, sizes=row) for row in rows]
         trace = example_inputs(binding.inputs, batch, sizes=rows[0])
