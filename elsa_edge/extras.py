@@ -19,7 +19,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "export": ("torch", "safetensors", "onnx", "onnx_ir", "onnxscript"),
     "train": ("accelerate", "PIL"),
     "tflite": ("flatbuffers", "litert_quantizer", "psutil", "sng4onnx"),
-    "report": ("matplotlib",),
+    "report": ("matplotlib", "jinja2"),
     "prometheus": ("prometheus_client",),
     "otel": ("opentelemetry",),
     "service": ("starlette", "uvicorn"),
