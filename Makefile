@@ -15,12 +15,13 @@ PIP := $(BIN)/python -m pip install --quiet --constraint requirements/constraint
 PINS := pyproject.toml requirements/constraints.txt requirements/no-deps.txt
 WORKERS ?= 2
 PYTEST_ARGS ?=
+FUZZ_ARGS ?= --count 500 --seconds 120
 KERNELS := $(wildcard runtime_adapters/kernels/native/*) runtime_adapters/kernels/build.py
 NATIVE := $(wildcard runtime_adapters/kernels/native/*.h runtime_adapters/kernels/native/*.cpp \
   runtime_adapters/kernels/native/drivers/*.h runtime_adapters/kernels/native/drivers/*.cpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-arm test-device test-browser test-clients check docs clean
+.PHONY: help setup quickstart test test-arm test-device test-browser test-clients check fuzz docs clean
 
 help:
 	@sed -n 's/^#  *//p' Makefile | head -8
@@ -75,6 +76,10 @@ test-clients: $(VENV)/.kernels
 	@[ -x "$${CHROMIUM:-/usr/bin/chromium}" ] || { echo "make test-clients needs Chromium: apt-get install chromium, or CHROMIUM=/path"; exit 1; }
 	$(BIN)/python clients/fixtures.py .cache/clients
 	cd clients/web && npm ci --ignore-scripts --no-audit --no-fund && ELSA_EDGE_FIXTURES=$(CURDIR)/.cache/clients npm test
+
+# Mutated bundles, with hashes that fit: nothing may crash, hang or raise what is not ours. FUZZ_ARGS='--count 10000 --seconds 3600'
+fuzz: $(VENV)/.kernels
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m fuzz.run $(FUZZ_ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

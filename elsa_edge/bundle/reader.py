@@ -55,8 +55,24 @@ class Bundle:
 
     @cached_property
     def golden(self) -> Golden:
-        """Golden inputs, and the oracle's outputs at each level."""
-        return Golden.load(self.folder / self.manifest.golden, len(self.manifest.ladder))
+        """Golden inputs, and the oracle's outputs at each level.
+
+        Raises:
+            BundleError: When the file is damaged, or is of another network.
+        """
+        golden = Golden.load(self.folder / self.manifest.golden, len(self.manifest.ladder))
+        for what, found, told in (
+            ("inputs", golden.inputs, self.inputs),
+            ("outputs", golden.outputs[0], self.outputs),
+        ):
+            if set(found) != set(told):
+                raise BundleError(
+                    f"The golden file has other {what} than the network",
+                    expected=", ".join(told),
+                    found=", ".join(found),
+                    fix=_REBUILD,
+                )
+        return golden
 
     @cached_property
     def inputs(self) -> dict[str, TensorSpec]:
