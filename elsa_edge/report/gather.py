@@ -131,7 +131,7 @@ def what_is_missing(record: Record, source: str) -> tuple[Missing, ...]:
         found.append(
             Missing(
                 what="An int8 variant to compare with.",
-                how="elsa-edge build MODEL --variant ort-nested-int8 (beside the others)",
+                how="elsa-edge build MODEL --variant ort-int8 (beside the others)",
             )
         )
     if not record.sustained:
