@@ -170,7 +170,17 @@ class TestLadder:
         text = Ladder.from_sparsities([0.5]).to_json()
         assert json.loads(text) == {
             "levels": [
-                {"name": "s50", "sparsity": 0.5, "density": None, "flops_fraction": None, "accuracy": None}
+                {
+                    "name": "s50",
+                    "sparsity": 0.5,
+                    "density": None,
+                    "flops_fraction": None,
+                    "accuracy": None,
+                    "samples": None,
+                    "accuracy_low": None,
+                    "accuracy_high": None,
+                    "metric": None,
+                }
             ]
         }
 

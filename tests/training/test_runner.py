@@ -329,7 +329,7 @@ def test_a_pipe_gets_lines_and_an_interruption_the_command_that_goes_on(write, t
     monkeypatch.setattr("elsa_edge.training.runner.run_training", interrupt)
     result = CliRunner().invoke(cli, ["train", str(config), "-o", str(out)])
     assert f"To go on: elsa-edge train {config} -o {out}" in result.stderr
-    assert result.exit_code == 1
+    assert result.exit_code == 130
 
 
 def test_the_published_schema_and_reference_page_are_current():

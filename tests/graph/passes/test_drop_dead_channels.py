@@ -37,6 +37,17 @@ class Chain(nn.Module):
         return self.d(torch.relu(self.c(y.flatten(1))))
 
 
+class Beside(Chain):
+    """The chain, and a way around it: the network goes on where the chain says nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.around = nn.Linear(3 * 8 * 8, 5)
+
+    def forward(self, x):
+        return super().forward(x) + self.around(x.flatten(1))
+
+
 class Residual(nn.Module):
     """A depthwise block inside a residual add: the two branches must agree on what goes."""
 
@@ -151,7 +162,7 @@ def test_a_concatenation_keeps_its_channels():
 
 def test_one_channel_stays_when_all_are_dead():
     """A layer without channels is no layer."""
-    graph = graph_with_dead_rows(Chain(), {"a.weight": list(range(8))})
+    graph = graph_with_dead_rows(Beside(), {"a.weight": list(range(8))})
     assert_same_numbers(graph)
     assert (1, 3, 3, 3) in sizes(smallest(graph, 0)).values()
 
