@@ -176,6 +176,11 @@ class AdaptiveSession:
         """
         return self._history.stats()
 
+    @property
+    def last_run(self) -> RunEvent | None:
+        """The latest run as it happened; None before the first. Cheaper than `stats.last`, for use after every run."""
+        return self._history.last
+
     def memory(self) -> MemoryUse:
         """Return the memory need, base and per level, in bytes."""
         return self._adapter.memory()

@@ -156,6 +156,7 @@ def test_every_run_is_told_and_counted(tmp_path: Path) -> None:
         (0, ChosenBy.CALLER),
     ]
     assert (stats.runs, stats.last, stats.switches) == (2, heard[1], int(heard[0].level != 0))
+    assert session.last_run is stats.last
 
 
 def test_a_run_with_less_time_than_the_budget_takes_a_sparser_level(session: AdaptiveSession) -> None:

@@ -154,6 +154,11 @@ class History:
             self._reasons[str(event.decision.reason)] += 1
             self._last = event
 
+    @property
+    def last(self) -> RunEvent | None:
+        """The latest run; None before the first. Costs nothing, whereas `stats` sorts the latest runs."""
+        return self._last
+
     def stats(self) -> SessionStats:
         """Return the figures so far."""
         with self._lock:

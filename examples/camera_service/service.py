@@ -147,7 +147,7 @@ class CameraService:
                 f"No time is left for the inference: {waited_ms:.0f} ms of waiting and {decoded_ms:.0f} ms of decoding"
             )
         outputs = self._session.run({self._input: feed}, within_ms=None if left_ms == math.inf else left_ms)
-        run = self._session.stats.last
+        run = self._session.last_run
         assert run is not None
         best = int(outputs[self._output][0].argmax())
         total_ms = (time.monotonic() - arrived_s) * 1e3
