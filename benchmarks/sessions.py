@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from elsa_edge.bundle.manifest import Variant
-from elsa_edge.installed import find_adapter
 from elsa_edge.plugins import Opened
+from elsa_edge.plugins.installed import find_adapter
 from elsa_edge.profiles import load_profile
 from elsa_edge.profiles.schema import DeviceProfile, Runtime
 

@@ -30,10 +30,10 @@ from elsa_edge.errors import (
 from elsa_edge.files import sha256_of
 from elsa_edge.golden_answers import golden_answers
 from elsa_edge.inputs import read_inputs
-from elsa_edge.installed import find_exporter
 from elsa_edge.levels import densities_by_weight
 from elsa_edge.loading import PROFILE_NAME, why_not_loadable
 from elsa_edge.plugins import Exporter
+from elsa_edge.plugins.installed import find_exporter
 from elsa_edge.profiles import load_profile, save_profile
 from elsa_edge.profiles.carried import carried
 from elsa_edge.profiles.schema import DeviceProfile

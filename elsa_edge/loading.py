@@ -13,8 +13,8 @@ from typing import Final
 from elsa_edge.bundle import Bundle, Variant, open_bundle
 from elsa_edge.bundle.signature import Accepted, check_counter, check_signature
 from elsa_edge.errors import BundleError, ElsaError, PluginError, RuntimeUnavailableError, UnknownNameError
-from elsa_edge.installed import find_adapter
 from elsa_edge.plugins import Opened
+from elsa_edge.plugins.installed import find_adapter
 from elsa_edge.profiles import load_profile, profile_names
 from elsa_edge.profiles.carried import require_harmless
 from elsa_edge.profiles.schema import DeviceProfile

@@ -25,14 +25,14 @@ import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.bundle import Bundle, Variant
-from elsa_edge.children import run_child
 from elsa_edge.errors import ElsaError
 from elsa_edge.inputs import take_samples
 from elsa_edge.loading import CachePath, choose_variant, open_adapter, open_for, resolve_profile
 from elsa_edge.plugins import Opened
 from elsa_edge.profiles import save_profile
 from elsa_edge.profiles.schema import DeviceProfile, Measured, MeasuredLevel
-from elsa_edge.rotation import order, rounds
+from elsa_edge.running.children import run_child
+from elsa_edge.running.rotation import order, rounds
 
 __all__ = ["LevelTimes", "conditions", "fresh_level", "measure_bundle", "one_sample", "time_levels"]
 
@@ -138,7 +138,7 @@ def one_sample(bundle: Bundle) -> dict[str, Array]:
 def time_levels(
     adapter: Opened, inputs: Mapping[str, Array], seconds: float, tell: Progress
 ) -> list[LevelTimes]:
-    """Time the levels in turns, sparsest first; see `elsa_edge.rotation`."""
+    """Time the levels in turns, sparsest first; see `elsa_edge.running.rotation`."""
     count = adapter.level_count
     runs: list[list[float]] = [[] for _ in range(count)]
     firsts: list[list[float]] = [[] for _ in range(count)]

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from elsa_edge.errors import ElsaError, InputError, UsageError
-from elsa_edge.installed import find_exporter
 from elsa_edge.levels import densities_by_weight
+from elsa_edge.plugins.installed import find_exporter
+from elsa_edge.plugins.registry import EXPORTERS, names
 from elsa_edge.profiles.schema import DeviceProfile
-from elsa_edge.registry import EXPORTERS, names
 
 if TYPE_CHECKING:
     from elsa_edge.graph.canonical import CanonicalGraph

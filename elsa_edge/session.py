@@ -26,13 +26,13 @@ from elsa_edge.control.deadline import level_within
 from elsa_edge.control.history import ChosenBy, History, RunEvent, SessionStats
 from elsa_edge.control.probes import Probes, Reading
 from elsa_edge.errors import BundleError, InputError
+from elsa_edge.files.pins import Pin
 from elsa_edge.levels import Ladder
 from elsa_edge.loading import CachePath, choose_variant, default_cache, open_adapter, open_for
-from elsa_edge.pins import Pin
 from elsa_edge.plugins import CacheUse, MemoryUse, Opened
 from elsa_edge.profiles.schema import DeviceProfile, Measured
+from elsa_edge.running.turns import Turn
 from elsa_edge.tensors import TensorSpec
-from elsa_edge.turns import Turn
 
 __all__ = ["AdaptiveSession"]
 

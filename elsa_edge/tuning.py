@@ -19,11 +19,11 @@ import numpy as np
 
 from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.errors import ElsaError
-from elsa_edge.installed import find_adapter
 from elsa_edge.loading import CachePath, choose_variant, open_adapter, why_not_loadable
 from elsa_edge.measure import one_sample
+from elsa_edge.plugins.installed import find_adapter
 from elsa_edge.profiles.schema import DeviceProfile, Runtime
-from elsa_edge.rotation import rounds
+from elsa_edge.running.rotation import rounds
 from elsa_edge.verify import check_variant
 
 __all__ = ["Candidate", "tune"]

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from elsa_edge.bundle import Bundle, Tolerance, Variant
 from elsa_edge.bundle.signature import Accepted
 from elsa_edge.errors import BundleError, InputError, RuntimeUnavailableError
-from elsa_edge.installed import find_adapter
 from elsa_edge.loading import CachePath, open_adapter, open_for, why_not_loadable
 from elsa_edge.plugins import Opened
+from elsa_edge.plugins.installed import find_adapter
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.proof.comparing import Comparison, agreement, compare
 from elsa_edge.proof.information import spread

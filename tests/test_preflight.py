@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from support.bundles import model
 
 from elsa_edge.cli import cli
-from elsa_edge.registry import EXPORTERS, names
+from elsa_edge.plugins.registry import EXPORTERS, names
 
 
 def preflight(*arguments):

@@ -16,8 +16,8 @@ from elsa_edge import AdaptiveSession
 from elsa_edge.build import build_bundle
 from elsa_edge.errors import BundleError, UsageError
 from elsa_edge.files import sweep
-from elsa_edge.pins import Pin
-from elsa_edge.turns import Turn
+from elsa_edge.files.pins import Pin
+from elsa_edge.running.turns import Turn
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

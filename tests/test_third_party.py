@@ -17,7 +17,7 @@ from torch import nn
 from elsa_edge.bundle import open_bundle
 from elsa_edge.errors import UnknownNameError
 from elsa_edge.graph.export import export_canonical
-from elsa_edge.installed import find_exporter
+from elsa_edge.plugins.installed import find_exporter
 from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
-from elsa_edge.claims import Kind, claim
+from elsa_edge.files.claims import Kind, claim
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from elsa_edge.claims import NOTHING
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+from elsa_edge.files.claims import NOTHING
 
 __all__ = ["command"]
 
@@ -120,8 +120,8 @@ def check(context: click.Context, *, file: str, as_json: bool) -> None:
 def _not_installed(profile: object) -> list[str]:
     """Return warnings about variants and runtimes that no installed package offers: right elsewhere, perhaps."""
     from elsa_edge.errors import closest
+    from elsa_edge.plugins.registry import ADAPTERS, EXPORTERS, names
     from elsa_edge.profiles import DeviceProfile
-    from elsa_edge.registry import ADAPTERS, EXPORTERS, names
 
     if not isinstance(profile, DeviceProfile):
         raise TypeError(profile)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from elsa_edge.claims import CANONICAL
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+from elsa_edge.files.claims import CANONICAL
 
 __all__ = ["command"]
 

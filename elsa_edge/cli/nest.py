@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from elsa_edge.claims import NESTED
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+from elsa_edge.files.claims import NESTED
 
 __all__ = ["command"]
 

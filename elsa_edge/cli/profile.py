@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from elsa_edge.claims import PROFILE
 from elsa_edge.cli._common import cache_option, emit, json_option, new_file, print_table, say
+from elsa_edge.files.claims import PROFILE
 
 __all__ = ["command"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from elsa_edge.claims import NESTED
 from elsa_edge.cli._common import emit, json_option, new_file, say
 from elsa_edge.cli._repairing import inputs_of, repair_rows, show_repair, watching
+from elsa_edge.files.claims import NESTED
 
 __all__ = ["command"]
 

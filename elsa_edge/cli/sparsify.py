@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from elsa_edge.claims import CANONICAL, NESTED
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
 from elsa_edge.cli._repairing import cut_as_asked, inputs_of, repair_rows, show_repair, watching
+from elsa_edge.files.claims import CANONICAL, NESTED
 
 if TYPE_CHECKING:
     from torch import nn

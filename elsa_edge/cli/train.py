@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from elsa_edge.claims import NESTED
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say, stderr_console
+from elsa_edge.files.claims import NESTED
 
 if TYPE_CHECKING:
     from elsa_edge.training.runner import Event

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from elsa_edge.errors import ContractError, first_line
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.names import LEVEL_INPUT
-from elsa_edge.onnx_session import open_session, options_for
+from elsa_edge.running.onnx_session import open_session, options_for
 
 __all__ = ["open_canonical", "run_canonical", "run_model"]
 

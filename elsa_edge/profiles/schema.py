@@ -51,7 +51,7 @@ class Hardware(_Strict):
 
 
 class Runtime(_Strict):
-    """How the network is run. The adapter named here reads it; see elsa_edge/plugins.py."""
+    """How the network is run. The adapter named here reads it; see elsa_edge/plugins/."""
 
     name: Name = Field(
         default="onnxruntime", description="Runtime adapter: onnxruntime, litert, or one of your own."

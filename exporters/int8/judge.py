@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from elsa_edge import onnx_session
 from elsa_edge.exporters.int8.samples import pieces
 from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.nested_format.library import library_path
-from elsa_edge.onnx_session import Settings, options_for
+from elsa_edge.running import onnx_session
+from elsa_edge.running.onnx_session import Settings, options_for
 
 __all__ = ["LARGEST_TOLERANCE", "Judgement", "judge", "open_session"]
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from elsa_edge.exporters.int8.samples import pieces
-from elsa_edge.onnx_session import Settings, open_session, options_for
 from elsa_edge.quantise.calibrate import Observer
 from elsa_edge.quantise.steps import Steps
+from elsa_edge.running.onnx_session import Settings, open_session, options_for
 
 __all__ = ["Observed", "observe"]
 

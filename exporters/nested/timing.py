@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.nested_format.library import library_path
-from elsa_edge.onnx_session import open_session, options_for
 from elsa_edge.profiles.schema import Runtime
+from elsa_edge.running.onnx_session import open_session, options_for
 
 __all__ = ["Stopwatch"]
 

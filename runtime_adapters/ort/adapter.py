@@ -24,9 +24,9 @@ from elsa_edge.errors import BundleError, LevelError, RuntimeUnavailableError, f
 from elsa_edge.files import sha256_of
 from elsa_edge.levels import Ladder
 from elsa_edge.nested_format.library import library_path
-from elsa_edge.onnx_session import SessionSettings, Settings, onnx_runtime, open_session, options_for
 from elsa_edge.plugins import NO_CACHE, CacheState, MemoryUse, Opened
 from elsa_edge.profiles.schema import Runtime
+from elsa_edge.running.onnx_session import SessionSettings, Settings, onnx_runtime, open_session, options_for
 from elsa_edge.runtime_adapters.derived import Derived, not_derived
 from elsa_edge.runtime_adapters.mapped_pages import release_clean_pages
 from elsa_edge.runtime_adapters.ort.cache import MODEL_NAME, optimised_model

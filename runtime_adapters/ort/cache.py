@@ -24,10 +24,10 @@ from typing import Final
 
 from pydantic_core import to_json
 
-from elsa_edge.children import run_child
 from elsa_edge.errors import ElsaError
-from elsa_edge.onnx_session import Settings, onnx_runtime
 from elsa_edge.plugins import NO_CACHE
+from elsa_edge.running.children import run_child
+from elsa_edge.running.onnx_session import Settings, onnx_runtime
 from elsa_edge.runtime_adapters.derived import Derived, derived, not_derived
 from elsa_edge.runtime_adapters.ort import optimise
 

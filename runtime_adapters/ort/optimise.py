@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic_core import from_json
 
-from elsa_edge.onnx_session import Settings, open_session, options_for
+from elsa_edge.running.onnx_session import Settings, open_session, options_for
 from elsa_edge.runtime_adapters.ort.align import align_external_data
 
 __all__ = ["DATA_NAME", "MODEL_NAME", "optimise"]

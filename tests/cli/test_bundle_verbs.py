@@ -16,7 +16,7 @@ from support.zoo import ZOO, nested_checkpoint
 from elsa_edge.bundle import open_bundle
 from elsa_edge.cli import cli
 from elsa_edge.doctor import Machine, examine
-from elsa_edge.registry import ADAPTERS, names
+from elsa_edge.plugins.registry import ADAPTERS, names
 
 DEVICE = "generic-x86-64"
 

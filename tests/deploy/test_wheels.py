@@ -40,7 +40,7 @@ def test_our_own_wheel_runs_from_a_folder_and_is_always_the_same(tmp_path) -> No
     with zipfile.ZipFile(first) as archive:
         archive.extractall(tmp_path / "site")
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import elsa_edge.session, elsa_edge.registry as r;"
+        "import sys; sys.path.insert(0, sys.argv[1]); import elsa_edge.session, elsa_edge.plugins.registry as r;"
         "print(elsa_edge.__file__, r.names(r.ADAPTERS))"
     )
     done = subprocess.run(

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from elsa_edge.errors import InferenceError, InputError, OutOfMemoryError
-from elsa_edge.onnx_session import open_session, options_for
 from elsa_edge.plugins import MemoryUse
+from elsa_edge.running.onnx_session import open_session, options_for
 from elsa_edge.runtime_adapters.failures import failure
 from elsa_edge.runtime_adapters.ort.sessions import SessionPerLevel
 

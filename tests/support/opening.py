@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from elsa_edge.bundle.manifest import Variant
-from elsa_edge.installed import find_adapter
 from elsa_edge.plugins import Opened
+from elsa_edge.plugins.installed import find_adapter
 from elsa_edge.profiles.schema import Runtime
 
 

@@ -18,8 +18,8 @@ from elsa_edge.exporters.nested.price import RATES, choose_layers
 from elsa_edge.exporters.nested.write import write
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.torch_export import example_inputs
+from elsa_edge.plugins.registry import EXPORTERS, find
 from elsa_edge.profiles import load_profile
-from elsa_edge.registry import EXPORTERS, find
 from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
 

@@ -23,8 +23,8 @@ from support.tflite_variants import write_variant_folder
 from elsa_edge.bundle import Bundle, Variant, open_bundle
 from elsa_edge.exporters.tflite.levels import TfliteLevelsExporter
 from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.plugins.registry import ADAPTERS, find
 from elsa_edge.profiles.schema import Runtime
-from elsa_edge.registry import ADAPTERS, find
 from elsa_edge.runtime_adapters.litert.adapter import LitertAdapter
 
 

@@ -25,8 +25,8 @@ from elsa_edge.bundle import Bundle, Variant, open_bundle
 from elsa_edge.bundle.instructions import Levels, Nested, Other
 from elsa_edge.errors import BundleError, InputError
 from elsa_edge.plugins import Adapter, Opened
+from elsa_edge.plugins.registry import ADAPTERS, find
 from elsa_edge.profiles.schema import Runtime
-from elsa_edge.registry import ADAPTERS, find
 from elsa_edge.runtime_adapters.ort.adapter import OnnxRuntimeAdapter
 from elsa_edge.runtime_adapters.ort.sessions import SessionPerLevel
 

@@ -15,11 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from elsa_edge import files
 from elsa_edge.errors import ElsaError
-from elsa_edge.exchange import exchange
-from elsa_edge.files import atomic_directory, atomic_file, require_writable, sha256_of, sweep, write_bytes
-from elsa_edge.locks import Lock
+from elsa_edge.files import (
+    atomic_directory,
+    atomic_file,
+    require_writable,
+    sha256_of,
+    sweep,
+    write_bytes,
+    writing,
+)
+from elsa_edge.files.exchange import exchange
+from elsa_edge.files.locks import Lock
 
 
 def names(folder):
@@ -157,7 +164,7 @@ class TestReplacing:
     @pytest.mark.parametrize("fails", [False, True])
     def test_without_an_exchange_two_renames_do(self, tmp_path, monkeypatch, fails):
         """A file system that cannot exchange; the old folder is back when the second rename fails."""
-        monkeypatch.setattr(files, "exchange", lambda _a, _b: False)
+        monkeypatch.setattr(writing, "exchange", lambda _a, _b: False)
         target = tmp_path / "out"
         self.old(target)
         real = Path.replace

@@ -5,7 +5,7 @@
 
 A full disk, an exception or a kill leaves the destination as it was. What a dead writer left is swept away by the next
 write to the same place: the kernel drops its lock with it, also that of another container or after a power cut. A
-folder that replaces another is exchanged with it (`elsa_edge.exchange`); the old one is whole until then.
+folder that replaces another is exchanged with it (`elsa_edge.files.exchange`); the old one is whole until then.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Final
 
 from elsa_edge.errors import ElsaError
-from elsa_edge.exchange import exchange
-from elsa_edge.locks import Lock
+from elsa_edge.files.exchange import exchange
+from elsa_edge.files.locks import Lock
 
 __all__ = ["atomic_directory", "atomic_file", "require_writable", "sha256_of", "sweep", "write_bytes"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from elsa_edge.locks import Lock
+from elsa_edge.files.locks import Lock
 
 __all__ = ["Pin"]
 

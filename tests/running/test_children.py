@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from elsa_edge.children import run_child
+from elsa_edge.running.children import run_child
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("planted", ["json.py", "runtime_adapters/__init__.py", "numpy.py"])

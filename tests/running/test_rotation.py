@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elsa_edge.rotation import order, rounds
+from elsa_edge.running.rotation import order, rounds
 
 
 @given(st.integers(1, 9))

@@ -11,10 +11,10 @@ import onnxruntime as ort
 import pytest
 
 from elsa_edge.exporters.nested.timing import Stopwatch
-from elsa_edge.onnx_session import PLAIN, options_for
 from elsa_edge.profiles.schema import Runtime
+from elsa_edge.running.onnx_session import PLAIN, options_for
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 SPIN, PREPACK = "session.intra_op.allow_spinning", "session.disable_prepacking"
 
 
@@ -71,4 +71,4 @@ def test_nobody_else_makes_options() -> None:
         for path in (REPOSITORY / room).rglob("*.py")
         if re.search(r"\bSessionOptions\(|\bInferenceSession\(", path.read_text())
     }
-    assert places == {"elsa_edge/onnx_session.py"}
+    assert places == {"elsa_edge/running/onnx_session.py"}

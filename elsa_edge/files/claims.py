@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from elsa_edge.errors import ElsaError, UsageError
-from elsa_edge.files import require_writable
+from elsa_edge.files.writing import require_writable
 
 __all__ = ["CANONICAL", "NESTED", "NOTHING", "PROFILE", "Kind", "claim"]
 

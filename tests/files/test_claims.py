@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from support.bundles import model
 from support.zoo import ZOO, nested_checkpoint
 
-from elsa_edge.claims import CANONICAL, NESTED, PROFILE, claim
 from elsa_edge.cli import cli
 from elsa_edge.errors import ElsaError, UsageError
+from elsa_edge.files.claims import CANONICAL, NESTED, PROFILE, claim
 
 
 def nested(path: Path) -> Path:

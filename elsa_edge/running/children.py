@@ -36,6 +36,6 @@ def run_child(module: str, arguments: Sequence[str], timeout_s: float) -> subpro
 
 def _search_path() -> list[str]:
     """Return the search path without the working directory, unless elsa-edge itself was found there."""
-    here, home = Path.cwd(), Path(__file__).resolve().parents[1]
+    here, home = Path.cwd(), Path(__file__).resolve().parents[2]
     entries = [entry for entry in sys.path if entry]
     return [entry for entry in entries if Path(entry).resolve() != here or here == home]

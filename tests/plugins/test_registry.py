@@ -8,11 +8,10 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from elsa_edge import registry
 from elsa_edge.errors import PluginError, RuntimeUnavailableError, UnknownNameError
-from elsa_edge.installed import find_adapter, find_exporter
-from elsa_edge.plugins import Adapter, Exporter
-from elsa_edge.registry import ADAPTERS, EXPORTERS
+from elsa_edge.plugins import Adapter, Exporter, registry
+from elsa_edge.plugins.installed import find_adapter, find_exporter
+from elsa_edge.plugins.registry import ADAPTERS, EXPORTERS
 
 
 def register(monkeypatch: pytest.MonkeyPatch, group: str, *targets: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from elsa_edge.errors import PluginError, first_line
-from elsa_edge.plugins import Adapter, Exporter
-from elsa_edge.registry import ADAPTERS, EXPORTERS, KINDS, find
+from elsa_edge.plugins.protocols import Adapter, Exporter
+from elsa_edge.plugins.registry import ADAPTERS, EXPORTERS, KINDS, find
 
 __all__ = ["find_adapter", "find_exporter"]
 

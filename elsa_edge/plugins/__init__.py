@@ -1,0 +1,30 @@
+"""Plug-ins: exporters and runtime adapters, ours and those of third parties.
+
+protocols.py   what they implement; its names are those of this package
+registry.py    finds them by entry point
+installed.py   makes them and holds them to their protocol
+"""
+
+from elsa_edge.plugins.protocols import (
+    NO_CACHE,
+    Adapter,
+    CacheState,
+    CacheUse,
+    Exporter,
+    MemoryUse,
+    Opened,
+    Preflight,
+    check_level,
+)
+
+__all__ = [
+    "NO_CACHE",
+    "Adapter",
+    "CacheState",
+    "CacheUse",
+    "Exporter",
+    "MemoryUse",
+    "Opened",
+    "Preflight",
+    "check_level",
+]
