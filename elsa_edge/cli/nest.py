@@ -38,7 +38,7 @@ def command(
     from elsa_edge.sparsify.joining import join
     from elsa_edge.sparsify.oneshot import arrays_of
     from elsa_edge.sparsify.prunable import choose, find_prunable
-    from elsa_edge.trained import load_dense, plain_network
+    from elsa_edge.trained import load_dense, plain_network, tensors_of
 
     network = build_model(model)
     states: list[dict[str, Any]] = []
@@ -47,7 +47,7 @@ def command(
         notes += [f"{path.name}: {sentence}" for sentence in load_dense(network, path, weights=weights)]
         states.append(arrays_of(network))
     plain = plain_network(network)
-    if set(plain.state_dict()) != set(states[-1]):
+    if set(tensors_of(plain)) != set(states[-1]):
         raise UsageError(
             "The network computes its weights from others (weight_norm, masks of torch's pruning)",
             fix="Save plain weights: torch.nn.utils.parametrize.remove_parametrizations, or prune.remove",

@@ -176,6 +176,8 @@ def _aliases(model: torch.nn.Module) -> dict[str, list[str]]:
     """Return for each state_dict name the names of the same storage, itself first (tied parameters)."""
     groups: dict[tuple[int, tuple[int, ...]], list[str]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
+        if not hasattr(tensor, "data_ptr"):
+            continue  # extra state of a module
         groups.setdefault((tensor.data_ptr(), tuple(tensor.shape)), []).append(name)
     return {name: [name, *(n for n in names if n != name)] for names in groups.values() for name in names}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import CheckpointError, InputError, UsageError, first_line
+from elsa_edge.errors import InputError, UsageError, first_line
 from elsa_edge.levels import NEVER, Ladder, index_from_masks, mask_at, measured_densities
 from elsa_edge.sparsify.allocation import allocation_named
 from elsa_edge.sparsify.coverage import coverage
@@ -26,7 +26,7 @@ from elsa_edge.sparsify.prunable import Prunable, choose, find_prunable
 from elsa_edge.sparsify.scores import FISHER, score_named
 from elsa_edge.sparsify.selection import select
 from elsa_edge.sparsify.tracing import output_layers
-from elsa_edge.trained import plain_network
+from elsa_edge.trained import plain_network, tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,15 +38,9 @@ __all__ = ["arrays_of", "nested_weights", "sparsify", "with_aliases"]
 
 
 def arrays_of(model: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the state_dict as arrays of their own memory; floats become float32.
-
-    Raises:
-        CheckpointError: When an entry is not a tensor of a type that numpy has.
-    """
+    """Return the state_dict as arrays of their own memory, without extra state; floats become float32."""
     arrays = {}
-    for name, tensor in model.state_dict().items():
-        if not hasattr(tensor, "detach"):
-            raise CheckpointError(f"{name} in the state_dict is no tensor", found=type(tensor).__name__)
+    for name, tensor in tensors_of(model).items():
         plain = tensor.detach().float() if tensor.is_floating_point() else tensor.detach()
         arrays[name] = plain.cpu().numpy().copy()
     return arrays

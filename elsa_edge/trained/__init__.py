@@ -5,7 +5,7 @@ file --reading--> plain values --matching--> the state_dict of this network --lo
 
 from __future__ import annotations
 
-from elsa_edge.trained.loading import load_arrays, load_dense
+from elsa_edge.trained.loading import load_arrays, load_dense, tensors_of
 from elsa_edge.trained.plain import plain_network, unwrap
 
-__all__ = ["load_arrays", "load_dense", "plain_network", "unwrap"]
+__all__ = ["load_arrays", "load_dense", "plain_network", "tensors_of", "unwrap"]

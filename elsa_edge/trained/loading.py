@@ -11,13 +11,13 @@ import numpy as np
 
 from elsa_edge.errors import CheckpointError
 from elsa_edge.trained.matching import Match, find_state, some
-from elsa_edge.trained.plain import unwrap
+from elsa_edge.trained.plain import refuse_lazy, unwrap
 from elsa_edge.trained.reading import read_values
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["load_arrays", "load_dense"]
+__all__ = ["load_arrays", "load_dense", "tensors_of"]
 
 # How torch's weight_norm called its two tensors before it became a parametrization.
 _OLD_WEIGHT_NORM: Final = {"_g": ".original0", "_v": ".original1"}
@@ -40,8 +40,9 @@ def load_dense(model: nn.Module, path: Path, *, weights: str | None = None) -> t
     """
     import torch
 
-    network = unwrap(model).float()
-    own = network.state_dict()
+    network = unwrap(model)
+    refuse_lazy(network)
+    own = tensors_of(network.float())
     values = _merge_masks(read_values(path))
     tied = _tied(network)
     match, notes = find_state(
@@ -65,7 +66,12 @@ def load_dense(model: nn.Module, path: Path, *, weights: str | None = None) -> t
     if broken:
         raise CheckpointError(f"{path} holds weights that are NaN or infinite", found=some(broken))
     network.load_state_dict(state, strict=False)
-    return (*notes, *_tied_notes(tied, state))
+    return (*notes, *_tied_notes(tied, state), *_extra_notes(network))
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state_dict without what is no tensor: the extra state that modules may keep there."""
+    return {name: tensor for name, tensor in model.state_dict().items() if hasattr(tensor, "layout")}
 
 
 def load_arrays(model: nn.Module, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -76,7 +82,7 @@ def load_arrays(model: nn.Module, state: Mapping[str, np.ndarray[Any, Any]]) -> 
     """
     import torch
 
-    own = model.state_dict()
+    own = tensors_of(model)
     missing = sorted(name for name in own if name not in state)
     unknown = sorted(name for name in state if name not in own)
     shapes = [
@@ -86,7 +92,9 @@ def load_arrays(model: nn.Module, state: Mapping[str, np.ndarray[Any, Any]]) -> 
     ]
     if missing or unknown or shapes:
         raise _misfit(None, Match("", {}, tuple(missing), tuple(unknown)), missing, shapes)
-    model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()})
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
+    # Names and shapes are checked; what torch could still miss is the extra state, which the network keeps.
+    model.load_state_dict(tensors, strict=False)
 
 
 def _misfit(
@@ -166,3 +174,8 @@ def _tied_notes(tied: Mapping[str, Sequence[str]], state: Mapping[str, Tensor]) 
         for a, b in pairs
         if not torch.equal(state[a], state[b])
     ]
+
+
+def _extra_notes(model: nn.Module) -> list[str]:
+    extra = [name for name, value in model.state_dict().items() if not hasattr(value, "layout")]
+    return [f"Extra state stays as the factory made it, it is not loaded: {some(extra)}."] if extra else []

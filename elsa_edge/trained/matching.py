@@ -85,7 +85,9 @@ def find_state(
             )
         if isinstance(values, Mapping):
             raise CheckpointError(f"{source} holds no tensors")
-        raise CheckpointError(f"{source} holds no state_dict", found=type(values).__name__)
+        raise CheckpointError(
+            f"{source} holds no state_dict", expected="names and tensors", found=type(values).__name__
+        )
     matches = [
         match for place, state in mappings for match in _matches(place, state, own, frozenset(optional))
     ]

@@ -14,7 +14,7 @@ from elsa_edge.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["plain_network", "unwrap"]
+__all__ = ["plain_network", "refuse_lazy", "unwrap"]
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -31,6 +31,17 @@ def unwrap(model: nn.Module) -> nn.Module:
             return inner  # type: ignore[no-any-return]  # a module, as each wrapper holds one
 
 
+def refuse_lazy(model: nn.Module) -> None:
+    """Raise a CheckpointError when a parameter or buffer of the network waits for its first run to get a shape."""
+    from torch.nn.parameter import is_lazy
+
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if is_lazy(tensor):
+            raise CheckpointError(
+                f"{name} has no shape yet (lazy module)", fix="Let the factory run the network once"
+            )
+
+
 def plain_network(model: nn.Module) -> nn.Module:
     """Take wrappers and parametrizations off a network, in place, and return what was inside.
 
@@ -40,7 +51,6 @@ def plain_network(model: nn.Module) -> nn.Module:
         CheckpointError: When the network is a TorchScript program, or has layers without shapes.
     """
     import torch
-    from torch.nn.parameter import is_lazy
     from torch.nn.utils import parametrize
 
     model = unwrap(model)
@@ -49,11 +59,7 @@ def plain_network(model: nn.Module) -> nn.Module:
             "The factory made a TorchScript program, whose layers cannot be told apart",
             fix="Return the nn.Module itself, before torch.jit.script or torch.jit.trace",
         )
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if is_lazy(tensor):
-            raise CheckpointError(
-                f"{name} has no shape yet (lazy module)", fix="Let the factory run the network once"
-            )
+    refuse_lazy(model)
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             inner = unwrap(child)

@@ -6,6 +6,7 @@ Nothing is unpickled but tensors and the few harmless types that training script
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import pathlib
 import pickle
@@ -54,7 +55,11 @@ def read_values(path: Path) -> Any:
         return _read_safetensors(path)
     if path.suffix in (".safetensors", ".pt", ".pth", ".bin", ".ckpt"):
         raise CheckpointError(f"{path} is damaged: it does not begin as such a file does", expected=_KINDS)
-    raise CheckpointError(f"{path} is not of a known kind of checkpoint", expected=_KINDS)
+    raise CheckpointError(
+        f"{path} is not of a known kind of checkpoint",
+        expected=_KINDS,
+        fix="Of TensorFlow, Keras or JAX bring an ONNX file: elsa-edge sparsify model.onnx",
+    )
 
 
 def _read_folder(folder: Path) -> dict[str, Any]:
@@ -117,6 +122,10 @@ def _harmless_types() -> list[Any]:
     paths = [pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath]
     return [
         argparse.Namespace,
+        dt.date,
+        dt.datetime,
+        dt.timedelta,
+        dt.timezone,
         np.dtype,
         np.ndarray,
         core.multiarray.scalar,

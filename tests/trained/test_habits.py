@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 from pathlib import PurePosixPath
 
@@ -26,6 +27,14 @@ def prefixed(prefix, seed=1):
     return {prefix + name: tensor for name, tensor in state(seed).items()}
 
 
+def narrow(dtype):
+    return {n: t.to(dtype) if t.is_floating_point() else t for n, t in state().items()}
+
+
+def quantised(tensor):
+    return torch.quantize_per_tensor(tensor, 0.01, 0, torch.qint8)
+
+
 LOAD = {
     "plain": state,
     "optimizer beside it": lambda: {"model": state(), "optimizer": {"state": {0: {"avg": torch.ones(3)}}}},
@@ -42,7 +51,14 @@ LOAD = {
         name.replace("conv1.", "conv1._orig_mod."): t for name, t in state().items()
     },
     "Lightning": lambda: {"state_dict": prefixed("model."), "callbacks": {"path": PurePosixPath("x")}},
+    "Lightning, compiled": lambda: {"state_dict": prefixed("model._orig_mod.")},
     "Lightning net.": lambda: {"state_dict": prefixed("net.")},
+    "Lightning backbone.": lambda: {"state_dict": prefixed("backbone.")},
+    "Lightning hyper_parameters": lambda: {
+        "state_dict": prefixed("model."),
+        "hyper_parameters": {"lr": np.float64(0.1), "depth": np.int32(3)},
+        "when": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    },
     "two prefixes": lambda: {"state_dict": prefixed("task.backbone.")},
     "a criterion beside it": lambda: {
         "state_dict": {**prefixed("model."), "criterion.weight": torch.ones(10)}
@@ -57,6 +73,9 @@ LOAD = {
     "no counters": lambda: {n: t for n, t in state().items() if not n.endswith("num_batches_tracked")},
     "parameters": lambda: {n: nn.Parameter(t) if t.is_floating_point() else t for n, t in state().items()},
     "float64": lambda: {n: t.double() if t.is_floating_point() else t for n, t in state().items()},
+    "float16": lambda: narrow(torch.float16),
+    "bfloat16": lambda: narrow(torch.bfloat16),
+    "quantised": lambda: {**state(), "head.bias": quantised(state()["head.bias"])},
     "sparse": lambda: {n: t.to_sparse() if n == "head.weight" else t for n, t in state().items()},
     "csr": lambda: {n: t.to_sparse_csr() if n == "head.weight" else t for n, t in state().items()},
     "pruned": lambda: {
@@ -68,17 +87,38 @@ LOAD = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Sparse")
+ROUNDED = {"float16": 1e-3, "bfloat16": 1e-2, "quantised": 6e-3}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse", "ignore:.*quant")
 @pytest.mark.parametrize("habit", LOAD)
-@pytest.mark.parametrize("name", ["c.pt", "model_best.pth.tar", "checkpoint-100"])
-def test_a_habit_loads_the_right_numbers(habit, name, tmp_path):
-    """Whatever stands around or before the names, and whatever the file is called."""
-    torch.save(LOAD[habit](), tmp_path / name)
+def test_a_habit_loads_the_right_numbers(habit, tmp_path):
+    """Whatever stands around or before the names."""
+    torch.save(LOAD[habit](), tmp_path / "c.pt")
     model = nets.Conv()
-    load_dense(model, tmp_path / name)
+    load_dense(model, tmp_path / "c.pt")
+    near = ROUNDED.get(habit, 1e-6)
     for key, tensor in state().items():
         if tensor.is_floating_point():
-            torch.testing.assert_close(model.state_dict()[key], tensor, rtol=1e-6, atol=1e-6)
+            torch.testing.assert_close(model.state_dict()[key], tensor, rtol=near, atol=near)
+
+
+@pytest.mark.parametrize("name", ["c.bin", "c.pth", "c.ckpt", "model_best.pth.tar", "checkpoint-100"])
+def test_a_name_does_not_matter(name, tmp_path):
+    """What a file is, its content says."""
+    torch.save(state(), tmp_path / name)
+    model = nets.Conv()
+    load_dense(model, tmp_path / name)
+    assert torch.equal(model.head.weight, state()["head.weight"])
+
+
+def test_safetensors_in_half_precision(tmp_path):
+    """As language models are published."""
+    save_file(narrow(torch.bfloat16), tmp_path / "c.safetensors")
+    model = nets.Conv()
+    load_dense(model, tmp_path / "c.safetensors")
+    assert model.head.weight.dtype == torch.float32
+    torch.testing.assert_close(model.head.weight, state()["head.weight"], rtol=1e-2, atol=1e-2)
 
 
 AVERAGED = {
@@ -153,6 +193,13 @@ REFUSED = {
         "git lfs pull",
     ),
     "another width": (lambda p: torch.save(nets.Conv(12).state_dict(), p), "of another shape"),
+    "Keras": (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100)), "damaged"),
+    "list": (lambda p: torch.save([torch.ones(3)], p), "holds no state_dict: expected names and tensors"),
+    "empty": (lambda p: torch.save({}, p), "holds no tensors"),
+    "NaN": (
+        lambda p: torch.save({**state(), "head.bias": state()["head.bias"] * torch.nan}, p),
+        r"NaN or infinite: found head\.bias",
+    ),
     "complex": (
         lambda p: torch.save({n: t.to(torch.complex64) for n, t in state().items()}, p),
         "complex numbers",
