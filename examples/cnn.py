@@ -62,18 +62,18 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The 6n + 2 residual network for small images: 16, 32 and 64 channels, n blocks each."""
+    """The 6n + 2 residual network for small images: `width`, twice and four times as many channels, n blocks each."""
 
-    def __init__(self, blocks: int = 3) -> None:
+    def __init__(self, blocks: int = 3, width: int = 16) -> None:
         super().__init__()
-        layers: list[nn.Module] = [_convolution(1, 16)]
-        inputs = 16
-        for outputs, stride in ((16, 1), (32, 2), (64, 2)):
+        layers: list[nn.Module] = [_convolution(1, width)]
+        inputs = width
+        for outputs, stride in ((width, 1), (2 * width, 2), (4 * width, 2)):
             for number in range(blocks):
                 layers.append(Block(inputs, outputs, stride if number == 0 else 1))
                 inputs = outputs
         self.features = nn.Sequential(*layers)
-        self.head = nn.Linear(64, 10)
+        self.head = nn.Linear(4 * width, 10)
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify."""

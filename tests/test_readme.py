@@ -91,6 +91,19 @@ from support.bundles import bundle
 
 shutil.copytree(bundle("conv"), "bundle")
 """,
+    "docs/repair.md": """
+from pathlib import Path
+
+from elsa_edge.sparsify import sparsify
+from elsa_edge.trained import load_dense
+from examples import repair
+from examples.cnn import tiny
+
+repair.main()
+network = tiny()
+load_dense(network, Path("net.pt"))
+sparsify(network, [0.9, 0.0]).save(Path("cut.safetensors"))
+""",
     "docs/training.md": """
 import torch
 
@@ -108,6 +121,10 @@ def my_training_loop(model, optimizer):
 AFTER = {
     "docs/controller.md": """
 assert late.total() == 2
+""",
+    "docs/repair.md": """
+told = repaired.provenance["repair"]["levels"]
+assert told["s90"]["repaired"] > told["s90"]["cut"], told
 """,
     "docs/training.md": """
 from elsa_edge.checkpoint import NestedCheckpoint

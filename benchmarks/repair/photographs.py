@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with its ImageNet weights, repaired on crops of the few photographs that packages carry.
+"""Networks with their ImageNet weights, repaired on crops of the few photographs that packages carry.
 
 learnt from   photographs of scikit-image and scikit-learn, and every other labelled one of foolbox: crops, no labels
 judged on     the other labelled photographs of foolbox: crops against the dense network, whole ones against labels
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from elsa_edge.repair.images import ImageFolder
+from elsa_edge.repairing.images import ImageFolder
 
-__all__ = ["Photographs", "labelled_accuracy", "photographs", "top1", "trained_network"]
+__all__ = ["Photographs", "labelled_accuracy", "photographs", "share", "top1"]
 
 _SIDE: Final = 224
 _CROPS: Final = 40
@@ -41,9 +41,11 @@ class Photographs:
         labels: Their ImageNet classes, `(m,)`.
     """
 
-    def __init__(self, learning: Pixels, crops: Pixels, whole: Pixels, labels: Sequence[int]) -> None:
-        self.learning = ImageFolder(learning, "", "signed")
-        self.crops, self.whole = (_all(ImageFolder(pixels, "", "signed")) for pixels in (crops, whole))
+    def __init__(
+        self, learning: Pixels, crops: Pixels, whole: Pixels, labels: Sequence[int], scaling: str
+    ) -> None:
+        self.learning = ImageFolder(learning, "", scaling)
+        self.crops, self.whole = (_all(ImageFolder(pixels, "", scaling)) for pixels in (crops, whole))
         self.labels = torch.tensor(list(labels))
 
 
@@ -78,8 +80,8 @@ def _folders() -> tuple[Path, Path, Path]:
     return found[0], found[1], found[2]
 
 
-def photographs(seed: int = 0) -> Photographs:
-    """Return the photographs, cut by a seed.
+def photographs(scaling: str, seed: int = 0) -> Photographs:
+    """Return the photographs, cut by a seed and scaled as a network was trained.
 
     Raises:
         RuntimeError: When a package with photographs is missing.
@@ -96,16 +98,7 @@ def photographs(seed: int = 0) -> Photographs:
         crops += _crops(picture, _HELD_OUT_CROPS, generator)
         whole.append(np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC), np.uint8))
         labels.append(int(path.stem.rpartition("_")[2]))
-    return Photographs(np.stack(learning), np.stack(crops), np.stack(whole), labels)
-
-
-def trained_network() -> nn.Module:
-    """Return EfficientNet-Lite0 with its ImageNet weights."""
-    from examples.efficientnet_lite0 import checkpoint_path, efficientnet_lite0
-
-    model = efficientnet_lite0()
-    model.load_state_dict(torch.load(checkpoint_path(), weights_only=True))
-    return model.eval()
+    return Photographs(np.stack(learning), np.stack(crops), np.stack(whole), labels, scaling)
 
 
 def top1(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -122,6 +115,3 @@ def labelled_accuracy(found: torch.Tensor, photos: Photographs) -> float:
 def share(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the share of equal answers."""
     return float((found == expected).float().mean())
-
-
-Row = dict[str, Any]

@@ -1,35 +1,60 @@
-"""The trained networks that are cut and repaired: ResNet-20 on all of Fashion-MNIST, one a seed, kept once trained.
+"""The trained network that is cut and repaired: ResNet-14 on Fashion-MNIST, with labels, once; kept while it trains.
 
-Its first convolution has stride 2, so that an epoch takes a minute of one core instead of five.
+    55 000 training images   the network is trained on them; levels are taught on some of them, without their labels
+     5 000 training images   `validation`: nobody is trained on them; settings are chosen on them
+    10 000 test images       the figures that are reported; nothing is chosen by them
+
+Six blocks of 24, 48 and 96 channels (0.38 million weights); the first convolution has stride 2, so that an epoch takes
+one to two minutes of one core in place of five.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from elsa_edge.files import atomic_file
+from elsa_edge.repairing.augment import Augmentation
 from examples.cnn import ResNet, fashion
 
-__all__ = ["EPOCHS", "accuracy", "fashion_arrays", "resnet20", "resnet20_trained"]
+__all__ = ["EPOCHS", "Fashion", "accuracy", "fashion_images", "resnet14", "resnet14_trained"]
 
-EPOCHS: Final = 6
+EPOCHS: Final = 5
 _BATCH: Final = 128
+_VALIDATION: Final = 5000
+_REACH: Final = 2
 _KEPT: Final = Path(__file__).parents[2] / ".cache" / "benchmarks" / "repair"
 
 
-def fashion_arrays() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return training images and labels, test images and labels; images float32 `(n, 1, 28, 28)`."""
+@dataclass(frozen=True)
+class Fashion:
+    """Fashion-MNIST in three parts; images float32 `(n, 1, 28, 28)`, labels `(n,)`."""
+
+    images: Tensor
+    labels: Tensor
+    validation: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor]
+
+
+def fashion_images() -> Fashion:
+    """Return the three parts; the split is fixed."""
     train, test = fashion()
-    return train.tensors[0], train.tensors[1], test.tensors[0], test.tensors[1]
+    images, labels = train.tensors
+    return Fashion(
+        images[:-_VALIDATION],
+        labels[:-_VALIDATION],
+        (images[-_VALIDATION:], labels[-_VALIDATION:]),
+        (test.tensors[0], test.tensors[1]),
+    )
 
 
-def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Return the share of images, in [0, 1], whose highest output is their label."""
     model.eval()
     with torch.no_grad():
@@ -37,50 +62,57 @@ def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> fl
     return float((found == labels).float().mean())
 
 
-def resnet20() -> nn.Module:
-    """Return ResNet-20 for images of 28x28 with a first convolution of stride 2: 272 thousand parameters."""
-    model = ResNet(3)
+def resnet14() -> nn.Module:
+    """Return ResNet-14 for images of 28x28 with a first convolution of stride 2."""
+    model = ResNet(2, width=24)
     first = model.features[0]
     assert isinstance(first, nn.Sequential)
-    first[0] = nn.Conv2d(1, 16, 3, stride=2, padding=1, bias=False)
+    first[0] = nn.Conv2d(1, 24, 3, stride=2, padding=1, bias=False)
     made: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # lacks this form
     return made
 
 
-def _batches(count: int, generator: torch.Generator) -> list[torch.Tensor]:
-    order = torch.randperm(count, generator=generator)
-    return list(torch.split(order[: count // _BATCH * _BATCH], _BATCH))
-
-
-def resnet20_trained(seed: int, epochs: int = EPOCHS) -> nn.Module:
-    """Return ResNet-20 trained with labels: SGD with momentum, one cosine, mirror images, shifts of two pixels."""
-    kept = _KEPT / f"resnet20-{epochs}-epochs-seed-{seed}.pt"
+def resnet14_trained(seed: int = 0, epochs: int = EPOCHS) -> nn.Module:
+    """Return ResNet-14 trained on labels: SGD, one cosine, images mirrored at random, batches shifted by two pixels."""
+    kept = _KEPT / f"resnet14-{epochs}-epochs-seed-{seed}.pt"
     torch.manual_seed(seed)
-    model = resnet20()
-    if kept.is_file():
-        model.load_state_dict(torch.load(kept, weights_only=True))
-        return model.eval()
-    images, labels, test_images, test_labels = fashion_arrays()
+    model = resnet14()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    generator = torch.Generator().manual_seed(seed)
-    steps, step = epochs * (len(images) // _BATCH), 0
-    for epoch in range(epochs):
-        model.train()
-        for chosen in _batches(len(images), generator):
-            warm = min(1.0, (step + 1) / (0.1 * steps))
-            optimizer.param_groups[0]["lr"] = 0.1 * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
-            batch = torch.nn.functional.pad(images[chosen], (2, 2, 2, 2))
-            top, left = (int(n) for n in torch.randint(0, 5, (2,), generator=generator))
-            batch = batch[:, :, top : top + 28, left : left + 28]
-            if float(torch.rand((), generator=generator)) < 0.5:
-                batch = batch.flip(3)
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(batch), labels[chosen])
-            loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
-            optimizer.step()
-            step += 1
-        shown = accuracy(model, test_images, test_labels)
-        print(f"dense, seed {seed}, epoch {epoch + 1}: {shown:.4f}", file=sys.stderr, flush=True)
-    with atomic_file(kept) as temporary:
-        torch.save(model.state_dict(), temporary)
+    done = 0
+    if kept.is_file():
+        saved = torch.load(kept, weights_only=True)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        done = int(saved["epochs"])
+    data = fashion_images()
+    for epoch in range(done, epochs):
+        _train_epoch(model, optimizer, data, epoch, epochs=epochs, seed=seed)
+        shown = accuracy(model, *data.validation)
+        print(f"dense, seed {seed}, epoch {epoch + 1}: validation {shown:.4f}", file=sys.stderr, flush=True)
+        with atomic_file(kept) as temporary:
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epochs": epoch + 1}
+            torch.save(state, temporary)
     return model.eval()
+
+
+def _train_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, data: Fashion, epoch: int, *, epochs: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(1000 * seed + epoch)
+    order = torch.randperm(len(data.images), generator=generator)
+    batches = list(torch.split(order[: len(order) // _BATCH * _BATCH], _BATCH))
+    steps, step = epochs * len(batches), epoch * len(batches)
+    mirror = Augmentation(flip=True)
+    model.train()
+    for chosen in batches:
+        warm = min(1.0, (step + 1) / (0.1 * steps))
+        optimizer.param_groups[0]["lr"] = 0.1 * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
+        batch = nn.functional.pad(data.images[chosen], (_REACH,) * 4)
+        top, left = (int(n) for n in torch.randint(0, 2 * _REACH + 1, (2,), generator=generator))
+        batch = batch[:, :, top : top + 28, left : left + 28]
+        ((batch,), _) = mirror.apply(((batch,), {}), generator)
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(batch), data.labels[chosen])
+        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+        optimizer.step()
+        step += 1

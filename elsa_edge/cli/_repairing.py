@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from elsa_edge.checkpoint import NestedCheckpoint
-    from elsa_edge.repair import RepairEvent
+    from elsa_edge.repairing import RepairEvent
 
 __all__ = ["as_batches", "cut_as_asked", "inputs_of", "repair_rows", "show_repair", "watching"]
 
@@ -45,7 +45,7 @@ def as_batches(network: nn.Module, inputs: Any) -> Any:
         return inputs
     import torch
 
-    from elsa_edge.repair.samples import source_of
+    from elsa_edge.repairing.samples import source_of
 
     source = source_of(network, inputs)
     batches = []
@@ -60,7 +60,7 @@ def cut_as_asked(
 ) -> NestedCheckpoint:
     """Cut the network; `--levels auto` and `--method auto` are found on the inputs first, and told."""
     from elsa_edge.levels import Ladder
-    from elsa_edge.repair.cuts import best_cut, choose_levels
+    from elsa_edge.repairing.cuts import best_cut, choose_levels
     from elsa_edge.sparsify.oneshot import sparsify
 
     if inputs is None and "auto" in (levels, settings["method"]):
@@ -101,7 +101,7 @@ def _first_part(made: Any) -> Any:
 
 
 def _pictures(folder: Path, network: nn.Module, input_shapes: Sequence[str], scaling: str) -> Any:
-    from elsa_edge.repair.images import read_folder, scaled_like_training
+    from elsa_edge.repairing.images import read_folder, scaled_like_training
     from elsa_edge.tensors import parse_inputs
 
     if len(input_shapes) != 1:

@@ -94,9 +94,10 @@ def command(
 ) -> None:
     """Make the sparse levels of CHECKPOINT accurate, on inputs without labels; the dense network is the teacher.
 
-    A repair that was stopped goes on where it was when the same command is given again.
+    A repair that was stopped goes on where it was when the same command is given again. On several GPUs or
+    processes: torchrun --nproc-per-node N --no-python elsa-edge repair ...
     """
-    from elsa_edge.repair.settings import RepairSettings
+    from elsa_edge.repairing.settings import RepairSettings
 
     settings = RepairSettings(
         mode=mode,
@@ -114,7 +115,8 @@ def command(
 
     from elsa_edge.checkpoint import NestedCheckpoint
     from elsa_edge.factory import build_model, load_factory
-    from elsa_edge.repair import repair
+    from elsa_edge.repairing import repair
+    from elsa_edge.repairing.group import is_first
     from elsa_edge.trained import load_arrays, load_dense, plain_network
 
     if ":" in loss:
@@ -130,7 +132,7 @@ def command(
     state = destination.with_name(destination.name + ".repair")
     if restart:
         state.unlink(missing_ok=True)
-    elif state.is_file():
+    elif state.is_file() and is_first():
         say(f"Going on with the repair in {state}.")
     try:
         with watching() as progress:
@@ -138,9 +140,11 @@ def command(
                 nested, network, inputs, settings, teacher=guide, state=state, progress=progress
             )
     except KeyboardInterrupt:
-        if state.is_file():
+        if state.is_file() and is_first():
             say(f"Stopped. The same command goes on from {state}.")
         raise
+    if not is_first():
+        return
     repaired.save(destination)
     show_repair(destination, repaired.provenance)
     emit(

@@ -107,7 +107,7 @@ def command(
     """
     from elsa_edge.errors import UsageError
     from elsa_edge.levels import Ladder
-    from elsa_edge.repair.settings import RepairSettings
+    from elsa_edge.repairing.settings import RepairSettings
 
     if levels != "auto":
         Ladder.parse(levels)  # before the seconds that torch takes to load
@@ -153,7 +153,7 @@ def command(
     }
     nested = cut_as_asked(network, levels, inputs, example=example, settings=settings)
     if repairing is not None:
-        from elsa_edge.repair import repair
+        from elsa_edge.repairing import repair
 
         with watching() as progress:
             nested = repair(nested, network, inputs, repairing, progress=progress)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from elsa_edge.errors import InputError
-from elsa_edge.repair.augment import Arguments, Augmentation
+from elsa_edge.repairing.augment import Arguments, Augmentation
 from elsa_edge.sparsify.data import batches_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["FEWEST", "Arguments", "Samples", "Source", "source_of"]
 
 FEWEST: Final = 16
+_NUMBERS: Final = 2**24
 
 
 class Source(Protocol):
@@ -124,17 +125,33 @@ class Samples:
     def __len__(self) -> int:
         return len(self._source)
 
-    def training(self, level: int, step: int, size: int) -> Arguments:
-        """Return the batch of a step, augmented; the same for the same seed, level and step."""
+    def places(self, level: int, step: int, size: int, *, share: int = 0, shares: int = 1) -> Tensor:
+        """Return which inputs a step takes, or one of several equal shares of them; a seed decides."""
         chosen = self.train_places[_stream(len(self.train_places), step * size, size, (self._seed, level))]
-        return self._augmented(chosen, (self._seed, level, step))
+        return chosen[share::shares]
+
+    def take(self, places: Tensor) -> Arguments:
+        """Return inputs as they are."""
+        return self._source.take(places)
+
+    def training(self, level: int, step: int, size: int, *, share: int = 0, shares: int = 1) -> Arguments:
+        """Return the batch of a step, or a share of it, augmented; the same for the same seed, level and step."""
+        chosen = self.places(level, step, size, share=share, shares=shares)
+        return self._augmented(chosen, (self._seed, level, step, *((share,) if shares > 1 else ())))
 
     def held_out(self, size: int, least: int = 256) -> Iterator[Arguments]:
         """Yield the held-out inputs as they are, then augmented copies until there are `least`."""
         return self._fixed(self.held_out_places, size, least)
 
-    def calibration(self, size: int, most: int = 1024, least: int = 256) -> Iterator[Arguments]:
-        """Yield inputs of the training part for statistics of BatchNorm, as `held_out` does."""
+    def calibration(self, size: int, most: int | None = None, least: int = 256) -> Iterator[Arguments]:
+        """Yield inputs of the training part for statistics of BatchNorm, as `held_out` does.
+
+        Large inputs have many places each, so fewer of them say as much: 1024 small ones, 256 large ones.
+        """
+        if most is None:
+            first = self._source.take(self.train_places[:1])
+            numbers = sum(tensor.numel() for tensor in tensors_in(first))
+            most = min(1024, max(256, _NUMBERS // max(1, numbers)))
         return self._fixed(self.train_places[:most], size, least)
 
     def _fixed(self, places: Tensor, size: int, least: int) -> Iterator[Arguments]:

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import ElsaError, InputError, first_line
-from elsa_edge.repair.augment import Arguments, Augmentation, augmentation_named, fitting_augmentation
-from elsa_edge.repair.checks import likeness, refuse_broken, refuse_unlike
-from elsa_edge.repair.distance import outputs_of, sureness
-from elsa_edge.repair.records import Clock, LevelResult
-from elsa_edge.repair.samples import Samples, Source, source_of
-from elsa_edge.repair.settings import RepairEvent, RepairSettings
-from elsa_edge.repair.state import RepairState
-from elsa_edge.repair.student import Student
-from elsa_edge.repair.teacher import Teacher, run
-from elsa_edge.repair.tune import LevelTuner
+from elsa_edge.errors import ElsaError, InputError, UsageError, first_line
+from elsa_edge.repairing.augment import Arguments, Augmentation, augmentation_named, fitting_augmentation
+from elsa_edge.repairing.checks import likeness, refuse_broken, refuse_unlike
+from elsa_edge.repairing.distance import outputs_of, sureness
+from elsa_edge.repairing.group import Alone, group
+from elsa_edge.repairing.records import Clock, LevelResult
+from elsa_edge.repairing.samples import Samples, Source, source_of
+from elsa_edge.repairing.settings import RepairEvent, RepairSettings
+from elsa_edge.repairing.state import RepairState
+from elsa_edge.repairing.student import Student
+from elsa_edge.repairing.teacher import Teacher, run
+from elsa_edge.repairing.tune import LevelTuner
 from elsa_edge.trained import load_arrays, plain_network
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def repair(
     Args:
         checkpoint: Levels as `sparsify` cut them.
         model: Their network; its numbers are overwritten.
-        data: Inputs, see `elsa_edge.repair.samples.source_of`.
+        data: Inputs, see `elsa_edge.repairing.samples.source_of`.
         settings: How; None for the defaults.
         teacher: The network to imitate; None takes the densest level's own numbers where it is dense, else the
             checkpoint's weights without a mask.
@@ -61,44 +62,48 @@ def repair(
 
     Raises:
         InputError: When the inputs are too few, broken, do not fit, or look unlike the training inputs.
-        UsageError: When the network has nothing to tune.
+        UsageError: When the network has nothing to tune, or the batch does not divide by the processes.
         ElsaError: When time is out before the first look at the first level.
     """
     chosen = RepairSettings() if settings is None else settings
     model = plain_network(model).float()
     load_arrays(model, checkpoint.weights)
-    device = _device()
+    team = group()
+    if chosen.batch_size % team.count or chosen.batch_size < 2 * team.count:
+        raise UsageError(
+            "The batch does not divide",
+            expected=f"a multiple of {team.count} processes",
+            found=chosen.batch_size,
+        )
+    device = team.device
     model.to(device).eval()
     dense = _dense(checkpoint, model) if teacher is None else plain_network(teacher).float().to(device).eval()
     samples = _samples(source_of(model, data), dense, chosen, device)
     student = Student(model, checkpoint, chosen.mode)
     guide = Teacher(dense, samples, chosen, device)
-    kept = RepairState.open(state, chosen, checkpoint, samples.fingerprint())
-    clock = Clock(None if chosen.minutes is None else 60.0 * chosen.minutes, kept.spent_s)
+    clock = Clock(None if chosen.minutes is None else 60.0 * chosen.minutes)
+    kept = RepairState.open(state, chosen, checkpoint, samples.fingerprint(), writes=team.first)
+    clock.spent_s = kept.spent_s
+    told = progress if team.first else _nothing
     try:
-        results = _levels(student, guide, samples, settings=chosen, kept=kept, clock=clock, progress=progress)
+        results = _levels(
+            student, guide, samples, settings=chosen, kept=kept, clock=clock, progress=told, team=team
+        )
     finally:
         student.release()
     facts = {
         "repair": {
             **chosen.plain(), "inputs": len(samples), "held_out_inputs": len(samples.held_out_places),
             "augmented": {"crop": samples.augmentation.crop, "flip": samples.augmentation.flip},
-            "seconds": round(clock.elapsed_s, 1), "outputs": guide.distance.kinds,
+            "seconds": round(clock.elapsed_s, 1), "processes": team.count, "outputs": guide.distance.kinds,
             "levels": {checkpoint.ladder[k].name: asdict(found) for k, found in results.items()},
         }
     }  # fmt: skip
     repaired = student.result(facts, results)
+    team.wait()
     kept.remove()
     load_arrays(model, repaired.weights)
     return repaired
-
-
-def _device() -> Any:
-    import torch
-
-    if torch.accelerator.is_available():
-        return torch.accelerator.current_accelerator()
-    return torch.device("cpu")
 
 
 def _samples(source: Source, dense: nn.Module, settings: RepairSettings, device: Any) -> Samples:
@@ -156,23 +161,39 @@ def _levels(
     kept: RepairState,
     clock: Clock,
     progress: Callable[[RepairEvent], None],
+    team: Alone,
 ) -> dict[int, LevelResult]:
     """Tune every level that needs it, sparsest first; levels for which no time is left stay as they were cut."""
     ladder = student.checkpoint.ladder
     todo = [level for level in range(len(ladder)) if student.needs_repair(level)]
     results = kept.begin(student)
+    # A tenth of the time at most: what is not remembered is asked for again.
+    teacher.remember(
+        len(todo) - len(results),
+        settings.steps,
+        lambda: bool(team.decided(clock.limit_s is None or clock.elapsed_s < 0.1 * clock.limit_s)[0]),
+    )
     for number, level in enumerate(todo):
         if level in results:
             continue
-        if clock.left_s <= 0.0:
+        left_s = team.decided(clock.left_s)[0]
+        if left_s <= 0.0:
             if not results:
                 raise ElsaError(
                     "The time was over before the first level was repaired; nothing was written",
                     fix="Give more --minutes, or fewer and smaller inputs",
                 )
             break
-        share_s = clock.left_s / (len(todo) - number)
-        tuner = LevelTuner(student, level, teacher, samples, settings=settings, clock=clock, share_s=share_s)
+        tuner = LevelTuner(
+            student,
+            level,
+            teacher,
+            samples,
+            settings=settings,
+            clock=clock,
+            team=team,
+            share_s=left_s / (len(todo) - number),
+        )
         if kept.tuner is not None:
             tuner.load_state(kept.tuner)
             kept.tuner = None

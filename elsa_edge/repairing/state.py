@@ -13,12 +13,12 @@ import numpy as np
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import CheckpointError, UsageError
 from elsa_edge.files import atomic_file
-from elsa_edge.repair.records import LevelResult
-from elsa_edge.repair.settings import RepairSettings
-from elsa_edge.repair.tune import LevelTuner
+from elsa_edge.repairing.records import LevelResult
+from elsa_edge.repairing.settings import RepairSettings
+from elsa_edge.repairing.tune import LevelTuner
 
 if TYPE_CHECKING:
-    from elsa_edge.repair.student import Student
+    from elsa_edge.repairing.student import Student
 
 __all__ = ["RepairState"]
 
@@ -31,17 +31,23 @@ class RepairState:
         tuner: State of the level in work, to be taken once; None where there is none.
     """
 
-    def __init__(self, path: Path | None, digest: str) -> None:
-        self._path, self._digest = path, digest
+    def __init__(self, path: Path | None, digest: str, *, writes: bool = True) -> None:
+        self._path, self._digest, self._writes = path, digest, writes
         self._loaded: Mapping[str, Any] | None = None
         self.spent_s = 0.0
         self.tuner: Mapping[str, Any] | None = None
 
     @classmethod
     def open(
-        cls, path: Path | None, settings: RepairSettings, checkpoint: NestedCheckpoint, inputs: str
+        cls,
+        path: Path | None,
+        settings: RepairSettings,
+        checkpoint: NestedCheckpoint,
+        inputs: str,
+        *,
+        writes: bool = True,
     ) -> RepairState:
-        """Read the state of an interrupted repair, if there is one.
+        """Read the state of an interrupted repair, if there is one; of several processes one writes it.
 
         Raises:
             UsageError: When it is of another checkpoint, other inputs or other settings.
@@ -49,7 +55,7 @@ class RepairState:
         """
         import torch
 
-        state = cls(path, _digest(settings, checkpoint, inputs))
+        state = cls(path, _digest(settings, checkpoint, inputs), writes=writes)
         if path is None or not path.is_file():
             return state
         try:
@@ -80,7 +86,7 @@ class RepairState:
         """Write the state, where there is a file for it."""
         import torch
 
-        if self._path is None:
+        if self._path is None or not self._writes:
             return
         content = {
             "digest": self._digest, "spent_s": spent_s, "student": student.state(),
@@ -92,7 +98,7 @@ class RepairState:
 
     def remove(self) -> None:
         """Forget the work: it is done."""
-        if self._path is not None:
+        if self._path is not None and self._writes:
             self._path.unlink(missing_ok=True)
 
 

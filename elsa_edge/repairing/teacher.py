@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from elsa_edge.errors import UnknownNameError
-from elsa_edge.repair.checks import to
-from elsa_edge.repair.distance import Distance, outputs_of
-from elsa_edge.repair.samples import Arguments, Samples
-from elsa_edge.repair.settings import RepairSettings
+from elsa_edge.repairing.answers import remembered_answers
+from elsa_edge.repairing.checks import to
+from elsa_edge.repairing.distance import Distance, outputs_of
+from elsa_edge.repairing.samples import Arguments, Samples
+from elsa_edge.repairing.settings import RepairSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,6 +38,8 @@ class Teacher:
         import torch
 
         self.network, self.device = network.eval(), device
+        self._samples, self._size = samples, settings.batch_size
+        self._remembered: Tensor | None = None
         self._features = Features(network, settings.features)
         self.held_out = [
             ((tuple(a), dict(k)), self.answer((a, k))) for a, k in samples.held_out(settings.batch_size)
@@ -46,6 +49,28 @@ class Teacher:
         self.scales = {
             name: max(float(value.double().var()), 1e-30) for name, value in self._features.seen.items()
         }
+
+    def remember(self, levels: int, steps: int, in_time: Callable[[], bool]) -> None:
+        """Ask once for the answers that all steps need, where that pays; see `remembered_answers`.
+
+        Args:
+            levels: How many levels are to be repaired.
+            steps: Of each, at most.
+            in_time: Whether there is time for another batch.
+        """
+        if not self._features.seen:
+            draws = levels * steps * self._size
+            self._remembered = remembered_answers(
+                self._samples, self.answer, draws=draws, batch_size=self._size, in_time=in_time
+            )
+
+    def lesson(self, level: int, step: int, *, share: int = 0, shares: int = 1) -> tuple[Arguments, Any]:
+        """Return a step's batch, or a share of it, and the dense network's answer."""
+        if self._remembered is None:
+            arguments = self._samples.training(level, step, self._size, share=share, shares=shares)
+            return arguments, self.answer(arguments)
+        places = self._samples.places(level, step, self._size, share=share, shares=shares)
+        return self._samples.take(places), self._remembered[places.to(self._remembered.device)]
 
     def answer(self, arguments: Arguments) -> Any:
         """Return the dense network's outputs."""

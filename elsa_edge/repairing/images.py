@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from elsa_edge.errors import InputError, RuntimeUnavailableError, UnknownNameError, UsageError
-from elsa_edge.repair.checks import Likeness, likeness, refuse_unlike
-from elsa_edge.repair.samples import Arguments
+from elsa_edge.repairing.checks import Likeness, likeness, refuse_unlike
+from elsa_edge.repairing.samples import Arguments
 from elsa_edge.tensors import TensorSpec
 
 if TYPE_CHECKING:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from elsa_edge.errors import NotFiniteError
-from elsa_edge.repair.distance import outputs_of
-from elsa_edge.repair.records import Clock, LevelResult, Look
-from elsa_edge.repair.samples import Samples
-from elsa_edge.repair.settings import RepairSettings
-from elsa_edge.repair.student import Student
-from elsa_edge.repair.teacher import Features, Teacher, run
+from elsa_edge.repairing.distance import outputs_of
+from elsa_edge.repairing.group import Alone
+from elsa_edge.repairing.records import Clock, LevelResult, Look
+from elsa_edge.repairing.samples import Samples
+from elsa_edge.repairing.settings import RepairSettings
+from elsa_edge.repairing.student import Student
+from elsa_edge.repairing.teacher import Features, Teacher, run
 from elsa_edge.sparsify.norms import batch_norms, reestimate
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class LevelTuner:
         samples: The inputs.
         settings: How.
         clock: The time for everything.
+        team: The processes that work together.
         share_s: Seconds for this level, getting ready included.
     """
 
@@ -57,6 +59,7 @@ class LevelTuner:
         *,
         settings: RepairSettings,
         clock: Clock,
+        team: Alone | None = None,
         share_s: float = math.inf,
     ) -> None:
         import torch
@@ -64,6 +67,7 @@ class LevelTuner:
         self.clock, self._ends_s = clock, clock.elapsed_s + share_s
         self.student, self.level, self.teacher = student, level, teacher
         self.samples, self.settings = samples, settings
+        self.team = Alone(teacher.device) if team is None else team
         tuned = student.enter(level)
         self.parameters = [parameter for parameter, _ in tuned]
         self.optimizer = torch.optim.Adam(
@@ -82,10 +86,14 @@ class LevelTuner:
         student.restore(self.kept)
 
     def look(self) -> Look:
-        """Compare the level as it is with the dense network on the held-out inputs."""
+        """Compare the level as it is with the dense network on the held-out inputs; the first process's word counts."""
+        self.student.model.eval()
+        found = self._look() if self.team.first else Look(0.0, 0.0)
+        return Look(*self.team.decided(found.agreement, found.loss))
+
+    def _look(self) -> Look:
         import torch
 
-        self.student.model.eval()
         agreement, total, count = self.teacher.distance.agreement(), 0.0, 0
         with torch.no_grad():
             for arguments, target in self.teacher.held_out:
@@ -97,6 +105,7 @@ class LevelTuner:
 
     def _offer(self, *, tuned: bool) -> bool:
         """Keep the level as it is where it is better than the best so far."""
+        self.team.average(self.student.statistics())
         found = self.look()
         if not found.better_than(self.best):
             return False
@@ -123,28 +132,31 @@ class LevelTuner:
         rate = settings.rate * min(1.0, (self.step + 1) / warm) * 0.5 * (1.0 + math.cos(math.pi * progress))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["size"]
-        arguments = self.samples.training(self.level, self.step, settings.batch_size)
-        target = self.teacher.answer(arguments)
+        arguments, target = self.teacher.lesson(
+            self.level, self.step, share=self.team.place, shares=self.team.count
+        )
         expected = dict(self.teacher.features)
         self.student.training_mode()
         answer = run(self.student.model, arguments, self.teacher.device)
         loss = self.teacher.distance(answer, target)
         for name, value in expected.items():
             loss = loss + (self._features.seen[name] - value).square().mean() / self.teacher.scales[name]
-        found = float(loss.detach())
-        if not math.isfinite(found):
+        found = loss.detach().reshape(1).clone()
+        self.team.average([found])
+        if not math.isfinite(float(found)):
             raise NotFiniteError(
                 f"The loss is NaN or infinite at level {self.level}, step {self.step}",
                 fix="Lower the learning rate",
             )
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+        self.team.average(p.grad for p in self.parameters if p.grad is not None)
         self.student.mask_gradients()
         torch.nn.utils.clip_grad_norm_(self.parameters, _CLIP)
         self.optimizer.step()
         self.student.hold()
         self.step += 1
-        return found
+        return float(found)
 
     def tune(
         self,
@@ -163,7 +175,7 @@ class LevelTuner:
         why = "steps"
         with _momentum(self.student.model, _MOMENTUM):
             while self.step < self.planned:
-                if clock.elapsed_s >= self._ends_s:
+                if self._over():
                     why = "time"
                     break
                 try:
@@ -187,7 +199,7 @@ class LevelTuner:
         elif self.planned < settings.steps and why == "steps":
             why = "time"
         self.student.restore(self.kept)
-        if self.from_tuning and clock.elapsed_s + self._statistics_s < self._ends_s:
+        if self.from_tuning and not self._over(self._statistics_s):
             self._offer_statistics()
         self.student.restore(self.kept)
         self.student.keep(self.kept)
@@ -196,11 +208,19 @@ class LevelTuner:
             self.cut.agreement, self.started.agreement, self.best.agreement, self.step, why, self.from_tuning
         )
 
+    def _over(self, margin_s: float = 0.0) -> bool:
+        """Whether the level's time is over, or would be after so many seconds."""
+        if math.isinf(self._ends_s):
+            return False
+        (over,) = self.team.decided(self.clock.elapsed_s + margin_s >= self._ends_s)
+        return bool(over)
+
     def _plan(self, step_s: float) -> None:
         """Plan as many of the steps that are left as fit; looks and the statistics in the end take time too."""
         left_s = self._ends_s - self.clock.elapsed_s - self._statistics_s - self._look_s
         with_looks_s = step_s + self._look_s / self.settings.check_every
-        self.planned = min(self.settings.steps, self.step + max(0, int(left_s / max(with_looks_s, 1e-9))))
+        fit = self.step + max(0, int(left_s / max(with_looks_s, 1e-9)))
+        self.planned = int(self.team.decided(min(self.settings.steps, fit))[0])
 
     def state(self) -> dict[str, Any]:
         """Return what is needed to go on after an interruption."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from support import learned
 
-from elsa_edge.repair import RepairSettings
+from elsa_edge.repairing import RepairSettings
 from elsa_edge.sparsify import sparsify
 
 

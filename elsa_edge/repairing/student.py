@@ -164,6 +164,10 @@ class Student:
             for name, held in self._held_rows.items():
                 self._parameters[name].masked_fill_(held, 0.0)
 
+    def statistics(self) -> list[Tensor]:
+        """Return the running statistics, which every process gathers on its own share of the inputs."""
+        return [self._tensor(name) for name in self._buffers]
+
     def snapshot(self) -> dict[str, Tensor]:
         """Return a copy of everything that tuning changes at this level."""
         names = [*self.rows[self._level], *(self._index if self.mode == "weights" else ())]

@@ -14,7 +14,7 @@ from support import learned
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.cli import cli
 from elsa_edge.errors import InputError
-from elsa_edge.repair.cuts import best_cut, choose_levels
+from elsa_edge.repairing.cuts import best_cut, choose_levels
 from elsa_edge.training.flops import flops_fractions
 
 

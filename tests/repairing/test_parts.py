@@ -12,11 +12,11 @@ from support import learned
 from torch import nn
 
 from elsa_edge.errors import InputError, UsageError
-from elsa_edge.repair.augment import Augmentation, augmentation_named, fitting_augmentation
-from elsa_edge.repair.checks import likeness
-from elsa_edge.repair.distance import Agreement, Distance
-from elsa_edge.repair.images import read_folder, scaled_like_training
-from elsa_edge.repair.samples import Samples, _stream, source_of
+from elsa_edge.repairing.augment import Augmentation, augmentation_named, fitting_augmentation
+from elsa_edge.repairing.checks import likeness
+from elsa_edge.repairing.distance import Agreement, Distance
+from elsa_edge.repairing.images import read_folder, scaled_like_training
+from elsa_edge.repairing.samples import Samples, _stream, source_of
 from elsa_edge.tensors import TensorSpec
 
 

@@ -7,7 +7,7 @@ weights   over the weights that the level adds as well, which are frozen then (a
 
 from __future__ import annotations
 
-from elsa_edge.repair.run import repair
-from elsa_edge.repair.settings import RepairEvent, RepairSettings
+from elsa_edge.repairing.run import repair
+from elsa_edge.repairing.settings import RepairEvent, RepairSettings
 
 __all__ = ["RepairEvent", "RepairSettings", "repair"]

@@ -9,14 +9,14 @@ from support import learned
 from torch import nn
 
 from elsa_edge.errors import CheckpointError, ElsaError, InputError, UnknownNameError, UsageError
-from elsa_edge.repair import RepairSettings, repair
-from elsa_edge.repair.augment import Augmentation
-from elsa_edge.repair.distance import Agreement
-from elsa_edge.repair.records import Clock
-from elsa_edge.repair.samples import Samples, source_of
-from elsa_edge.repair.student import Student
-from elsa_edge.repair.teacher import Teacher
-from elsa_edge.repair.tune import LevelTuner
+from elsa_edge.repairing import RepairSettings, repair
+from elsa_edge.repairing.augment import Augmentation
+from elsa_edge.repairing.distance import Agreement
+from elsa_edge.repairing.records import Clock
+from elsa_edge.repairing.samples import Samples, source_of
+from elsa_edge.repairing.student import Student
+from elsa_edge.repairing.teacher import Teacher
+from elsa_edge.repairing.tune import LevelTuner
 from elsa_edge.sparsify import sparsify
 from elsa_edge.trained import load_arrays
 

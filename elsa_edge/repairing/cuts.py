@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import InputError
 from elsa_edge.levels import Ladder, mask_at
-from elsa_edge.repair.augment import Augmentation
-from elsa_edge.repair.distance import outputs_of
-from elsa_edge.repair.samples import Arguments, Samples, source_of
-from elsa_edge.repair.settings import RepairSettings
-from elsa_edge.repair.teacher import Teacher, run
+from elsa_edge.repairing.augment import Augmentation
+from elsa_edge.repairing.distance import outputs_of
+from elsa_edge.repairing.samples import Arguments, Samples, source_of
+from elsa_edge.repairing.settings import RepairSettings
+from elsa_edge.repairing.teacher import Teacher, run
 from elsa_edge.sparsify.oneshot import sparsify
 from elsa_edge.sparsify.products import Products, trace_products
 from elsa_edge.trained import load_arrays, plain_network

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from elsa_edge.errors import InputError
-from elsa_edge.repair.samples import Arguments, tensors_in
+from elsa_edge.repairing.samples import Arguments, tensors_in
 from elsa_edge.sparsify.norms import batch_norms, evaluating
 
 if TYPE_CHECKING:
