@@ -6,7 +6,7 @@ level k of the result  =  the file with the weights above level k set to zero,  
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -31,11 +31,11 @@ from elsa_edge.graph.oracle import run_canonical, run_model
 from elsa_edge.graph.sizes import free_sizes
 from elsa_edge.inputs import read_inputs
 from elsa_edge.levels import Ladder, mask_at
-from elsa_edge.proof.choosing import most_telling
+from elsa_edge.proof.choosing import Trial, most_telling
 from elsa_edge.proof.comparing import compare
 from elsa_edge.proof.information import Answers, require_telling
-from elsa_edge.proof.making import KINDS, given, made, made_up
-from elsa_edge.proof.tolerance import Tolerance
+from elsa_edge.proof.making import KINDS, Candidate, given, made, made_up
+from elsa_edge.proof.tolerance import LARGEST_NOISE, Tolerance
 
 __all__ = ["nest_onnx"]
 
@@ -73,7 +73,7 @@ def nest_onnx(
     steps = ladder if isinstance(ladder, Ladder) else Ladder.from_sparsities(list(ladder))
     model = read_onnx(source)
     factors, reasons = find_factors(model.graph)
-    chosen = _choose(factors, include, exclude)
+    chosen = _choose(model.graph, factors, include, exclude)
     weights = {factor.name: _numbers(model.graph, factor.name) for factor in chosen}
     facts: dict[str, Any] = {
         "command": "sparsify",
@@ -99,7 +99,21 @@ def _numbers(graph: ir.Graph, name: str) -> npt.NDArray[np.float32]:
     return np.asarray(tensor.numpy(), np.float32)
 
 
-def _choose(factors: Sequence[Factor], include: Sequence[str], exclude: Sequence[str]) -> list[Factor]:
+def _branching(graph: ir.Graph) -> ir.Node | None:
+    """Return a node with a network of its own in a branch or body, where there is one."""
+    return next((node for node in graph if node.op_type in ("If", "Loop", "Scan")), None)
+
+
+def _choose(
+    graph: ir.Graph, factors: Sequence[Factor], include: Sequence[str], exclude: Sequence[str]
+) -> list[Factor]:
+    branching = _branching(graph)
+    if not factors and branching is not None:
+        raise ExportError(
+            f"The file's weights lie inside {branching.op_type} {branching.name}, where no level reaches them",
+            expected="weights that the main graph multiplies with",
+            fix="Export the one branch that the device needs (such as one sample rate)",
+        )
     if not factors:
         raise ExportError(
             "The file has no weight that can be sparse",
@@ -137,16 +151,13 @@ def _prove(
     depending, ranges = depending_outputs(graph.model), vocabularies(graph)
     if inputs is None:
         sizes = _sizes(graph, plain)
-        candidates = made_up(graph.inputs, 2, ranges, seed=0, sizes=sizes)
+        candidates = list(made_up(graph.inputs, 2, ranges, seed=0, sizes=sizes))
     else:
         sizes = {}
-        candidates = iter([given(graph.inputs, read_inputs(inputs, graph.inputs))])
-    trial = most_telling(candidates, run, depending, graph.tolerance, advice=_ADVICE)
+        candidates = [given(graph.inputs, read_inputs(inputs, graph.inputs))]
+    trial, noise = _exact_trial(graph, candidates, run, depending)
     levels = [level.name for level in graph.ladder]
     notes = require_telling(trial.silent, depending, levels, given=inputs is not None, advice=_ADVICE)
-    noise = noise_by_jitter(
-        graph.model, lambda model: run_canonical(replace(graph, model=model), trial.inputs), trial.answers
-    )
     proved = replace(graph, noise=noise).with_provenance(
         export={"sizes": sizes}, proof={"inputs": trial.kind, "notes": notes}
     )
@@ -160,6 +171,37 @@ def _prove(
                 found=f"{result.difference:.3g}",
             )
     return proved
+
+
+def _exact_trial(
+    graph: CanonicalGraph,
+    candidates: list[Candidate],
+    run: Callable[[Mapping[str, npt.NDArray[Any]]], Answers],
+    depending: Collection[str],
+) -> tuple[Trial, dict[str, tuple[float, ...]]]:
+    """Return the most telling inputs on which float32 computes every output, and the noise of each.
+
+    Raises:
+        InputError: When there are none: on all of them some output is as small as its own rounding.
+    """
+    while candidates:
+        trial = most_telling(candidates, run, depending, graph.tolerance, advice=_ADVICE)
+        asked = trial.inputs
+        noise = noise_by_jitter(graph.model, _runner(graph, asked), trial.answers)
+        drowned = [
+            name for name, levels in noise.items() if name in depending and max(levels) >= LARGEST_NOISE
+        ]
+        if not drowned:
+            return trial, noise
+        candidates = [candidate for candidate in candidates if candidate.inputs is not asked]
+    raise InputError(
+        f"On these inputs {drowned[0]} is as small as its own rounding: a comparison would prove nothing",
+        fix=_ADVICE[:1].upper() + _ADVICE[1:],
+    )
+
+
+def _runner(graph: CanonicalGraph, inputs: Mapping[str, npt.NDArray[Any]]) -> Callable[[ir.Model], Answers]:
+    return lambda model: run_canonical(replace(graph, model=model), inputs)
 
 
 def _tolerance(graph: CanonicalGraph, level: int, output: str) -> Tolerance:

@@ -262,3 +262,68 @@ def test_free_sizes_written_as_minus_one_and_sizes_that_do_not_run_are_tried(tmp
     onnx.save(made, tmp_path / "m.onnx")
     graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS)
     assert graph.inputs["x"].shape == (None, 3, None, None)
+
+
+def test_scales_of_a_resize_are_no_weights(tmp_path):
+    """The proof moves weights by their last place; a scale that moves would give another shape."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Resize", ["c", "", "scales"], ["r"], mode="nearest"),
+        helper.make_node("Add", ["r", "x2"], ["y"]),
+    ]
+    numbers = [weight("w", 4, 3, 3, 3), constant("scales", np.array([1, 1, 2, 2], "f4"))]
+    made = model(nodes, numbers, inputs={"x": ["N", 3, 6, 6], "x2": ["N", 4, 12, 12]})
+    onnx.save(made, tmp_path / "m.onnx")
+    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS)
+    assert set(graph.nested) == {"w"}
+
+
+def test_inner_shapes_that_a_tool_wrote_wrongly_do_not_matter(tmp_path, capfd):
+    """They are inferred anew, and nothing of it reaches the user."""
+    made = tensorflow_like()
+    made.graph.value_info.append(helper.make_tensor_value_info("m", TensorProto.FLOAT, [-1, 5]))
+    made.graph.output[0].type.tensor_type.shape.dim.add().dim_value = -1
+    made.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 4
+    onnx.save(made, tmp_path / "m.onnx")
+    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS)
+    assert list(graph.outputs) == ["y"]
+    assert "inference" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("offset", "plain"), [(0.0, True), (-15.0, False)])
+def test_outputs_as_small_as_their_rounding_are_no_proof(offset, plain, tmp_path):
+    """A sigmoid of -15 has a dozen steps: other made-up inputs are taken than those that do for others."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Add", ["m", "far"], ["a"]),
+        helper.make_node("Sigmoid", ["a"], ["y"]),
+    ]
+    matrix = np.random.default_rng(5).standard_normal((8, 6)).astype(np.float32) / 2
+    numbers = [constant("w", matrix), constant("far", np.full(6, offset, "f4"))]
+    onnx.save(model(nodes, numbers, inputs={"x": ["N", 8]}), tmp_path / "m.onnx")
+    graph, _ = nest_onnx(tmp_path / "m.onnx", (0.5, 0.0))
+    assert (graph.provenance["proof"]["inputs"] == "normal") == plain
+
+
+def test_weights_inside_a_branch_are_named(tmp_path):
+    """A network that lies whole inside an If has no level; the branch can be exported alone."""
+    branch = [
+        helper.make_graph(
+            [helper.make_node("MatMul", ["x", f"w{number}"], [name])],
+            name,
+            [],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)],
+            [weight(f"w{number}", 3, 4)],
+        )
+        for number, name in enumerate(("then", "else"))
+    ]
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0),
+        helper.make_node("Greater", ["total", "zero"], ["positive"]),
+        helper.make_node(
+            "If", ["positive"], ["y"], name="rate", then_branch=branch[0], else_branch=branch[1]
+        ),
+    ]
+    onnx.save(model(nodes, [constant("zero", np.float32(0))], inputs={"x": [None, 3]}), tmp_path / "m.onnx")
+    with pytest.raises(ExportError, match=r"inside If rate.*Export the one branch"):
+        nest_onnx(tmp_path / "m.onnx", LEVELS)

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from benchmarks.zoo.networks import NETWORKS, Network
 from elsa_edge.errors import ElsaError
 
-__all__ = ["main"]
+__all__ = ["heavy_tails", "main"]
 
 LEVELS: Final = (0.95, 0.8, 0.0)
 DEVICE: Final = "generic-x86-64"
@@ -46,7 +46,7 @@ def _step(row: Row, name: str) -> Iterator[None]:
         row[f"{name}_peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def _weights(model: Any) -> None:
+def heavy_tails(model: Any) -> None:
     """Give the weights heavy tails, so that levels differ as those of trained networks do."""
     import torch
 
@@ -73,7 +73,7 @@ def _way(name: str, network: Network, folder: Path, *, quick: bool) -> Row:
     try:
         with _step(row, "make"):
             model = network.make().eval()
-            _weights(model)
+            heavy_tails(model)
             inputs = parse_inputs(network.inputs)
             binding = bind_inputs(model, inputs)
             example = runnable_example(model, binding)

@@ -19,7 +19,7 @@ from elsa_edge.errors import ContractError, ElsaError, ExportError, first_line
 from elsa_edge.graph.binding import Binding
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.dependence import depending_outputs, vocabularies
-from elsa_edge.graph.noise import noise_between, noise_table
+from elsa_edge.graph.noise import noise_between, noise_table, with_steps
 from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.proof.choosing import Trial, most_telling
 from elsa_edge.proof.information import require_telling
@@ -141,7 +141,8 @@ def prove_equal(
 
     candidates = _candidates(graph, proofs[0], real=real)
     trial = most_telling(candidates, by_torch, depending, graph.tolerance, advice=_ADVICE)
-    graph = replace(graph, noise=_noise(checkpoint, model, binding, trial, names))
+    noise = _noise(checkpoint, model, binding, trial, names)
+    graph = replace(graph, noise=with_steps(graph.model, noise, trial.answers))
     densest = [len(graph.ladder) - 1]
     _require_equal(graph, checkpoint, model, binding, trial.inputs, levels=range(len(graph.ladder)))
     for shapes in proofs[1:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 import numpy as np
@@ -131,13 +132,24 @@ class _DropIdentities(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
 
+def _infer_shapes(model: ir.Model) -> None:
+    """Infer shapes where that is possible, in place; what ONNX cannot infer is no news to a user."""
+    logger = logging.getLogger("onnx_ir.passes.common.shape_inference")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        common.ShapeInferencePass()(model)
+    finally:
+        logger.setLevel(before)
+
+
 def tidy(model: ir.Model) -> None:
     """Remove what exporters leave behind, in place: no-op casts, zero biases, shape arithmetic, unused nodes."""
     from onnxscript import rewriter
     from onnxscript.rewriter.rules import common as rules
 
     fold_constants(model)
-    common.ShapeInferencePass()(model)  # names the sizes that exporters leave open
+    _infer_shapes(model)  # names the sizes that exporters leave open
     _fix_reshapes(model)
     _drop_zero_states(model)
     rewriter.RewritePass(
@@ -157,8 +169,8 @@ def tidy(model: ir.Model) -> None:
         common.CommonSubexpressionEliminationPass(),
         _DropIdentities(),
         common.RemoveUnusedNodesPass(),
-        common.ShapeInferencePass(),
-        common.OutputFixPass(),
-        common.NameFixPass(),
     ):
         tidying(model)
+    _infer_shapes(model)
+    common.OutputFixPass()(model)
+    common.NameFixPass()(model)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-__all__ = ["Factor", "find_factors"]
+__all__ = ["Factor", "find_factors", "sets_sizes"]
 
 _MOVES: Final = frozenset(
     {
@@ -34,6 +34,7 @@ _MOVES: Final = frozenset(
     }
 )
 _SHAPE_ONLY: Final = frozenset({("Shape", 0), ("Size", 0), ("CastLike", 1)})
+_SIZED_BY_FLOATS: Final = frozenset({"Resize", "Upsample"})
 _RECURRENT: Final = frozenset({"LSTM", "GRU", "RNN"})
 
 
@@ -116,6 +117,19 @@ def find_factors(graph: ir.Graph) -> tuple[list[Factor], dict[str, str]]:
             continue
         found.append(Factor(name, shape, *min(kinds)))
     return found, reasons
+
+
+def sets_sizes(value: ir.Value) -> bool:
+    """Tell whether an initializer is how many places there are or their scale: in Resize, in Range, cut off."""
+    return any(
+        (node.op_type in _SIZED_BY_FLOATS and place > 0) or node.op_type == "Range" or _is_whole(node)
+        for node, place, _ in _ends(value)
+    )
+
+
+def _is_whole(node: ir.Node) -> bool:
+    """Tell whether a node cuts a number off to a whole one."""
+    return node.op_type in ("Ceil", "Floor", "Round")
 
 
 def _ends(value: ir.Value) -> Iterator[tuple[ir.Node, int, bool]]:

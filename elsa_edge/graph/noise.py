@@ -7,6 +7,9 @@ much, and is not wrong. With torch at hand (`elsa_edge.graph.against_torch`) the
 (ONNX files) ONNX Runtime has no float64 convolution, and the same sensitivity is measured by moving every weight:
 
     f64(x) ~ f32(x) with w * (1 +- 2^-23)
+
+An output that a sigmoid or softmax makes has steps besides: runtimes compute them around 0.5 or as shares of a sum, so
+that numbers of size 1e-3 are only as exact as those of size 1. Its noise is at least 2^-23 / scale.
 """
 
 from __future__ import annotations
@@ -18,14 +21,19 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from elsa_edge.graph.multiplied import sets_sizes
 from elsa_edge.proof.information import Answers
 from elsa_edge.proof.tolerance import LARGEST_NOISE
 from elsa_edge.tensors import largest_difference
 
-__all__ = ["jittered", "noise_between", "noise_by_jitter", "noise_table"]
+__all__ = ["jittered", "noise_between", "noise_by_jitter", "noise_table", "with_steps"]
 
 Array = npt.NDArray[Any]
 _STEP: Final = 2.0**-23
+_BOUNDED: Final = frozenset({"Sigmoid", "Tanh", "Softmax", "HardSigmoid", "Erf"})
+_HANDED_ON: Final = frozenset(
+    {"Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Concat", "Split"}
+)
 _FEWEST: Final = 2  # scalars are constants of formulas, not weights
 
 
@@ -47,12 +55,15 @@ def noise_table(levels: Sequence[Mapping[str, float]]) -> dict[str, tuple[float,
 
 
 def jittered(model: ir.Model, seed: int = 0) -> ir.Model:
-    """Return a copy of which each float32 weight has moved by one or two of its last binary place."""
+    """Return a copy of which each float32 weight has moved by one or two of its last binary place.
+
+    Numbers that set sizes (scales of a Resize) stay: another shape is no noise.
+    """
     generator = np.random.default_rng(seed)
     copy = model.clone()
     for name, value in copy.graph.initializers.items():
         tensor = value.const_value
-        if tensor is None or value.dtype != ir.DataType.FLOAT or tensor.size < _FEWEST:
+        if tensor is None or value.dtype != ir.DataType.FLOAT or tensor.size < _FEWEST or sets_sizes(value):
             continue
         array = np.asarray(tensor.numpy(), np.float64)
         signs = generator.choice((-_STEP, _STEP), array.shape)
@@ -66,4 +77,31 @@ def noise_by_jitter(
 ) -> dict[str, tuple[float, ...]]:
     """Return the noise of a graph without its torch form; `answers` are those of `run` on the graph itself."""
     moved = run(jittered(model))
-    return noise_table([noise_between(a, b) for a, b in zip(answers, moved, strict=True)])
+    table = noise_table([noise_between(a, b) for a, b in zip(answers, moved, strict=True)])
+    return with_steps(model, table, answers)
+
+
+def with_steps(
+    model: ir.Model, table: Mapping[str, tuple[float, ...]], answers: Answers
+) -> dict[str, tuple[float, ...]]:
+    """Return a table of noise in which outputs of bounded functions have at least the noise of their steps."""
+    found = dict(table)
+    for output in model.graph.outputs:
+        name = str(output.name)
+        if not _is_bounded(output.producer()):
+            continue
+        scales = [largest_difference(level[name], level[name])[1] for level in answers]
+        steps = [min(_STEP / scale, LARGEST_NOISE) if scale > 0.0 else 0.0 for scale in scales]
+        before = found.get(name, (0.0,) * len(steps))
+        found[name] = tuple(max(a, b) for a, b in zip(before, steps, strict=True))
+    return found
+
+
+def _is_bounded(node: ir.Node | None) -> bool:
+    while node is not None and node.op_type in _HANDED_ON:
+        # Of several parts the bounded one is the least exact.
+        parts = [None if value is None else value.producer() for value in node.inputs]
+        if node.op_type == "Concat":
+            return any(_is_bounded(part) for part in parts)
+        node = parts[0] if parts else None
+    return node is not None and node.op_type in _BOUNDED

@@ -47,6 +47,7 @@ def read_onnx(path: Path) -> ir.Model:
     except Exception as error:  # protobuf and the reader of external data raise unrelated classes
         raise ExportError(f"{path} is not a readable ONNX model ({first_line(error)})") from error
     _refuse(proto, path)
+    _forget_shapes(proto)
     _name_free_sizes(proto)
     model = ir.from_proto(_at_opset(proto, path))
     if model.functions:
@@ -88,6 +89,15 @@ def _refuse(proto: onnx.ModelProto, path: Path) -> None:
             raise ExportError(
                 f"{path} has a tensor named {LEVEL_INPUT!r}, which is reserved", fix="Rename it"
             )
+
+
+def _forget_shapes(proto: onnx.ModelProto) -> None:
+    """Drop what the file says about inner shapes: it is inferred anew, and some tools write it wrongly (-1)."""
+    del proto.graph.value_info[:]
+    for value in proto.graph.output:
+        for size in value.type.tensor_type.shape.dim:
+            if size.HasField("dim_value") and size.dim_value < 0:
+                size.Clear()
 
 
 def _name_free_sizes(proto: onnx.ModelProto) -> None:

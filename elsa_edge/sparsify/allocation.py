@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+import numpy as np
+
 from elsa_edge.errors import LevelError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -81,6 +83,45 @@ def _round_to_budget(layers: Sequence[Layer], shares: Sequence[float], budget: i
 
 def global_pool(layers: Sequence[Layer], budget: int) -> list[int]:
     """Keep the highest scores over all layers together; the best units of each layer, its least, are always kept."""
+    sizes = {int(size) for layer in layers for size in (layer.sizes.min(), layer.sizes.max())}
+    if len(sizes) == 1:
+        return _pool_of_equal_units(layers, budget, sizes.pop())
+    return _pool_of_unequal_units(layers, budget)
+
+
+def _pool_of_equal_units(layers: Sequence[Layer], budget: int, size: int) -> list[int]:
+    """Find the score that parts the pool, without ordering it: linear in time, one copy of the scores in memory.
+
+    Units that tie at that score are taken from the first layers on.
+    """
+    floors = [_floor(layer) for layer in layers]
+    pooled, ends = [], []
+    for layer, floor in zip(layers, floors, strict=True):
+        scores = layer.scores.cpu().numpy()
+        rest = len(scores) - floor
+        pooled.append(np.partition(scores, rest - 1)[:rest] if rest else scores[:0])
+        ends.append(rest)
+    pool = np.concatenate(pooled)
+    parts = np.split(pool, np.cumsum(ends)[:-1])
+    left = budget - sum(floors) * size
+    taken = max(0, left) // size
+    # One unit more where that comes nearer.
+    taken = min(len(pool), taken + int((taken + 1) * size - left < left - taken * size))
+    if taken == 0:
+        return floors
+    threshold = np.partition(pool, len(pool) - taken)[len(pool) - taken]
+    higher = [int(np.count_nonzero(part > threshold)) for part in parts]
+    missing = taken - sum(higher)
+    counts = []
+    for part, floor, more in zip(parts, floors, higher, strict=True):
+        ties = min(missing, int(np.count_nonzero(part == threshold)))
+        missing -= ties
+        counts.append(floor + more + ties)
+    return counts
+
+
+def _pool_of_unequal_units(layers: Sequence[Layer], budget: int) -> list[int]:
+    """Order the pool, and take units until their sizes fill the budget."""
     import torch
 
     floors = [_floor(layer) for layer in layers]

@@ -68,10 +68,10 @@ class Unstructured:
         return units.reshape(weight.shape)
 
     def unit_sizes(self, weight: Prunable) -> Tensor:
-        """All ones."""
+        """All ones, which take no memory."""
         import torch
 
-        return torch.ones(weight.size, dtype=torch.int64)
+        return torch.ones(1, dtype=torch.int64).expand(weight.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +215,10 @@ class NofM:
         return weight.from_rows(units.reshape(moved.shape).movedim(-1, 1).contiguous())
 
     def unit_sizes(self, weight: Prunable) -> Tensor:
-        """All ones."""
+        """All ones, which take no memory."""
         import torch
 
-        return torch.ones(weight.size, dtype=torch.int64)
+        return torch.ones(1, dtype=torch.int64).expand(weight.size)
 
 
 def parse_pattern(text: str, sparsities: tuple[float, ...]) -> Pattern:

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elsa_edge.errors import LevelError, UnknownNameError, UsageError
-from elsa_edge.sparsify.allocation import ALLOCATIONS, allocation_named, erk_densities
+from elsa_edge.sparsify.allocation import (
+    ALLOCATIONS,
+    Layer,
+    _pool_of_equal_units,
+    _pool_of_unequal_units,
+    allocation_named,
+    erk_densities,
+)
 from elsa_edge.sparsify.patterns import Block, Channel, NofM, Unstructured, parse_pattern
 from elsa_edge.sparsify.prunable import Prunable
 from elsa_edge.sparsify.selection import budget_of, keep_highest, select
@@ -50,6 +57,22 @@ def test_levels_nest_and_keep_exactly_the_budget(shapes, allocation, densities):
         if before is not None:
             assert all(bool((masks[n] | ~before[n]).all()) for n in masks)
         before = masks
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=12), min_size=1, max_size=4),
+    st.sampled_from([1, 4]),
+    st.integers(0, 200),
+)
+def test_the_pool_of_equal_units_is_what_ordering_it_gives(rows, size, budget):
+    """Ties, floors and the unit more that comes nearer to the budget included."""
+    layers = [
+        Layer(f"l{i}", (len(row),), torch.tensor(row, dtype=torch.float32), torch.full((len(row),), size),
+              frozen_units=min(i, len(row)))
+        for i, row in enumerate(rows)
+    ]  # fmt: skip
+    assert _pool_of_equal_units(layers, budget, size) == _pool_of_unequal_units(layers, budget)
 
 
 @settings(max_examples=40, deadline=None)
