@@ -327,3 +327,71 @@ def test_weights_inside_a_branch_are_named(tmp_path):
     onnx.save(model(nodes, [constant("zero", np.float32(0))], inputs={"x": [None, 3]}), tmp_path / "m.onnx")
     with pytest.raises(ExportError, match=r"inside If rate.*Export the one branch"):
         nest_onnx(tmp_path / "m.onnx", LEVELS)
+
+
+def normalised():
+    """Two convolutions with BatchNorm behind them and a layer with a bias of its own."""
+    nodes = [
+        helper.make_node("Conv", ["x", "k1"], ["c1"], name="c1", pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["c1", "s1", "b1", "m1", "v1"], ["n1"], name="n1"),
+        helper.make_node("Relu", ["n1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "k2", "b2"], ["c2"], name="c2", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c2"], ["r2"]),
+        helper.make_node("GlobalAveragePool", ["r2"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["h"]),
+        helper.make_node("Add", ["h", "bias"], ["y"], name="y"),
+    ]
+    generator = np.random.default_rng(3)
+    arrays = {
+        "k1": generator.standard_normal((8, 3, 3, 3)) / 3, "s1": np.ones(8), "b1": np.zeros(8),
+        "m1": np.zeros(8), "v1": np.full(8, 3.0), "k2": generator.standard_normal((6, 8, 3, 3)) / 5,
+        "b2": generator.standard_normal(6), "w": generator.standard_normal((6, 4)), "bias": np.ones(4),
+    }  # fmt: skip
+    numbers = [constant(name, array.astype("f4")) for name, array in arrays.items()]
+    return model(nodes, numbers, inputs={"x": ["N", 3, 12, 12]})
+
+
+def test_data_puts_statistics_and_biases_right_at_each_level(tmp_path):
+    """By hand: the BatchNorm's input at the sparsest level, and the mean of the answers, which is the dense one's."""
+    onnx.save(normalised(), tmp_path / "m.onnx")
+    x = RANDOM.standard_normal((16, 3, 12, 12)).astype(np.float32) + 0.5
+    np.savez(tmp_path / "d.npz", x=x)
+    graph, notes = nest_onnx(tmp_path / "m.onnx", LEVELS, inputs=tmp_path / "d.npz")
+    tables = {
+        name.removesuffix(".levels"): value.const_value.numpy()
+        for name, value in graph.model.graph.initializers.items()
+        if name.endswith(".levels")
+    }
+    assert set(tables) == {"m1", "v1", "b2", "bias"}
+    assert any("put right" in note for note in notes)
+    np.testing.assert_array_equal(tables["v1"][-1], np.full(8, 3.0, "f4"))
+    import torch
+
+    kernel = torch.from_numpy(numpy_helper.to_array(normalised().graph.initializer[0]).copy())
+    kernel[torch.from_numpy(graph.index("k1").copy()) > 0] = 0
+    before = torch.nn.functional.conv2d(torch.from_numpy(x), kernel, padding=1)
+    np.testing.assert_allclose(tables["m1"][0], before.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(tables["v1"][0], before.var((0, 2, 3), correction=0), rtol=1e-4)
+    answers = [answer["y"].mean(0) for answer in run_canonical(graph, {"x": x})]
+    for answer in answers:
+        np.testing.assert_allclose(answer, answers[-1], rtol=1e-4, atol=1e-5)
+
+
+def test_outputs_cut_off_what_only_others_need(tmp_path):
+    """A label of scikit-learn's own operators goes, the probabilities stay; a wrong name lists the right ones."""
+    made = scikit_like()
+    made.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    made.graph.node.append(
+        helper.make_node("ArrayFeatureExtractor", ["y", "k"], ["label"], domain="ai.onnx.ml")
+    )
+    made.graph.output.append(helper.make_tensor_value_info("label", TensorProto.FLOAT, None))
+    onnx.save(made, tmp_path / "m.onnx")
+    with pytest.raises(ExportError, match=r"ArrayFeatureExtractor.*--outputs NAME"):
+        nest_onnx(tmp_path / "m.onnx", LEVELS)
+    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS, outputs=["y"])
+    assert list(graph.outputs) == ["y"]
+    inner, _ = nest_onnx(tmp_path / "m.onnx", LEVELS, outputs=["a"])
+    assert set(inner.nested) == {"coefficient"}
+    with pytest.raises(ExportError, match=r"no tensor 'z' to end at.*label"):
+        nest_onnx(tmp_path / "m.onnx", LEVELS, outputs=["z"])

@@ -72,6 +72,12 @@ __all__ = ["command"]
     help="An input such as 1x3x224x224: a run then finds what the network multiplies with, whatever its layers are.",
 )
 @click.option(
+    "--outputs",
+    multiple=True,
+    metavar="NAME",
+    help="Of an ONNX file: end at this tensor, what only others need is cut off; can be repeated.",
+)
+@click.option(
     "--repair",
     "mode",
     metavar="MODE",
@@ -94,6 +100,7 @@ def command(
     exclude: tuple[str, ...],
     data: str | None,
     input_shapes: tuple[str, ...],
+    outputs: tuple[str, ...],
     mode: str | None,
     minutes: float | None,
     seed: int,
@@ -125,9 +132,12 @@ def command(
             include=include,
             exclude=exclude,
             data=None if data is None else Path(data),
+            outputs=outputs,
             as_json=as_json,
         )
         return
+    if outputs:
+        raise UsageError("--outputs is for ONNX files here", fix="Give it to `elsa-edge export`")
     if model is None:
         raise UsageError(
             "A checkpoint needs the network that it belongs to", fix="Add --model PKG.MODULE:FACTORY"
@@ -202,13 +212,20 @@ def _sparsify_onnx(
     include: Sequence[str],
     exclude: Sequence[str],
     data: Path | None,
+    outputs: Sequence[str],
     as_json: bool,
 ) -> None:
     """Write a canonical graph made of an ONNX file."""
     from elsa_edge.onnx_levels import nest_onnx
 
     graph, notes = nest_onnx(
-        source, ladder, granularity=granularity, include=include, exclude=exclude, inputs=data
+        source,
+        ladder,
+        granularity=granularity,
+        include=include,
+        exclude=exclude,
+        inputs=data,
+        outputs=outputs,
     )
     graph.save(destination)
     for note in notes:

@@ -7,6 +7,7 @@ could not be proved for is refused, with the reason: quantised files, training g
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,8 +35,12 @@ _QUANTISED: Final = frozenset(
 )
 
 
-def read_onnx(path: Path) -> ir.Model:
+def read_onnx(path: Path, outputs: Sequence[str] = ()) -> ir.Model:
     """Read an ONNX file, with its external data, as opset 20.
+
+    Args:
+        path: The file.
+        outputs: Keep only these outputs or inner tensors; what only others need is cut off. Empty keeps all.
 
     Raises:
         ExportError: When it is missing, is not ONNX, or holds something that no level can be proved for.
@@ -46,6 +51,8 @@ def read_onnx(path: Path) -> ir.Model:
         proto = onnx.load_model(str(path))
     except Exception as error:  # protobuf and the reader of external data raise unrelated classes
         raise ExportError(f"{path} is not a readable ONNX model ({first_line(error)})") from error
+    if outputs:
+        _keep_outputs(proto, outputs, path)
     _refuse(proto, path)
     _forget_shapes(proto)
     _name_free_sizes(proto)
@@ -57,6 +64,50 @@ def read_onnx(path: Path) -> ir.Model:
     _fill_names(model.graph)
     model.ir_version = IR_VERSION
     return model
+
+
+def _keep_outputs(proto: onnx.ModelProto, wanted: Sequence[str], path: Path) -> None:
+    """Make tensors the outputs of a graph, and drop the nodes that no output needs; in place."""
+    graph = proto.graph
+    makers = {name: node for node in graph.node for name in node.output if name}
+    declared = {value.name: value for value in graph.output}
+    for name in wanted:
+        if name not in makers:
+            raise ExportError(
+                f"{path} has no tensor {name!r} to end at", allowed=[*declared, *list(makers)[-8:]]
+            )
+    kept, queue = set(), list(wanted)
+    while queue:
+        node = makers.get(queue.pop())
+        if node is not None and id(node) not in kept:
+            kept.add(id(node))
+            queue += [*node.input, *_captured(node)]
+    nodes = [node for node in graph.node if id(node) in kept]
+    ends = [declared.get(name) or onnx.ValueInfoProto(name=name) for name in wanted]
+    for value in ends:
+        if not value.HasField("type"):
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    nodes, ends = [_copy(node) for node in nodes], [_copy(value) for value in ends]
+    del graph.node[:], graph.output[:]
+    graph.node.extend(nodes)
+    graph.output.extend(ends)
+
+
+def _captured(node: Any) -> list[str]:
+    """Return the names that the branches and bodies of a node use."""
+    return [
+        name
+        for attribute in node.attribute
+        for graph in [attribute.g, *attribute.graphs]
+        for inner in _nodes(graph)
+        for name in inner.input
+    ]
+
+
+def _copy(message: Any) -> Any:
+    made = type(message)()
+    made.CopyFrom(message)
+    return made
 
 
 def _refuse(proto: onnx.ModelProto, path: Path) -> None:
@@ -76,14 +127,14 @@ def _refuse(proto: onnx.ModelProto, path: Path) -> None:
         if node.domain not in ("", "ai.onnx") and node.op_type not in own:
             raise ExportError(
                 f"{path} has an operator of another domain, {node.domain}::{node.op_type} in {node.name or 'a node'}",
-                fix="Export the network with standard ONNX operators",
+                fix="Export the network with standard ONNX operators, or cut it off before: --outputs NAME of a tensor",
             )
     for value in [*proto.graph.input, *proto.graph.output]:
         if not value.type.HasField("tensor_type"):
             raise ExportError(
                 f"{value.name} of {path} is no tensor",
                 found=value.type.WhichOneof("value"),
-                fix="Cut the network at tensors (for scikit-learn: export with zipmap=False)",
+                fix="Cut the network at tensors with --outputs NAME (for scikit-learn: export with zipmap=False)",
             )
         if value.name == LEVEL_INPUT:
             raise ExportError(
