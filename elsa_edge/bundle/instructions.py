@@ -14,6 +14,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from elsa_edge.tensors import TO_NHWC
+
 __all__ = [
     "Dtype",
     "FileLayout",
@@ -118,8 +120,23 @@ class Port(_Strict):
     file_shape: tuple[Annotated[int, Field(ge=0)], ...]
     file_dtype: Dtype
 
+    @property
+    def batch_axis(self) -> int | None:
+        """The dimension of `shape` along which samples are stacked, the one of any size; None where there is none."""
+        return self.shape.index(None) if None in self.shape else None
+
+    @property
+    def file_batch(self) -> int | None:
+        """How many samples the file takes at once; None where none are stacked."""
+        axis = self.batch_axis
+        if axis is None:
+            return None
+        return self.file_shape[TO_NHWC.index(axis) if self.layout == "NHWC" else axis]
+
     @model_validator(mode="after")
     def _shapes_fit(self) -> Port:
+        if self.shape.count(None) > 1:
+            raise ValueError(f"{self.name}: only the batch may have any size")
         if len(self.shape) != len(self.file_shape):
             raise ValueError(f"{self.name}: shape and file_shape must have the same number of axes")
         if self.layout == "NHWC" and len(self.shape) != 4:
@@ -145,8 +162,10 @@ class _Tflite(_Strict):
     @model_validator(mode="after")
     def _free_batches_are_the_files(self) -> _Tflite:
         for port in (*self.inputs, *self.outputs):
-            if port.shape and port.shape[0] is None and port.file_shape[0] != self.batch:
-                raise ValueError(f"{port.name}: file_shape must begin with the batch, {self.batch}")
+            if port.file_batch not in (None, self.batch):
+                raise ValueError(
+                    f"{port.name}: file_shape must have the batch, {self.batch}, where shape is free"
+                )
         return self
 
 

@@ -165,10 +165,10 @@ def _negative_to_count(outer: ir.Graph, level: ir.Value, count: int) -> ir.Value
 
 def _inline(outer: ir.Graph, branch: ir.Graph, outputs: Sequence[ir.Value]) -> None:
     """Move a branch into the outer graph."""
+    results = list(branch.outputs)
+    branch.outputs.clear()  # first: an initializer that is an output belongs to its graph until it is none
     for name in list(branch.initializers):
         outer.register_initializer(branch.initializers.pop(name))
-    results = list(branch.outputs)
-    branch.outputs.clear()
     nodes = list(branch)
     branch.remove(nodes)
     outer.extend(nodes)

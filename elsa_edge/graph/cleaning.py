@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from elsa_edge.graph.constants import constant
+from elsa_edge.graph.silence import silent
 
 __all__ = ["fold_constants", "tidy"]
 
@@ -31,8 +29,7 @@ def fold_constants(model: ir.Model, *, any_size: bool = False) -> None:
     from onnxscript import optimizer
 
     limits = {"input_size_limit": _ANY_SIZE, "output_size_limit": _ANY_SIZE} if any_size else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the folder reports what it skipped; skipping is fine here
+    with silent():  # the folder reports what it skipped; skipping is fine here
         optimizer.fold_constants(model, should_fold=_is_foldable, **limits)
 
 
@@ -132,35 +129,12 @@ class _DropIdentities(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
 
-def _infer_shapes(model: ir.Model) -> None:
-    """Infer shapes where that is possible, in place; what ONNX cannot infer is no news to a user."""
-    logger = logging.getLogger("onnx_ir.passes.common.shape_inference")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        common.ShapeInferencePass()(model)
-    finally:
-        logger.setLevel(before)
-
-
 def tidy(model: ir.Model) -> None:
     """Remove what exporters leave behind, in place: no-op casts, zero biases, shape arithmetic, unused nodes."""
     from onnxscript import rewriter
     from onnxscript.rewriter.rules import common as rules
 
-    fold_constants(model)
-    _infer_shapes(model)  # names the sizes that exporters leave open
-    _fix_reshapes(model)
-    _drop_zero_states(model)
-    rewriter.RewritePass(
-        [
-            rules.remove_optional_bias_from_conv_rule,
-            rules.remove_optional_bias_from_gemm_rule,
-            rules.no_op_cast_rule,
-            rules.no_op_expand_rule,
-        ]
-    )(model)
-    for tidying in (
+    passes = (
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call] # onnx_ir left its __init__ untyped
         common.RemoveUnusedOpsetsPass(),
@@ -169,8 +143,22 @@ def tidy(model: ir.Model) -> None:
         common.CommonSubexpressionEliminationPass(),
         _DropIdentities(),
         common.RemoveUnusedNodesPass(),
-    ):
-        tidying(model)
-    _infer_shapes(model)
-    common.OutputFixPass()(model)
-    common.NameFixPass()(model)
+        common.ShapeInferencePass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    )
+    with silent():
+        fold_constants(model)
+        common.ShapeInferencePass()(model)  # names the sizes that exporters leave open
+        _fix_reshapes(model)
+        _drop_zero_states(model)
+        rewriter.RewritePass(
+            [
+                rules.remove_optional_bias_from_conv_rule,
+                rules.remove_optional_bias_from_gemm_rule,
+                rules.no_op_cast_rule,
+                rules.no_op_expand_rule,
+            ]
+        )(model)
+        for tidying in passes:
+            tidying(model)

@@ -69,7 +69,8 @@ def batches(
 ) -> list[dict[str, Array]]:
     """Cut inputs into batches of the file; the last one starts over at the first sample where it is short."""
     count = max(
-        (len(inputs[name]) for name, spec in specs.items() if spec.shape and spec.shape[0] is None), default=1
+        (inputs[name].shape[spec.batch_axis] for name, spec in specs.items() if spec.batch_axis is not None),
+        default=1,
     )
     return [one_batch(specs, inputs, batch, start) for start in range(0, count, batch)]
 

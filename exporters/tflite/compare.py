@@ -17,7 +17,8 @@ import onnx_ir as ir
 from elsa_edge.bundle.golden import Tolerance, largest_difference
 from elsa_edge.errors import ContractError
 from elsa_edge.exporters.tflite.convert import Converted
-from elsa_edge.exporters.tflite.prepare import INPUT, OUTPUT, Prepared
+from elsa_edge.exporters.tflite.copies import INPUT, OUTPUT
+from elsa_edge.exporters.tflite.prepare import Prepared
 from elsa_edge.running.onnx_session import open_session, options_for
 from elsa_edge.tensors import TO_NHWC
 

@@ -25,8 +25,9 @@ import onnx_ir as ir
 
 from elsa_edge.errors import ExportError, RuntimeUnavailableError
 from elsa_edge.exporters.tflite.blame import module_of, no_tflite_form
+from elsa_edge.exporters.tflite.copies import INPUT, OUTPUT, append_copy, without_copies
 from elsa_edge.exporters.tflite.model import NUMPY_TYPES, TfliteModel, schema
-from elsa_edge.exporters.tflite.prepare import INPUT, OUTPUT, SHIELD, Prepared
+from elsa_edge.exporters.tflite.prepare import SHIELD, Prepared
 from elsa_edge.exporters.tflite.transposes import cancel_transposes, reshape_trivial
 from elsa_edge.tensors import FROM_NHWC, TO_NHWC
 
@@ -175,6 +176,8 @@ def _sign(model: TfliteModel, prepared: Prepared) -> None:
     def entries(kind: str, prefix: str, names: tuple[str, ...], values: Any, present: Any) -> list[Any]:
         found = []
         for number, (name, value) in enumerate(zip(names, values, strict=True)):
+            if kind == "output" and number in prepared.copies:
+                continue
             index = places.get(f"{prefix}{number}")
             if index is None or index not in {int(item) for item in present}:
                 raise ExportError(
@@ -198,6 +201,12 @@ def _sign(model: TfliteModel, prepared: Prepared) -> None:
 
     inputs = entries("input", INPUT, prepared.inputs, prepared.model.graph.inputs, graph.inputs)
     outputs = entries("output", OUTPUT, prepared.outputs, prepared.model.graph.outputs, graph.outputs)
+    known = {f"{INPUT}{place}": item.tensorIndex for place, item in enumerate(inputs)}
+    computed = [place for place in range(len(prepared.outputs)) if place not in prepared.copies]
+    known |= {f"{OUTPUT}{place}": item.tensorIndex for place, item in zip(computed, outputs, strict=True)}
+    for place, source in sorted(prepared.copies.items()):
+        index = append_copy(model, known[source] if isinstance(source, str) else source, f"{OUTPUT}{place}")
+        outputs.insert(place, classes.TensorMapT(name=prepared.outputs[place].encode(), tensorIndex=index))
     graph.inputs = [item.tensorIndex for item in inputs]
     graph.outputs = [item.tensorIndex for item in outputs]
     model.tree.signatureDefs = [
@@ -241,7 +250,7 @@ def convert(prepared: Prepared) -> Converted:
     require_converter()
     from onnx2tf import convert as run_converter
 
-    proto = ir.to_proto(prepared.model)
+    proto = without_copies(ir.to_proto(prepared.model), prepared.copies)
     folder = Path(_folder().name)
     written = folder / "model_float32.tflite"
     written.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from elsa_edge.exporters.tflite.model import NUMPY_TYPES, TfliteModel
 from elsa_edge.exporters.tflite.prepare import fixed_shapes, prepare
 from elsa_edge.files import write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.dependence import depending_outputs
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.tensors import TensorSpec
@@ -59,15 +60,17 @@ def one_batch(
     """Cut `batch` samples from inputs of any batch, starting over where they are too few."""
     cut = {}
     for name, spec in specs.items():
-        array = inputs[name]
-        free = bool(spec.shape) and spec.shape[0] is None
-        cut[name] = array[np.arange(start, start + batch) % len(array)] if free else array
+        array, axis = inputs[name], spec.batch_axis
+        if axis is not None:
+            array = np.take(array, np.arange(start, start + batch) % array.shape[axis], axis)
+        cut[name] = array
     return cut
 
 
 def _runs_in_pieces(graph: CanonicalGraph) -> bool:
-    """Whether every output carries the batch, so that a batch can be run in pieces."""
-    return all(bool(spec.shape) and spec.shape[0] is None for spec in graph.outputs.values())
+    """Whether every output carries the batch, so that a batch can be run in pieces; a constant is right in each piece."""
+    depending = depending_outputs(graph.model)
+    return all(spec.batch_axis is not None for name, spec in graph.outputs.items() if name in depending)
 
 
 def _specs(
@@ -76,8 +79,8 @@ def _specs(
     fixed = {}
     for name, spec in specs.items():
         sizes: list[int | None] = list(shapes[name])
-        if pieces and sizes and spec.shape[0] is None:
-            sizes[0] = None
+        if pieces and spec.batch_axis is not None:
+            sizes[spec.batch_axis] = None
         fixed[name] = TensorSpec(name, tuple(sizes), spec.dtype)
     return fixed
 
@@ -97,17 +100,12 @@ def convert_levels(graph: CanonicalGraph, profile: DeviceProfile, golden: Golden
     require_converter()
     batch = profile.tflite.batch
     pieces = _runs_in_pieces(graph)
-    sizes = {
-        len(golden.inputs[name])
-        for name, spec in graph.inputs.items()
-        if spec.shape and spec.shape[0] is None
-    }
-    if not pieces and sizes - {batch}:
+    if not pieces and any(spec.batch_axis is not None for spec in graph.inputs.values()):
         raise ExportError(
-            "An output of the network does not carry the batch, so other batches cannot be run in pieces",
-            expected=f"golden inputs of batch {batch}, the profile's tflite.batch",
-            found=f"batch {', '.join(map(str, sorted(sizes)))}",
-            fix="Set tflite.batch in the device profile to the batch that the device runs, and build with such inputs",
+            "An output of the network does not carry the batch, so TFLite, which has one batch size in a file, cannot "
+            "run other batches in pieces",
+            found="; ".join(str(spec) for spec in graph.outputs.values() if spec.batch_axis is None),
+            fix="Export with the batch that the device runs: elsa-edge export --batch N",
         )
     shapes = fixed_shapes(graph.inputs, golden.inputs, batch)
     samples = one_batch(graph.inputs, golden.inputs, batch)

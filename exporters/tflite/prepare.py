@@ -10,9 +10,8 @@ over the last axes) the sparse path of ai-edge-litert 2.3.0 computes something e
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -21,13 +20,13 @@ import onnx_ir as ir
 from elsa_edge.bundle.instructions import FileLayout
 from elsa_edge.errors import ExportError
 from elsa_edge.exporters.tflite.blame import module_of, no_tflite_form
+from elsa_edge.exporters.tflite.copies import INPUT, OUTPUT, copied_outputs
+from elsa_edge.graph.silence import silent
 from elsa_edge.tensors import FROM_NHWC, TO_NHWC, TensorSpec
 
-__all__ = ["INPUT", "OUTPUT", "SHIELD", "Prepared", "fixed_shapes", "prepare"]
+__all__ = ["SHIELD", "Prepared", "fixed_shapes", "prepare"]
 
 # The converter meets only these names: users' names may hold anything, and torch's own are output_0 and the like.
-INPUT: Final = "elsa_edge_input_"
-OUTPUT: Final = "elsa_edge_output_"
 SHIELD: Final = "elsa_edge_one_"
 _IMAGE_OPERATORS: Final = frozenset(
     {
@@ -81,12 +80,15 @@ class Prepared:
         inputs: Original names in order.
         outputs: The same.
         input_layouts: Layout of each input in the file.
+        copies: Place of an output that is a copy -> the input or output it is a copy of, or its constant numbers. The
+            converter does not meet these.
     """
 
     model: ir.Model
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     input_layouts: tuple[FileLayout, ...]
+    copies: Mapping[int, str | np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
 def _is_image(value: ir.Value) -> bool:
@@ -123,8 +125,7 @@ def _fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
         for value in node.outputs:
             if value not in inputs:
                 value.shape = None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the optimiser reports what it skipped; skipping is fine here
+    with silent():  # the optimiser reports what it skipped; skipping is fine here
         common.ShapeInferencePass()(model)
         optimizer.optimize(model, num_iterations=2, onnx_shape_inference=True)
         common.ShapeInferencePass()(model)
@@ -244,7 +245,7 @@ def _rename_inputs(model: ir.Model, layouts: Sequence[FileLayout]) -> None:
         model.graph.insert_before(model.graph[0], node) if len(model.graph) else model.graph.append(node)
 
 
-def _rename_outputs(model: ir.Model) -> None:
+def _rename_outputs(model: ir.Model, copies: Collection[int]) -> None:
     """End every output with a node of its own, because the converter loses an output that other nodes also read.
 
     It strips an Identity there, so such an output is multiplied by one (`SHIELD`); after the conversion the product is
@@ -252,11 +253,16 @@ def _rename_outputs(model: ir.Model) -> None:
     """
     for place, value in enumerate(list(model.graph.outputs)):
         shape = [int(str(size)) for size in value.shape or ()]
-        shared = bool(value.uses()) and value.dtype in {
-            ir.DataType.FLOAT,
-            ir.DataType.INT32,
-            ir.DataType.INT64,
-        }
+        shared = (
+            place not in copies
+            and bool(value.uses())
+            and value.dtype
+            in {
+                ir.DataType.FLOAT,
+                ir.DataType.INT32,
+                ir.DataType.INT64,
+            }
+        )
         if shared:
             assert value.dtype is not None
             one = _constant(model, f"{SHIELD}{place}", np.ones([1] * len(shape), value.dtype.numpy()))
@@ -294,14 +300,15 @@ def prepare(
         "NHWC" if input_layout == "NHWC" and _is_image(value) else "same" for value in model.graph.inputs
     )
     _rename_inputs(model, input_layouts)
-    _rename_outputs(model)
-    return Prepared(model, inputs, outputs, input_layouts)
+    copies = copied_outputs(model)
+    _rename_outputs(model, copies)
+    return Prepared(model, inputs, outputs, input_layouts, copies)
 
 
 def fixed_shapes(
     specs: Mapping[str, TensorSpec], examples: Mapping[str, np.ndarray[Any, Any]], batch: int
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each input: `batch` for a free first size, the example's size for other free ones.
+    """Return the shape of each input: `batch` along the samples, the example's size for other free ones.
 
     Raises:
         ExportError: When a size beside the batch is free and the example does not say it.
@@ -310,7 +317,9 @@ def fixed_shapes(
     for name, spec in specs.items():
         example = examples[name].shape
         unknown = [
-            axis for axis, size in enumerate(spec.shape) if size is None and axis and example[axis] == 1
+            axis
+            for axis, size in enumerate(spec.shape)
+            if size is None and axis != spec.batch_axis and example[axis] == 1
         ]
         if unknown:
             raise ExportError(
@@ -319,7 +328,7 @@ def fixed_shapes(
                 fix="Build with `--golden FILE.npz`, with inputs of the size that the device will see",
             )
         fixed[name] = tuple(
-            size if size is not None else batch if axis == 0 else int(example[axis])
+            size if size is not None else batch if axis == spec.batch_axis else int(example[axis])
             for axis, size in enumerate(spec.shape)
         )
     return fixed

@@ -7,7 +7,7 @@ wants instead (channels last, a fixed batch, int8) stands in the variant's instr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,25 @@ __all__ = ["LitertSession"]
 Array = npt.NDArray[Any]
 
 
-def _free_batch(port: Port) -> bool:
-    return bool(port.shape) and port.shape[0] is None
-
-
 def _to_file(port: Port, array: Array) -> Array:
     """Canonical -> file: layout and type."""
     if port.layout == "NHWC":
         array = array.transpose(TO_NHWC)
-    return np.ascontiguousarray(array, port.file_dtype)
+    return np.asarray(array, port.file_dtype, order="C")  # ascontiguousarray would make a scalar 1-D
+
+
+def _cut(array: Array, axis: int, start: int, stop: int) -> Array:
+    """Return the samples from `start` to `stop`, as a view."""
+    return array[(slice(None),) * axis + (slice(start, stop),)]
+
+
+def _joined(port: Port, pieces: Sequence[Mapping[str, Array]], count: int) -> Array:
+    """Return an output of all pieces, without what fills up the last one; what carries no batch is alike in all."""
+    axis = port.batch_axis
+    if axis is None:
+        return pieces[0][port.name]
+    whole = np.concatenate([piece[port.name] for piece in pieces], axis)
+    return np.ascontiguousarray(_cut(whole, axis, 0, count))
 
 
 class LitertSession:
@@ -132,9 +142,12 @@ class LitertSession:
         ready = check_inputs(self._inputs, inputs)
         engine = self._open(level)
         key = level_role(level) if self._in_one_file else None
-        count = next(
-            (len(ready[name]) for name, port in self._in_ports.items() if _free_batch(port)), self._batch
+        counts = (
+            ready[name].shape[port.batch_axis]
+            for name, port in self._in_ports.items()
+            if port.batch_axis is not None
         )
+        count = next(counts, self._batch)
         pieces = []
         for start in range(0, max(count, 1), self._batch):
             feed = {
@@ -147,29 +160,26 @@ class LitertSession:
                 raise failure("The TFLite runtime", error) from error
             pieces.append(
                 {
-                    name: np.ascontiguousarray(found[name], port.dtype)
+                    name: np.asarray(found[name], port.dtype, order="C")
                     for name, port in self._out_ports.items()
                 }
             )
         if len(pieces) == 1 and count == self._batch:
             return pieces[0]
-        return {
-            name: np.concatenate([piece[name] for piece in pieces])[:count]
-            if _free_batch(port)
-            else pieces[0][name]
-            for name, port in self._out_ports.items()
-        }
+        return {name: _joined(port, pieces, count) for name, port in self._out_ports.items()}
 
     def _piece(self, port: Port, array: Array, start: int) -> Array:
         """Cut one batch for the file; a short last one is filled up with its last sample, whose answers are dropped."""
-        if not _free_batch(port) or len(array) == self._batch:
+        axis = port.batch_axis
+        if axis is None or array.shape[axis] == self._batch:
             return array
-        part = array[start : start + self._batch]
-        missing = self._batch - len(part)
-        if missing:
-            filler = part[-1:] if len(part) else np.zeros((1, *array.shape[1:]), array.dtype)
-            part = np.concatenate([part, np.repeat(filler, missing, axis=0)])
-        return part
+        part = _cut(array, axis, start, start + self._batch)
+        present = part.shape[axis]
+        if present == self._batch:
+            return part
+        if not present:
+            return np.zeros((*part.shape[:axis], self._batch, *part.shape[axis + 1 :]), array.dtype)
+        return np.take(part, np.minimum(np.arange(self._batch), present - 1), axis)
 
     def memory(self) -> MemoryUse:
         """Return the memory need: inputs and outputs, and the runtime's copy of the weights.
