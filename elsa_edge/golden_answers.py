@@ -8,15 +8,17 @@ answers at two batch sizes are kept, neither of them a size that a file is fixed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy.typing as npt
 
 from elsa_edge.bundle import Golden
+from elsa_edge.errors import ElsaError, InputError
+from elsa_edge.proof.batches import WAYS, resized, samples_differ
 from elsa_edge.proof.choosing import most_telling
 from elsa_edge.proof.information import require_telling
-from elsa_edge.proof.making import given, made_up, resized, sizes_unlike
+from elsa_edge.proof.making import given, made_up, sizes_unlike
 
 if TYPE_CHECKING:
     from elsa_edge.graph.canonical import CanonicalGraph
@@ -62,9 +64,54 @@ def golden_answers(
     levels = [level.name for level in graph.ladder]
     for note in require_telling(trial.silent, depending, levels, given=real is not None, advice=_ADVICE):
         tell(f"note: {note}")
-    others = [resized(specs, trial.inputs, size) for size in _other_sizes(specs, trial.inputs, frozen)]
-    further = tuple(Golden(inputs, run(inputs)) for inputs in others)
+    further = tuple(
+        _another_batch(graph, trial.inputs, size, run=run, depending=depending, tell=tell)
+        for size in _other_sizes(specs, trial.inputs, frozen)
+    )
     return Golden(trial.inputs, tuple(trial.answers), further)
+
+
+def _another_batch(
+    graph: CanonicalGraph,
+    inputs: Inputs,
+    size: int,
+    *,
+    run: Callable[[Inputs], tuple[dict[str, Array], ...]],
+    depending: Collection[str],
+    tell: Callable[[str], None],
+) -> Golden:
+    """Return a batch of another size with its answers, some of its samples being answered otherwise than others.
+
+    Raises:
+        InputError: When all samples are the same to the network, so that nothing shows whether they meet.
+    """
+    axes = {
+        name: spec.batch_axis
+        for name, spec in graph.outputs.items()
+        if name in depending and spec.batch_axis is not None
+    }
+    first: Golden | None = None
+    for way in WAYS:
+        try:
+            batch = resized(graph.inputs, inputs, size, way)
+            answered = Golden(batch, run(batch))
+        except ElsaError:
+            raise
+        except Exception:
+            if way == list(WAYS)[-1] and first is None:
+                raise
+            continue  # a change that the network does not take
+        if not axes or samples_differ(axes, answered.outputs, graph.tolerance):
+            return answered
+        first = first or answered
+    assert first is not None
+    if all(first.outputs[0][name].dtype.kind != "f" for name in axes):
+        tell("note: all samples get the same class, so that samples do not meet in the network is not proved")
+        return first
+    raise InputError(
+        "The samples of the golden inputs are the same to the network: nothing shows whether samples of a batch meet",
+        fix="Give at least two different samples with --golden FILE.npz",
+    )
 
 
 def _other_sizes(specs: Mapping[str, TensorSpec], inputs: Inputs, frozen: set[int]) -> list[int]:

@@ -7,22 +7,24 @@ max |variant(x) - variant(x')| far above that                               for 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.bundle import Bundle, Tolerance, Variant
 from elsa_edge.bundle.signature import Accepted
-from elsa_edge.errors import BundleError, InputError, RuntimeUnavailableError
+from elsa_edge.errors import BundleError, ElsaError, RuntimeUnavailableError
 from elsa_edge.loading import CachePath, open_adapter, open_for, why_not_loadable
 from elsa_edge.plugins import Opened
 from elsa_edge.plugins.installed import find_adapter
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.proof.comparing import Comparison, agreement, compare
 from elsa_edge.proof.information import spread
-from elsa_edge.proof.making import given
+from elsa_edge.proof.making import given, made_up
+from elsa_edge.tensors import TensorSpec
 
 __all__ = ["LevelCheck", "VariantCheck", "Verification", "check_variant", "verify_bundle"]
 
@@ -221,14 +223,33 @@ def _class_axes(bundle: Bundle) -> Mapping[str, int]:
 def _follows(adapter: Opened, bundle: Bundle, level: int, answer: Mapping[str, Array]) -> bool:
     """Tell whether a level answers otherwise to other inputs.
 
-    The samples of the golden inputs in other places are such inputs, and where that does not move an output, the golden
-    inputs changed: see `elsa_edge.proof.making.given`. Runs that the network refuses say nothing.
+    The samples of a batch are such inputs. Where they get the same answer (a class, say), the golden inputs are changed
+    (`elsa_edge.proof.making.given`), then replaced by made-up ones. Runs that the network refuses say nothing.
     """
-    for other in given(bundle.inputs, bundle.golden.inputs).others:
+    for name, spec in bundle.outputs.items():
+        if spec.batch_axis is not None:
+            first, *others = np.moveaxis(answer[name], spec.batch_axis, 0)
+            if spread(first, others) > 0.0:
+                return True
+    for other in _other_inputs(bundle):
         try:
             moved = adapter.run(other, level)
-        except InputError:
+        except ElsaError:
             continue
         if any(spread(array, [moved[name]]) > 0.0 for name, array in answer.items()):
             return True
     return False
+
+
+def _other_inputs(bundle: Bundle) -> Iterator[Mapping[str, Array]]:
+    golden = bundle.golden.inputs
+    yield from given(bundle.inputs, golden).others
+    specs = {name: TensorSpec(name, array.shape, str(array.dtype)) for name, array in golden.items()}
+    ranges = {
+        name: (int(array.min()), int(array.max()))
+        for name, array in golden.items()
+        if array.dtype.kind in "iu" and array.size
+    }
+    for candidate in made_up(specs, 1, ranges):
+        yield candidate.inputs
+        yield from candidate.others

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,15 @@ def most_telling(
         except Exception as error:  # noqa: BLE001 - a runtime's errors have no common class
             reason = reason or first_line(error)
             continue
-        silent = silences(answers, _others(candidate, run), depending, tolerance_of)
+        others = _others(candidate.others, run)
+        silent = silences(answers, others, depending, tolerance_of)
+        further = candidate.further()
+        while silent and all(silence.whole for silence in silent):  # a class, a flag: these change seldom
+            others = _others(islice(further, 1), run)
+            if not others:
+                break
+            still = silences(answers, others, depending, tolerance_of)
+            silent = [silence for silence in silent if silence in still]
         trial = Trial(candidate.kind, candidate.inputs, answers, tuple(silent), _finite(answers, depending))
         if not silent and trial.finite == 1.0:
             return trial
@@ -85,9 +94,9 @@ def most_telling(
     return best
 
 
-def _others(candidate: Candidate, run: Run) -> list[Answers]:
+def _others(variations: Iterable[Mapping[str, Array]], run: Run) -> list[Answers]:
     found = []
-    for inputs in candidate.others:
+    for inputs in variations:
         try:
             found.append(run(inputs))
         except ElsaError:

@@ -138,6 +138,12 @@ def require_telling(
             if silence.level == last:
                 notes.append(f"{silence.output} is not proved: it is the same for all golden inputs.")
             continue
+        if silence.whole and not given:
+            raise InputError(
+                f"{silence.output} is a whole number, a class or a flag, and stays the same on all made-up inputs at "
+                f"level {levels[silence.level]}, so a comparison would prove nothing",
+                fix=advice[:1].upper() + advice[1:],
+            )
         if silence.finite >= LEAST_FINITE and silence.output not in everywhere and silence.level != last:
             raise ContractError(
                 f"Level {levels[silence.level]} does not follow its inputs any more: {silence}",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +24,7 @@ import numpy.typing as npt
 
 from elsa_edge.tensors import TensorSpec
 
-__all__ = ["KINDS", "Candidate", "Range", "given", "made", "made_up", "resized", "sizes_unlike"]
+__all__ = ["KINDS", "Candidate", "Range", "given", "made", "made_up", "sizes_unlike"]
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -32,6 +33,7 @@ Range = tuple[int, int]  # smallest and largest whole number, both included
 _STEP: Final = 0.125
 _LARGEST_WHOLE: Final = 127  # small files; a vocabulary is sampled, not walked
 _SEEDS: Final = 2
+_FURTHER: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,13 @@ class Candidate:
         kind: How they were made, for people.
         inputs: Input name -> array.
         others: Further inputs of the same shapes.
+        further: Makes still more of them, for outputs that change seldom: a class, a flag.
     """
 
     kind: str
     inputs: Mapping[str, Array]
     others: tuple[Mapping[str, Array], ...]
+    further: Callable[[], Iterator[Mapping[str, Array]]] = lambda: iter(())
 
 
 def _shape(spec: TensorSpec, batch: int, sizes: Mapping[str, int]) -> tuple[int, ...]:
@@ -148,13 +152,16 @@ def made_up(
     sizes: Mapping[str, int] | None = None,
 ) -> Iterator[Candidate]:
     """Yield inputs of every kind, the plain one first, each with another of its kind."""
+
+    def one(kind: str, number: int) -> Arrays:
+        return made(specs, batch, kind=kind, ranges=ranges, seed=seed + number, sizes=sizes)
+
+    def more(kind: str) -> Iterator[Arrays]:
+        return (one(kind, 2 * _SEEDS + number) for number in range(_FURTHER))
+
     for turn in range(_SEEDS):
         for kind in KINDS:
-            one, two = (
-                made(specs, batch, kind=kind, ranges=ranges, seed=seed + 2 * turn + k, sizes=sizes)
-                for k in range(2)
-            )
-            yield Candidate(kind, one, (two,))
+            yield Candidate(kind, one(kind, 2 * turn), (one(kind, 2 * turn + 1),), partial(more, kind))
 
 
 def given(specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array]) -> Candidate:
@@ -173,27 +180,6 @@ def given(specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array]) -> Candi
     }
     flipped = {name: array[..., ::-1].copy() if array.ndim else array for name, array in inputs.items()}
     return Candidate("given", dict(inputs), (rolled, halved, flipped))
-
-
-def resized(specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array], batch: int) -> Arrays:
-    """Return inputs with `batch` samples: the first ones, starting over where there are too few.
-
-    A float sample that comes a second time is turned by one place along its last axis, so that no two are equal.
-    """
-    arrays = {}
-    for name, array in inputs.items():
-        axis = specs[name].batch_axis
-        if axis is None or array.shape[axis] == 0:
-            arrays[name] = array
-            continue
-        count = array.shape[axis]
-        parts = [np.take(array, np.arange(min(batch, count)), axis)]
-        for turn in range(1, -(-batch // count)):
-            again = np.take(array, np.arange(min(count, batch - turn * count)), axis)
-            movable = array.dtype.kind == "f" and axis != array.ndim - 1
-            parts.append(np.roll(again, turn, -1) if movable else again)
-        arrays[name] = np.concatenate(parts, axis)
-    return arrays
 
 
 def sizes_unlike(count: int, frozen: set[int]) -> list[int]:

@@ -68,7 +68,7 @@ def one_batch(
 
 
 def _runs_in_pieces(graph: CanonicalGraph) -> bool:
-    """Whether every output carries the batch, so that a batch can be run in pieces; a constant is right in each piece."""
+    """Whether every output carries the batch, so that it can be run in pieces; a constant is right in each of them."""
     depending = depending_outputs(graph.model)
     return all(spec.batch_axis is not None for name, spec in graph.outputs.items() if name in depending)
 

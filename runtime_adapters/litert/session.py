@@ -179,7 +179,7 @@ class LitertSession:
             return part
         if not present:
             return np.zeros((*part.shape[:axis], self._batch, *part.shape[axis + 1 :]), array.dtype)
-        return np.take(part, np.minimum(np.arange(self._batch), present - 1), axis)
+        return np.asarray(np.take(part, np.minimum(np.arange(self._batch), present - 1), axis))
 
     def memory(self) -> MemoryUse:
         """Return the memory need: inputs and outputs, and the runtime's copy of the weights.

@@ -64,7 +64,7 @@ def check_against_torch(bundle, model: nn.Module, samples: int) -> None:
 
 
 def test_copies_and_constants_are_outputs_like_others(tmp_path):
-    """Twice the same tensor, an input, its class twice, constants with and without axes; other batches than the golden."""
+    """Twice the same tensor, an input, its class twice, constants with and without axes; another batch than golden."""
     model = Network(
         lambda s, y, x: {
             "main": y, "aux": y, "class": y.argmax(-1), "again": y.argmax(-1), "given": x,
@@ -90,7 +90,7 @@ def test_pieces_of_a_batch_are_cut_along_the_axis_that_it_lies_on(tmp_path):
 
 def test_an_output_over_all_samples_is_refused_for_tflite_by_its_name(tmp_path):
     """Its file has one batch size: the way out is to export with that size."""
-    model = Network(lambda s, y, x: {"y": y, "mean": y.mean()}).eval()
+    model = Network(lambda _s, y, _x: {"y": y, "mean": y.mean()}).eval()
 
     with pytest.raises(ExportError, match=r"does not carry the batch.*mean: scalar.*--batch N"):
         built(model, ["1x6"], tmp_path, ["tflite-levels"])

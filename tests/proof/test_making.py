@@ -8,7 +8,7 @@ from hypothesis import given as hypothesis_given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from elsa_edge.proof.making import KINDS, given, made, made_up, resized, sizes_unlike
+from elsa_edge.proof.making import KINDS, given, made, made_up, sizes_unlike
 from elsa_edge.tensors import TensorSpec
 
 SPECS = {
@@ -99,21 +99,6 @@ def test_real_inputs_come_with_variations() -> None:
     np.testing.assert_array_equal(halved["image"], real["image"] / 2)
     np.testing.assert_array_equal(halved["tokens"], real["tokens"])
     np.testing.assert_array_equal(flipped["tokens"], real["tokens"][:, ::-1])
-
-
-def test_resizing_repeats_samples_but_never_equal_ones() -> None:
-    """Cut where there are more, started over where there are fewer; along the axis of the batch."""
-    real = {
-        "image": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
-        "state": np.ones((2, 2, 6), np.float32),
-    }
-    specs = {name: SPECS[name] for name in real}
-    np.testing.assert_array_equal(resized(specs, real, 1)["image"], real["image"][:1])
-    five = resized(specs, real, 5)
-    assert five["image"].shape == (5, 3, 4)
-    assert five["state"].shape == (2, 5, 6)
-    np.testing.assert_array_equal(five["image"][2:4], np.roll(real["image"], 1, -1))
-    np.testing.assert_array_equal(five["image"][4], np.roll(real["image"][0], 2, -1))
 
 
 def test_other_free_sizes_are_those_of_the_export() -> None:

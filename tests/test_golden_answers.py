@@ -1,0 +1,78 @@
+"""Golden answers at several batch sizes: samples that are the same to the network prove nothing about each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from elsa_edge.build import build_bundle
+from elsa_edge.errors import InputError
+from elsa_edge.golden_answers import golden_answers
+from elsa_edge.graph.export import export_canonical
+from elsa_edge.graph.oracle import run_canonical
+from elsa_edge.sparsify import sparsify
+from elsa_edge.tensors import parse_inputs
+from elsa_edge.verify import verify_bundle
+
+
+class Cloud(nn.Module):
+    """Points in any order, and a batch whose samples meet."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.points, self.out, self.share = nn.Conv1d(3, 16, 1), nn.Linear(16, 4), share
+
+    def forward(self, x):
+        h = torch.relu(self.points(x)).amax(2)
+        return self.out(h - h.mean(0, keepdim=True) * self.share)
+
+
+class Classes(nn.Module):
+    """Answers with a class and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.o = nn.Linear(8, 32), nn.Linear(32, 10)
+
+    def forward(self, x):
+        return self.o(torch.relu(self.a(x))).argmax(1)
+
+
+def exported(model: nn.Module, shape: str):
+    torch.manual_seed(0)
+    return export_canonical(sparsify(model, [0.5, 0.0]), model, parse_inputs([shape]))
+
+
+@pytest.mark.parametrize("frozen", [{1}, {2}])
+def test_one_real_sample_still_shows_that_samples_meet(frozen):
+    """Turned samples are the same to a cloud of points, so others are made; cut into pieces they answer otherwise."""
+    graph = exported(Cloud(0.5).eval(), "x=1x3x20")
+    real = {"x": np.random.default_rng(1).standard_normal((1, 3, 20)).astype(np.float32)}
+
+    golden = golden_answers(graph, real, frozen, lambda _: None)
+
+    for batch in golden.batches[1:]:
+        x = batch.inputs["x"]
+        pieces = [run_canonical(graph, {"x": x[k : k + 1]})[1]["output"] for k in range(len(x))]
+        assert np.abs(np.concatenate(pieces) - batch.outputs[1]["output"]).max() > 1e-2
+
+
+def test_samples_that_are_the_same_to_the_network_are_refused(monkeypatch):
+    """Where no change of the one sample is noticed, a batch proves nothing: a second sample is asked for."""
+    monkeypatch.setattr("elsa_edge.golden_answers.WAYS", ("turned",))
+    graph = exported(Cloud(0.5).eval(), "x=1x3x20")
+    real = {"x": np.random.default_rng(1).standard_normal((1, 3, 20)).astype(np.float32)}
+
+    with pytest.raises(InputError, match="at least two different samples"):
+        golden_answers(graph, real, {1}, lambda _: None)
+
+
+def test_a_classifier_that_returns_only_a_class_is_built_and_verified(tmp_path):
+    """Its class changes seldom: build and verify look at more inputs before they call a level dead."""
+    exported(Classes().eval(), "x=1x8").save(tmp_path / "m.onnx")
+
+    build_bundle(tmp_path / "m.onnx", "generic-x86-64", tmp_path / "b", variants=["ort-switch"])
+
+    assert verify_bundle(tmp_path / "b").ok
