@@ -79,7 +79,7 @@ test-clients: $(VENV)/.kernels
 
 # Mutated bundles, with hashes that fit: nothing may crash, hang or raise what is not ours. FUZZ_ARGS='--count 10000 --seconds 3600'
 fuzz: $(VENV)/.kernels
-	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m fuzz.run $(FUZZ_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reliability.fuzzing $(FUZZ_ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["run_child"]
+__all__ = ["run_child", "start_child"]
 
 
 def run_child(module: str, arguments: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
@@ -31,6 +31,22 @@ def run_child(module: str, arguments: Sequence[str], timeout_s: float) -> subpro
         text=True,
         timeout=timeout_s,
         check=False,
+    )
+
+
+def start_child(module: str) -> subprocess.Popen[str]:
+    """Start a module that answers lines on its standard input with lines on its standard output.
+
+    Raises:
+        OSError: When it cannot be started.
+    """
+    return subprocess.Popen(  # noqa: S603 - the same
+        [sys.executable, "-P", "-m", module],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(_search_path())},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
 
 

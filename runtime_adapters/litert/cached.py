@@ -26,7 +26,9 @@ from elsa_edge.errors import ElsaError
 from elsa_edge.files import sha256_of
 from elsa_edge.plugins import CacheState
 from elsa_edge.runtime_adapters.derived import derived
+from elsa_edge.runtime_adapters.litert.engines import Ports, ports_of
 from elsa_edge.runtime_adapters.litert.model_file import ModelFile, not_loadable
+from elsa_edge.runtime_adapters.litert.trial import try_file
 
 __all__ = ["CachedEngine", "open_cached"]
 
@@ -34,7 +36,7 @@ Array = npt.NDArray[Any]
 _PACKED: Final = "weights.xnnpack"
 # What the compiled model's buffers take. int64 is not among them, although the file may have it.
 _TYPES: Final = frozenset({"float32", "int32", "int8", "bool"})
-# The packer of ai-edge-litert 2.3 aborts the process when the disk is full, so there must be room before.
+# The packer of ai-edge-litert 2.3 aborts its process, a child of ours, when the disk is full: leave room for others.
 _ROOM_FACTOR: Final = 4
 
 
@@ -111,16 +113,13 @@ class CachedEngine:
             for output in self._names[signature]["outputs"]
         ]
 
-    def types(self) -> set[str]:
-        """Return the types of all inputs and outputs."""
-        found = set()
-        for name in self._signatures.values():
-            for details in (
-                self._model.get_input_tensor_details(name),
-                self._model.get_output_tensor_details(name),
-            ):
-                found |= {np.dtype(detail["dtype"]).name for detail in details.values()}
-        return found
+    def ports(self, signature: str | None) -> tuple[Ports, Ports]:
+        """Return what the file itself says of a signature's inputs and outputs."""
+        name = self._signatures[signature]
+        return (
+            ports_of(self._model.get_input_tensor_details(name)),
+            ports_of(self._model.get_output_tensor_details(name)),
+        )
 
     def run(self, signature: str | None, feed: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run a signature."""
@@ -158,10 +157,8 @@ def open_cached(
         if shutil.disk_usage(folder).free < _ROOM_FACTOR * file.path.stat().st_size:
             raise ElsaError(f"{folder.parent} has too little room")
         packed = folder / _PACKED
-        builder = CachedEngine(file, threads, packed)
-        usable = builder.types() <= _TYPES
-        builder.close()
-        if not usable or not packed.is_file():
+        types = try_file(file, "ai-edge-litert", threads, packed=packed)
+        if not types <= _TYPES or not packed.is_file():
             raise ElsaError("the runtime packs no weights of this network into a file")
 
     facts = (sha256_of(file.path), version("ai-edge-litert"))

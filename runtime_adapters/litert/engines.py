@@ -20,9 +20,10 @@ from elsa_edge.errors import RuntimeUnavailableError
 from elsa_edge.profiles.schema import Runtime
 from elsa_edge.runtime_adapters.litert.model_file import ModelFile, not_loadable
 
-__all__ = ["PACKAGES", "Engine", "InterpreterEngine", "choose_package", "installed"]
+__all__ = ["PACKAGES", "Engine", "InterpreterEngine", "Ports", "choose_package", "installed", "ports_of"]
 
 Array = npt.NDArray[Any]
+Ports = Mapping[str, tuple[tuple[int, ...], str]]  # name -> shape and numpy type
 PACKAGES: Final = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 _OPTION: Final = "litert.package"
 
@@ -34,11 +35,22 @@ class Engine(Protocol):
     def maps_weights(self) -> bool:
         """Whether weights stay in a mapped file, whose pages the system may drop."""
 
+    def ports(self, signature: str | None) -> tuple[Ports, Ports]:
+        """Return what the file itself says of a signature's inputs and outputs."""
+
     def run(self, signature: str | None, feed: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run a signature; names, shapes and types are the file's."""
 
     def close(self) -> None:
         """Release it."""
+
+
+def ports_of(details: Mapping[str, Mapping[str, Any]]) -> Ports:
+    """Return name -> shape and numpy type from a runtime's description of tensors."""
+    return {
+        name: (tuple(int(size) for size in one["shape"]), np.dtype(one["dtype"]).name)
+        for name, one in details.items()
+    }
 
 
 def installed(module: str) -> bool:
@@ -99,6 +111,11 @@ class InterpreterEngine:
         self._runners = {key: self._interpreter.get_signature_runner(name) for key, name in names.items()}
         self._stateful = stateful
         self._allocated = len(self._runners) == 1
+
+    def ports(self, signature: str | None) -> tuple[Ports, Ports]:
+        """Return what the file itself says of a signature's inputs and outputs."""
+        runner = self._runners[signature]
+        return ports_of(runner.get_input_details()), ports_of(runner.get_output_details())
 
     def run(self, signature: str | None, feed: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run a signature."""

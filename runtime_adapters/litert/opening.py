@@ -9,6 +9,7 @@ from elsa_edge.profiles.schema import Runtime
 from elsa_edge.runtime_adapters.litert.cached import open_cached
 from elsa_edge.runtime_adapters.litert.engines import Engine, InterpreterEngine, choose_package
 from elsa_edge.runtime_adapters.litert.model_file import ModelFile
+from elsa_edge.runtime_adapters.litert.trial import require_tried
 
 __all__ = ["open_engine"]
 
@@ -39,4 +40,5 @@ def open_engine(
             engine, state = open_cached(file, runtime.threads, cache, runtime.cache_mb * 1_000_000)
             if engine is not None:
                 return engine, state
+    require_tried(file, package, runtime.threads, cache, stateful=stateful)
     return InterpreterEngine(package, file, runtime.threads, stateful=stateful), state

@@ -19,7 +19,7 @@ from elsa_edge.errors import BundleError
 from elsa_edge.plugins import NO_CACHE, CacheState, MemoryUse, check_level
 from elsa_edge.profiles.schema import Runtime
 from elsa_edge.runtime_adapters.failures import failure
-from elsa_edge.runtime_adapters.litert.engines import Engine
+from elsa_edge.runtime_adapters.litert.engines import Engine, Ports
 from elsa_edge.runtime_adapters.litert.model_file import ModelFile
 from elsa_edge.runtime_adapters.litert.opening import open_engine
 from elsa_edge.tensors import TO_NHWC, TensorSpec, check_inputs
@@ -128,8 +128,27 @@ class LitertSession:
             self._engine, self._cache = open_engine(
                 model, self._runtime, self._cache_folder, stateful=self._stateful
             )
+            for key in keys:
+                self._check_ports(model, *self._engine.ports(key))
             self._loaded = place
         return self._engine
+
+    def _check_ports(self, model: ModelFile, inputs: Ports, outputs: Ports) -> None:
+        """Compare what the manifest says of a file with the file: shapes are used to allocate, and a lie costs memory.
+
+        Raises:
+            BundleError: Naming the first input or output that differs.
+        """
+        for promised, found in ((self._in_ports, inputs), (self._out_ports, outputs)):
+            for name, port in promised.items():
+                shape, dtype = found[name]
+                if (shape, dtype) != (port.file_shape, port.file_dtype):
+                    raise BundleError(
+                        f"{model.path.name} has another {name} than the manifest says",
+                        expected=f"{'x'.join(map(str, port.file_shape)) or 'scalar'} {port.file_dtype}",
+                        found=f"{'x'.join(map(str, shape)) or 'scalar'} {dtype}",
+                        fix="Build the bundle again",
+                    )
 
     def run(self, inputs: Mapping[str, Array], level: int) -> dict[str, Array]:
         """Run one inference at `level`, switching first where needed.

@@ -2,8 +2,8 @@
 
 A mutation of the manifest changes one value of its JSON: removes or repeats it, or puts something odd in its place. A
 mutation of a data file flips, cuts, repeats or overwrites bytes. Both follow from a seed, so that a failure can be
-repeated: `python -m fuzz.run --first SEED --count 1`. Corpus: the bundle of the zoo's `two_inputs`, all variants of the
-profile generic-x86-64; a seed that once failed stays in `SEEDS`.
+repeated: `python -m benchmarks.reliability.fuzzing --first SEED --count 1`. Corpus: `benchmarks.reliability.corpus`, a
+small network in every variant; a seed that once failed stays in `SEEDS`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import copy
 import json
 import random
-import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from elsa_edge.files import sha256_of
 
-SEEDS = (
+MANIFEST: Final = "manifest.json"
+SEEDS: Final = (
     0,
     49,
     73,
@@ -26,6 +27,26 @@ _ODD: tuple[Any, ...] = (
     None, True, -1, 0, 1, 1e9, 10**30, 1e308, "", "..", "/etc/passwd", "a/../../b", "\u0000", "x" * 10_000, [], {},
     [[]], {"kind": "levels"}, "NaN", [1] * 300,
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Original:
+    """A bundle as it was: its manifest, and the bytes of every file."""
+
+    manifest: dict[str, Any]
+    contents: dict[str, bytes]
+
+    @classmethod
+    def of(cls, folder: Path) -> Original:
+        """Read a bundle."""
+        manifest = json.loads((folder / MANIFEST).read_text())
+        names = [MANIFEST, *(entry["path"] for entry in manifest["files"])]
+        return cls(manifest, {name: (folder / name).read_bytes() for name in names})
+
+    def restore(self, folder: Path, name: str) -> None:
+        """Put a file back, and the manifest."""
+        for one in {name, MANIFEST}:
+            (folder / one).write_bytes(self.contents[one])
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -40,7 +61,7 @@ def mutated_manifest(manifest: dict[str, Any], chance: random.Random) -> dict[st
     """Return a manifest with one value changed."""
     changed = copy.deepcopy(manifest)
     path = chance.choice(_places(changed))
-    parent = changed
+    parent: Any = changed
     for key in path[:-1]:
         parent = parent[key]
     key = path[-1]
@@ -75,19 +96,20 @@ def mutated_bytes(content: bytes, chance: random.Random) -> bytes:
     return bytes(data)
 
 
-def mutate(source: Path, folder: Path, seed: int, kind: str) -> str:
-    """Copy a bundle to `folder` with one mutation of that kind, `manifest` or `data`; return what was changed."""
-    chance = random.Random(f"{kind} {seed}")
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(source, folder)
-    path = folder / "manifest.json"
-    manifest = json.loads(path.read_text())
+def mutate(original: Original, folder: Path, seed: int, kind: str) -> str:
+    """Change one thing of the bundle in `folder`, of that kind, `manifest` or `data`; return which file.
+
+    `Original.restore` puts it back. Only that file and the manifest are written, so thousands of mutations are cheap.
+    """
+    chance = random.Random(f"{kind} {seed}")  # noqa: S311 - no secret
     if kind == "manifest":
-        path.write_text(json.dumps(mutated_manifest(manifest, chance)))
-        return "manifest.json"
+        changed = mutated_manifest(original.manifest, chance)
+        (folder / MANIFEST).write_text(json.dumps(changed))
+        return MANIFEST
+    manifest = copy.deepcopy(original.manifest)
     entry = chance.choice(manifest["files"])
     file = folder / entry["path"]
-    file.write_bytes(mutated_bytes(file.read_bytes(), chance))
+    file.write_bytes(mutated_bytes(original.contents[entry["path"]], chance))
     entry["size_bytes"], entry["sha256"] = file.stat().st_size, sha256_of(file)
-    path.write_text(json.dumps(manifest))
+    (folder / MANIFEST).write_text(json.dumps(manifest))
     return str(entry["path"])
