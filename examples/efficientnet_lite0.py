@@ -3,6 +3,7 @@
     python examples/efficientnet_lite0.py --checkpoint-path       where its trained weights (.pth) lie
     python examples/efficientnet_lite0.py --photographs FILE.npz  scikit-image's photographs, ready as inputs
     python examples/efficientnet_lite0.py --labelled FILE.npz    the same with labels, for `elsa-edge evaluate`
+    python examples/efficientnet_lite0.py --crops FILE.npz       crops of others, for `elsa-edge repair`
     python examples/efficientnet_lite0.py --name FILE.npz          outputs of the network, as names
 
 The packages are those of requirements/no-deps.txt. Inputs are `(batch, 3, 224, 224)` float32, RGB,
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = [
     "INPUT_SHAPE",
     "PHOTOGRAPHS",
+    "SCENES",
     "checkpoint_path",
+    "crops",
     "efficientnet_lite0",
     "photographs",
     "preprocess",
@@ -39,6 +42,13 @@ PHOTOGRAPHS = {
     "coffee": {504: "coffee mug", 967: "espresso", 968: "cup"},
     "rocket": {657: "missile", 744: "projectile"},
 }
+
+
+# Others, without labels: what levels learn from when they are repaired.
+SCENES = (
+    "astronaut.png", "motorcycle_left.png", "color.png", "brick.png", "grass.png", "gravel.png", "camera.png",
+    "coins.png", "hubble_deep_field.jpg", "retina.jpg", "ihc.png", "moon.png",
+)  # fmt: skip
 
 
 def efficientnet_lite0() -> nn.Module:
@@ -85,6 +95,33 @@ def photographs() -> npt.NDArray[np.float32]:
     return np.concatenate([preprocess(getattr(data, name)()) for name in PHOTOGRAPHS])
 
 
+def crops(each: int = 8, seed: int = 0) -> npt.NDArray[np.float32]:
+    """Return random square windows of the photographs of `SCENES`, half of them mirrored.
+
+    Args:
+        each: How many of each photograph.
+        seed: Of where they lie.
+
+    Returns:
+        `(12 * each, 3, 224, 224)`, as `preprocess` scales.
+    """
+    import skimage
+    from PIL import Image
+
+    generator = np.random.default_rng(seed)
+    folder = Path(skimage.__file__).parent / "data"
+    made = []
+    for name in SCENES:
+        picture = Image.open(folder / name).convert("RGB")
+        for _ in range(each):
+            side = int(min(picture.size) * generator.uniform(0.4, 1.0))
+            left, top = (int(generator.integers(0, length - side + 1)) for length in picture.size)
+            window = picture.crop((left, top, left + side, top + side))
+            pixels = np.asarray(window.resize((224, 224), Image.Resampling.BICUBIC), np.float32)
+            made.append(pixels[:, ::-1] if generator.random() < 0.5 else pixels)
+    return np.ascontiguousarray((np.stack(made).transpose(0, 3, 1, 2) - 127.0) / 128.0)
+
+
 def recognised(outputs: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Tell for each photograph whether the likeliest class names what is on it: a metric for `elsa-edge evaluate`.
 
@@ -108,9 +145,18 @@ def _top5(logits: npt.NDArray[Any]) -> list[int]:
 )
 @click.option("--labelled", type=click.Path(path_type=Path), help="Write inputs and labels there (.npz).")
 @click.option(
+    "--crops", "unlabelled", type=click.Path(path_type=Path), help="Write crops without labels there."
+)
+@click.option(
     "--name", "outputs", type=click.Path(exists=True, path_type=Path), help="Outputs to put names to."
 )
-def main(checkpoint: bool, photos: Path | None, labelled: Path | None, outputs: Path | None) -> None:
+def main(
+    checkpoint: bool,
+    photos: Path | None,
+    labelled: Path | None,
+    unlabelled: Path | None,
+    outputs: Path | None,
+) -> None:
     """Answer what was asked for, one line each."""
     if checkpoint:
         click.echo(checkpoint_path())
@@ -118,6 +164,8 @@ def main(checkpoint: bool, photos: Path | None, labelled: Path | None, outputs: 
         np.savez_compressed(photos, inputs=photographs())
     if labelled is not None:
         np.savez_compressed(labelled, inputs=photographs(), labels=np.arange(len(PHOTOGRAPHS)))
+    if unlabelled is not None:
+        np.savez_compressed(unlabelled, inputs=crops())
     if outputs is not None:
         with np.load(outputs) as arrays:
             (logits,) = (arrays[name] for name in arrays.files)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from elsa_edge.checkpoint import NestedCheckpoint
+    from elsa_edge.profiles import DeviceProfile
     from elsa_edge.repairing import RepairEvent
 
 __all__ = ["as_batches", "cut_as_asked", "inputs_of", "repair_rows", "show_repair", "watching"]
@@ -56,11 +57,19 @@ def as_batches(network: nn.Module, inputs: Any) -> Any:
 
 
 def cut_as_asked(
-    network: nn.Module, levels: str, inputs: Any, *, example: Any, settings: dict[str, Any]
+    network: nn.Module,
+    levels: str,
+    inputs: Any,
+    *,
+    example: Any,
+    settings: dict[str, Any],
+    device: DeviceProfile | None = None,
 ) -> NestedCheckpoint:
     """Cut the network; `--levels auto` and `--method auto` are found on the inputs first, and told."""
     from elsa_edge.levels import Ladder
-    from elsa_edge.repairing.cuts import best_cut, choose_levels
+    from elsa_edge.repairing.costs import MeasuredTimes
+    from elsa_edge.repairing.cuts import best_cut
+    from elsa_edge.repairing.ladders import choose_levels
     from elsa_edge.sparsify.oneshot import sparsify
 
     if inputs is None and "auto" in (levels, settings["method"]):
@@ -70,11 +79,15 @@ def cut_as_asked(
     }
     if levels == "auto":
         method = "magnitude" if chosen["method"] == "auto" else chosen["method"]
-        ladder, looked = choose_levels(network, inputs, **{**chosen, "method": method})
+        times = None if device is None else MeasuredTimes.of(device)
+        ladder, looked = choose_levels(network, inputs, times=times, **{**chosen, "method": method})
         print_table(
             "Levels that were looked at",
-            ["sparsity", "multiply-adds", "agreement", ""],
-            [(row.sparsity, row.multiply_adds, row.agreement, row.verdict) for row in looked],
+            ["sparsity", "multiply-adds", *([] if times is None else ["time"]), "agreement", ""],
+            [
+                (r.sparsity, r.multiply_adds, *([] if times is None else [r.time]), r.agreement, r.verdict)
+                for r in looked
+            ],
         )
     else:
         ladder = Ladder.parse(levels)

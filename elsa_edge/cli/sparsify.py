@@ -40,6 +40,11 @@ __all__ = ["command"]
     help="Sparsities, sparsest first, such as 0.95,0.9,0; auto finds a few that are worth having on --data.",
 )
 @click.option(
+    "--device",
+    metavar="DEVICE.yaml",
+    help="Of --levels auto: a profile with measured levels of this network; their time decides, not multiply-adds.",
+)
+@click.option(
     "--method",
     default="magnitude",
     show_default=True,
@@ -93,6 +98,7 @@ def command(
     model: str | None,
     weights: str | None,
     levels: str,
+    device: str | None,
     method: str,
     allocation: str | None,
     granularity: str,
@@ -114,8 +120,11 @@ def command(
     """
     from elsa_edge.errors import UsageError
     from elsa_edge.levels import Ladder
+    from elsa_edge.profiles import load_profile
     from elsa_edge.repairing.settings import RepairSettings
 
+    if device is not None and levels != "auto":
+        raise UsageError("A device's times choose levels", fix="Give --levels auto, or leave --device out")
     if levels != "auto":
         Ladder.parse(levels)  # before the seconds that torch takes to load
     repairing = None if mode is None else RepairSettings(mode=mode, minutes=minutes, seed=seed)
@@ -161,7 +170,8 @@ def command(
         "seed": seed,
         "provenance": {"source": checkpoint.name, "source_sha256": sha256_of(checkpoint), "model": model},
     }
-    nested = cut_as_asked(network, levels, inputs, example=example, settings=settings)
+    measured = None if device is None else load_profile(device)
+    nested = cut_as_asked(network, levels, inputs, example=example, settings=settings, device=measured)
     if repairing is not None:
         from elsa_edge.repairing import repair
 

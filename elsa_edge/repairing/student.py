@@ -84,8 +84,11 @@ class Student:
             parameter.grad = None
 
     def is_dense(self, level: int) -> bool:
-        """Whether a level is the dense network itself: every weight active."""
-        return all(bool((index <= level).all()) for index in self._index.values())
+        """Whether a level is the dense network itself: every weight active that is not zero anyway."""
+        return all(
+            bool(((index <= level) | (self.weights[name] == 0.0)).all())
+            for name, index in self._index.items()
+        )
 
     def needs_repair(self, level: int) -> bool:
         """Whether a level can differ from the dense network: it is cut, or weights below it were changed."""

@@ -203,7 +203,7 @@ def sparsify(
     else:
         scores = fisher_scores(model, weights, batches, generator)
     masks = _masks(weights, scores, steps, allocation or "global", pattern)
-    notes += _starved(weights, masks[0], 1.0 - steps.sparsities[0])
+    notes += _starved(weights, masks[0], 1.0 - steps.sparsities[0], granularity)
     indices = {w.name: index_from_masks([level[w.name].numpy() for level in masks]) for w in weights}
     arrays = arrays_of(model)
     if isinstance(pattern, (NofM, Unstructured)):
@@ -240,13 +240,22 @@ def sparsify(
     return NestedCheckpoint(arrays, checkpoint.indices, tables, measured, facts)
 
 
-def _starved(weights: Sequence[Prunable], masks: Mapping[str, Tensor], density: float) -> list[str]:
+def _starved(
+    weights: Sequence[Prunable], masks: Mapping[str, Tensor], density: float, granularity: str
+) -> list[str]:
     """Return a sentence on the weights that keep far less than the others at the sparsest level."""
     kept = {w.name: float(masks[w.name].float().mean()) for w in weights}
     poor = sorted((name for name, share in kept.items() if share < _POOR * density), key=lambda n: kept[n])
     if not poor:
         return []
-    shown = ", ".join(f"{name} {kept[name]:.1%}" for name in poor[:4])
+    rows = {w.name: w.rows(masks[w.name]).flatten(1).any(1) for w in weights}
+    words = {
+        name: f"{int(rows[name].sum())} of {len(rows[name])} channels"
+        if granularity == "channel"
+        else f"{share:.1%}"
+        for name, share in kept.items()
+    }
+    shown = ", ".join(f"{name} {words[name]}" for name in poor[:4])
     more = f" and {len(poor) - 4} more" if len(poor) > 4 else ""
     sentence = (
         f"At the sparsest level, {density:.1%} in all, some weights keep far less: {shown}{more}. "

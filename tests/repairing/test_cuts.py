@@ -14,7 +14,11 @@ from support import learned
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.cli import cli
 from elsa_edge.errors import InputError
-from elsa_edge.repairing.cuts import best_cut, choose_levels
+from elsa_edge.profiles import load_profile
+from elsa_edge.profiles.schema import Measured, MeasuredLevel
+from elsa_edge.repairing.costs import MeasuredTimes
+from elsa_edge.repairing.cuts import best_cut
+from elsa_edge.repairing.ladders import choose_levels
 from elsa_edge.training.flops import flops_fractions
 
 
@@ -70,6 +74,32 @@ def test_levels_are_chosen_with_reasons():
     assert [row.multiply_adds for row in rows] == pytest.approx(expected, rel=1e-6)
 
 
+def measured(**p50_ms):
+    """Return a device's profile with the median latency of each level by name."""
+    levels = tuple(MeasuredLevel(name=name, p50_ms=time) for name, time in p50_ms.items())
+    return load_profile("generic-x86-64").model_copy(update={"measured": Measured(levels=levels)})
+
+
+def test_time_that_a_device_measured_decides_over_multiply_adds():
+    """Where zeros save nothing above 50 %, no level beyond it is kept; between two levels time is linear."""
+    times = MeasuredTimes.of(measured(s90=6.0, s50=6.0, dense=10.0))
+    assert times.share_at(0.5) == times.share_at(0.97) == pytest.approx(0.6)
+    assert times.share_at(0.25) == pytest.approx(0.8)
+    ladder, rows = choose_levels(
+        learned.learned(), learned.inputs(), grid=(0.7, 0.5, 0.2), allocation="uniform", times=times
+    )
+    assert ladder.sparsities == (0.5, 0.0)
+    assert [row.time for row in rows] == pytest.approx([0.6, 0.6, 0.84])
+    assert [row.verdict.partition(":")[0] for row in rows][1:] == ["kept", "saves too little"]
+
+
+def test_a_profile_without_times_of_these_levels_is_refused():
+    """With what it holds and how to get what is needed."""
+    for profile in (load_profile("generic-x86-64"), measured(s50=3.0), measured(s90=2.0, s50=3.0)):
+        with pytest.raises(InputError, match="does not say how long"):
+            MeasuredTimes.of(profile)
+
+
 def test_one_command_chooses_cuts_and_repairs(tmp_path, monkeypatch):
     """`sparsify --levels auto --method auto --repair tables` ends in repaired levels, and tells what it tried."""
     torch.save(learned.learned().state_dict(), tmp_path / "net.pt")
@@ -93,6 +123,7 @@ def test_one_command_chooses_cuts_and_repairs(tmp_path, monkeypatch):
         (["--levels", "0.5,0", "--method", "auto"], "Add --data"),
         (["--levels", "0.5,0", "--repair", "tables"], "Add --data"),
         (["--levels", "0.5,0", "--repair", "table"], "Nearest: 'tables'"),
+        (["--levels", "0.5,0", "--device", "generic-x86-64"], "--levels auto"),
     ):
         refused = CliRunner().invoke(cli, [*shared[:-1], "other.safetensors", *wrong])
         assert refused.exit_code == 2

@@ -49,6 +49,18 @@ def test_tables_leave_every_weight_and_the_dense_level_as_they_were(cut, quick):
     assert after[2] == before[2]
 
 
+def test_a_dense_level_with_weights_that_are_zero_already_is_left_alone(quick):
+    """Networks have a few such weights; no step is spent on the level, and its numbers stay."""
+    model = learned.learned()
+    with torch.no_grad():
+        model.conv2.weight[0, 0] = 0.0
+    cut = sparsify(model, [0.5, 0.0])
+    assert cut.ladder[1].density < 1.0
+    repaired = repair(cut, learned.patterns(), learned.inputs(), quick(steps=4, check_every=2))
+    assert list(repaired.provenance["repair"]["levels"]) == ["s50"]
+    assert same_arrays(repaired.at_level(1), cut.at_level(1))
+
+
 def test_weights_go_further_and_keep_the_levels_nested(cut, quick):
     """The sparsest level gets better than by tables alone; what a level was measured at is what the file holds."""
     by_tables = accuracies(repair(cut, learned.patterns(), learned.inputs(), quick()))

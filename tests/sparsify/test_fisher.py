@@ -84,3 +84,14 @@ def test_no_layer_starves_in_the_global_pool():
         assert share >= 0.1 * (1 - sparsity) - 1 / 16
         assert share > 0
     assert any("conv2.weight" in note and "far less" in note for note in cut.provenance["notes"])
+
+
+def test_channels_that_stay_are_told_by_their_number():
+    """Cut by channels, the sentence counts them: one of sixteen is what a person can picture."""
+    model = nn.Sequential(nn.Conv2d(1, 16, 3), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(16 * 16, 4))
+    with torch.no_grad():
+        model[0].weight.mul_(1e-4)
+    cut = sparsify(model, [0.7, 0.0], granularity="channel", data=torch.randn(32, 1, 8, 8))
+    assert any("0.weight 1 of 16 channels" in note for note in cut.provenance["notes"]), cut.provenance[
+        "notes"
+    ]
