@@ -100,6 +100,8 @@ def _put_right(
     shaped = plain.clone()
     common.ShapeInferencePass()(shaped)
     found = places(shaped)
+    if not found:
+        return {}
     last = len(checkpoint.ladder) - 1
     dense = all(bool(mask_at(index, last).all()) for index in checkpoint.indices.values())
     levels = [
@@ -174,12 +176,14 @@ def _sentences(plain: ir.Graph, chosen: Sequence[Factor], reasons: dict[str, str
         for name, value in plain.initializers.items()
         if value.const_value is not None and value.dtype == ir.DataType.FLOAT
     }
+    # Biases and statistics are no news.
+    matrices = {name for name in sizes if len(plain.initializers[name].shape or ()) > 1}
     total = max(1, sum(sizes.values()))
     nested = {factor.name for factor in chosen}
     share = sum(sizes.get(name, 0) for name in nested) / total
     dense = [
         f"{name} ({size:,} weights) stays dense: {reasons.get(name, 'it was left out by a pattern')}."
         for name, size in sizes.items()
-        if name not in nested and size > _LARGE * total
+        if name not in nested and size > _LARGE * total and name in matrices
     ]
     return [f"{share:.1%} of the parameters are nested.", *dense]

@@ -34,9 +34,9 @@ def _save(path: Path, rows: list[Row]) -> None:
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def _one(name: str, timeout_s: float, *, quick: bool) -> Row:
+def _one(name: str, timeout_s: float, *, flags: tuple[str, ...]) -> Row:
     """Take one network the whole way in a process of its own."""
-    command = [str(interpreter()), "-m", "benchmarks.zoo.worker", *(["--quick"] if quick else []), name]
+    command = [str(interpreter()), "-m", "benchmarks.zoo.worker", *flags, name]
     quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "YOLO_OFFLINE": "true", "TQDM_DISABLE": "1"}
     try:
         done = subprocess.run(
@@ -73,15 +73,19 @@ def _install() -> None:
 @click.argument("names", nargs=-1, type=click.Choice(list(NETWORKS)))
 @click.option("--again", is_flag=True, help="Also those that have a result.")
 @click.option("--quick", is_flag=True, help="Without sparse kernels and without timing.")
+@click.option("--static", is_flag=True, help="With a batch of 1, which traces in a third of the time.")
 @click.option("--timeout", default=900.0, show_default=True, help="Seconds for one network.")
 @click.option("--report", type=click.Path(path_type=Path), default=REPORT, show_default=True)
-def _run(names: tuple[str, ...], again: bool, quick: bool, timeout: float, report: Path) -> None:
+def _run(
+    names: tuple[str, ...], *, again: bool, quick: bool, static: bool, timeout: float, report: Path
+) -> None:
     """Take networks the whole way, one after the other; each result is kept at once."""
     rows = _rows(report)
+    flags = tuple(flag for flag, wanted in (("--quick", quick), ("--static", static)) if wanted)
     for name in names or tuple(NETWORKS):
         if not again and any(row["network"] == name for row in rows):
             continue
-        row = _one(name, timeout, quick=quick)
+        row = _one(name, timeout, flags=flags)
         rows = [*(other for other in rows if other["network"] != name), row]
         _save(report, rows)
         print(

@@ -105,6 +105,31 @@ def _gcn() -> Any:
     return Gcn()
 
 
+def _cached_decoder() -> Any:
+    """GPT-2 that takes the keys and values of the tokens before, and gives back those of all."""
+    torch = importlib.import_module("torch")
+    library = importlib.import_module("transformers")
+    decoder = library.GPT2LMHeadModel(library.GPT2Config(**_GPT2))
+
+    class Cached(torch.nn.Module):  # type: ignore[misc,name-defined] # torch is untyped here
+        def __init__(self) -> None:
+            super().__init__()
+            self.decoder = decoder
+
+        def forward(self, input_ids: Any, keys: Any, values: Any) -> Any:
+            cache = library.DynamicCache()
+            for layer in range(keys.shape[0]):
+                cache.update(keys[layer], values[layer], layer)
+            answer = self.decoder(input_ids=input_ids, past_key_values=cache, use_cache=True)
+            return {
+                "logits": answer.logits,
+                "keys_after": torch.stack([layer.keys for layer in cache.layers]),
+                "values_after": torch.stack([layer.values for layer in cache.layers]),
+            }
+
+    return Cached()
+
+
 _BERT: Final = {"vocab_size": 500, "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
                 "intermediate_size": 512}  # fmt: skip
 _GPT2: Final = {"vocab_size": 500, "n_embd": 128, "n_layer": 2, "n_head": 4}
@@ -117,6 +142,9 @@ NETWORKS: Final[Mapping[str, Network]] = {
     "tv_mobilenet_v3_small": Network(_torchvision("mobilenet_v3_small")),
     "tv_shufflenet_v2_x1_0": Network(_torchvision("shufflenet_v2_x1_0")),
     "hf_gpt2": Network(_transformer("GPT2LMHeadModel", "GPT2Config", use_cache=False, **_GPT2), (_TOKENS,)),
+    "hf_gpt2_cache": Network(
+        _cached_decoder, ("input_ids=Nx1:int64", "keys=2xNx4xPx32", "values=2xNx4xPx32")
+    ),
     "hf_bert_token_types": Network(
         _transformer("BertForSequenceClassification", "BertConfig", **_BERT),
         (_TOKENS, "token_type_ids=1x24:int64"),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
 from elsa_edge.files.claims import NOTHING
+
+if TYPE_CHECKING:
+    from elsa_edge.profiles import DeviceProfile
 
 __all__ = ["command"]
 
@@ -103,13 +107,14 @@ def check(context: click.Context, *, file: str, as_json: bool) -> None:
     problems = find_problems(file)
     warnings: list[str] = []
     if not problems:
-        warnings = _not_installed(load_profile(file))
+        profile = load_profile(file)
+        warnings = [*_not_installed(profile), *_too_many_threads(profile)]
     for problem in problems:
         say(f"Error: {problem}")
     for warning in warnings:
         say(f"Warning: {warning}")
     if not problems:
-        say(f"{file} is a correct device profile.")
+        say(f"{file} is a correct device profile{', apart from the warnings' if warnings else ''}.")
     emit(
         {"file": file, "ok": not problems, "errors": [str(p) for p in problems], "warnings": warnings},
         as_json=as_json,
@@ -117,14 +122,11 @@ def check(context: click.Context, *, file: str, as_json: bool) -> None:
     context.exit(1 if problems else 0)
 
 
-def _not_installed(profile: object) -> list[str]:
+def _not_installed(profile: DeviceProfile) -> list[str]:
     """Return warnings about variants and runtimes that no installed package offers: right elsewhere, perhaps."""
     from elsa_edge.errors import closest
     from elsa_edge.plugins.registry import ADAPTERS, EXPORTERS, names
-    from elsa_edge.profiles import DeviceProfile
 
-    if not isinstance(profile, DeviceProfile):
-        raise TypeError(profile)
     warnings = []
     wanted = [("variant", name, names(EXPORTERS)) for name in profile.variants]
     wanted.append(("runtime", profile.runtime.name, names(ADAPTERS)))
@@ -136,3 +138,10 @@ def _not_installed(profile: object) -> list[str]:
                 + (f"; nearest: {near!r}." if near else ".")
             )
     return warnings
+
+
+def _too_many_threads(profile: DeviceProfile) -> list[str]:
+    threads, cores = profile.runtime.threads, profile.hardware.cores
+    if threads <= cores:
+        return []
+    return [f"runtime.threads is {threads}, hardware.cores is {cores}: threads would wait for each other."]

@@ -26,10 +26,13 @@ def coverage(model: nn.Module, weights: Sequence[Prunable], products: Products |
 
     Returns:
         `parameters` and `multiply_adds`: shares in [0, 1], the second None without a run; `dense`: name, size and
-        reason of each parameter above 1 % that is not nested.
+        reason of each weight (not bias or scale) above 1 % that is not nested.
     """
     nested = {name for weight in weights for name in (weight.name, *weight.aliases)}
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    matrices = {
+        name: parameter.ndim > 1 for name, parameter in model.named_parameters()
+    }  # biases are no news
     total = max(1, sum(sizes.values()))
     work = None
     if products is not None and products.multiply_adds:
@@ -38,7 +41,7 @@ def coverage(model: nn.Module, weights: Sequence[Prunable], products: Products |
     dense = [
         {"name": name, "size": size, "reason": _reason(model, name, products)}
         for name, size in sizes.items()
-        if name not in nested and size > _LARGE * total
+        if name not in nested and size > _LARGE * total and matrices[name]
     ]
     return {
         "parameters": sum(size for name, size in sizes.items() if name in nested) / total,

@@ -97,3 +97,17 @@ def test_mistakes_are_sentences(arguments, code, message):
     assert result.exit_code == code
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_check_warns_of_more_threads_than_cores(tmp_path):
+    """They would only wait for each other; the profile can be read all the same."""
+    path = tmp_path / "mine.yaml"
+    text = call("show", "raspberry-pi-5").stdout
+    path.write_text(text.replace("threads: 4", "threads: 8"))
+
+    result = call("check", str(path), "--json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["warnings"] == [
+        "runtime.threads is 8, hardware.cores is 4: threads would wait for each other."
+    ]
