@@ -1,10 +1,11 @@
 # Everything a person needs to work on elsa-edge, on a machine with only Python >= 3.11 and make.
 #   make quickstart    train a small network, put sparsity levels into it, build, verify and run a bundle (minutes)
 #   make test          all tests            make check    lint, format, types, floors
-#   make test-device   deployment over a real SSH server on loopback (needs Debian packages; says which)
+#   make test-device   deployment over a real SSH server, onto emulated boards too (needs Debian packages; says which)
 #   make docs          the site in site/    make setup    only the environment, in .venv
 #   make test-browser  the report's page in a headless Chromium (needs a Debian package; says which)
 #   make test-clients  the clients of applications: Node and headless Chromium (needs node, npm and chromium)
+#   make dist          wheels with compiled kernels, for this machine and 64-bit ARM (needs a cross compiler)
 #   make test-arm      the ARM variants and wheels under emulation (needs Debian packages; says which)
 # Each target installs what it needs once; a stamp in .venv remembers it until pyproject.toml or requirements/ change.
 
@@ -21,10 +22,10 @@ NATIVE := $(wildcard runtime_adapters/kernels/native/*.h runtime_adapters/kernel
   runtime_adapters/kernels/native/drivers/*.h runtime_adapters/kernels/native/drivers/*.cpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-arm test-device test-browser test-clients check fuzz docs clean
+.PHONY: help setup quickstart test dist test-arm test-device test-browser test-clients check fuzz docs clean
 
 help:
-	@sed -n 's/^#  *//p' Makefile | head -8
+	@sed -n 's/^#  *//p' Makefile | head -9
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -59,9 +60,16 @@ quickstart: $(VENV)/.installed-quickstart
 test: $(VENV)/.kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
+# Wheels for this machine and for 64-bit ARM, with kernels that are compiled already, and the sources.
+dist: $(VENV)/.kernels
+	@command -v aarch64-linux-gnu-g++ > /dev/null || { echo "needs a cross compiler: apt-get install g++-aarch64-linux-gnu"; exit 1; }
+	rm -rf dist
+	ELSA_EDGE_WHEEL_FOR=linux-aarch64 $(BIN)/python -m hatchling build -t wheel
+	$(BIN)/python -m hatchling build -t wheel -t sdist
+
 test-device: $(VENV)/.kernels
 	@command -v sshd > /dev/null || test -x /usr/sbin/sshd || { echo "needs sshd and rsync: apt-get install openssh-server rsync"; exit 1; }
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/deploy tests/bundle/test_signature.py $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 ELSA_EDGE_ARM=1 $(BIN)/python -m pytest tests/deploy tests/bundle/test_signature.py tests/arm/test_boards.py tests/arm/test_phone.py $(PYTEST_ARGS)
 
 test-arm: $(VENV)/.kernels
 	ELSA_EDGE_ARM=1 $(BIN)/python -m pytest tests/arm $(PYTEST_ARGS)

@@ -29,7 +29,7 @@ from benchmarks.wire import Wire
 from elsa_edge.bundle import open_bundle
 from elsa_edge.bundle.signature import sign_bundle
 from elsa_edge.deploy import Device, Options, deploy, look, trust
-from elsa_edge.deploy import bring as home
+from elsa_edge.deploy import prepare as home
 from elsa_edge.deploy.errors import DeviceError
 from elsa_edge.deploy.new_profile import profile_of
 from elsa_edge.deploy.transport import LocalTransport
@@ -170,8 +170,7 @@ def _interrupt(bench: _Bench, kind: str, source: Path, store: Path, *, whole: bo
     if kind == "deployer killed":
         os.killpg(process.pid, signal.SIGKILL)
     else:
-        for number in _children_of(bench.running.process.pid):
-            _kill(number)
+        bench.running.kill_sessions()
     process.wait()
     return running
 
@@ -201,28 +200,6 @@ def _fill(path: Path) -> None:
                     stream.write(bytes(size))
         except OSError:
             return
-
-
-def _kill(number: int) -> None:
-    """Kill a process that may be gone already."""
-    try:
-        os.kill(number, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _children_of(number: int) -> list[int]:
-    """Return all processes below one, the deepest last."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == number:
-            child_number = int(path.parent.name)
-            found += [child_number, *_children_of(child_number)]
-    return found
 
 
 def _in_process(

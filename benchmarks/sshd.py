@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -39,6 +40,26 @@ class Server:
         """PATH with this server's `ssh` and `sftp` first."""
         return f"{self.folder / 'bin'}:{os.environ['PATH']}"
 
+    def kill_sessions(self) -> None:
+        """Kill everything that runs for its users, as when the device loses power; the server itself stays."""
+        for number in _children_of(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+
+
+def _children_of(number: int) -> list[int]:
+    """Return all processes below one, the deepest last."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == number:
+            child_number = int(path.parent.name)
+            found += [child_number, *_children_of(child_number)]
+    return found
+
 
 def free_port() -> int:
     """Return a port that nobody listens at, a moment ago."""
@@ -72,7 +93,9 @@ def server(folder: Path, *, force_command: str | None = None, port: int | None =
         f"Port {port}", "ListenAddress 127.0.0.1",
         f'HostKey "{folder}/host"', f'AuthorizedKeysFile "{folder}/authorized"',
         "UsePAM no", "StrictModes no", "PasswordAuthentication no", f'PidFile "{folder}/pid"', "MaxStartups 100",
-        "PermitRootLogin yes", "Subsystem sftp internal-sftp",
+        "PermitRootLogin yes",
+        # A command that stands for a board has a program there.
+        f"Subsystem sftp {'/usr/lib/openssh/sftp-server' if force_command else 'internal-sftp'}",
     ]  # fmt: skip
     if force_command:
         lines.append(f"ForceCommand {force_command}")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from elsa_edge.runtime_adapters.kernels.build import LIBRARY
+
 REPOSITORY = Path(__file__).parents[1]
 ARCHIVE = Path(__file__).parent / "data" / "bundles_format_1.zip"
 SCRIPT = """
@@ -29,15 +31,23 @@ for variant in ("ort-switch", "ort-levels", "tflite-levels"):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """A folder with nothing but the wheel in it."""
+    """A folder with nothing but the wheel for this machine in it."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, REPOSITORY]
-    subprocess.run(build, check=True, capture_output=True)
+    subprocess.run(build, check=True, capture_output=True, env=os.environ | {"ELSA_EDGE_WHEEL_FOR": "native"})
     (wheel,) = folder.glob("elsa_edge-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
     return folder / "site"
+
+
+@pytest.mark.skipif(not LIBRARY.is_file(), reason="no C++ compiler has made the kernels here")
+def test_a_wheel_carries_the_kernels(site: Path) -> None:
+    """Who installs the wheel needs no compiler."""
+    kernels = site / "elsa_edge" / "runtime_adapters" / "kernels"
+
+    assert (kernels / "libelsa_nested.so").read_bytes() == LIBRARY.read_bytes()
 
 
 def test_a_wheel_brings_one_name(site: Path) -> None:

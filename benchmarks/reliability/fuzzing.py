@@ -105,7 +105,16 @@ class _Judge:
 
 def _watch(folder: Path, escapes: list[str]) -> None:
     """Note every file that Python opens for writing outside `folder`, and every odd one that it reads."""
-    inside = (str(folder), "/proc/", "/sys/", "/dev/null", sys.prefix, sys.base_prefix, "/usr/", "/etc/os-release")
+    inside = (
+        str(folder),
+        "/proc/",
+        "/sys/",
+        "/dev/null",
+        sys.prefix,
+        sys.base_prefix,
+        "/usr/",
+        "/etc/os-release",
+    )
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event != "open" or not isinstance(arguments[0], (str, bytes)):

@@ -196,8 +196,8 @@ def _export(
     destination: Path,
     as_json: bool,
 ) -> None:
-    from elsa_edge.deploy.bring import payload
     from elsa_edge.deploy.export import export_release
+    from elsa_edge.deploy.prepare import payload
 
     profile = book.profile(name)
     release = payload(bundle, profile)

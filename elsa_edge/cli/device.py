@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+from elsa_edge.files.claims import NOTHING
 
 if TYPE_CHECKING:
     from elsa_edge.deploy import Device
@@ -190,6 +191,49 @@ def trust_keys(*, name: str, keys: tuple[str, ...], as_json: bool) -> None:
     book.save_profile(name, profile.model_copy(update={"deploy": demand}))
     say(f"{name} lets in bundles signed by {len(lines)} key{'s' if len(lines) > 1 else ''}, and no others.")
     emit({"name": name, "trusted_keys": list(lines)}, as_json=as_json)
+
+
+@command.command("unit", epilog="Example: elsa-edge device unit pi5 -o camera.service /home/pi/camera.py")
+@click.argument("name")
+@click.argument("application", nargs=-1, required=True, metavar="SCRIPT [ARGUMENT...]")
+@click.option("--user", metavar="USER", help="Who runs it there; by default who deploys.")
+@click.option(
+    "--watchdog",
+    type=click.IntRange(min=0),
+    default=30,
+    show_default=True,
+    help="Seconds without a run after which it is restarted (elsa_edge.telemetry.systemd). 0: no watchdog.",
+)
+@new_file(help="The unit to write.", kinds=(NOTHING,))
+@json_option
+def unit(
+    *,
+    name: str,
+    application: tuple[str, ...],
+    user: str | None,
+    watchdog: int,
+    destination: Path,
+    as_json: bool,
+) -> None:
+    """Write a systemd unit that runs a Python program on the device NAME with the release in service.
+
+    It starts at boot, is restarted when it dies or hangs, and takes the next release at its next start.
+    """
+    from elsa_edge.deploy import DeviceBook, look, open_line
+    from elsa_edge.deploy.unit import service_unit
+    from elsa_edge.errors import UsageError
+    from elsa_edge.files import write_bytes
+
+    device = DeviceBook.default().get(name)
+    who = user or device.target.user
+    if who is None:
+        raise UsageError(f"The address of {name} names no user", fix="Say who runs it there: --user")
+    with open_line(device) as line:
+        _, store = look(line, device)
+    text = service_unit(name, store.root, application, user=who, watchdog_s=watchdog)
+    write_bytes(destination, text.encode())
+    say(f"On {name}: copy it to /etc/systemd/system, then: systemctl enable --now {destination.name}")
+    emit({"output": str(destination), "unit": text}, as_json=as_json)
 
 
 @command.command("remove", epilog="Example: elsa-edge device remove pi5")

@@ -38,7 +38,7 @@ look_machine() {
   say system "$(getprop ro.build.version.release 2>/dev/null | sed 's/^/android /' | grep . || uname -s)"
   model="$(first_of /proc/device-tree/model)"
   [ -n "$model" ] || model="$(getprop ro.product.model 2>/dev/null)"
-  [ -n "$model" ] || model="$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1)"
+  [ -n "$model" ] || model="$(sed -n -e 's/^Model[^:]*: *//p' -e 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1)"
   say model "$model"
   say cores "$(grep -c '^processor' /proc/cpuinfo 2>/dev/null)"
   say features "$(sed -n -e 's/^flags[^:]*: *//p' -e 's/^Features[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1)"
@@ -62,7 +62,7 @@ import json, os, sys
 packages = {}
 try:
     from importlib.metadata import PackageNotFoundError, version
-    for name in ("elsa-edge", "numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime"):
+    for name in ("elsa-edge", "numpy", "PyYAML", "onnxruntime", "ai-edge-litert", "tflite-runtime"):
         try:
             packages[name] = version(name)
         except PackageNotFoundError:
@@ -289,7 +289,10 @@ refuse() {
 
 switch_to() {
   rm -f "$ROOT/.current.$TOKEN"
-  ln -s "releases/$1" "$ROOT/.current.$TOKEN" && mv -fT "$ROOT/.current.$TOKEN" "$ROOT/current" || return 1
+  ln -s "releases/$1" "$ROOT/.current.$TOKEN" || return 1
+  # Android's mv takes the link for the folder that it leads to; its ln -f makes a new link and renames it over the old one.
+  mv -fT "$ROOT/.current.$TOKEN" "$ROOT/current" 2>/dev/null || ln -sfn "releases/$1" "$ROOT/current" || return 1
+  rm -f "$ROOT/.current.$TOKEN"
   flush
 }
 

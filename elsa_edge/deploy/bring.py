@@ -6,125 +6,32 @@ first runs fail. Every step can be cut anywhere: the next deployment takes up wh
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import secrets
-import socket
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
 from elsa_edge.bundle import open_bundle
-from elsa_edge.bundle.manifest import FILE_NAME, SIGNATURE_NAME
-from elsa_edge.bundle.reader import Bundle
-from elsa_edge.bundle.signature import check_signature
 from elsa_edge.bundle.trim import trimmed
 from elsa_edge.deploy.agent import Reply
-from elsa_edge.deploy.contents import Release, ReleaseFile, release_of
+from elsa_edge.deploy.contents import ReleaseFile
 from elsa_edge.deploy.devices import Device
-from elsa_edge.deploy.errors import BusyError, DeviceError, IncompatibleError, LineError, RolledBackError
-from elsa_edge.deploy.facts import DeviceFacts, StoreFacts, facts_of, store_of
-from elsa_edge.deploy.launcher import launcher
-from elsa_edge.deploy.packages import PackagePlan, Wish, choose_packages
-from elsa_edge.deploy.plan import Plan, may_take, notes, plan_release, refusals
+from elsa_edge.deploy.dialogue import expect, locked, look, open_line
+from elsa_edge.deploy.errors import DeviceError, RolledBackError
+from elsa_edge.deploy.facts import StoreFacts
+from elsa_edge.deploy.outcome import Options, Outcome, Tell
+from elsa_edge.deploy.packages import PackagePlan
+from elsa_edge.deploy.plan import Plan, notes, plan_release
+from elsa_edge.deploy.prepare import prepare, profile_hash
 from elsa_edge.deploy.ssh import SshTransport
-from elsa_edge.deploy.transport import AdbTransport, LocalTransport, Parcel, Transport
-from elsa_edge.deploy.wheels import Wheel, collect_wheels, own_version, wheels_in
-from elsa_edge.errors import ElsaError
+from elsa_edge.deploy.transport import Parcel, Transport
 from elsa_edge.profiles import load_profile, render_profile
 from elsa_edge.profiles.schema import DeviceProfile
 
-__all__ = ["Options", "Outcome", "deploy", "look", "open_line", "payload", "rollback", "trust", "wipe_store"]
+__all__ = ["deploy"]
 
-Tell = Callable[[str], None]
-
-PYTHONS: Final = "python3\npython3.14\npython3.13\npython3.12\npython3.11"
-_CARRIED_PROFILE: Final = "device.yaml"
 _TRIES: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to deploy.
-
-    Attributes:
-        packages: Whether Python packages are the device's own or travel; "auto" decides by what is there.
-        wheels: A folder of wheels to bring instead of fetching them.
-        trial_s: How long the first runs go on before the release counts as good.
-        measure_s: How long to measure on the device afterwards; 0 for not at all.
-        take_over: Take a lock whose owner will not come back.
-        dry_run: Say what would be done, and do nothing.
-        cache: Folder for fetched wheels.
-    """
-
-    packages: Wish = "auto"
-    wheels: Path | None = None
-    trial_s: float = 2.0
-    measure_s: float = 0.0
-    take_over: bool = False
-    dry_run: bool = False
-    cache: Path = field(default_factory=lambda: Path(tempfile.gettempdir(), "elsa-edge"))
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a deployment did.
-
-    Attributes:
-        device: Its name.
-        state: "unchanged", "planned", "deployed".
-        plan: What was decided.
-        packages: How elsa-edge runs there.
-        moved_bytes: Bytes of files that were sent; on the line a little more for the conversation.
-        verified: The answer of `verify` on the device; empty where the device has no Python.
-        first_runs: The answer of the first runs.
-        profile: The device's profile with what was measured; None when nothing was.
-    """
-
-    device: str
-    state: Literal["deployed", "unchanged", "planned"]
-    plan: Plan
-    packages: PackagePlan
-    moved_bytes: int = 0
-    verified: Mapping[str, Any] = field(default_factory=dict)
-    first_runs: Mapping[str, Any] = field(default_factory=dict)
-    profile: DeviceProfile | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        checked = (
-            "numbers at every level, on the device"
-            if self.packages.kind != "none"
-            else "hashes only, on the device"
-        )
-        return {
-            "device": self.device, "state": self.state, "plan": self.plan.as_json(), "moved_bytes": self.moved_bytes,
-            "packages": self.packages.kind, "packages_reason": self.packages.reason, "checked": checked,
-            "verify": dict(self.verified), "first_runs": dict(self.first_runs),
-        }  # fmt: skip
-
-
-def open_line(device: Device) -> Transport:
-    """Return a line to a device; nothing is contacted before the first question.
-
-    Raises:
-        RuntimeUnavailableError: When the program for that kind of line is not installed here.
-    """
-    target = device.target
-    if target.kind == "ssh":
-        return SshTransport(target)
-    return AdbTransport(target.host) if target.kind == "adb" else LocalTransport()
-
-
-def look(line: Transport, device: Device) -> tuple[DeviceFacts, StoreFacts]:
-    """Ask a device what it is and what lies on it. Nothing is written there."""
-    pythons = device.python or PYTHONS
-    reply = _expect(line.ask("look", {"ROOT": device.root, "PYTHONS": pythons}), device)
-    facts = facts_of(reply)
-    return facts, store_of(reply)
 
 
 def deploy(
@@ -170,116 +77,9 @@ def deploy(
         tell(f"{device.name}: {_intention(plan)}")
         if options.dry_run or plan.step == "nothing":
             return Outcome(device.name, "planned" if options.dry_run else "unchanged", plan, packages)
-        with _locked(talk, device, store, options) as token:
+        with locked(talk, device, store, options.take_over) as token:
             job = _Job(talk, device, profile, plan, packages, options, token, tell, store)
             return job.run()
-
-
-def prepare(
-    whole: Bundle, facts: DeviceFacts, profile: DeviceProfile, options: Options, tell: Tell
-) -> tuple[PackagePlan, list[Wheel], Release]:
-    """Decide how the bundle will run there, and make the release; refuse it when it cannot run.
-
-    Raises:
-        IncompatibleError: With every reason why it cannot.
-        BundleError: When the profile demands a signature and it has none that is trusted.
-    """
-    kept = trimmed(whole.manifest, profile.deploy.max_level)
-    packages = choose_packages(facts, kept.variants, options.packages, own_version())
-    if profile.deploy.require_signature:
-        check_signature(whole.folder, profile.deploy.trusted_keys)
-        if packages.kind == "none":
-            raise IncompatibleError(
-                "The profile demands a signature, and this device has nothing that could check one",
-                fix="Let the application check it, and set deploy.require_signature: false for the copy",
-            )
-    carried = whole.folder / _CARRIED_PROFILE
-    built_for = load_profile(carried) if carried.is_file() else None
-    reasons = list(refusals(kept, built_for, facts, profile, packages))
-    if reasons:
-        raise IncompatibleError(
-            f"{whole.manifest.name} cannot run on this device; nothing was copied", found="; ".join(reasons),
-            fix=f"Build it for the device: elsa-edge build MODEL --device {profile.name}",
-        )  # fmt: skip
-    wheels: list[Wheel] = []
-    if packages.kind == "bring":
-        wheels = (
-            wheels_in(options.wheels)
-            if options.wheels
-            else collect_wheels(packages, facts, options.cache, tell)
-        )
-    command = (
-        launcher(packages.python.path, [wheel.sha256 for wheel in wheels])
-        if packages.python
-        else "#!/bin/sh\n"
-    )
-    return packages, wheels, _release(whole, command, profile)
-
-
-def _release(whole: Bundle, command: str, profile: DeviceProfile) -> Release:
-    names = [name for name in (FILE_NAME, SIGNATURE_NAME) if (whole.folder / name).is_file()]
-    attached = {name: (whole.folder / name).read_bytes() for name in names}
-    return release_of(whole.folder, whole.manifest, attached, command, profile.deploy.max_level)
-
-
-def payload(bundle: Path, profile: DeviceProfile) -> Release:
-    """Return what a device of that profile gets of a bundle, without asking one: for tools that bring it in other ways.
-
-    Raises:
-        BundleError: When the bundle is damaged, or not signed as the profile demands.
-    """
-    whole = open_bundle(bundle)
-    if profile.deploy.require_signature:
-        check_signature(whole.folder, profile.deploy.trusted_keys)
-    return _release(whole, "#!/bin/sh\n", profile)
-
-
-def rollback(device: Device, options: Options, *, tell: Tell, line: Transport | None = None) -> str:
-    """Put the release before this one back into service, and return its name.
-
-    Raises:
-        DeviceError: When there is none, or the device refuses.
-        BusyError: When another deployment is at work there.
-    """
-    with line or open_line(device) as talk:
-        _, store = look(talk, device)
-        if store.previous is None:
-            raise DeviceError(f"There is no earlier release on {device.name}", fix="Deploy the one you want")
-        with _locked(talk, device, store, options) as token:
-            reply = _expect(talk.ask("rollback", {"ROOT": device.root, "TOKEN": token}), device)
-        tell(f"{device.name}: {reply.one('current')[:12]} is in service again")
-        return reply.one("current")
-
-
-def wipe_store(device: Device) -> None:
-    """Remove everything of elsa-edge from the device's store.
-
-    Raises:
-        BusyError: When a deployment is at work there.
-    """
-    _under_lock(device, "remove", {})
-
-
-def trust(device: Device, keys: Sequence[str]) -> None:
-    """Tell a device whose bundles to let in from now on; it then refuses all others, whoever deploys them.
-
-    Raises:
-        BusyError: When a deployment is at work there.
-    """
-    _under_lock(device, "trust", {"TRUST": "\n".join(keys)})
-
-
-def _under_lock(device: Device, verb: str, settings: Mapping[str, str]) -> None:
-    with open_line(device) as talk:
-        _, store = look(talk, device)
-        with _locked(talk, device, store, Options()) as token:
-            _expect(talk.ask(verb, {"ROOT": device.root, "TOKEN": token, **settings}), device)
-
-
-def profile_hash(profile: DeviceProfile) -> str:
-    """Return what the device says of a profile in force: SHA-256 without the first line, which names a file here."""
-    text = render_profile(profile).rstrip("\n").partition("\n")[2] + "\n"
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _intention(plan: Plan) -> str:
@@ -291,52 +91,6 @@ def _intention(plan: Plan) -> str:
         f"{plan.release.hash[:12]} of {plan.release.size_bytes / 1e6:.2f} MB; "
         f"{len(plan.blobs)} files and {len(plan.wheels)} wheels will travel, {plan.travel_bytes / 1e6:.2f} MB"
     )
-
-
-def _expect(reply: Reply, device: Device) -> Reply:
-    """Return a reply that says the step was done; raise what the device said otherwise."""
-    if not reply.complete:
-        raise LineError(
-            f"{device.name} stopped in the middle of a step", fix="Try again: it goes on where it stopped"
-        )
-    if reply.error is not None:
-        words = reply.words.strip().splitlines()
-        said = f": {words[-1][:400]}" if words else ""
-        full = "space" in reply.error or "No space left" in reply.words
-        raise DeviceError(
-            f"{device.name} says: {reply.error}{said}",
-            fix="Free some space there and try again" if full else None,
-        )
-    return reply
-
-
-def _host() -> str:
-    return socket.gethostname().split()[0] if socket.gethostname() else "unknown"
-
-
-def _alive(owner: str) -> bool:
-    """Whether the process that a lock of this machine names still runs, as the same user's."""
-    number = owner.rpartition(" process ")[2]
-    return number.isdecimal() and Path(f"/proc/{number}").exists()
-
-
-@contextlib.contextmanager
-def _locked(line: Transport, device: Device, store: StoreFacts, options: Options) -> Iterator[str]:
-    """Hold the device's lock; let it go at the end, as far as the line allows."""
-    token = secrets.token_hex(8)
-    owner = f"{_host()} {os.environ.get('USER') or os.environ.get('LOGNAME') or os.getuid()} process {os.getpid()}"
-    take = may_take(store.lock, _host(), _alive(store.lock.owner) if store.lock else False, options.take_over)
-    settings = {"ROOT": device.root, "TOKEN": token, "OWNER": owner, "TAKE_FROM": take}
-    reply = line.ask("lock", settings)
-    if reply.error == "locked":
-        may_take(store_of(reply).lock, _host(), True, False)
-        raise BusyError(f"Another deployment has just begun on {device.name}", fix="Wait for it")
-    _expect(reply, device)
-    try:
-        yield token
-    finally:
-        with contextlib.suppress(ElsaError):
-            line.ask("unlock", {"ROOT": device.root, "TOKEN": token})
 
 
 @dataclass
@@ -380,7 +134,7 @@ class _Job:
         )  # fmt: skip
 
     def _ask(self, verb: str, **settings: str) -> Reply:
-        return _expect(self._try(verb, **settings), self.device)
+        return expect(self._try(verb, **settings), self.device)
 
     def _try(self, verb: str, **settings: str) -> Reply:
         common = {
@@ -426,7 +180,7 @@ class _Job:
         )  # fmt: skip
         if reply.all("damaged"):
             return reply.all("damaged")
-        _expect(reply, self.device)
+        expect(reply, self.device)
         return []
 
     def _count(self, moved: int) -> None:
@@ -448,9 +202,9 @@ class _Job:
             raise RolledBackError(
                 f"The first runs failed on {self.device.name}; "
                 + (f"it serves {back[:12]} again, as before" if back else "it serves nothing, as before"),
-                found=words[-1][:400] if words else None,
+                found=words[-1][:1000] if words else None,
             )
-        return _expect(reply, self.device)
+        return expect(reply, self.device)
 
     def _measure(self) -> DeviceProfile:
         self.tell(f"{self.device.name}: measuring there")

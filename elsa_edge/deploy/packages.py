@@ -21,6 +21,10 @@ RUNTIMES: Final[dict[str, tuple[tuple[str, tuple[int, ...]], ...]]] = {
     "onnxruntime": (("onnxruntime", (1, 22)),),
     "litert": (("ai-edge-litert", (2, 0)), ("tflite-runtime", (2, 14))),
 }
+# Nobody makes wheels of these for such a processor: the device's own system has them, as packages.
+_SYSTEMS_OWN: Final[dict[str, dict[str, str]]] = {
+    "armv7l": {"numpy": "python3-numpy", "PyYAML": "python3-yaml"},
+}
 _OLDEST_GLIBC: Final = 17
 _MACHINES: Final = {"x86-64": "x86_64", "aarch64": "aarch64", "armv7l": "armv7l"}
 
@@ -36,12 +40,14 @@ class PackagePlan:
         python: The interpreter; None for a phone.
         runtimes: Packages of runtimes that will be there, for which the variants are meant.
         reason: Why it is so, for people.
+        theirs: Packages that do not travel, because there are wheels of them nowhere and the device has its own.
     """
 
     kind: Literal["own", "bring", "none"]
     python: PythonFacts | None
     runtimes: tuple[str, ...]
     reason: str
+    theirs: tuple[str, ...] = ()
 
 
 def release_numbers(text: str) -> tuple[int, ...]:
@@ -95,7 +101,30 @@ def choose_packages(facts: DeviceFacts, variants: Sequence[Variant], wish: Wish,
     )
     if facts.arch == "armv7l":
         wanted = tuple(name for name in wanted if name != "onnxruntime")  # there is none for 32-bit ARM
-    return PackagePlan("bring", python, wanted[:1], missing or "as asked for")
+    theirs = _theirs(facts, python, wanted[:1])
+    return PackagePlan("bring", python, wanted[:1], missing or "as asked for", theirs)
+
+
+def _theirs(facts: DeviceFacts, python: PythonFacts, runtimes: Sequence[str]) -> tuple[str, ...]:
+    """Return what must be the device's own.
+
+    Raises:
+        IncompatibleError: When it is not there, or the runtime cannot live with it.
+    """
+    known = _SYSTEMS_OWN.get(facts.arch or "", {})
+    lacks = [package for package in known if package not in python.packages]
+    if lacks:
+        raise IncompatibleError(
+            f"There are no wheels of {', '.join(lacks)} for {facts.machine}, and the device has none of its own",
+            fix=f"On the device: apt-get install {' '.join(known[package] for package in lacks)}",
+        )
+    numpy = python.packages.get("numpy", "0")
+    if known and "tflite-runtime" in runtimes and release_numbers(numpy) >= (2,):
+        raise IncompatibleError(
+            "tflite-runtime was built for NumPy 1", found=f"NumPy {numpy} on the device",
+            fix="Use a 64-bit system, which has newer runtimes, or Debian 12 with its python3-numpy",
+        )  # fmt: skip
+    return tuple(known)
 
 
 def _runtime_packages(variants: Sequence[Variant]) -> set[str]:

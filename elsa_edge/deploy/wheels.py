@@ -183,7 +183,7 @@ def collect_wheels(
         DeviceError: When pip is not there.
     """
     assert plan.python is not None
-    wanted = requirements(plan.runtimes)
+    wanted = requirements(plan.runtimes, plan.theirs)
     python = ".".join(map(str, plan.python.version[:2]))
     tags = platform_tags(facts, plan.python)
     key = hashlib.sha256("\n".join([python, *tags, *wanted]).encode()).hexdigest()[:16]
@@ -191,19 +191,37 @@ def collect_wheels(
     if not place.is_dir():
         tell(f"fetching {', '.join(wanted)} for {facts.arch}, Python {python}")
         with atomic_directory(place) as temporary:
-            _download(wanted, python, tags, temporary)
+            if not plan.theirs:
+                _download(wanted, python, tags, temporary)
+            else:  # what the runtime depends on is on the device, or among the others
+                runtimes = len(plan.runtimes)
+                _download(wanted[:-runtimes], python, tags, temporary)
+                _download(["--no-deps", *wanted[-runtimes:]], python, tags, temporary)
     own = own_wheel(cache / "wheels" / "own" / str(facts.arch), str(facts.arch))
     return [Wheel.of(own), *wheels_in(place)]
 
 
-def requirements(runtimes: Sequence[str]) -> list[str]:
-    """Return what pip is asked for: what elsa-edge itself needs on every device, and the runtimes."""
+def requirements(runtimes: Sequence[str], theirs: Sequence[str] = ()) -> list[str]:
+    """Return what pip is asked for: what elsa-edge itself needs on every device, and after that the runtimes.
+
+    Args:
+        runtimes: Packages of runtimes.
+        theirs: Packages that the device has of its own.
+    """
     needs = distribution("elsa-edge").requires or []
-    limits = {
-        re.split(r"[<>=!~;\[ ]", need)[0]: need.partition(";")[0].strip() for need in needs if "extra" in need
-    }
-    basic = [need for need in needs if "extra ==" not in need]
+    limits = {_name_in(need): need.partition(";")[0].strip() for need in needs if "extra" in need}
+    left_out = {_normal(name) for name in theirs}
+    basic = [need for need in needs if "extra ==" not in need and _normal(_name_in(need)) not in left_out]
     return sorted(basic) + [limits.get(name, name) for name in runtimes]
+
+
+def _name_in(need: str) -> str:
+    return re.split(r"[<>=!~;\[ ]", need)[0]
+
+
+def _normal(name: str) -> str:
+    """Return a package's name as all of its spellings have it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _download(wanted: Sequence[str], python: str, tags: Sequence[str], folder: Path) -> None:

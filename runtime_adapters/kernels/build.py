@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from pathlib import Path
 
 __all__ = [
     "TARGETS", "CompileError", "Target", "compile_driver", "compile_library", "ensure_library", "find_compiler",
-    "main",
+    "main", "needed_glibc",
 ]  # fmt: skip
 
 NATIVE_SOURCES = Path(__file__).with_name("native")
@@ -55,12 +56,14 @@ class Target:
         tables: Instruction set -> (lanes of float, compiler flags); "base" is what every such machine has.
         tables8: The same for the 8-bit loops, which have instructions of their own.
         compilers: Commands to try, best first.
+        arch: What its library's file is called after; empty for this machine's.
         flags: Flags of every file.
     """
 
     tables: dict[str, tuple[int, tuple[str, ...]]]
     tables8: dict[str, tuple[int, tuple[str, ...]]]
     compilers: tuple[str, ...]
+    arch: str = ""
     flags: tuple[str, ...] = ()
 
 
@@ -80,10 +83,10 @@ _ARM_8: dict[str, tuple[int, tuple[str, ...]]] = {**_ARM, "dotprod": (4, ("-marc
 _HERE = (_X86, _X86_8) if platform.machine() in {"x86_64", "AMD64"} else (_ARM, _ARM_8)
 TARGETS = {
     "native": Target(*_HERE, ("c++", "g++", "clang++")),
-    "linux-aarch64": Target(_ARM, _ARM_8, ("aarch64-linux-gnu-g++", "aarch64-linux-gnu-clang++")),
+    "linux-aarch64": Target(_ARM, _ARM_8, ("aarch64-linux-gnu-g++", "aarch64-linux-gnu-clang++"), "aarch64"),
     # From an NDK: toolchains/llvm/prebuilt/HOST/bin must be on PATH. Pages of 16 KB are the linker flag above.
     "android-arm64": Target(
-        _ARM, _ARM_8, ("aarch64-linux-android24-clang++", "aarch64-linux-android26-clang++")
+        _ARM, _ARM_8, ("aarch64-linux-android24-clang++", "aarch64-linux-android26-clang++"), "android-arm64"
     ),
 }
 
@@ -193,16 +196,27 @@ def _compile_all(
     return list(jobs)
 
 
-def ensure_library() -> Path:
-    """Return this machine's library beside this file, compiled again when a source is newer.
+def ensure_library(target: str = "native") -> Path:
+    """Return the library of a target beside this file, compiled again when a source is newer.
+
+    Args:
+        target: A name of `TARGETS`; those of other machines lie there as libelsa_nested.ARCH.so.
 
     Raises:
         CompileError: When there is none and it cannot be compiled.
     """
+    arch = TARGETS[target].arch
+    library = LIBRARY.with_suffix(f".{arch}.so") if arch else LIBRARY
     sources = [*NATIVE_SOURCES.iterdir(), Path(__file__)]
-    if LIBRARY.is_file() and all(source.stat().st_mtime <= LIBRARY.stat().st_mtime for source in sources):
-        return LIBRARY
-    return compile_library(LIBRARY)
+    if library.is_file() and all(source.stat().st_mtime <= library.stat().st_mtime for source in sources):
+        return library
+    return compile_library(library, target=target)
+
+
+def needed_glibc(library: Path) -> tuple[int, int] | None:
+    """Return the oldest glibc that a library can be loaded with, such as (2, 34); None where it needs none."""
+    versions = re.findall(rb"GLIBC_(\d+)\.(\d+)", library.read_bytes())
+    return max(((int(major), int(minor)) for major, minor in versions), default=None)
 
 
 def _run(command: list[str]) -> None:

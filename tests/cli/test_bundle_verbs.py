@@ -15,7 +15,6 @@ from support.zoo import ZOO, nested_checkpoint
 
 from elsa_edge.bundle import open_bundle
 from elsa_edge.cli import cli
-from elsa_edge.doctor import Machine, examine
 from elsa_edge.plugins.registry import ADAPTERS, names
 
 DEVICE = "generic-x86-64"
@@ -166,65 +165,6 @@ def test_doctor_is_well_here() -> None:
     found = run("doctor")
     assert found["ok"] is True
     assert any(finding["what"] == "onnxruntime" for finding in found["findings"])
-
-
-@pytest.mark.parametrize(
-    ("machine", "what", "state", "words"),
-    [
-        ({"python": (3, 9, 2)}, "Python", "problem", "3.11"),
-        ({"packages": {}}, "runtimes", "problem", "pip install onnxruntime"),
-        ({"packages": {}, "architecture": "armv7l"}, "runtimes", "problem", "tflite-runtime"),
-        (
-            {"packages": {"tflite-runtime": "2.14.0", "numpy": "2.4.6"}},
-            "tflite-runtime",
-            "problem",
-            "numpy<2",
-        ),
-        ({"packages": {"onnxruntime": "1.19.2"}}, "onnxruntime", "problem", "1.22"),
-        ({"packages": {"onnxruntime": "1.23.2"}}, "onnxruntime", "note", "1.31.1"),
-        (
-            {
-                "architecture": "aarch64",
-                "cpuinfo": "Features\t: fp asimd\n",
-                "packages": {"onnxruntime": "1.21.0"},
-            },
-            "instructions",
-            "problem",
-            "Illegal instruction",
-        ),
-        ({"architecture": "x86_64", "cpuinfo": "flags\t: sse4_2\n"}, "instructions", "note", "AVX2"),
-        ({"page_bytes": 16384}, "memory pages", "note", "16 KiB"),
-        ({"meminfo": "MemAvailable: 30000 kB\n"}, "free memory", "note", "ort-levels"),
-        ({}, "free memory", "note", "cannot heed"),
-        ({"governor": "powersave"}, "CPU governor", "note", "performance"),
-        (
-            {"pressure": "some avg10=42.00 avg60=1 avg300=1 total=1\n"},
-            "memory pressure",
-            "note",
-            "needs the memory",
-        ),
-        ({"thermal": "85000"}, "temperature", "note", "cool it"),
-    ],
-)
-def test_doctor_knows_the_traps(
-    tmp_path: Path, machine: dict[str, Any], what: str, state: str, words: str
-) -> None:
-    """Each trap on a machine that has it."""
-    files = {
-        "cpuinfo": "proc/cpuinfo",
-        "meminfo": "proc/meminfo",
-        "pressure": "proc/pressure/memory",
-        "governor": "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
-        "thermal": "sys/class/thermal/thermal_zone0/temp",
-    }
-    for key, path in files.items():
-        if key in machine:
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_text(machine.pop(key))
-    packages = machine.pop("packages", {"onnxruntime": "1.31.1", "numpy": "2.4.6"})
-    found = {f.what: f for f in examine(Machine(root=tmp_path, installed=packages.get, **machine))}
-    assert found[what].state == state
-    assert words in str(found[what].advice)
 
 
 def test_the_adapters_are_registered() -> None:

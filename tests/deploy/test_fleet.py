@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.bundles import bundle
 
-from elsa_edge.deploy.bring import payload
 from elsa_edge.deploy.errors import LineError
 from elsa_edge.deploy.export import FORMATS, export_release, tar_of
 from elsa_edge.deploy.fleet import read_names, roll_out
+from elsa_edge.deploy.prepare import payload
 from elsa_edge.deploy.waves import Limit, parse_limit, parse_waves, split
 from elsa_edge.errors import ElsaError, UsageError
 from elsa_edge.profiles import load_profile

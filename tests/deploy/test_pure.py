@@ -19,6 +19,7 @@ from elsa_edge.deploy.packages import choose_packages, platform_tags, release_nu
 from elsa_edge.deploy.plan import may_take
 from elsa_edge.deploy.ssh import explain
 from elsa_edge.deploy.targets import Target, parse_target
+from elsa_edge.deploy.wheels import requirements
 from elsa_edge.errors import UsageError
 
 PI_5 = """@elsa arch aarch64
@@ -195,6 +196,26 @@ def test_no_python_or_an_old_one_is_said_before_anything_is_fetched() -> None:
     for pythons, found in (((), "none"), ((python(version=(3, 9, 2)),), "3.9.2")):
         with pytest.raises(IncompatibleError, match=f"found {found}"):
             choose_packages(facts(pythons=pythons), [variant("onnxruntime")], "auto", "0.1.0")
+
+
+def test_on_32_bits_what_has_no_wheels_is_the_systems_own() -> None:
+    """NumPy and PyYAML: they stay out of what travels, and where they are missing their Debian packages are named."""
+    there = python(packages={"numpy": "1.24.2", "PyYAML": "6.0"}, bits=32)
+    plan = choose_packages(
+        facts(arch="armv7l", machine="armv7l", pythons=(there,)), [variant("litert")], "auto", "0.1.0"
+    )
+    wanted = requirements(plan.runtimes, plan.theirs)
+
+    assert plan.runtimes == ("tflite-runtime",)
+    assert not [need for need in wanted if need.lower().startswith(("numpy", "pyyaml"))]
+    assert [need for need in wanted if need.startswith("pydantic")]
+    for packages, said in (
+        ({}, "apt-get install python3-numpy python3-yaml"),
+        ({"numpy": "2.2.4", "PyYAML": "6.0"}, "NumPy 2.2.4"),
+    ):
+        bare = facts(arch="armv7l", machine="armv7l", pythons=(python(packages=packages, bits=32),))
+        with pytest.raises(IncompatibleError, match=said):
+            choose_packages(bare, [variant("litert")], "auto", "0.1.0")
 
 
 def test_a_phone_needs_no_python() -> None:

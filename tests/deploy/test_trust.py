@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.bundles import bundle
 
-import elsa_edge.deploy.bring as home
+import elsa_edge.deploy.prepare as home
 from benchmarks.sshd import make_key
 from elsa_edge.bundle import open_bundle
 from elsa_edge.bundle.signature import sign_bundle

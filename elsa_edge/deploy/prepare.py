@@ -1,0 +1,92 @@
+"""Make of a bundle what a device will get, or refuse it before a byte travels; what it runs with, and its name."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from elsa_edge.bundle import open_bundle
+from elsa_edge.bundle.manifest import FILE_NAME, SIGNATURE_NAME
+from elsa_edge.bundle.reader import Bundle
+from elsa_edge.bundle.signature import check_signature
+from elsa_edge.bundle.trim import trimmed
+from elsa_edge.deploy.contents import Release, release_of
+from elsa_edge.deploy.errors import IncompatibleError
+from elsa_edge.deploy.facts import DeviceFacts
+from elsa_edge.deploy.launcher import launcher
+from elsa_edge.deploy.outcome import Options, Tell
+from elsa_edge.deploy.packages import PackagePlan, choose_packages
+from elsa_edge.deploy.plan import refusals
+from elsa_edge.deploy.wheels import Wheel, collect_wheels, own_version, wheels_in
+from elsa_edge.profiles import load_profile, render_profile
+from elsa_edge.profiles.schema import DeviceProfile
+
+__all__ = ["payload", "prepare", "profile_hash"]
+
+_CARRIED_PROFILE: Final = "device.yaml"
+
+
+def prepare(
+    whole: Bundle, facts: DeviceFacts, profile: DeviceProfile, options: Options, tell: Tell
+) -> tuple[PackagePlan, list[Wheel], Release]:
+    """Decide how the bundle will run there, and make the release; refuse it when it cannot run.
+
+    Raises:
+        IncompatibleError: With every reason why it cannot.
+        BundleError: When the profile demands a signature and it has none that is trusted.
+    """
+    kept = trimmed(whole.manifest, profile.deploy.max_level)
+    packages = choose_packages(facts, kept.variants, options.packages, own_version())
+    if profile.deploy.require_signature:
+        check_signature(whole.folder, profile.deploy.trusted_keys)
+        if packages.kind == "none":
+            raise IncompatibleError(
+                "The profile demands a signature, and this device has nothing that could check one",
+                fix="Let the application check it, and set deploy.require_signature: false for the copy",
+            )
+    carried = whole.folder / _CARRIED_PROFILE
+    built_for = load_profile(carried) if carried.is_file() else None
+    reasons = list(refusals(kept, built_for, facts, profile, packages))
+    if reasons:
+        raise IncompatibleError(
+            f"{whole.manifest.name} cannot run on this device; nothing was copied", found="; ".join(reasons),
+            fix=f"Build it for the device: elsa-edge build MODEL --device {profile.name}",
+        )  # fmt: skip
+    wheels: list[Wheel] = []
+    if packages.kind == "bring":
+        wheels = (
+            wheels_in(options.wheels)
+            if options.wheels
+            else collect_wheels(packages, facts, options.cache, tell)
+        )
+    command = (
+        launcher(packages.python.path, [wheel.sha256 for wheel in wheels])
+        if packages.python
+        else "#!/bin/sh\n"
+    )
+    return packages, wheels, _release(whole, command, profile)
+
+
+def _release(whole: Bundle, command: str, profile: DeviceProfile) -> Release:
+    names = [name for name in (FILE_NAME, SIGNATURE_NAME) if (whole.folder / name).is_file()]
+    attached = {name: (whole.folder / name).read_bytes() for name in names}
+    return release_of(whole.folder, whole.manifest, attached, command, profile.deploy.max_level)
+
+
+def payload(bundle: Path, profile: DeviceProfile) -> Release:
+    """Return what a device of that profile gets of a bundle, without asking one: for tools that bring it in other ways.
+
+    Raises:
+        BundleError: When the bundle is damaged, or not signed as the profile demands.
+    """
+    whole = open_bundle(bundle)
+    if profile.deploy.require_signature:
+        check_signature(whole.folder, profile.deploy.trusted_keys)
+    return _release(whole, "#!/bin/sh\n", profile)
+
+
+def profile_hash(profile: DeviceProfile) -> str:
+    """Return what the device says of a profile in force: SHA-256 without the first line, which names a file here."""
+    text = render_profile(profile).rstrip("\n").partition("\n")[2] + "\n"
+    return hashlib.sha256(text.encode()).hexdigest()
