@@ -24,6 +24,7 @@ from elsa_edge.errors import (
     ContractError,
     ElsaError,
     ExportError,
+    PluginError,
     RuntimeUnavailableError,
     first_line,
 )
@@ -32,11 +33,12 @@ from elsa_edge.golden_answers import golden_answers
 from elsa_edge.inputs import read_inputs
 from elsa_edge.levels import densities_by_weight
 from elsa_edge.loading import PROFILE_NAME, why_not_loadable
-from elsa_edge.plugins import Exporter
+from elsa_edge.plugins import Exporter, Preflight
 from elsa_edge.plugins.installed import find_exporter
 from elsa_edge.profiles import load_profile, save_profile
 from elsa_edge.profiles.carried import carried
 from elsa_edge.profiles.schema import DeviceProfile
+from elsa_edge.proof.tolerance import RELATIVE
 from elsa_edge.tensors import check_inputs
 from elsa_edge.verify import VariantCheck, check_variant
 
@@ -99,12 +101,11 @@ def build_bundle(
         for exporter in exporters:
             tell(f"{exporter.name}: exporting")
             try:
-                with _own_errors(exporter.name):
-                    _export(exporter, graph, profile, answers, writer)
-            except (ExportError, ContractError) as error:
+                _export(exporter, graph, profile, answers, writer)
+            except ElsaError as error:
                 if len(left_out) + 1 == len(exporters):
                     raise
-                shutil.rmtree(writer.folder / exporter.name)
+                shutil.rmtree(writer.folder / exporter.name, ignore_errors=True)
                 left_out[exporter.name] = str(error)
                 tell(f"{exporter.name}: left out, because {error}")
         travelling, stays = carried(_without_old_measurements(profile))
@@ -189,7 +190,10 @@ def _applicable(
     refusals = []
     for name in dict.fromkeys(wanted if wanted is not None else profile.variants):
         exporter = find_exporter(name)
-        preflight = exporter.preflight(graph, profile)
+        try:
+            preflight = exporter.preflight(graph, profile)
+        except PluginError as error:
+            preflight = Preflight(applies=False, reasons=(str(error).rstrip("."),))
         for reason in preflight.reasons:
             tell(f"{name}: {reason}")
         if preflight.applies:
@@ -207,10 +211,7 @@ def _export(
     exporter: Exporter, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, writer: BundleWriter
 ) -> None:
     folder = writer.variant_folder(exporter.name)
-    variant = exporter.export(graph, profile, golden, folder)
-    if variant.name != exporter.name:
-        raise ExportError(f"The exporter {exporter.name} named its variant {variant.name!r}")
-    writer.add_variant(variant)
+    writer.add_variant(exporter.export(graph, profile, golden, folder))
 
 
 def _prove(bundle: Bundle, profile: DeviceProfile, tell: Progress) -> dict[str, ElsaError]:
@@ -237,20 +238,26 @@ def _prove(bundle: Bundle, profile: DeviceProfile, tell: Progress) -> dict[str, 
                 failures[variant.name] = error
                 continue
             worst = max(level.max_difference for level in check.levels)
-            tell(f"{variant.name}: proved at {len(check.levels)} levels, largest difference {worst:.2g}")
+            promise = variant.relative_tolerance
+            own = (
+                f", within the {promise:.2g} of the output's size that it promises"
+                if promise > RELATIVE
+                else ""
+            )
+            tell(f"{variant.name}: proved at {len(check.levels)} levels, largest difference {worst:.2g}{own}")
     return failures
 
 
 @contextlib.contextmanager
 def _own_errors(variant: str) -> Iterator[None]:
-    """Turn whatever a converter or runtime raises into an error of its variant: it takes no other with it."""
+    """Turn what a proof stumbles over into an error of its variant: it takes no other with it."""
     try:
         yield
     except (ElsaError, OSError, MemoryError):
         raise
     except Exception as error:
         raise ExportError(
-            f"{variant} cannot be made of this network ({type(error).__name__}: {first_line(error)})",
+            f"{variant} cannot be proved ({type(error).__name__}: {first_line(error)})",
             fix="Leave it out, and please report it, with --debug",
         ) from error
 

@@ -117,7 +117,7 @@ def why_not_loadable(variant: Variant) -> str | None:
     try:
         adapter = find_adapter(variant.runtime)
     except (RuntimeUnavailableError, UnknownNameError, PluginError) as error:
-        return str(error)
+        return str(error).rstrip(".")
     return adapter.missing(variant)
 
 
@@ -161,13 +161,31 @@ def open_adapter(bundle: Bundle, variant: Variant, profile: DeviceProfile, cache
         cache=None if cache is None else Path(cache),
     )
     try:
-        if opened.level_count != count:
-            raise BundleError(
-                f"The variant {variant.name} has another number of levels than the bundle",
-                expected=count,
-                found=opened.level_count,
-            )
+        _require_fit(bundle, variant, opened)
     except ElsaError:
         opened.close()
         raise
     return opened
+
+
+def _require_fit(bundle: Bundle, variant: Variant, opened: Opened) -> None:
+    """Refuse a loaded variant whose levels, inputs or outputs are not those of the manifest."""
+    levels = bundle.levels_in(variant)
+    if opened.level_count != levels:
+        raise BundleError(
+            f"The variant {variant.name} has another number of levels than the bundle",
+            expected=levels,
+            found=opened.level_count,
+        )
+    for what, promised, found in (
+        ("inputs", bundle.inputs, opened.inputs),
+        ("outputs", bundle.outputs, opened.outputs),
+    ):
+        if set(promised) != set(found) or not all(
+            spec.agrees(found[name]) for name, spec in promised.items()
+        ):
+            raise BundleError(
+                f"The variant {variant.name} has other {what} than the network",
+                expected=", ".join(map(str, promised.values())),
+                found=", ".join(map(str, found.values())) or "none",
+            )

@@ -63,6 +63,14 @@ class TensorSpec:
             return self.sizes.index(BATCH) if BATCH in self.sizes else None
         return next((axis for axis, size in enumerate(self.shape) if size is None), None)
 
+    def agrees(self, other: TensorSpec) -> bool:
+        """Tell whether both can be the same tensor: name, type and each size that both know."""
+        if (self.name, self.dtype, len(self.shape)) != (other.name, other.dtype, len(other.shape)):
+            return False
+        return all(
+            None in sizes or len(set(sizes)) == 1 for sizes in zip(self.shape, other.shape, strict=True)
+        )
+
     @classmethod
     def parse(cls, text: str) -> TensorSpec:
         """Read the command-line form `[NAME=]SHAPE[:DTYPE]`, such as `1x3x224x224` or `tokens=1xS:int64`.

@@ -77,15 +77,26 @@ def test_not_a_number_is_a_difference(copy: Path) -> None:
     assert not verify_bundle(copy).ok
 
 
+def _first_two_changed(rows: np.ndarray) -> np.ndarray:
+    """Let the largest and the second largest entry of each row (rows, classes) change places."""
+    changed = rows.copy()
+    for row in changed:
+        second, first = np.argsort(row)[-2:]
+        row[[first, second]] = row[[second, first]]
+    return changed
+
+
 def test_too_little_agreement_fails_even_within_the_tolerance(copy: Path) -> None:
     """For variants that are not exact, the largest entry must be in the same place."""
     golden = open_bundle(copy).golden
-    outputs = tuple({name: -array for name, array in rows.items()} for rows in golden.outputs)
+    outputs = tuple(
+        {name: _first_two_changed(array) for name, array in rows.items()} for rows in golden.outputs
+    )
     Golden(golden.inputs, outputs).save(copy / "golden.npz")
 
     def loose(data, agreement):
         for variant in data["variants"]:
-            variant |= {"relative_tolerance": 1e6, "minimum_agreement": agreement}
+            variant |= {"relative_tolerance": 0.99, "minimum_agreement": agreement}
 
     resign(copy, lambda data: loose(data, None))
     assert verify_bundle(copy).ok

@@ -65,7 +65,8 @@ def _variant(variant: Any, levels: int) -> Any:
     kind = options.get("kind")
     new_kind, keys = _INSTRUCTIONS.get(kind, (kind, ())) if isinstance(kind, str) else (kind, ())
     instructions = {"kind": new_kind} | {key: options[key] for key in keys if key in options}
-    if new_kind == "nested":
-        instructions["choices"] = [role for role in variant.get("files", {}) if role != "data"]
+    files = variant.get("files")
+    if new_kind == "nested" and isinstance(files, Mapping):
+        instructions["choices"] = [role for role in files if role != "data"]
     notes = {key: value for key, value in options.items() if key not in (*_SAID_ELSEWHERE, *keys)}
     return rest | {"instructions": instructions, "notes": notes}

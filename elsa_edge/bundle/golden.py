@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Golden:
-    """Inputs of one batch and the canonical graph's outputs at every level.
+    """Inputs of one batch and the canonical graph's outputs at every level. The arrays cannot be written to.
 
     Attributes:
         inputs: Input name -> array, batch first.
@@ -41,6 +41,11 @@ class Golden:
     inputs: Mapping[str, Array]
     outputs: tuple[Mapping[str, Array], ...]
     further: tuple[Golden, ...] = ()
+
+    def __post_init__(self) -> None:
+        # What everybody is compared with: an exporter that scales its inputs in place would change it for all others.
+        object.__setattr__(self, "inputs", _sealed(self.inputs))
+        object.__setattr__(self, "outputs", tuple(_sealed(level) for level in self.outputs))
 
     @property
     def batches(self) -> tuple[Golden, ...]:
@@ -103,6 +108,14 @@ class Golden:
                 f"The golden file {path.name} is incomplete", expected=f"outputs of {level_count} levels"
             )
         return cls(whole.inputs, whole.outputs, tuple(further))
+
+
+def _sealed(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return views of arrays through which nothing can be written."""
+    views = {name: np.asarray(array).view() for name, array in arrays.items()}
+    for view in views.values():
+        view.flags.writeable = False
+    return views
 
 
 def _from_arrays(arrays: Mapping[str, Array], prefix: str, level_count: int) -> Golden:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from elsa_edge.tensors import TO_NHWC
 
@@ -204,22 +204,12 @@ class Other(_Strict):
 _KINDS: Final = ("selector", "switch", "levels", "nested", "tflite-files", "tflite-signatures")
 
 
-def _kind_of(value: object) -> object:
-    return value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-
-
-def _tag(value: object) -> str:
-    kind = str(_kind_of(value))
+def _tag(value: object) -> str | None:
+    """Return the tag of the class that reads instructions, or None where no class does."""
+    kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
+    if not isinstance(kind, str):
+        return None
     return _OTHER if kind.startswith(_OTHER) else kind
-
-
-def _known(value: object) -> object:
-    """Refuse an unknown kind in words, before the classes are tried."""
-    kind = _kind_of(value)
-    if not isinstance(kind, str) or (kind not in _KINDS and not kind.startswith(_OTHER)):
-        found = "there is no key kind" if kind is None else f"found the kind {kind!r}"
-        raise ValueError(f"{found}; allowed: {', '.join(_KINDS)} or {_OTHER}NAME")
-    return value
 
 
 Instructions = Annotated[
@@ -230,6 +220,9 @@ Instructions = Annotated[
     | Annotated[TfliteFiles, Tag("tflite-files")]
     | Annotated[TfliteSignatures, Tag("tflite-signatures")]
     | Annotated[Other, Tag(_OTHER)],
-    Discriminator(_tag),
-    BeforeValidator(_known),
+    Discriminator(
+        _tag,
+        custom_error_type="unknown_kind",
+        custom_error_message=f"expected one of the kinds {', '.join(_KINDS)} or {_OTHER}NAME",
+    ),
 ]

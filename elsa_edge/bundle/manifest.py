@@ -10,12 +10,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from elsa_edge.bundle.instructions import Dtype, Instructions, TfliteFiles, TfliteSignatures
 from elsa_edge.errors import UnknownNameError
 from elsa_edge.levels import Ladder, Level
-from elsa_edge.proof.tolerance import LARGEST_NOISE, Tolerance
+from elsa_edge.proof.tolerance import LARGEST_NOISE, RELATIVE, Tolerance
 from elsa_edge.tensors import TensorSpec
 
 __all__ = ["FILE_NAME", "SIGNATURE_NAME", "FileEntry", "InputOutput", "LevelEntry", "Manifest", "Variant"]
 
 FILE_NAME: Final = "manifest.json"
+_LARGEST_LEVEL_BYTES: Final = 1 << 50  # a petabyte: more is a mistake, and memory is added up in 64 bits
 SIGNATURE_NAME: Final = "manifest.json.sig"  # beside it; the one file that it cannot list
 
 
@@ -48,14 +49,14 @@ class InputOutput(_Strict):
     """An input or output; a shape entry of null may have any size, and `sizes` says what that size is called."""
 
     name: str
-    shape: tuple[int | None, ...]
+    shape: tuple[Annotated[int, Field(ge=0)] | None, ...]
     dtype: Dtype
     sizes: tuple[str | None, ...] = ()
 
     @model_validator(mode="after")
     def _a_name_a_dimension(self) -> InputOutput:
         if self.sizes and len(self.sizes) != len(self.shape):
-            raise ValueError("sizes must have one entry a dimension")
+            raise ValueError("sizes must have one entry per dimension")
         return self
 
     @classmethod
@@ -92,7 +93,7 @@ class Variant(_Strict):
         files: Role -> path, relative to the bundle. Roles are the exporter's own words ("model", "level_0").
         instructions: What the adapter must know to run it, one class for each kind.
         notes: What people may want to know: JSON values, the exporter's own words. No machine reads them.
-        relative_tolerance: The numeric contract against the golden outputs.
+        relative_tolerance: The numeric contract against the golden outputs, below 1: zeros would keep any other.
         minimum_agreement: For variants that are not exact (int8, fp16): share of golden rows whose largest entry must
             be in the same place as the canonical graph's, at every level.
         level_bytes: Bytes of weights that each level needs in memory, sparsest first.
@@ -103,9 +104,9 @@ class Variant(_Strict):
     files: dict[str, RelativePath]
     instructions: Instructions
     notes: dict[str, Any] = Field(default_factory=dict)
-    relative_tolerance: float = Field(default=1e-4, gt=0)
+    relative_tolerance: float = Field(default=RELATIVE, gt=0, lt=1)
     minimum_agreement: float | None = Field(default=None, ge=0, le=1)
-    level_bytes: tuple[int, ...] = ()
+    level_bytes: tuple[Annotated[int, Field(ge=0, le=_LARGEST_LEVEL_BYTES)], ...] = ()
 
 
 class Manifest(_Strict):
@@ -154,7 +155,7 @@ class Manifest(_Strict):
                 raise ValueError(f"{path} is used but not in the list of files")
         for output, noise in self.noise.items():
             if len(noise) != len(self.ladder):
-                raise ValueError(f"noise of {output} must have one entry a level")
+                raise ValueError(f"noise of {output} must have one entry per level")
         for variant in self.variants:
             self._check_variant(variant)
         return self

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from elsa_edge.bundle import format_1
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.instructions import level_role
 from elsa_edge.bundle.manifest import FILE_NAME, SIGNATURE_NAME, FileEntry, Manifest, Variant
+from elsa_edge.bundle.mistakes import mistakes
 from elsa_edge.bundle.trim import trimmed
 from elsa_edge.errors import BundleError, ElsaError
 from elsa_edge.files import sha256_of
@@ -106,12 +107,6 @@ def read_manifest(folder: Path) -> Manifest:
             raise BundleError(f"{path} is too large", expected=f"at most {LARGEST_MANIFEST_BYTES} bytes")
         manifest = _parse(path, path.read_bytes())
         manifest.to_ladder()
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise BundleError(
-            f"{path} is not a manifest of this format: {where}: {first['msg']}", fix=_REBUILD
-        ) from error
     except OSError as error:
         raise BundleError(f"{path} cannot be read ({error.strerror or error})") from error
     except ElsaError as error:
@@ -136,8 +131,15 @@ def _parse(path: Path, content: bytes) -> Manifest:
             fix="Update elsa-edge here, or build the bundle again with the version that runs here",
         )
     if type(told) is int and told == 1:
-        return Manifest.model_validate(format_1.upgrade(values))
-    return Manifest.model_validate_json(content)
+        values = format_1.upgrade(values)
+        content = to_json(values)
+    try:
+        # Through JSON, because only there pydantic's strict mode takes lists for tuples.
+        return Manifest.model_validate_json(content, strict=True)
+    except ValidationError as error:
+        raise BundleError(
+            f"{path} is not a manifest of this format: {mistakes(error, values)}", fix=_REBUILD
+        ) from error
 
 
 def open_bundle(

@@ -43,7 +43,7 @@ class ChannelGroup:
         flattened: Reshapes to two dimensions, with the entries that each channel becomes.
         values: The values whose axis 1 is this group.
         zero: Channels that every reader so far reads as exactly zero, bool (channels,).
-        fixed: Whether something here needs every channel.
+        needed_by: What needs every channel, a clause; empty where nothing does.
     """
 
     size: int
@@ -52,13 +52,13 @@ class ChannelGroup:
     flattened: list[tuple[ir.Node, int]] = field(default_factory=list)
     values: list[ir.Value] = field(default_factory=list)
     zero: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
-    fixed: bool = False
+    needed_by: str = ""
     has_reader: bool = False
 
     @property
     def living(self) -> npt.NDArray[np.bool_]:
-        """Channels to keep: all of them where the group is fixed, at least one otherwise."""
-        if self.fixed or not self.has_reader:
+        """Channels to keep: all of them where something needs them, at least one otherwise."""
+        if self.needed_by or not self.has_reader:
             return np.ones(self.size, bool)
         living = ~self.zero
         if not living.any():
@@ -77,7 +77,7 @@ class ChannelGroup:
         self.flattened += other.flattened
         self.values += other.values
         self.zero &= other.zero
-        self.fixed |= other.fixed
+        self.needed_by = self.needed_by or other.needed_by
         self.has_reader |= other.has_reader
 
 
@@ -134,10 +134,10 @@ class _Analysis:
     def group_of(self, value: ir.Value) -> ChannelGroup:
         return self.groups[self.root(self.known[value].group)]
 
-    def new(self, value: ir.Value, constants: Vector, *, fixed: bool = False) -> None:
+    def new(self, value: ir.Value, constants: Vector) -> None:
         size = len(constants)
         self.parents.append(len(self.groups))
-        self.groups.append(ChannelGroup(size, values=[value], zero=np.ones(size, bool), fixed=fixed))
+        self.groups.append(ChannelGroup(size, values=[value], zero=np.ones(size, bool)))
         self.known[value] = _Channels(len(self.groups) - 1, constants)
 
     def join(self, value: ir.Value, source: ir.Value, constants: Vector, factor: int | None = None) -> None:
@@ -154,15 +154,17 @@ class _Analysis:
             self.parents[gone] = keep
             self.groups[keep].absorb(self.groups[gone])
 
-    def pin(self, value: ir.Value | None) -> None:
+    def pin(self, value: ir.Value | None, reason: str) -> None:
+        """Keep every channel of a value."""
         if value is not None and value in self.known:
-            self.group_of(value).fixed = True
+            group = self.group_of(value)
+            group.needed_by = group.needed_by or reason
 
     def visit(self, node: ir.Node) -> None:
         handled = node.domain in ("", "ai.onnx") and self._visit_known(node)
         if not handled:
             for value in node.inputs:
-                self.pin(value)
+                self.pin(value, f"{node.op_type} {node.name or '(unnamed)'} reads all of them")
             for attribute in node.attributes.values():  # values that a subgraph captures
                 if attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
                     self._pin_captured(attribute)
@@ -172,9 +174,9 @@ class _Analysis:
         for graph in graphs:
             for inner in graph.all_nodes():
                 for value in inner.inputs:
-                    self.pin(value)
+                    self.pin(value, "a branch of the network reads all of them")
             for output in graph.outputs:
-                self.pin(output)
+                self.pin(output, "they are an output of a branch")
 
     def _visit_known(self, node: ir.Node) -> bool:
         """Handle one node; False when it is not understood and must see every channel."""
@@ -239,8 +241,10 @@ class _Analysis:
             joined.cuts += [Cut(node, operand, 0) for operand in operands]
             joined.depthwise.append(node)
             return True
-        self.new(out, rows, fixed=True)
-        self.pin(source)
+        grouped = f"{node.name or 'a convolution'} computes in {group} groups"
+        self.new(out, rows)
+        self.pin(out, grouped)
+        self.pin(source, grouped)
         return True
 
     def _reader(self, node: ir.Node, source: ir.Value, operand: int, axis: int) -> None:
@@ -386,6 +390,6 @@ def analyse(graph: ir.Graph, numbers: Numbers) -> list[ChannelGroup]:
         if all(numbers.get(output) is None for output in node.outputs):
             analysis.visit(node)
     for value in graph.outputs:
-        analysis.pin(value)
+        analysis.pin(value, "they are an output of the network")
     roots = {analysis.root(group) for group in range(len(analysis.groups))}
     return [analysis.groups[root] for root in sorted(roots)]

@@ -3,6 +3,8 @@
 protocols.py   what they implement; its names are those of this package
 registry.py    finds them by entry point
 installed.py   makes them and holds them to their protocol
+guarded.py, guarded_opened.py   check each call and each answer
+blame.py       whatever they raise becomes an error that names them
 """
 
 from elsa_edge.plugins.protocols import (

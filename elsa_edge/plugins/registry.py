@@ -43,12 +43,15 @@ def find(group: str, name: str) -> Any:
         return entry.load()
     except ModuleNotFoundError as error:
         raise RuntimeUnavailableError(
-            f"The {KINDS[group]} {name!r} cannot be loaded ({error})", fix=_fix(entry, error.name)
+            f"The {KINDS[group]} {name!r} cannot be loaded ({first_line(error)})", fix=_fix(entry, error.name)
         ) from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module that calls sys.exit() must not end the command
+        said, kind = first_line(error), type(error).__name__
         raise PluginError(
             f"The {KINDS[group]} {name!r} cannot be loaded: {entry.value} fails with "
-            f"{type(error).__name__} ({first_line(error)})",
+            f"{kind if said == kind else f'{kind} ({said})'}",
             fix=f"Install {_package(entry)} again, or remove it",
         ) from error
 

@@ -71,15 +71,17 @@ def test_options_become_instructions_and_notes(old: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda v: v[0]["options"].update(kind="magic"), "found the kind 'magic'"),
-        (lambda v: v[0]["options"].pop("kind"), "there is no key kind"),
-        (lambda v: v[0].pop("options"), "there is no key kind"),
+        (lambda v: v[0]["options"].update(kind="magic"), "other:NAME, found .magic."),
+        (lambda v: v[0]["options"].pop("kind"), "instructions.kind: expected one of the kinds"),
+        (lambda v: v[0].pop("options"), "instructions.kind: expected one of the kinds"),
         (lambda v: v[0].update(options=[]), "options of the variant onnx-selector are not readable"),
         (lambda v: v[3]["options"].update(level_count=2), "another number of levels .*expected 3, found 2"),
         (lambda v: v[3]["options"].update(level_count="many"), "another number of levels"),
-        (lambda v: v[3]["options"].pop("nested_layers"), "nested_layers: Field required"),
-        (lambda v: v[4]["options"].pop("batch"), "batch: Field required"),
-        (lambda v: v[4]["options"]["inputs"][0].update(surprise=1), "surprise: Extra inputs"),
+        (lambda v: v[3]["options"].pop("nested_layers"), "nested_layers: the key is missing"),
+        (lambda v: v[4]["options"].pop("batch"), "batch: the key is missing"),
+        (lambda v: v[4]["options"]["inputs"][0].update(surprise=1), "surprise: unknown key"),
+        (lambda v: v[3].update(files=None), "variants.ort-nested.files: expected an object, found null"),
+        (lambda v: v[3].update(files=7), "variants.ort-nested.files: expected an object, found 7"),
         (lambda v: v.insert(0, 5), "variants"),
     ],
 )

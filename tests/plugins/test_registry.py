@@ -68,10 +68,17 @@ def test_a_missing_module_of_ours_names_the_extra(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "error", [SyntaxError("bad"), ImportError("no such name"), RuntimeError("at import")]
+    "error",
+    [
+        SyntaxError("bad"),
+        ImportError("no such name"),
+        RuntimeError("at import"),
+        SystemExit(0),
+        GeneratorExit("g"),
+    ],
 )
 def test_a_module_that_fails_is_named_with_its_error(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     """Whatever it raises becomes one sentence."""
 

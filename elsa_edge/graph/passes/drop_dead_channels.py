@@ -25,6 +25,8 @@ import onnx_ir as ir
 from elsa_edge.graph.channel_groups import Cut, analyse
 from elsa_edge.graph.constants import constant, fresh_name
 from elsa_edge.graph.numbers import Numbers
+from elsa_edge.graph.passes.refusals import refuse
+from elsa_edge.graph.passes.rewrite import Rewrite
 
 __all__ = ["DropDeadChannels", "kept_channels"]
 
@@ -43,7 +45,7 @@ def kept_channels(living: npt.NDArray[np.bool_], align: int) -> npt.NDArray[np.b
     return kept
 
 
-class DropDeadChannels(ir.passes.InPlacePass):
+class DropDeadChannels(Rewrite):
     """Select the living channels of every weight that belongs to a group with dead ones.
 
     Args:
@@ -51,7 +53,27 @@ class DropDeadChannels(ir.passes.InPlacePass):
     """
 
     def __init__(self, align: int = 1) -> None:
+        super().__init__()
         self._align = align
+
+    def requires(self, model: ir.Model) -> None:
+        """Refuse an alignment that is no power of two."""
+        super().requires(model)
+        if self._align < 1 or self._align & (self._align - 1):
+            raise ir.passes.PreconditionError(
+                f"DropDeadChannels aligns to powers of two, not to {self._align}"
+            )
+
+    def ensures(self, model: ir.Model) -> None:
+        """Refuse a graph in which layers of one group do not agree on their channels."""
+        super().ensures(model)
+        for group, kept in self._smaller:
+            left = {_channels_left(cut) for cut in group.cuts}
+            left |= {node.attributes["group"].as_int() for node in group.depthwise}
+            if left - {int(kept.sum())}:
+                raise ir.passes.PostconditionError(
+                    f"DropDeadChannels left {sorted(left)} channels of {group.values[0].name}, not {kept.sum()}"
+                )
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite `model` in place; `modified` tells whether any channel was dropped."""
@@ -59,8 +81,12 @@ class DropDeadChannels(ir.passes.InPlacePass):
         found = [
             (group, kept_channels(group.living, self._align)) for group in analyse(graph, Numbers(model))
         ]
-        smaller = [(group, kept) for group, kept in found if not kept.all()]
-        for group, kept in smaller:
+        for group, _ in found:
+            if group.needed_by and group.has_reader and group.zero.any():
+                dead = f"{int(group.zero.sum())} dead channels of {group.values[0].name}"
+                refuse("drop dead channels", dead, group.needed_by)
+        self._smaller = [(group, kept) for group, kept in found if not kept.all()]
+        for group, kept in self._smaller:
             for cut in group.cuts:
                 self._select(graph, cut, kept)
             for node in group.depthwise:
@@ -73,7 +99,7 @@ class DropDeadChannels(ir.passes.InPlacePass):
             for value in group.values:
                 if value.shape is not None and not value.is_graph_output():
                     value.shape = None  # inferred again by whoever needs it
-        return ir.passes.PassResult(model, modified=bool(smaller))
+        return ir.passes.PassResult(model, modified=bool(self._smaller))
 
     @staticmethod
     def _select(graph: ir.Graph, cut: Cut, keep: npt.NDArray[np.bool_]) -> None:
@@ -87,3 +113,13 @@ class DropDeadChannels(ir.passes.InPlacePass):
         gather = ir.node("Gather", [source, indices], {"axis": cut.axis}, outputs=[selected])
         graph.insert_before(cut.node, gather)
         cut.node.replace_input_with(cut.operand, selected)
+
+
+def _channels_left(cut: Cut) -> int:
+    """Return how many channels the graph selects for a cut; -1 where it selects nothing."""
+    selected = cut.node.inputs[cut.operand]
+    gather = selected.producer() if selected is not None else None
+    indices = gather.inputs[1] if gather is not None and gather.op_type == "Gather" else None
+    if indices is None or indices.const_value is None:
+        return -1
+    return int(indices.const_value.size) // cut.repeat

@@ -18,6 +18,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from elsa_edge.graph.constants import constant, fresh_name
+from elsa_edge.graph.passes.refusals import refuse
+from elsa_edge.graph.passes.rewrite import Rewrite
 
 __all__ = ["EncodeZeros", "encoded_bytes", "gaps_and_values"]
 
@@ -56,29 +58,45 @@ def encoded_bytes(flat: npt.NDArray[Any]) -> tuple[int, type[np.unsignedinteger[
     return sizes[best], best
 
 
-class EncodeZeros(ir.passes.InPlacePass):
+class EncodeZeros(Rewrite):
     """Encode every float constant that becomes smaller by it."""
+
+    def ensures(self, model: ir.Model) -> None:
+        """Refuse a code that stands for other numbers."""
+        super().ensures(model)
+        if self._changed:
+            raise ir.passes.PostconditionError(f"EncodeZeros changed numbers of {self._changed[0]}")
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite `model` in place; `modified` tells whether any constant was encoded."""
         graph = model.graph
         modified = False
+        self._changed: list[str] = []
         for value in list(graph.initializers.values()):
             if value.const_value is None or value.dtype != ir.DataType.FLOAT or not value.uses():
                 continue
             array = np.asarray(value.const_value.numpy())
-            if np.count_nonzero(array) * 5 >= array.size * 4:  # a nonzero takes at least 5 bytes instead of 4
-                continue
-            size_bytes, gap_type = encoded_bytes(array.reshape(-1))
+            # A nonzero takes at least 5 bytes instead of 4.
+            dense = np.count_nonzero(array) * 5 >= array.size * 4
+            size_bytes, gap_type = (array.nbytes, np.uint8) if dense else encoded_bytes(array.reshape(-1))
             if size_bytes + _OVERHEAD_BYTES < array.nbytes:
                 self._encode(graph, value, array, gap_type)
                 modified = True
+            elif array.nbytes > _OVERHEAD_BYTES:
+                refuse(
+                    "encode zeros",
+                    f"the constant {value.name}",
+                    f"{np.count_nonzero(array) / array.size:.0%} of it are not zero, too many for a smaller code",
+                )
         return ir.passes.PassResult(model, modified)
 
-    @staticmethod
-    def _encode(graph: ir.Graph, value: ir.Value, array: npt.NDArray[Any], gap_type: type[Any]) -> None:
+    def _encode(self, graph: ir.Graph, value: ir.Value, array: npt.NDArray[Any], gap_type: type[Any]) -> None:
         name = str(value.name)
         gaps, values = gaps_and_values(array.reshape(-1), gap_type)
+        decoded_here = np.zeros(array.size, array.dtype)
+        decoded_here[np.cumsum(gaps, dtype=np.int64)] = values
+        if not np.array_equal(decoded_here.reshape(array.shape), array, equal_nan=True):
+            self._changed.append(name)
 
         def add(op_type: str, inputs: list[ir.Value], suffix: str, **attributes: Any) -> ir.Value:
             output = ir.Value(name=fresh_name(graph, f"{name}.{suffix}"))

@@ -9,34 +9,45 @@ BatchNorm folded into a dead filter leaves such numbers; many CPUs compute with 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from elsa_edge.graph.constants import constant, fresh_name
 from elsa_edge.graph.numbers import Numbers
+from elsa_edge.graph.passes.rewrite import Rewrite
 
 __all__ = ["FlushSubnormals"]
 
 _FLOATS = {ir.DataType.FLOAT: np.float32, ir.DataType.FLOAT16: np.float16, ir.DataType.DOUBLE: np.float64}
 
 
-class FlushSubnormals(ir.passes.InPlacePass):
+class FlushSubnormals(Rewrite):
     """Flush initializers and, where a computed constant would be subnormal, insert the flush behind it."""
+
+    def ensures(self, model: ir.Model) -> None:
+        """Refuse a graph whose flushed constants still have such numbers."""
+        super().ensures(model)
+        for value in self._flushed:
+            array = np.asarray(value.const_value.numpy()) if value.const_value is not None else None
+            if array is None or _subnormal(array).any():
+                raise ir.passes.PostconditionError(f"FlushSubnormals left subnormal numbers in {value.name}")
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite `model` in place; `modified` tells whether any number was flushed."""
         numbers = Numbers(model)
         graph = model.graph
         modified = False
+        self._flushed: list[ir.Value] = []
         for value in [*graph.initializers.values(), *(output for node in graph for output in node.outputs)]:
             array = numbers.get(value)
             if array is None or array.dtype.kind != "f" or not self._read_by_a_layer(value, numbers):
                 continue
-            tiny = np.finfo(array.dtype).tiny
-            subnormal = (array != 0) & (np.abs(array) < tiny)
+            subnormal = _subnormal(array)
             if not subnormal.any():
                 continue
             modified = True
             if value.is_initializer():
+                self._flushed.append(value)
                 value.const_value = ir.tensor(
                     np.where(subnormal, array.dtype.type(0), array), name=value.name
                 )
@@ -68,3 +79,8 @@ class FlushSubnormals(ir.passes.InPlacePass):
         graph.insert_after(producer, [magnitude, compare, select])
         for node in (magnitude, compare):
             node.outputs[0].name = fresh_name(graph, f"{value.name}.{node.op_type.lower()}")
+
+
+def _subnormal(array: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """Return where an array holds numbers below the smallest normal one."""
+    return np.asarray((array != 0) & (np.abs(array) < np.finfo(array.dtype).tiny))

@@ -5,7 +5,7 @@ W' = a * W               along the output channels; zeros stay exactly zero
 b' = a * (b - mean) + beta
 
 requires  Conv, ConvTranspose or Gemm whose only reader is the BatchNorm; constant weight, bias and statistics
-ensures   the BatchNorm is gone; W' is a product left to constant folding, b' a constant
+ensures   the BatchNorm is gone, others are left with a reason; W' is a product left to constant folding, b' a constant
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import onnx_ir as ir
 from elsa_edge.graph.constants import constant, fresh_name
 from elsa_edge.graph.numbers import Numbers
 from elsa_edge.graph.passes.refusals import refuse
+from elsa_edge.graph.passes.rewrite import Rewrite
 
 __all__ = ["FoldBatchNorm"]
 
@@ -43,13 +44,21 @@ def _scale_for_weight(layer: ir.Node, weight_shape: tuple[int, ...], a: npt.NDAr
     return rows.reshape(*rows.shape, *(1,) * (rank - 2))
 
 
-class FoldBatchNorm(ir.passes.InPlacePass):
+class FoldBatchNorm(Rewrite):
     """Fold every BatchNorm that follows a linear layer."""
+
+    def ensures(self, model: ir.Model) -> None:
+        """Refuse a graph in which a BatchNorm is left that nobody was told of."""
+        super().ensures(model)
+        left = sum(node.op_type == "BatchNormalization" for node in model.graph)
+        if left != self._refused:
+            raise ir.passes.PostconditionError(f"FoldBatchNorm left {left} and refused {self._refused}")
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite `model` in place; `modified` tells whether any BatchNorm was folded."""
         numbers = Numbers(model)
         modified = False
+        self._refused = 0
         for norm in list(model.graph):
             if norm.op_type != "BatchNormalization":
                 continue
@@ -58,6 +67,7 @@ class FoldBatchNorm(ir.passes.InPlacePass):
                 self._fold(model.graph, norm, numbers)
                 modified = True
             else:
+                self._refused += 1
                 refuse("fold BatchNorm", norm, reason)
         return ir.passes.PassResult(model, modified)
 
@@ -112,7 +122,7 @@ class FoldBatchNorm(ir.passes.InPlacePass):
         layer.replace_input_with(2, constant(graph, f"{stem}.bias.folded", folded_bias))
         if layer.op_type == "Gemm" and "beta" in layer.attributes:
             layer.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
-        layer.outputs[0].shape = norm.outputs[0].shape
+        layer.outputs[0].shape, layer.outputs[0].type = norm.outputs[0].shape, norm.outputs[0].type
         name = norm.outputs[0].name
         norm.outputs[0].replace_all_uses_with(layer.outputs[0], replace_graph_outputs=True)
         graph.remove(norm, safe=True)

@@ -4,7 +4,7 @@ conv(pad(x, p), W, pads=q) = conv(x, W, pads=p + q)
 
 requires  Pad with mode constant, value 0 and constant, not negative amounts on the image's axes only; every reader is a
           Conv with explicit pads
-ensures   the Pad is gone; outputs are the same numbers
+ensures   the Pad is gone, others are left with a reason; outputs are the same numbers
 """
 
 from __future__ import annotations
@@ -16,42 +16,65 @@ import onnx_ir as ir
 
 from elsa_edge.graph.numbers import Numbers
 from elsa_edge.graph.passes.refusals import refuse
+from elsa_edge.graph.passes.rewrite import Rewrite
 
 __all__ = ["FoldPad"]
 
 
-class FoldPad(ir.passes.InPlacePass):
+class FoldPad(Rewrite):
     """Fold every Pad that only convolutions read."""
+
+    def ensures(self, model: ir.Model) -> None:
+        """Refuse a graph in which a Pad is left that nobody was told of."""
+        super().ensures(model)
+        left = len(_paddings(model))
+        if left != self._refused:
+            raise ir.passes.PostconditionError(f"FoldPad left {left} and refused {self._refused}")
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite `model` in place; `modified` tells whether any Pad was folded."""
-        paddings = [node for node in model.graph if node.op_type == "Pad" and node.domain in ("", "ai.onnx")]
+        paddings = _paddings(model)
+        self._refused = 0
         if not paddings:
             return ir.passes.PassResult(model, False)
         numbers = Numbers(model)  # a copy of the whole network
-        modified = False
         for node in paddings:
             amounts = _amounts(node, numbers)
-            padded, source = node.outputs[0], node.inputs[0]
-            readers = [use.node for use in padded.uses()]
-            if amounts is None or source is None:
-                refuse("fold Pad", node, "it does not put a known number of zeros around images")
+            reason = _why_not(node, amounts)
+            if reason is not None or amounts is None:
+                refuse("fold Pad", node, reason or "")
+                self._refused += 1
                 continue
-            if padded.is_graph_output() or not readers:
-                refuse("fold Pad", node, "the padded image is an output of the network")
-                continue
-            if not all(use.idx == 0 and _takes_pads(use.node) for use in padded.uses()):
-                refuse("fold Pad", node, "something else than convolutions reads it")
-                continue
-            for conv in readers:
-                own = conv.attributes.get("pads")
-                first = own.as_ints() if own is not None else [0] * len(amounts)
-                pads = [a + b for a, b in zip(amounts, first, strict=True)]
-                conv.attributes["pads"] = ir.AttrInt64s("pads", pads)
-            padded.replace_all_uses_with(source)
-            model.graph.remove(node, safe=True)
-            modified = True
-        return ir.passes.PassResult(model, modified)
+            self._fold(model.graph, node, amounts)
+        return ir.passes.PassResult(model, self._refused < len(paddings))
+
+    @staticmethod
+    def _fold(graph: ir.Graph, node: ir.Node, amounts: Sequence[int]) -> None:
+        padded, source = node.outputs[0], node.inputs[0]
+        assert source is not None
+        for use in padded.uses():
+            own = use.node.attributes.get("pads")
+            first = own.as_ints() if own is not None else [0] * len(amounts)
+            pads = [a + b for a, b in zip(amounts, first, strict=True)]
+            use.node.attributes["pads"] = ir.AttrInt64s("pads", pads)
+        padded.replace_all_uses_with(source)
+        graph.remove(node, safe=True)
+
+
+def _paddings(model: ir.Model) -> list[ir.Node]:
+    return [node for node in model.graph if node.op_type == "Pad" and node.domain in ("", "ai.onnx")]
+
+
+def _why_not(node: ir.Node, amounts: Sequence[int] | None) -> str | None:
+    """Return which requirement a Pad does not meet, or None when it can be folded."""
+    padded = node.outputs[0]
+    if amounts is None:
+        return "it does not put a known number of zeros around images"
+    if padded.is_graph_output() or not padded.uses():
+        return "the padded image is an output of the network"
+    if not all(use.idx == 0 and _takes_pads(use.node) for use in padded.uses()):
+        return "something else than convolutions reads it"
+    return None
 
 
 def _takes_pads(node: ir.Node) -> bool:

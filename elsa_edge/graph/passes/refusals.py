@@ -18,15 +18,17 @@ __all__ = ["refuse", "told"]
 _LOGGER: Final = logging.getLogger("elsa_edge.graph.passes")
 
 
-def refuse(rewrite: str, node: ir.Node, reason: str) -> None:
-    """Say why a rewrite leaves a node alone.
+def refuse(rewrite: str, what: ir.Node | str, reason: str) -> None:
+    """Say why a rewrite leaves something alone.
 
     Args:
         rewrite: Name of the pass, such as "fold BatchNorm".
-        node: The node that would have been rewritten.
+        what: The node that would have been rewritten, or words for what is no node.
         reason: A clause without its full stop.
     """
-    _LOGGER.debug("%s: %s %s stays, because %s", rewrite, node.op_type, node.name or "(unnamed)", reason)
+    if isinstance(what, ir.Node):
+        what = f"{what.op_type} {what.name or '(unnamed)'}"
+    _LOGGER.debug("%s: %s stays, because %s", rewrite, what, reason)
 
 
 class _Teller(logging.Handler):

@@ -13,6 +13,8 @@ from torch import nn
 
 from elsa_edge.cli import cli
 from elsa_edge.graph.export import export_canonical
+from elsa_edge.graph.passes.drop_dead_channels import DropDeadChannels
+from elsa_edge.graph.passes.encode_zeros import EncodeZeros
 from elsa_edge.graph.passes.fold_batch_norm import FoldBatchNorm
 from elsa_edge.graph.passes.fold_pad import FoldPad
 from elsa_edge.graph.passes.refusals import refuse, told
@@ -55,6 +57,29 @@ def test_a_pad_that_stays_says_why(body: str, words: str) -> None:
     (said,) = heard(FoldPad(), text)
     assert said.startswith("fold Pad: Pad")
     assert words in said
+
+
+def test_dead_channels_and_dense_constants_say_why_they_stay() -> None:
+    """Channels that the network's output needs; a constant without enough zeros."""
+    text = HEADER + (
+        "g (float[1,3,4,4] x) => (float[1,4,4,4] y) <float[4,3,1,1] a = {"
+        + ",".join(["1"] * 9 + ["0"] * 3)
+        + "}, float[4,4,1,1] b = {"
+        + ",".join(["1"] * 16)
+        + "}> { h = Conv(x, a) p = Softmax<axis = 1>(h) y = Conv(p, b) k = Conv(h, b) }"
+    )
+    (said,) = heard(DropDeadChannels(), text)
+    assert said.startswith("drop dead channels: 1 dead channels of h stays, because Softmax")
+    text = HEADER + (
+        "g (float[400] x) => (float[400] y) <float[400] w = {"
+        + ",".join(["2"] * 400)
+        + "}> { y = Mul(x, w) }"
+    )
+    (said,) = heard(EncodeZeros(), text)
+    assert (
+        said
+        == "encode zeros: the constant w stays, because 100% of it are not zero, too many for a smaller code"
+    )
 
 
 def test_each_sentence_is_told_once_and_only_inside_the_block(caplog: pytest.LogCaptureFixture) -> None:
