@@ -77,13 +77,20 @@ def test_not_a_number_is_a_difference(copy: Path) -> None:
     assert not verify_bundle(copy).ok
 
 
-def _first_two_changed(rows: np.ndarray) -> np.ndarray:
-    """Let the largest and the second largest entry of each row (rows, classes) change places."""
-    changed = rows.copy()
-    for row in changed:
-        second, first = np.argsort(row)[-2:]
-        row[[first, second]] = row[[second, first]]
-    return changed
+def _first_two_changed(array: np.ndarray) -> np.ndarray:
+    """Let another class (axis 1) be the largest at each place, half way between the first two.
+
+    The place with the largest number stays, and with it the output's scale.
+    """
+    changed = np.moveaxis(array, 1, -1).copy()
+    places = changed.reshape(-1, changed.shape[-1])
+    loudest, step = int(np.abs(places).max(axis=1).argmax()), 0.01 * np.abs(array).max()
+    for place, row in enumerate(places):
+        if place != loudest:
+            second, first = np.argsort(row)[-2:]
+            middle = row[[first, second]].mean()
+            row[first], row[second] = middle - step, middle + step
+    return np.moveaxis(changed, -1, 1)
 
 
 def test_too_little_agreement_fails_even_within_the_tolerance(copy: Path) -> None:

@@ -116,10 +116,19 @@ class DropDeadChannels(Rewrite):
 
 
 def _channels_left(cut: Cut) -> int:
-    """Return how many channels the graph selects for a cut; -1 where it selects nothing."""
-    selected = cut.node.inputs[cut.operand]
-    gather = selected.producer() if selected is not None else None
-    indices = gather.inputs[1] if gather is not None and gather.op_type == "Gather" else None
-    if indices is None or indices.const_value is None:
-        return -1
-    return int(indices.const_value.size) // cut.repeat
+    """Return how many channels the graph selects for a cut; -1 where it selects nothing.
+
+    A weight of two groups is selected from twice, along its rows and along its columns.
+    """
+    value = cut.node.inputs[cut.operand]
+    gather = value.producer() if value is not None else None
+    while gather is not None and gather.op_type == "Gather":
+        source, indices = gather.inputs
+        if (
+            gather.attributes["axis"].as_int() == cut.axis
+            and indices is not None
+            and indices.const_value is not None
+        ):
+            return int(indices.const_value.size) // cut.repeat
+        gather = source.producer() if source is not None else None
+    return -1
