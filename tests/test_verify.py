@@ -183,17 +183,19 @@ def test_a_level_that_answers_the_same_to_everything_is_not_ok(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be within the contract: the golden answers come from the same dead level."""
+
+    def dead(outputs):
+        return {name: np.repeat(array[:1] * 0 + 1, len(array), 0) for name, array in outputs.items()}
+
+    golden = open_bundle(copy).golden
+    Golden(golden.inputs, tuple(dead(outputs) for outputs in golden.outputs)).save(copy / "golden.npz")
+    resign(copy)
     real = OnnxRuntimeAdapter.open
 
     def frozen(self, *given, **rest):
         opened = real(self, *given, **rest)
-        run, first = opened.run, {}
-
-        def same(inputs, level):
-            key = (level, next(iter(inputs.values())).shape)
-            return first.setdefault(key, run(inputs, level))
-
-        opened.run = same
+        run = opened.run
+        opened.run = lambda inputs, level: dead(run(inputs, level))
         return opened
 
     monkeypatch.setattr(OnnxRuntimeAdapter, "open", frozen)
