@@ -1,4 +1,4 @@
-"""Open a variant through its adapter, as `elsa_edge.loading` does, without a bundle around it."""
+"""Open a variant through its adapter, without a bundle around it and without the guard that plug-ins run behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.plugins import Opened
-from elsa_edge.plugins.installed import find_adapter
+from elsa_edge.plugins.registry import ADAPTERS, find
 from elsa_edge.profiles.schema import Runtime
 
 
@@ -20,6 +20,7 @@ def open_variant(
 ) -> Opened:
     """Open a variant; our exporters say what each level weighs, so they need not be counted."""
     count = len(variant.level_bytes) if level_count is None else level_count
-    return find_adapter(variant.runtime).open(
+    opened: Opened = find(ADAPTERS, variant.runtime)().open(
         folder, variant, level_count=count, runtime=runtime, cache=cache
     )
+    return opened
