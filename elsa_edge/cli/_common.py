@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
 from elsa_edge.files.claims import Kind, claim
+from elsa_edge.levels import Level
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -165,3 +166,10 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return str(value)
+
+
+def level_rows(ladder: Iterable[Level], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the levels as JSON values: their number, then these of their attributes."""
+    return [
+        {"level": number, **{key: getattr(level, key) for key in keys}} for number, level in enumerate(ladder)
+    ]

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+from elsa_edge.cli._common import (
+    emit,
+    json_option,
+    level_rows,
+    new_file,
+    print_table,
+    say,
+)
 from elsa_edge.files.claims import CANONICAL
 
 __all__ = ["command"]
@@ -116,16 +123,7 @@ def command(
             "notes": facts["notes"],
             "nested_weights": sorted(graph.nested),
             "tables": sorted(graph.tables),
-            "levels": [
-                {
-                    "level": k,
-                    "name": level.name,
-                    "sparsity": level.sparsity,
-                    "density": level.density,
-                    "flops_fraction": level.flops_fraction,
-                }
-                for k, level in enumerate(graph.ladder)
-            ],
+            "levels": level_rows(graph.ladder, ("name", "sparsity", "density", "flops_fraction")),
         },
         as_json=as_json,
     )

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+from elsa_edge.cli._common import (
+    emit,
+    json_option,
+    level_rows,
+    new_file,
+    print_table,
+    say,
+)
 from elsa_edge.files.claims import NESTED
 
 __all__ = ["command"]
@@ -77,10 +84,7 @@ def command(
             "checkpoint": str(destination),
             "nested_weights": sorted(nested.indices),
             "tables": sorted(nested.tables),
-            "levels": [
-                {"level": k, "name": level.name, "sparsity": level.sparsity, "density": level.density}
-                for k, level in enumerate(nested.ladder)
-            ],
+            "levels": level_rows(nested.ladder, ("name", "sparsity", "density")),
             "notes": notes,
         },
         as_json=as_json,

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+from elsa_edge.cli._common import (
+    emit,
+    json_option,
+    level_rows,
+    new_file,
+    print_table,
+    say,
+)
 from elsa_edge.cli._repairing import cut_as_asked, inputs_of, repair_rows, show_repair, watching
 from elsa_edge.files.claims import CANONICAL, NESTED
 
@@ -192,10 +199,7 @@ def command(
             "checkpoint": str(destination),
             "nested_weights": sorted(nested.indices),
             "tables": sorted(nested.tables),
-            "levels": [
-                {"level": k, "name": level.name, "sparsity": level.sparsity, "density": level.density}
-                for k, level in enumerate(nested.ladder)
-            ],
+            "levels": level_rows(nested.ladder, ("name", "sparsity", "density")),
             "coverage": nested.provenance["coverage"],
             "repair": None if repairing is None else repair_rows(nested.provenance),
             "notes": notes,
@@ -249,10 +253,7 @@ def _sparsify_onnx(
         {
             "model": str(destination),
             "nested_weights": sorted(graph.nested),
-            "levels": [
-                {"level": k, "name": v.name, "sparsity": v.sparsity, "density": v.density}
-                for k, v in enumerate(graph.ladder)
-            ],
+            "levels": level_rows(graph.ladder, ("name", "sparsity", "density")),
             "notes": notes,
         },
         as_json=as_json,

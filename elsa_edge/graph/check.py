@@ -4,6 +4,7 @@ masks nested                 each nested weight is used only as where(index <= l
 shared weights identical     one dense tensor, one comparison: no level has numbers of its own
 shapes and rows              index shaped like its weight; one table row per level
 densities                    active weights counted in the graph equal the ladder
+whole                        every value that a node reads has a source
 level guarded                everything that differs by level reads `level.checked`, which fails out of range
 """
 
@@ -20,6 +21,7 @@ from elsa_edge.errors import ContractError, LevelError
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.names import INDEX, IR_VERSION, LEVEL_INPUT, MASKED, OPSET, SELECTED, TABLE
 from elsa_edge.graph.nesting import CHECKED, SHAPE_ONLY
+from elsa_edge.graph.passes.rewrite import dangling
 from elsa_edge.levels import check_index
 
 __all__ = ["check_contract"]
@@ -34,6 +36,8 @@ def check_contract(graph: CanonicalGraph) -> CanonicalGraph:
         ContractError: Naming the first tensor or node that breaks it.
     """
     _check_versions(graph.model)
+    for problem in dangling(graph.model):
+        raise ContractError("The canonical graph is broken", found=problem)
     _check_level_input(graph)
     for name in graph.nested:
         _check_nested_weight(graph, name)
@@ -134,6 +138,8 @@ def _check_nested_weight(graph: CanonicalGraph, name: str) -> None:
     flat = _producer(where.inputs[1], "Reshape", broken)
     if index_flat.inputs[0] is not initializers[name + INDEX]:
         raise broken("another level index")
+    if any(use.node is not index_flat for use in initializers[name + INDEX].uses()):
+        raise broken("the level index used elsewhere")
     if cast.inputs[0] is None or cast.inputs[0].name != CHECKED:
         raise broken("a level that is not checked")
     if flat.inputs[0] is not initializers[name] or np.any(_constant_of(where.inputs[2], broken) != 0):

@@ -49,7 +49,7 @@ def noise_between(single: Mapping[str, Array], exact: Mapping[str, Array]) -> di
 
 
 def noise_table(levels: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, ...]]:
-    """Turn one mapping a level into one tuple an output."""
+    """Turn one mapping per level into one tuple per output."""
     names = {name for level in levels for name in level}
     return {name: tuple(level.get(name, 0.0) for level in levels) for name in sorted(names)}
 

@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.errors import ContractError
-from elsa_edge.nested_format.segments import write_segment
+from elsa_edge.nested_format.segments import MOST_COLUMNS, write_segment
 
-__all__ = ["MOST_COLUMNS", "QuadSegment", "decode_quads", "encode_quads"]
+__all__ = ["QuadSegment", "decode_quads", "encode_quads"]
 
-MOST_COLUMNS: Final = 65536  # an index is a u16, and 8-bit weights are one block of columns
 _LARGEST_PAIR: Final = 128
 _VALUE_TYPE: Final = 2
 

@@ -32,7 +32,7 @@ _HEADER: Final = np.dtype(
     ]
 )
 _VALUES: Final = (np.dtype("<f4"), np.dtype("i1"))
-# Of a block: an index is a u16.
+# Of a block: an index is a u16. 8-bit weights are one block.
 MOST_COLUMNS: Final = 65536
 
 

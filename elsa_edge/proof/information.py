@@ -23,7 +23,7 @@ from elsa_edge.tensors import is_number
 __all__ = ["LEAST_FINITE", "STEPS", "Answers", "Silence", "require_telling", "silences", "spread"]
 
 Array = npt.NDArray[Any]
-Answers = Sequence[Mapping[str, Array]]  # one mapping a level, sparsest first
+Answers = Sequence[Mapping[str, Array]]  # one mapping per level, sparsest first
 ToleranceOf = Callable[[str, int], Tolerance]
 
 LEAST_FINITE: Final = 0.25

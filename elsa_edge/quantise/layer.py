@@ -1,4 +1,4 @@
-"""From a float layer to the numbers that 8-bit kernels read, one row a level.
+"""From a float layer to the numbers that 8-bit kernels read, one row per level.
 
     float     y    = act(sum(w x) * scale_k + bias_k + r)
     in codes  y'   = clamp(rint(float(sum(w' x')) * scale'_k + bias'_k + r' * share_k), low_k, high_k)

@@ -1,4 +1,4 @@
-"""Codes of weights: a signed byte with one step a row, the same code at every level.
+"""Codes of weights: a signed byte with one step per row, the same code at every level.
 
 w = code * step        step = max |w| / 127, or less where cutting the extremes costs less than coarse steps
 """

@@ -1,4 +1,4 @@
-"""How important each weight is: a score a weight, higher is kept first.
+"""How important each weight is: one score per weight, higher is kept first.
 
 magnitude  |w|        random  uniform in [0, 1)        saliency  |w * dL/dw|   (SNIP where taken at the start)
 

@@ -3,7 +3,7 @@
     c+ = mean of the positive weights,  c- = mean of the negative ones      (zeros excluded), a layer
     start:  w > 0 -> c+,   w < 0 -> c-,   off -> 0;   biases 0;   BatchNorm scale 1, bias 0
 
-The file holds 2 L numbers, one bit a weight for the mask and one a kept weight for the sign. Source: arXiv
+The file holds 2 L numbers, one bit per weight for the mask and one a kept weight for the sign. Source: arXiv
 2202.09284.
 """
 

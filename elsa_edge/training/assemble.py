@@ -36,8 +36,8 @@ def assemble(
         model: The network.
         ladder: Its levels.
         parts: Which tensors are nested.
-        masks: Boolean masks by name, one mapping a level, sparsest first.
-        rows: Tensors that may differ by level, one mapping a level; those that are the same in all need no table.
+        masks: Boolean masks by name, one mapping per level, sparsest first.
+        rows: Tensors that may differ by level, one mapping per level; those that are the same in all need no table.
         owned: Dense values of the nested weights.
         facts: How it was made.
         accuracies: One a level, where measured.

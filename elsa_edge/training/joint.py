@@ -1,4 +1,4 @@
-"""Train all levels at once: nested masks by global magnitude, one loss a level, norm layers a level.
+"""Train all levels at once: nested masks by global magnitude, one loss per level, norm layers per level.
 
     loss = sum_k a_k * loss_k(W * M_k)  [+ b * KL(level k || densest level)],     M_0 in M_1 in ...
 

@@ -34,8 +34,8 @@ class Nesting:
         include: Patterns of weights to nest; empty takes all that can be.
         exclude: Patterns of weights that every level shares.
         norms: `per_level`, `frozen_shared` or `recalibrate`: norm layers and biases, see `partition`.
-        per_level: Patterns of further parameters that get one row a level.
-        per_level_head: Give the last layer one row a level.
+        per_level: Patterns of further parameters that get one row per level.
+        per_level_head: Give the last layer one row per level.
         init: Where free weights start from: `donor`, `kaiming`, `zero` or `rewind`.
         seed: Of everything that is drawn by lot.
 

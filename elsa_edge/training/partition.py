@@ -1,7 +1,7 @@
 """Which tensors of a network are nested, which differ by level, and which are frozen after the sparsest level.
 
     nested     weights with a level index: level k owns the positions that it adds
-    per level  norm layers and biases (default), and whatever the user names: one row a level
+    per level  norm layers and biases (default), and whatever the user names: one row per level
     shared     everything else: trained with the sparsest level, frozen afterwards
 
 A denser level changes the statistics of every activation, so norm layers that all levels shared would break
@@ -35,7 +35,7 @@ class Partition:
 
     Attributes:
         nested: Weights with level indices.
-        per_level: Names of parameters with one row a level.
+        per_level: Names of parameters with one row per level.
         shared: Names of parameters that are frozen after the sparsest level.
         freeze_statistics: Whether BatchNorm keeps the sparsest level's running statistics.
         notes: What stays dense against expectation, and why.
@@ -87,8 +87,8 @@ def partition(
         exclude: Patterns of weights not to nest.
         norms: `per_level`, `frozen_shared` (norms and biases stay those of the sparsest level) or
             `recalibrate` (like `frozen_shared`, but each level has its own running statistics).
-        per_level: Patterns of further parameters that get one row a level instead of being nested or shared.
-        per_level_head: Give the last layer that can be nested one row a level.
+        per_level: Patterns of further parameters that get one row per level instead of being nested or shared.
+        per_level_head: Give the last layer that can be nested one row per level.
 
     Raises:
         UsageError: When a name or pattern fits nothing, or nothing is left to nest.

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.nested_format.activations import ActivationKind
-from elsa_edge.nested_format.quads import MOST_COLUMNS, encode_quads
+from elsa_edge.nested_format.quads import encode_quads
+from elsa_edge.nested_format.segments import MOST_COLUMNS
 from elsa_edge.quantise.layer import Tables, finish_tables, float_tables
 from elsa_edge.quantise.steps import LARGEST_CODE, Steps
 from elsa_edge.quantise.weights import CodedWeight, code_rows, quads

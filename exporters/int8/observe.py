@@ -26,7 +26,7 @@ class Observed:
     """Observers of every watched value at every level.
 
     Args:
-        levels: Value name -> observer, one mapping a level.
+        levels: Value name -> observer, one mapping per level.
     """
 
     def __init__(self, levels: Sequence[Mapping[str, Observer]]) -> None:

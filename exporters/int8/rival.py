@@ -33,7 +33,8 @@ def dense8(
 ) -> ir.Model:
     """Return the plain network of a level with quantised weights and activations, without a level input.
 
-    Weights have a scale a channel. On x86-64 without VNNI they have 7 bits: ONNX Runtime's kernels saturate otherwise.
+    Weights have a scale per channel. On x86-64 without VNNI they have 7 bits:
+    ONNX Runtime's kernels saturate otherwise.
 
     Args:
         graph: The canonical graph.
@@ -70,7 +71,7 @@ def dense8(
 
 
 def _quantise(plain: Path, coded: Path, reader: Callable[[], Any], *, narrow: bool) -> None:
-    """Write the quantised network: a scale a channel, or one a tensor where the quantiser stumbles over that."""
+    """Write the quantised network: a scale per channel, or one per tensor where the quantiser stumbles over that."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     problems = []

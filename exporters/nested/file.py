@@ -90,7 +90,7 @@ def save(models: Mapping[str, ir.Model], folder: Path, parts: Sequence[Sequence[
     Args:
         models: Name -> graph from `join`.
         folder: An existing folder.
-        parts: Names of tensors that belong together, in the order of the file: one part a level.
+        parts: Names of tensors that belong together, in the order of the file: one part per level.
 
     Returns:
         How many bytes of the first graph belong to what.

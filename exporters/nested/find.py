@@ -91,7 +91,7 @@ def _layer(networks: Networks, position: int, taken: frozenset[int]) -> Layer | 
         return "its levels are not nested"
     table = _own_table(networks, position, flat[0].shape[0])
     if table is None:
-        return "its bias is not one constant a row"
+        return "its bias is not one constant per row"
     followed = follow(Followed(position, table), networks, taken, image=geometry is not None)
     return Layer(
         name=node.name or f"{node.op_type}_{position}",
@@ -133,7 +133,7 @@ def _own_table(networks: Networks, position: int, rows: int) -> npt.NDArray[np.f
 
 
 def _index_of(flat: Sequence[Array]) -> npt.NDArray[np.uint8] | None:
-    """Return the level index of weights given once a level, or None where they are not nested."""
+    """Return the level index of weights given once per level, or None where they are not nested."""
     last = flat[-1]
     index = np.full(last.shape, NEVER, np.uint8)
     for level in reversed(range(len(flat))):

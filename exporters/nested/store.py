@@ -66,12 +66,12 @@ def column_block(layer: Layer, *, in_blocks: bool = False) -> int:
 
 
 def code_layer(layer: Layer, level_count: int, *, int8: bool = False) -> Coded:
-    """Write a layer's weights as one segment a level.
+    """Write a layer's weights as one segment per level.
 
     Args:
         layer: A convolution or matrix product.
         level_count: Levels of the ladder.
-        int8: Store 8-bit codes with one scale a row instead of float32.
+        int8: Store 8-bit codes with one scale per row instead of float32.
     """
     forms = _forms(layer, level_count)
     width = column_block(layer, in_blocks=all(rows == 4 for rows, _ in forms))

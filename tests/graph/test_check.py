@@ -130,9 +130,19 @@ def weights_swapped_under_the_mask(proto):
     node_making(proto, "mix.weight.flat").input[0] = "stem.weight"
 
 
+def a_value_that_nothing_makes(proto):
+    next(node for node in proto.graph.node if node.op_type == "Conv").input[0] = "nowhere"
+
+
+def a_level_index_that_is_read_elsewhere(proto):
+    proto.graph.node.append(onnx.helper.make_node("Identity", ["mix.weight.level_index"], ["peek"]))
+
+
 @pytest.mark.parametrize(
     ("tamper", "reason"),
     [
+        (a_value_that_nothing_makes, r"is broken: found Conv .* reads nowhere, which nothing makes"),
+        (a_level_index_that_is_read_elsewhere, r"mix.weight is not masked .* the level index used elsewhere"),
         (level_index_of_a_level_that_is_not, r"names levels that are not in the ladder: .* found 77"),
         (index_of_another_shape, r"mix.weight has a wrong shape: expected \(8, 8, 1, 1\), found \(3, 3\)"),
         (index_of_another_type, r"mix.weight has a wrong type: expected uint8, found int32"),
