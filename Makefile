@@ -4,7 +4,7 @@
 #   make test-device   deployment over a real SSH server, onto emulated boards too (needs Debian packages; says which)
 #   make docs          the site in site/    make setup    only the environment, in .venv
 #   make test-browser  the report's page in a headless Chromium (needs a Debian package; says which)
-#   make test-clients  the clients of applications: Node and headless Chromium (needs node, npm and chromium)
+#   make test-clients  the clients of applications; alone: test-client-web (node, npm, chromium), test-client-cpp (cmake, c++)
 #   make dist          wheels with compiled kernels, for this machine and 64-bit ARM (needs a cross compiler)
 #   make test-arm      the ARM variants and wheels under emulation (needs Debian packages; says which)
 # Each target installs what it needs once; a stamp in .venv remembers it until pyproject.toml or requirements/ change.
@@ -19,10 +19,11 @@ PYTEST_ARGS ?=
 FUZZ_ARGS ?= --count 500 --seconds 120
 KERNELS := $(wildcard runtime_adapters/kernels/native/*) runtime_adapters/kernels/build.py
 NATIVE := $(wildcard runtime_adapters/kernels/native/*.h runtime_adapters/kernels/native/*.cpp \
-  runtime_adapters/kernels/native/drivers/*.h runtime_adapters/kernels/native/drivers/*.cpp)
+  runtime_adapters/kernels/native/drivers/*.h runtime_adapters/kernels/native/drivers/*.cpp \
+  clients/cpp/*/*.h clients/cpp/*/*.cpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test dist test-arm test-device test-browser test-clients check fuzz docs clean
+.PHONY: help setup quickstart test dist test-arm test-device test-browser test-clients test-client-web test-client-cpp client-fixtures check fuzz docs clean
 
 help:
 	@sed -n 's/^#  *//p' Makefile | head -9
@@ -79,11 +80,25 @@ test-browser: $(VENV)/.kernels
 	  { echo "No browser here. Try: apt-get install --no-install-recommends chromium-headless-shell"; exit 1; }
 	$(BIN)/python -m pytest tests/report/test_browser.py $(PYTEST_ARGS)
 
-test-clients: $(VENV)/.kernels
-	@for tool in node npm; do command -v $$tool > /dev/null || { echo "make test-clients needs $$tool"; exit 1; }; done
-	@[ -x "$${CHROMIUM:-/usr/bin/chromium}" ] || { echo "make test-clients needs Chromium: apt-get install chromium, or CHROMIUM=/path"; exit 1; }
+test-clients: test-client-cpp test-client-web
+
+client-fixtures: $(VENV)/.kernels
 	$(BIN)/python clients/fixtures.py .cache/clients
+
+test-client-web: client-fixtures
+	@for tool in node npm; do command -v $$tool > /dev/null || { echo "make test-client-web needs $$tool"; exit 1; }; done
+	@[ -x "$${CHROMIUM:-/usr/bin/chromium}" ] || { echo "make test-client-web needs Chromium: apt-get install chromium, or CHROMIUM=/path"; exit 1; }
 	cd clients/web && npm ci --ignore-scripts --no-audit --no-fund && ELSA_EDGE_FIXTURES=$(CURDIR)/.cache/clients npm test
+
+# ONNX Runtime's library is the one inside the Python package.
+test-client-cpp: client-fixtures
+	@command -v cmake > /dev/null || { echo "make test-client-cpp needs cmake and a C++ compiler: apt-get install cmake g++"; exit 1; }
+	cmake -S clients/cpp -B .cache/client-cpp && cmake --build .cache/client-cpp --target test_client
+	.cache/client-cpp/test_client .cache/clients \
+	  $$($(BIN)/python -c 'import glob, onnxruntime; print(glob.glob(onnxruntime.__path__[0] + "/capi/libonnxruntime.so.*")[0])') \
+	  runtime_adapters/kernels/libelsa_nested.so > .cache/client-cpp/found.jsonl
+	size .cache/client-cpp/libelsa_edge.a | awk 'NR == 2 {print "{\"code_bytes\": " $$1 + $$2 "}"}' >> .cache/client-cpp/found.jsonl
+	$(BIN)/python clients/collect.py cpp .cache/client-cpp/found.jsonl
 
 # Mutated bundles, with hashes that fit: nothing may crash, hang or raise what is not ours. FUZZ_ARGS='--count 10000 --seconds 3600'
 fuzz: $(VENV)/.kernels

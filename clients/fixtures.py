@@ -2,12 +2,15 @@
 
     python clients/fixtures.py FOLDER [--steps 12000]
 
-writes `traces.json` (policies, levels, observations, decisions), `bundle/` and `golden.json` (inputs, and the canonical
-graph's outputs per level). The controller's rows have the form of tests/control/golden_traces.json.
+writes `traces.json` (policies, levels, observations, decisions), `bundle/`, `golden.json` (inputs, and the canonical
+graph's outputs per level) and `hostile/`: folders with the files of the bundle that somebody changed, 500 of each kind.
+`manifest-N` and `data-N` have hashes that fit, `unhashed-N` has not. The controller's rows have the form of
+tests/control/golden_traces.json.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
@@ -120,13 +123,42 @@ def observe(
     )
 
 
+def write_hostile(bundle: Path, folder: Path, count: int) -> None:
+    """Write what differs from the bundle, for `count` mutations of each kind, into folders of their own."""
+    from fuzz.mutations import mutated_bytes, mutated_manifest
+
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    read = [entry for entry in manifest["files"] if entry["path"].startswith(("device.yaml", "ort-switch/"))]
+    shutil.rmtree(folder, ignore_errors=True)
+    for seed in range(count):
+        for kind in ("manifest", "data", "unhashed"):
+            chance, place = random.Random(f"{kind} {seed}"), folder / f"{kind}-{seed:03d}"  # noqa: S311 - see above
+            place.mkdir(parents=True)
+            if kind == "manifest":
+                (place / "manifest.json").write_text(json.dumps(mutated_manifest(manifest, chance)))
+                continue
+            entry = chance.choice(read)
+            content = (bundle / entry["path"]).read_bytes()
+            while (harmed := mutated_bytes(content, chance)) == content:
+                pass
+            (place / entry["path"]).parent.mkdir(exist_ok=True)
+            (place / entry["path"]).write_bytes(harmed)
+            if kind == "data":
+                fitting = {"size_bytes": len(harmed), "sha256": hashlib.sha256(harmed).hexdigest()}
+                files = [file | fitting if file is entry else file for file in manifest["files"]]
+                (place / "manifest.json").write_text(json.dumps(manifest | {"files": files}))
+
+
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--steps", default=12_000, show_default=True)
-def main(folder: Path, steps: int) -> None:
+@click.option("--hostile", default=500, show_default=True, help="Hostile bundles of each kind.")
+def main(folder: Path, steps: int, hostile: int) -> None:
     """Write the fixtures into FOLDER, which is made."""
     sys.path.insert(0, str(TESTS))
-    from support.bundles import bundle
+    from support.bundles import VARIANTS, model
+
+    from elsa_edge.build import build_bundle
 
     folder.mkdir(parents=True, exist_ok=True)
     generator = random.Random(20)  # noqa: S311 - made-up traces need no secrets
@@ -137,7 +169,8 @@ def main(folder: Path, steps: int) -> None:
             traces.append(trace)
     (folder / "traces.json").write_text(json.dumps(traces, allow_nan=False))
     shutil.rmtree(folder / "bundle", ignore_errors=True)
-    shutil.copytree(bundle("conv"), folder / "bundle")
+    build_bundle(model("conv"), "generic-x86-64", folder / "bundle", variants=(*VARIANTS, "ort-nested"))
+    write_hostile(folder / "bundle", folder / "hostile", hostile)
     golden = open_bundle(folder / "bundle").golden
     (folder / "golden.json").write_text(
         json.dumps(

@@ -1,0 +1,152 @@
+#include "network.h"
+
+#include <algorithm>
+
+namespace elsa_edge {
+namespace {
+
+namespace ort = elsa::ort;
+
+struct Element {
+  const char* dtype;
+  int type;
+  size_t bytes;
+};
+// ONNX's numbers of element types.
+constexpr Element kElements[] = {{"float32", 1, 4},  {"uint8", 2, 1},   {"int8", 3, 1},  {"uint16", 4, 2},
+                                 {"int16", 5, 2},    {"int32", 6, 4},   {"int64", 7, 8}, {"bool", 9, 1},
+                                 {"float16", 10, 2}, {"float64", 11, 8}};
+
+const Element& element_of(const std::string& dtype) {
+  for (const Element& element : kElements) {
+    if (dtype == element.dtype) return element;
+  }
+  throw InputError("Tensors of type " + dtype + " are not supported by this client.");
+}
+
+// The tensor reads the bytes where they are; they must outlive it.
+auto value_of(const Runtime::Handles& handles, const Tensor& tensor) {
+  const Element& element = element_of(tensor.dtype);
+  size_t count = 1;
+  for (const int64_t size : tensor.dims) count *= static_cast<size_t>(std::max<int64_t>(0, size));
+  if (tensor.bytes.size() != count * element.bytes) throw InputError("A tensor's bytes do not fit its shape.");
+  OrtValue* value = nullptr;
+  handles.check(ort::CreateTensorWithDataAsOrtValue(handles.api, handles.memory, const_cast<char*>(tensor.bytes.data()),
+                                                    tensor.bytes.size(), tensor.dims.data(), tensor.dims.size(),
+                                                    element.type, &value));
+  return owned(handles.api, value, ort::ReleaseValue);
+}
+
+Tensor tensor_of(const Runtime::Handles& handles, OrtValue* value) {
+  OrtTensorTypeAndShapeInfo* shape = nullptr;
+  handles.check(ort::GetTensorTypeAndShape(handles.api, value, &shape));
+  const auto keep = owned(handles.api, shape, ort::ReleaseTensorTypeAndShapeInfo);
+  OrtElementType type{};
+  size_t rank = 0, count = 0;
+  handles.check(ort::GetTensorElementType(handles.api, shape, &type));
+  handles.check(ort::GetDimensionsCount(handles.api, shape, &rank));
+  handles.check(ort::GetTensorShapeElementCount(handles.api, shape, &count));
+  Tensor tensor;
+  tensor.dims.resize(rank);
+  handles.check(ort::GetDimensions(handles.api, shape, tensor.dims.data(), rank));
+  void* data = nullptr;
+  handles.check(ort::GetTensorMutableData(handles.api, value, &data));
+  for (const Element& element : kElements) {
+    if (element.type != static_cast<int>(type)) continue;
+    tensor.dtype = element.dtype;
+    tensor.bytes.assign(static_cast<const char*>(data), count * element.bytes);
+    return tensor;
+  }
+  throw RuntimeError("The network answers with an element type that this client does not know.");
+}
+
+}  // namespace
+
+Network::Network(std::shared_ptr<Runtime> runtime, const Bundle& bundle, const Variant& variant, const Profile& profile,
+                 std::string kernels)
+    : runtime_(std::move(runtime)),
+      bundle_(bundle),
+      variant_(variant),
+      threads_(profile.threads),
+      kernels_(std::move(kernels)),
+      model_role_("model") {
+  if (variant.kind != "nested") return;
+  const bool has = profile.choice &&
+                   std::find(variant.choices.begin(), variant.choices.end(), *profile.choice) != variant.choices.end();
+  model_role_ = has ? *profile.choice : variant.choices.front();
+}
+
+Network::~Network() { close(); }
+
+void Network::close() {
+  if (session_ != nullptr) ort::ReleaseSession(runtime_->handles().api, session_);
+  session_ = nullptr;
+  loaded_.clear();
+}
+
+void Network::load(const std::string& role) {
+  if (loaded_ == role) return;
+  const std::string model = bundle_.file(variant_.files.at(role));
+  // The level before goes first: two in memory would defeat the purpose.
+  close();
+  const Runtime::Handles& handles = runtime_->handles();
+  OrtSessionOptions* options = nullptr;
+  handles.check(ort::CreateSessionOptions(handles.api, &options));
+  const auto keep = owned(handles.api, options, ort::ReleaseSessionOptions);
+  handles.check(ort::SetIntraOpNumThreads(handles.api, options, threads_));
+  handles.check(ort::SetInterOpNumThreads(handles.api, options, 1));
+  handles.check(ort::AddSessionConfigEntry(handles.api, options, "session.intra_op.allow_spinning", "0"));
+  if (variant_.kind == "nested")
+    handles.check(ort::RegisterCustomOpsLibrary_V2(handles.api, options, kernels_.c_str()));
+  std::vector<const char*> names;
+  std::vector<char*> buffers;
+  std::vector<size_t> sizes;
+  for (const auto& [other, path] : variant_.files) {
+    const bool a_model = other == "model" || other.rfind("level_", 0) == 0 ||
+                         std::find(variant_.choices.begin(), variant_.choices.end(), other) != variant_.choices.end();
+    if (a_model) continue;
+    const auto [entry, fresh] = beside_.try_emplace(path.substr(path.rfind('/') + 1));
+    if (fresh) entry->second = bundle_.file(path);
+    names.push_back(entry->first.c_str());
+    buffers.push_back(entry->second.data());
+    sizes.push_back(entry->second.size());
+  }
+  if (!names.empty()) {
+    handles.check(ort::AddExternalInitializersFromFilesInMemory(handles.api, options, names.data(), buffers.data(),
+                                                                sizes.data(), names.size()));
+  }
+  handles.check(ort::CreateSessionFromArray(handles.api, handles.env, model.data(), model.size(), options, &session_));
+  loaded_ = role;
+}
+
+Tensors Network::run(const Tensors& inputs, int level) {
+  const bool per_level = variant_.kind == "levels";
+  load(per_level ? "level_" + std::to_string(level) : model_role_);
+  const Runtime::Handles& handles = runtime_->handles();
+  const Manifest& manifest = bundle_.manifest();
+  const Tensor asked = Tensor::of<int64_t>({}, {level});
+  using Value = decltype(value_of(handles, asked));
+  std::vector<Value> values;
+  std::vector<const char*> names, outputs;
+  std::vector<const OrtValue*> given;
+  for (const TensorEntry& entry : manifest.inputs) {
+    names.push_back(entry.name.c_str());
+    values.push_back(value_of(handles, inputs.at(entry.name)));
+  }
+  if (!per_level) {
+    names.push_back("level");
+    values.push_back(value_of(handles, asked));
+  }
+  for (const Value& value : values) given.push_back(value.get());
+  for (const TensorEntry& entry : manifest.outputs) outputs.push_back(entry.name.c_str());
+  std::vector<OrtValue*> found(outputs.size(), nullptr);
+  handles.check(ort::Run(handles.api, session_, nullptr, names.data(), given.data(), given.size(), outputs.data(),
+                         outputs.size(), found.data()));
+  std::vector<Value> kept;
+  for (OrtValue* value : found) kept.push_back(owned(handles.api, value, ort::ReleaseValue));
+  Tensors answers;
+  for (size_t i = 0; i < outputs.size(); ++i) answers[outputs[i]] = tensor_of(handles, found[i]);
+  return answers;
+}
+
+}  // namespace elsa_edge

@@ -1,0 +1,272 @@
+// What the C++ client is held to: test_client FIXTURES LIBONNXRUNTIME [LIBELSA_NESTED]; clients/fixtures.py writes FIXTURES.
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <set>
+
+#include "elsa_edge.h"
+#include "json.h"
+
+using namespace elsa_edge;
+
+namespace {
+
+int failures = 0;
+
+void expect(bool holds, const std::string& what) {
+  if (holds) return;
+  std::printf("FAILED: %s\n", what.c_str());
+  ++failures;
+}
+
+// The call must throw this error, with these words.
+template <typename Wrong, typename Call>
+void expect_refused(const std::string& what, const std::string& words, Call call) {
+  try {
+    call();
+    expect(false, what + " is accepted");
+  } catch (const Wrong& error) {
+    expect(std::string(error.what()).find(words) != std::string::npos, what + ": " + error.what());
+  } catch (const std::exception& error) {
+    expect(false, what + " throws another error: " + error.what());
+  }
+}
+
+std::string slurp(const std::string& path) {
+  std::ifstream stream(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+std::optional<double> maybe(const Json& value) {
+  return value.is(Json::Kind::kNull) ? std::nullopt : std::optional<double>(value.number);
+}
+
+bool close(std::optional<double> found, std::optional<double> expected) {
+  if (!found || !expected) return found.has_value() == expected.has_value();
+  return std::abs(*found - *expected) <= 1e-9 * std::max(1.0, std::abs(*expected));
+}
+
+// JSON has no infinity; a limit that is null is one.
+Policy policy_of(const Json& record) {
+  const auto number = [&](const char* key) { return maybe(record.at(key)).value_or(kInfinity); };
+  Policy policy;
+  policy.budget_ms = number("budget_ms");
+  policy.allowed_miss_rate = number("allowed_miss_rate");
+  policy.window_runs = static_cast<int>(number("window_runs"));
+  policy.reserve_bytes = number("reserve_bytes");
+  policy.hysteresis_bytes = number("hysteresis_bytes");
+  policy.pressure_limit_percent = number("pressure_limit_percent");
+  policy.temperature_limit_c = number("temperature_limit_c");
+  policy.minimum_accuracy = number("minimum_accuracy");
+  policy.margin = number("margin");
+  policy.up_margin = number("up_margin");
+  policy.up_after_runs = static_cast<int>(number("up_after_runs"));
+  policy.dwell_ms = number("dwell_ms");
+  policy.discard_runs = static_cast<int>(number("discard_runs"));
+  policy.idle_gap_ms = number("idle_gap_ms");
+  return policy;
+}
+
+std::vector<LevelFacts> levels_of(const Json& records) {
+  std::vector<LevelFacts> levels;
+  for (const Json& record : records.list) {
+    levels.push_back({record.at("name").text, record.at("work").number, maybe(record.at("p50_ms")),
+                      maybe(record.at("p95_ms")), record.at("switch_ms").number, maybe(record.at("memory_bytes")),
+                      maybe(record.at("accuracy"))});
+  }
+  return levels;
+}
+
+Observation observation_of(const Json& row) {
+  Observation seen;
+  seen.now_ms = row.list[0].number;
+  if (const auto level = maybe(row.list[1])) seen.level = static_cast<int>(*level);
+  seen.latency_ms = maybe(row.list[2]);
+  seen.available_bytes = maybe(row.list[3]);
+  seen.pressure_percent = maybe(row.list[4]);
+  seen.temperature_c = maybe(row.list[5]);
+  return seen;
+}
+
+void traces(const std::string& folder) {
+  const Json all = Json::parse(slurp(folder + "/traces.json"));
+  std::set<std::string> reasons;
+  size_t steps = 0, other = 0;
+  std::chrono::nanoseconds spent{0};
+  for (const Json& trace : all.list) {
+    Controller controller(make_plan(levels_of(trace.at("levels")), policy_of(trace.at("policy"))), 0,
+                          maybe(trace.at("available_bytes")));
+    const auto same = [&](const Decision& found, const Json& expected) {
+      return found.level == static_cast<int>(expected.list[0].number) && found.reason == expected.list[1].text &&
+             found.feasible == expected.list[2].boolean;
+    };
+    other += !same(controller.decision(), trace.at("start"));
+    for (const Json& row : trace.at("rows").list) {
+      const Observation seen = observation_of(row.list[0]);
+      const Json& expected = row.list[1];
+      const auto began = std::chrono::steady_clock::now();
+      const Decision& found = controller.observe(seen);
+      spent += std::chrono::steady_clock::now() - began;
+      other += !(same(found, expected) && close(found.predicted_ms, maybe(expected.list[3])) &&
+                 close(found.miss_rate, expected.list[4].number));
+      reasons.insert(found.reason);
+      ++steps;
+    }
+  }
+  expect(steps >= 10'000, "at least 10,000 steps");
+  expect(other == 0, std::to_string(other) + " decisions are not Python's");
+  std::printf("{\"steps\": %zu, \"different\": %zu, \"reasons\": %zu, \"decision_us\": %.3f}\n", steps, other,
+              reasons.size(), static_cast<double>(spent.count()) / 1e3 / static_cast<double>(steps));
+}
+
+struct Golden {
+  Tensors inputs;
+  Json outputs;
+};
+
+Golden golden_of(const std::string& folder) {
+  const Json record = Json::parse(slurp(folder + "/golden.json"));
+  Golden golden;
+  for (const auto& [name, tensor] : record.at("inputs").object) {
+    std::vector<int64_t> dims;
+    std::vector<float> values;
+    for (const Json& size : tensor.at("dims").list) dims.push_back(static_cast<int64_t>(size.number));
+    for (const Json& value : tensor.at("data").list) values.push_back(static_cast<float>(value.number));
+    golden.inputs[name] = Tensor::of<float>(dims, values);
+  }
+  golden.outputs = record.at("outputs");
+  return golden;
+}
+
+void golden_outputs(const std::shared_ptr<Runtime>& runtime, const std::string& folder, const std::string& kernels,
+                    const Golden& golden) {
+  for (const char* variant : {"ort-switch", "ort-levels", "onnx-selector", "ort-nested"}) {
+    OpenOptions options;
+    options.variant = variant;
+    options.kernels = kernels;
+    if (kernels.empty() && options.variant == "ort-nested") continue;
+    const auto session = AdaptiveSession::open(runtime, read_from(folder + "/bundle"), options);
+    double worst = 0;
+    for (size_t level = 0; level < golden.outputs.list.size(); ++level) {
+      const Tensors found = session->run(golden.inputs, static_cast<int>(level));
+      for (const auto& [name, expected] : golden.outputs.list[level].object) {
+        const std::vector<float> values = found.at(name).values<float>();
+        double largest = 1e-30, apart = 0;
+        expect(values.size() == expected.list.size(), name + " has its size");
+        for (size_t i = 0; i < values.size(); ++i) {
+          largest = std::max(largest, std::abs(expected.list[i].number));
+          apart = std::max(apart, std::abs(expected.list[i].number - values[i]));
+        }
+        worst = std::max(worst, apart / largest);
+      }
+    }
+    expect(worst <= 1e-4, std::string(variant) + " is outside the contract");
+    std::printf("{\"variant\": \"%s\", \"levels\": %zu, \"largest_relative_difference\": %.3g}\n", variant,
+                golden.outputs.list.size(), worst);
+  }
+}
+
+void controlled(const std::shared_ptr<Runtime>& runtime, const std::string& folder, const Golden& golden) {
+  double now = 0;
+  OpenOptions options;
+  options.variant = "ort-switch";
+  // Each look at the clock takes 15 ms, so that a run takes 15 as well.
+  options.now_ms = [&now] { return now += 15; };
+  options.available_bytes = [] { return std::optional<double>(); };
+  options.profile = parse_profile(
+      "name: slow\nqos:\n  latency_budget_ms: 10\n  switching:\n    dwell_ms: 0\nmeasured:\n  levels:\n"
+      "    - {name: s90, p50_ms: 2, p95_ms: 2.2}\n    - {name: s50, p50_ms: 5, p95_ms: 5.5}\n    - {name: s20, p50_ms: "
+      "8, p95_ms: 8.8}\n");
+  const auto session = AdaptiveSession::open(runtime, read_from(folder + "/bundle"), options);
+  expect(session->level() == 2, "begins at the densest level");
+  for (int i = 0; i < 40; ++i) session->run(golden.inputs);
+  expect(session->level() < 2 && !session->last_decision().feasible,
+         "goes down when runs exceed the budget, and says that nothing fits");
+  expect_refused<InputError>("no input", "is missing", [&] { session->run({}); });
+  expect_refused<InputError>("another shape", "has the shape 1x3",
+                             [&] { session->run({{"input", Tensor::of<float>({1, 3}, {1, 2, 3})}}); });
+  expect_refused<InputError>("another level", "no level 3", [&] { session->run(golden.inputs, 3); });
+  expect(session->run(golden.inputs).count("output") == 1, "goes on after what was refused");
+}
+
+// Every hostile bundle is refused in words of ours, or harmless; a file that does not fit its hash is always refused.
+void hostile(const std::shared_ptr<Runtime>& runtime, const std::string& folder, const Golden& golden) {
+  std::map<std::string, std::pair<int, int>> counts;
+  DIR* listed = opendir((folder + "/hostile").c_str());
+  if (listed == nullptr) return expect(false, "there are hostile bundles");
+  for (const dirent* entry = readdir(listed); entry != nullptr; entry = readdir(listed)) {
+    const std::string name = entry->d_name, kind = name.substr(0, name.find('-'));
+    if (name[0] == '.') continue;
+    const ReadFile theirs = read_from(folder + "/hostile/" + name), ours = read_from(folder + "/bundle");
+    const ReadFile read = [&](const std::string& path) {
+      struct stat status{};
+      return stat((folder + "/hostile/" + name + "/" + path).c_str(), &status) == 0 ? theirs(path) : ours(path);
+    };
+    auto& [refused, answered] = counts[kind];
+    try {
+      OpenOptions options;
+      options.variant = "ort-switch";
+      const auto session = AdaptiveSession::open(runtime, read, options);
+      for (int level = 0; level < static_cast<int>(session->bundle().manifest().ladder.size()); ++level)
+        session->run(golden.inputs, level);
+      ++answered;
+    } catch (const Error&) {
+      ++refused;
+    } catch (const std::exception& error) {
+      expect(false, name + " throws what is not ours: " + error.what());
+    }
+  }
+  closedir(listed);
+  expect(counts["unhashed"].second == 0, "a changed file without its hash is run");
+  for (const auto& [kind, count] : counts) {
+    std::printf("{\"hostile\": \"%s\", \"refused\": %d, \"harmless\": %d}\n", kind.c_str(), count.first, count.second);
+  }
+}
+
+void bad_input(const std::shared_ptr<Runtime>& runtime, const std::string& folder, const std::string& library) {
+  expect_refused<RuntimeError>("a runtime that is not there", "is missing",
+                               [] { Runtime::load("/nowhere/libonnxruntime.so"); });
+  const std::string copy = folder + "/library.so";
+  const auto changed = [&](size_t place, const std::string& bytes) {
+    std::string content = slurp(library);
+    std::ofstream(copy, std::ios::binary) << content.replace(place, bytes.size(), bytes);
+    return library_problem(copy, 4096).value_or("");
+  };
+  expect(!library_problem(library, 4096), "a good library is good");
+  expect(changed(18, std::string("\x28\0", 2)).find("32-bit ARM") != std::string::npos, "another machine is named");
+  expect(changed(0, "nope").find("is no shared library") != std::string::npos, "what is no library is said to be none");
+  expect(library_problem(library, 1 << 30).value_or("").find("max-page-size=16384") != std::string::npos,
+         "too small an alignment has a remedy");
+  OpenOptions options;
+  options.variant = "ort-nested";
+  expect_refused<BundleError>("nested without kernels", "libelsa_nested.so",
+                              [&] { AdaptiveSession::open(runtime, read_from(folder + "/bundle"), options); });
+  options.kernels = "/nowhere/libelsa_nested.so";
+  expect_refused<RuntimeError>("kernels that are not there", "is missing",
+                               [&] { AdaptiveSession::open(runtime, read_from(folder + "/bundle"), options); });
+  expect_refused<BundleError>("no bundle", "manifest.json is missing", [&] { Bundle::open(read_from("/nowhere")); });
+  for (const char* text : {"", "a: &x 1", "a: {b: 1", "a: 1\n    b: 2", "a: 1\na: 2", "- 1", "\"a: 1", "a: b #c"}) {
+    expect_refused<ProfileError>(std::string("the profile ") + text, "", [&] { parse_profile(text); });
+  }
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count < 3) return std::fprintf(stderr, "test_client FIXTURES LIBONNXRUNTIME [LIBELSA_NESTED]\n"), 2;
+  const std::string folder = arguments[1], kernels = count > 3 ? arguments[3] : "";
+  traces(folder);
+  const auto runtime = Runtime::load(arguments[2]);
+  const Golden golden = golden_of(folder);
+  golden_outputs(runtime, folder, kernels, golden);
+  controlled(runtime, folder, golden);
+  bad_input(runtime, folder, kernels.empty() ? arguments[2] : kernels);
+  hostile(runtime, folder, golden);
+  std::printf("%s\n", failures == 0 ? "all of the C++ client's tests pass" : "some of the C++ client's tests FAILED");
+  return failures == 0 ? 0 : 1;
+}
