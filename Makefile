@@ -17,13 +17,14 @@ PINS := pyproject.toml requirements/constraints.txt requirements/no-deps.txt
 WORKERS ?= 2
 PYTEST_ARGS ?=
 FUZZ_ARGS ?= --count 500 --seconds 120
+MUTANT_ARGS ?= --count 10 --minutes 30
 KERNELS := $(wildcard runtime_adapters/kernels/native/*) runtime_adapters/kernels/build.py
 NATIVE := $(wildcard runtime_adapters/kernels/native/*.h runtime_adapters/kernels/native/*.cpp \
   runtime_adapters/kernels/native/drivers/*.h runtime_adapters/kernels/native/drivers/*.cpp \
   clients/cpp/*/*.h clients/cpp/*/*.cpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test dist test-arm test-device test-browser test-clients test-client-web test-client-cpp client-fixtures check fuzz docs clean
+.PHONY: help setup quickstart test dist test-arm test-device test-browser test-clients test-client-web test-client-cpp client-fixtures check fuzz mutants docs clean
 
 help:
 	@sed -n 's/^#  *//p' Makefile | head -9
@@ -103,6 +104,10 @@ test-client-cpp: client-fixtures
 # Mutated bundles, with hashes that fit: nothing may crash, hang or raise what is not ours. FUZZ_ARGS='--count 10000 --seconds 3600'
 fuzz: $(VENV)/.kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reliability.fuzzing $(FUZZ_ARGS)
+
+# Random changes of core files, which the tests that mirror them should notice. MUTANT_ARGS='--file levels --count 50'
+mutants: $(VENV)/.kernels
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutants $(MUTANT_ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

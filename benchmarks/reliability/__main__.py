@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import json
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,8 @@ from elsa_edge.files import write_bytes
 _STATE: Final = Path(".cache/reliability")
 _MUTATIONS: Final = 10_000
 _KILLS: Final = 200
+_KILLS_AT_ONCE: Final = 4
+_SLICE_S: Final = 20.0  # what is counted is written down so often
 _CROWDS: Final = (("processes", 8), ("threads", 8), ("namespaces", 4))
 _CROWDED: Final = ("ort-switch", "tflite-levels")
 _PARTS: Final = ("fuzz", "kills", "crowds", "replaced")
@@ -36,45 +39,56 @@ class _State:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "state.json"
-        self.values: dict[str, Any] = json.loads(self._file.read_text()) if self._file.is_file() else {}
+        self.values = self._read()
+
+    def _read(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._file.read_text()) if self._file.is_file() else {}
+        return found
 
     def keep(self, key: str, value: Any) -> None:
-        """Remember a part."""
-        self.values[key] = value
+        """Remember a part; another part may be counted by another process meanwhile."""
+        self.values = self._read() | {key: value}
         write_bytes(self._file, json.dumps(self.values, indent=1).encode())
 
 
 def _fuzz(source: Path, state: _State, count: int, seconds: float) -> None:
-    """Count mutations of both kinds in turn, a hundred at a time, until there are enough or the time is at an end."""
-    for kind in ("manifest", "data"):
-        fuzzer = Fuzzer(source, kind)
-        left_s = seconds / 2
-        try:
-            while left_s > 0:
+    """Count mutations of both kinds in turn until there are enough or the time is at an end."""
+    fuzzers = {kind: Fuzzer(source, kind) for kind in ("manifest", "data")}
+    ends = time.monotonic() + seconds
+    try:
+        while fuzzers and time.monotonic() < ends:
+            for kind, fuzzer in list(fuzzers.items()):
                 known = state.values.get(f"fuzz {kind}", {"tried": 0, "counts": {}, "faults": []})
-                first = known["tried"]
-                if first >= count:
-                    break
                 counts = collections.Counter[str](known["counts"])
-                slice_s = min(left_s, 30.0)
-                faults = fuzzer.faults(iter(range(first, count)), slice_s, counts)
-                left_s -= slice_s
+                faults = [
+                    *known["faults"],
+                    *fuzzer.faults(iter(range(known["tried"], count)), _SLICE_S, counts),
+                ]
                 tried = sum(counts.values())
-                state.keep(
-                    f"fuzz {kind}",
-                    {"tried": tried, "counts": dict(counts), "faults": [*known["faults"], *faults]},
-                )
-        finally:
+                state.keep(f"fuzz {kind}", {"tried": tried, "counts": dict(counts), "faults": faults})
+                if tried >= count:
+                    fuzzers.pop(kind).close()
+    finally:
+        for fuzzer in fuzzers.values():
             fuzzer.close()
 
 
 def _kills(state: _State, points: int) -> None:
-    for verb in VERBS:
-        if f"kill {verb.name}" not in state.values:
-            work = _STATE / "kills"
-            if not (work / "data.npz").is_file():
-                prepare(work)
-            state.keep(f"kill {verb.name}", killed(verb, work.resolve(), -(-points // len(VERBS))))
+    """Kill every verb a few times in turn until there are enough points."""
+    work = _STATE / "kills"
+    if not (work / "data.npz").is_file():
+        prepare(work)
+    share = -(-points // len(VERBS))
+    for turn in range(-(-share // _KILLS_AT_ONCE)):
+        for verb in VERBS:
+            key = f"kill {verb.name}"
+            known: dict[str, Any] = state.values.get(key, {"points": 0})
+            if known["points"] >= min(share, (turn + 1) * _KILLS_AT_ONCE):
+                continue
+            more = killed(verb, work.resolve(), min(share, _KILLS_AT_ONCE), seed=known["points"])
+            for what in ("points", "old", "new", "broken", "failed_again", "litter"):
+                more[what] += known.get(what, 0)
+            state.keep(key, more)
 
 
 def _claims(values: dict[str, Any]) -> Iterable[Claim]:

@@ -18,8 +18,9 @@ from elsa_edge.levels import NEVER, Ladder, index_from_masks, mask_at, measured_
 from elsa_edge.sparsify.allocation import allocation_named
 from elsa_edge.sparsify.coverage import coverage
 from elsa_edge.sparsify.data import Batches, batches_of
+from elsa_edge.sparsify.dead import require_alive
 from elsa_edge.sparsify.fisher import fisher_scores
-from elsa_edge.sparsify.norms import batch_norms, followers, reestimate
+from elsa_edge.sparsify.norms import batch_norms, evaluating, followers, reestimate
 from elsa_edge.sparsify.patterns import Channel, NofM, Pattern, Unstructured, parse_pattern
 from elsa_edge.sparsify.products import Products, trace_products
 from elsa_edge.sparsify.prunable import Prunable, choose, find_prunable
@@ -178,6 +179,7 @@ def sparsify(
         UsageError: When a name, pattern or combination is wrong.
         LevelError: When the ladder cannot be reached.
         InputError: When the data does not fit the network.
+        ContractError: When a level does not follow its inputs any more, where `data` or `example` shows it.
     """
     import torch
 
@@ -236,6 +238,11 @@ def sparsify(
         **(provenance or {}),
     }
     checkpoint = NestedCheckpoint(arrays, with_aliases(weights, indices), tables, steps, facts)
+    shown = batches if example is None else batches_of(model, one)
+    if shown is not None:
+        arguments, keywords = next(iter(shown))
+        with evaluating(model):
+            require_alive(model, checkpoint, arguments, keywords)
     measured = steps.measured(densities=checkpoint.densities)
     return NestedCheckpoint(arrays, checkpoint.indices, tables, measured, facts)
 
