@@ -25,7 +25,8 @@ from elsa_edge.control import Controller, Decision, Observation, Policy, level_f
 from elsa_edge.control.deadline import level_within
 from elsa_edge.control.history import ChosenBy, History, RunEvent, SessionStats
 from elsa_edge.control.probes import Probes, Reading
-from elsa_edge.errors import BundleError, InputError
+from elsa_edge.control.state import Reason
+from elsa_edge.errors import BundleError, InputError, ProfileError
 from elsa_edge.files.pins import Pin
 from elsa_edge.levels import Ladder
 from elsa_edge.loading import CachePath, choose_variant, default_cache, open_adapter, open_for
@@ -87,12 +88,17 @@ class AdaptiveSession:
             measured,
             [memory.at(level) for level in range(len(bundle.ladder))],
         )
-        plan = make_plan(facts, Policy.from_qos(profile.qos))
-        self.notes: tuple[str, ...] = (*_about_cache(adapter), *stale, *plan.notes)
+        self._facts = facts
+        self._unloadable: dict[int, str] = {}
+        self._own_notes = (*_about_cache(adapter), *stale)
+        self._controller = self._begin()
+
+    def _begin(self) -> Controller:
+        """Return a controller of the levels that can be loaded, which has seen nothing yet."""
+        plan = make_plan(self._facts, Policy.from_qos(self.profile.qos), self._unloadable)
+        self.notes: tuple[str, ...] = (*self._own_notes, *plan.notes)
         now_ms = self._now_ms()
-        self._controller = Controller(
-            plan, now_ms=now_ms, available_bytes=self._read_probes(now_ms).available_bytes
-        )
+        return Controller(plan, now_ms=now_ms, available_bytes=self._read_probes(now_ms).available_bytes)
 
     @classmethod
     def open(
@@ -217,7 +223,12 @@ class AdaptiveSession:
             self._refresh_before(began_ms)
             began_ms = self._now_ms()
         chosen, chosen_by = self._choose(level, within_ms)
-        outputs = self._adapter.run(inputs, chosen)
+        try:
+            outputs = self._adapter.run(inputs, chosen)
+        except BundleError as error:
+            if level is not None or not self._leave_out(chosen, error):
+                raise
+            return self._run(inputs, level, within_ms)
         ended_ms = self._now_ms()
         if not 0.0 <= ended_ms - began_ms <= _LONGEST_RUN_MS or began_ms < (self._ended_ms or began_ms):
             return outputs  # the clock went back or is none: finished outputs are worth more than what it teaches
@@ -249,6 +260,16 @@ class AdaptiveSession:
         if self._on_run is not None:
             self._on_run(event)
         return outputs
+
+    def _leave_out(self, level: int, error: BundleError) -> bool:
+        """Do without a level that cannot be loaded; tell whether another one is left."""
+        self._unloadable[level] = error.problem
+        try:
+            self._controller = self._begin()
+        except ProfileError:
+            return False
+        self._controller.decision = self._controller.decision._replace(reason=Reason.UNLOADABLE)
+        return True
 
     def _choose(self, level: int | None, within_ms: float | None) -> tuple[int, ChosenBy]:
         if level is not None:

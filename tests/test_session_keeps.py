@@ -111,3 +111,29 @@ def test_finished_outputs_are_never_thrown_away_for_a_clock(strange: float) -> N
         session._adapter.run = run
         now["s"] = 101.0
         assert session.run(golden.inputs)
+
+
+def test_a_level_that_is_lost_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
+    """Its file was emptied in place: a note says so, and only the caller who insists on it gets the error."""
+    place = tmp_path / "bundle"
+    shutil.copytree(bundle("conv"), place)
+    with AdaptiveSession.open(place, variant="ort-levels", cache=False) as session:
+        golden, last = session.bundle.golden, len(session.ladder) - 1
+        lost = session.level
+        session.run(golden.inputs, level=0 if lost else last)
+        (place / session.variant.files[f"level_{lost}"]).write_bytes(b"")
+
+        found = session.run(golden.inputs)
+
+        assert session.last_run is not None
+        here = session.last_run.level
+        assert here != lost
+        np.testing.assert_allclose(
+            next(iter(found.values())), next(iter(golden.outputs[here].values())), rtol=1e-3, atol=1e-4
+        )
+        assert any(f"{session.ladder[lost].name} is left out" in note for note in session.notes)
+        for _ in range(30):
+            session.run(golden.inputs)
+            assert session.level != lost
+        with pytest.raises(BundleError):
+            session.run(golden.inputs, level=lost)

@@ -9,7 +9,7 @@ tolerance for measuring noise). Sources: ALERT, USENIX ATC 2020, for one profile
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
@@ -20,6 +20,7 @@ from elsa_edge.errors import ProfileError
 
 __all__ = ["LevelFacts", "Plan", "level_facts", "make_plan"]
 
+_NONE: Final[Mapping[int, str]] = {}
 _FIXED_SHARE: Final = 0.15  # of the dense latency, whatever the sparsity: activations, dispatch, dense layers
 _SAME: Final = 1.02  # medians, and memory figures, closer than this are one: measuring is not finer
 _MEASURED_VARIANCE: Final = 0.1**2  # of the log ratio between a measured median and the truth on this day
@@ -140,18 +141,21 @@ def level_facts(
     return tuple(facts)
 
 
-def make_plan(levels: Sequence[LevelFacts], policy: Policy) -> Plan:
+def make_plan(levels: Sequence[LevelFacts], policy: Policy, left_out: Mapping[int, str] = _NONE) -> Plan:
     """Decide which levels are candidates, and prepare the numbers that the controller needs.
 
     Args:
         levels: All levels, sparsest first.
         policy: What must hold.
+        left_out: Level number -> why it cannot run; not all levels that the policy allows.
 
     Raises:
         ProfileError: When the minimum accuracy cannot be held: no level reaches it, or accuracies are unknown.
     """
-    notes: list[str] = []
-    allowed = _accurate_enough(levels, policy, notes)
+    notes = [f"{levels[k].name} is left out: {reason}." for k, reason in left_out.items()]
+    allowed = [k for k in _accurate_enough(levels, policy, notes) if k not in left_out]
+    if not allowed:
+        raise ProfileError("No level is left that can run", found="; ".join(left_out.values()))
     reference = _reference_ms(levels)
     memory = _memory(levels)
     if any(level.accuracy is None for level in levels):

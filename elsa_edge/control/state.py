@@ -18,6 +18,9 @@ class Reason(enum.StrEnum):
     HOLD_BACKOFF = "hold-backoff"  # a denser level fits, but failed when it was last tried
     HOLD_MISSES = "hold-misses"  # a denser level fits, but too many runs of the window missed the budget
     HOLD_MEMORY = "hold-memory"  # a denser level fits the budget, but not the free memory
+    UNLOADABLE = (
+        "unloadable"  # a level could not be loaded and is left out from now on; the others begin anew
+    )
     HOLD_HEAT = "hold-heat"  # a denser level fits, but the device is hot
     UP = "up"  # to a more valuable level
     PROBE = "probe"  # up to a level whose latency is not known yet, to learn it

@@ -55,10 +55,10 @@ def require_alive(
         return  # it does not take the changed inputs, so nothing is known
     finally:
         load_arrays(model, checkpoint.weights)
-    for level, here in zip(checkpoint.ladder, moves, strict=True):
+    for entry, here in zip(checkpoint.ladder, moves, strict=True):
         if any(moved == 0.0 < dense for moved, dense in zip(here, moves[last], strict=True)):
             raise ContractError(
-                f"Level {level.name} does not follow its inputs any more: an output is the same for different inputs",
+                f"Level {entry.name} does not follow its inputs any more: an output is the same for different inputs",
                 expected=f"an output that answers to its inputs, as at level {checkpoint.ladder[last].name}",
                 fix="Leave the level out, or cut less or otherwise (another granularity or allocation)",
             )
