@@ -30,6 +30,7 @@ def claims(rows: Sequence[Row]) -> list[Row]:
     nested = [row["nested_multiply_adds"] for row in whole if row.get("nested_multiply_adds") is not None]
     wrong = [row for row in rows if (worst(row) or 0.0) > _CONTRACT]
     few = sum(share < _LEAST_NESTED for share in nested)
+    unexplained = sum(_why_few(row) is not None and not row.get("stays_dense") for row in whole)
     return [
         asdict(claim)
         for claim in (
@@ -37,6 +38,7 @@ def claims(rows: Sequence[Row]) -> list[Row]:
             at_most("networks that neither arrive nor are refused in words", 0, len(crashed)),
             at_most("networks of which a level differs from torch by more than 1e-3", 0, len(wrong)),
             at_most("networks that arrive with less than 95 % of the multiply-adds nested", 0, few),
+            at_most("of these: without a reason", 0, unexplained),
         )
     ]
 
@@ -55,7 +57,19 @@ def table(rows: Sequence[Row]) -> str:
     refused = [row for row in rows if "refusal" in row]
     lines += ["", f"{len(rows)} networks: {whole} go the whole way, {len(refused)} are refused."]
     lines += [f"- {row['network']}, at {row['reached']}: {row['refusal']}" for row in refused]
+    lines += [f"- {row['network']}: {reason}" for row in rows if (reason := _why_few(row)) is not None]
     return "\n".join(lines)
+
+
+def _why_few(row: Row) -> str | None:
+    """Return why less than 95 % of a network's multiply-adds are nested, where that is so."""
+    work = row.get("nested_multiply_adds")
+    if row["reached"] != "all" or work is None or work >= _LEAST_NESTED:
+        return None
+    if "stays_dense" not in row:
+        return f"{work:.1%} of the multiply-adds are nested; its run did not record which weights stay dense."
+    dense = "; ".join(f"{entry['name']}: {entry['reason']}" for entry in row["stays_dense"])
+    return f"{work:.1%} of the multiply-adds are nested. {dense or 'No weight above 1 % stays dense'}."
 
 
 def _line(row: Row) -> str:

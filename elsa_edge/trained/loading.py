@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -65,7 +66,7 @@ def load_dense(model: nn.Module, path: Path, *, weights: str | None = None) -> t
     broken = [n for n, t in state.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
     if broken:
         raise CheckpointError(f"{path} holds weights that are NaN or infinite", found=some(broken))
-    network.load_state_dict(state, strict=False)
+    network.load_state_dict(_versioned(state, network), strict=False)
     return (*notes, *_tied_notes(tied, state), *_extra_notes(network))
 
 
@@ -94,7 +95,14 @@ def load_arrays(model: nn.Module, state: Mapping[str, np.ndarray[Any, Any]]) -> 
         raise _misfit(None, Match("", {}, tuple(missing), tuple(unknown)), missing, shapes)
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
     # Names and shapes are checked; what torch could still miss is the extra state, which the network keeps.
-    model.load_state_dict(tensors, strict=False)
+    model.load_state_dict(_versioned(tensors, model), strict=False)
+
+
+def _versioned(state: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
+    """Return a state_dict of the versions of the network's own modules, which some of them ask for (MNASNet)."""
+    versioned = OrderedDict(state)
+    versioned._metadata = getattr(model.state_dict(), "_metadata", {})  # type: ignore[attr-defined]  # noqa: SLF001 - torch keeps versions there
+    return versioned
 
 
 def _misfit(

@@ -135,3 +135,23 @@ def test_extra_state_is_left_alone_and_told(tmp_path):
     x = torch.randn(2, 4)
     answer = run_canonical(graph, {"x": x.numpy()})[-1]
     torch.testing.assert_close(torch.from_numpy(next(iter(answer.values()))), source(x).detach())
+
+
+class Versioned(nn.Linear):
+    """A layer that asks which version of itself a state_dict was saved by, as torchvision's MNASNet does."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+        assert local_metadata.get("version") == 2
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+def test_modules_that_ask_for_a_version_get_it(tmp_path):
+    """When a checkpoint is loaded, and when levels are put into the network."""
+    model = nn.Sequential(Versioned(4, 3))
+    torch.save({"0.weight": torch.ones(3, 4), "0.bias": torch.zeros(3)}, tmp_path / "c.pt")
+    load_dense(model, tmp_path / "c.pt")
+    assert bool((model[0].weight == 1).all())
+    graph = export_canonical(sparsify(model, [0.5, 0.0]), model, parse_inputs(["1x4"]))
+    assert len(graph.ladder) == 2
