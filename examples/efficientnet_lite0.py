@@ -95,7 +95,7 @@ def photographs() -> npt.NDArray[np.float32]:
     return np.concatenate([preprocess(getattr(data, name)()) for name in PHOTOGRAPHS])
 
 
-def crops(each: int = 8, seed: int = 0) -> npt.NDArray[np.float32]:
+def crops(each: int = 6, seed: int = 0) -> npt.NDArray[np.float32]:
     """Return random square windows of the photographs of `SCENES`, half of them mirrored.
 
     Args:

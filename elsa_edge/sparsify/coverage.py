@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from elsa_edge.sparsify.products import Products
@@ -16,13 +16,20 @@ __all__ = ["coverage", "sentences"]
 _LARGE: Final = 0.01  # of all parameters
 
 
-def coverage(model: nn.Module, weights: Sequence[Prunable], products: Products | None) -> dict[str, Any]:
+def coverage(
+    model: nn.Module,
+    weights: Sequence[Prunable],
+    products: Products | None,
+    *,
+    left_out: Collection[str] = (),
+) -> dict[str, Any]:
     """Return what the nested weights are of the whole network, as JSON values.
 
     Args:
         model: The network.
         weights: Those that become nested.
         products: What a run multiplied with, if there was one.
+        left_out: Names of weights that a pattern keeps dense.
 
     Returns:
         `parameters` and `multiply_adds`: shares in [0, 1], the second None without a run; `dense`: name, size and
@@ -39,7 +46,7 @@ def coverage(model: nn.Module, weights: Sequence[Prunable], products: Products |
         mine = sum(product.multiply_adds for name, product in products.found.items() if name in nested)
         work = min(1.0, mine / products.multiply_adds)
     dense = [
-        {"name": name, "size": size, "reason": _reason(model, name, products)}
+        {"name": name, "size": size, "reason": _reason(model, name, products, left_out)}
         for name, size in sizes.items()
         if name not in nested and size > _LARGE * total and matrices[name]
     ]
@@ -50,9 +57,11 @@ def coverage(model: nn.Module, weights: Sequence[Prunable], products: Products |
     }
 
 
-def _reason(model: nn.Module, name: str, products: Products | None) -> str:
+def _reason(model: nn.Module, name: str, products: Products | None, left_out: Collection[str]) -> str:
     from torch import nn
 
+    if name in left_out:
+        return "--include or --exclude leaves it out"
     owner = model.get_submodule(name.rpartition(".")[0])
     if isinstance(owner, (nn.Embedding, nn.EmbeddingBag)):
         return "it is looked up, not multiplied with"

@@ -233,7 +233,9 @@ def sparsify(
         "exclude": list(exclude),
         "seed": seed,
         "batch_norm": "re-estimated" if tables else "kept",
-        "coverage": coverage(model, weights, products),
+        "coverage": coverage(
+            model, weights, products, left_out=_left_out(find_prunable(model, products), include, exclude)
+        ),
         "notes": notes,
         **(provenance or {}),
     }
@@ -245,6 +247,11 @@ def sparsify(
             require_alive(model, checkpoint, arguments, keywords)
     measured = steps.measured(densities=checkpoint.densities)
     return NestedCheckpoint(arrays, checkpoint.indices, tables, measured, facts)
+
+
+def _left_out(every: Sequence[Prunable], include: Sequence[str], exclude: Sequence[str]) -> set[str]:
+    """Return the names of the weights that the patterns keep dense."""
+    return {weight.name for weight in every} - {weight.name for weight in choose(every, include, exclude)}
 
 
 def _starved(

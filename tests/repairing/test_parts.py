@@ -79,6 +79,17 @@ def test_images_are_varied_as_far_as_the_network_stays_sure():
     assert fitting_augmentation(((torch.randn(64, 5),), {}), 64, halves, 0) == Augmentation()
 
 
+def test_the_examples_crops_are_scaled_as_the_network_was_trained():
+    """Of each photograph as many as asked for, different ones, of pixels -1 to 1."""
+    from examples.efficientnet_lite0 import SCENES, crops
+
+    made = crops(each=2)
+    assert made.shape == (2 * len(SCENES), 3, 224, 224)
+    assert made.dtype == np.float32
+    assert -1.0 <= made.min() < 0.0 < made.max() <= 1.0
+    assert not np.array_equal(made[0], made[1])
+
+
 def test_a_shift_by_nothing_is_possible_and_exact():
     """Shifted pixels are pixels of the image: none is interpolated."""
     images = torch.arange(144.0).reshape(1, 1, 12, 12)

@@ -95,3 +95,12 @@ def test_channels_that_stay_are_told_by_their_number():
     assert any("0.weight 1 of 16 channels" in note for note in cut.provenance["notes"]), cut.provenance[
         "notes"
     ]
+
+
+def test_a_weight_that_a_pattern_leaves_out_is_told_as_such():
+    """Not as one whose layer is unknown."""
+    from elsa_edge.sparsify.coverage import sentences
+
+    cut = sparsify(nets.Conv(), [0.5, 0.0], exclude=["conv2*"])
+    told = sentences(cut.provenance["coverage"])
+    assert any("conv2.weight" in line and "--exclude leaves it out" in line for line in told), told
