@@ -31,7 +31,7 @@ RESNET: Final[Runs] = (
     {"mode": "tables", "ladder": (0.9, 0.0), "granularity": "1x4", "steps": 200},
     {"mode": "weights", "ladder": (0.9, 0.0), "granularity": "1x4", "steps": 200},
 )
-# Judged on images that neither the network nor the levels were trained on; the defaults follow these rows.
+# Judged on images that neither the network nor the levels were trained on: by these a default is to be chosen.
 CHOICES: Final[Runs] = (
     {"mode": "tables", "rate": 0.05},
     {"mode": "tables", "rate": 0.1},
