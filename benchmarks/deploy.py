@@ -37,7 +37,7 @@ from elsa_edge.errors import ElsaError
 from elsa_edge.files import sha256_of
 from elsa_edge.profiles.schema import DeviceProfile
 
-__all__ = ["main"]
+__all__ = ["byte_claims", "main", "moved_rows", "opened_bench"]
 
 _QUICK: Final = Options(
     packages="none", trial_s=0.0
@@ -85,7 +85,8 @@ class _Bench:
 
 
 @contextmanager
-def _bench(folder: Path, net: str) -> Iterator[_Bench]:
+def opened_bench(folder: Path, net: str) -> Iterator[_Bench]:
+    """Build a network, and put a counted line in front of a real SSH server, until the block ends."""
     # Here, because each deployment that is cut is a process of its own, which needs neither torch nor the exporters.
     from benchmarks.nets import prepare
     from elsa_edge.build import build_bundle
@@ -108,7 +109,7 @@ def _bench(folder: Path, net: str) -> Iterator[_Bench]:
         yield _Bench(folder, running, wire, built, profile)
 
 
-def _moved(bench: _Bench) -> list[Row]:
+def moved_rows(bench: _Bench) -> list[Row]:
     """Return what travels: at first, again unchanged, and after one level has changed."""
     device = bench.device(bench.folder / "store of bytes")
     rows: list[Row] = []
@@ -327,9 +328,9 @@ def main(quick: bool) -> Result:
         raise RuntimeError("this needs sshd (Debian: apt-get install openssh-server)")
     with (
         tempfile.TemporaryDirectory(prefix="elsa-edge-") as scratch,
-        _bench(Path(scratch), "mlp") as b,
+        opened_bench(Path(scratch), "mlp") as b,
     ):
-        moved = _moved(b)
+        moved = moved_rows(b)
         attacks = _attacks(b)
         stand_ins = in_subprocess(
             "benchmarks.stand_ins:fleet", str(b.bundle), str(b.folder / "fleet"), 20 if quick else 200
@@ -340,22 +341,29 @@ def main(quick: bool) -> Result:
     )
 
 
-def _claims(
-    moved: list[Row], attacks: list[Row], fleet_row: Row, cuts: list[Row], quick: bool
-) -> list[Claim]:
-    count = 20 if quick else 200
+def byte_claims(moved: list[Row]) -> list[Claim]:
+    """Return the claims about what travels."""
     by = {row["what"]: row for row in moved}
     level, low = by["one level changed"], by["max_level: 0"]
     return [
-        at_least("interruptions after which the device served the old or the new release, whole", len(cuts),
-                 sum(row["served_whole"] for row in cuts)),
-        at_least("interruptions after which the next deployment succeeded", len(cuts),
-                 sum(row["recovered"] for row in cuts)),
         at_most("bytes on the line for an unchanged bundle", 64_000, by["unchanged"]["on_the_line_bytes"]),
         at_most("bytes on the line after one level changed / bytes of that level's file", 1.1,
                 level["on_the_line_bytes"] / level["changed_level_bytes"]),
         at_most("bytes on the line for level 0 of a 95 % ladder / bytes of the dense file", 0.1,
                 low["on_the_line_bytes"] / low["changed_level_bytes"]),
+    ]  # fmt: skip
+
+
+def _claims(
+    moved: list[Row], attacks: list[Row], fleet_row: Row, cuts: list[Row], quick: bool
+) -> list[Claim]:
+    count = 20 if quick else 200
+    return [
+        at_least("interruptions after which the device served the old or the new release, whole", len(cuts),
+                 sum(row["served_whole"] for row in cuts)),
+        at_least("interruptions after which the next deployment succeeded", len(cuts),
+                 sum(row["recovered"] for row in cuts)),
+        *byte_claims(moved),
         at_least("attacks that the device refused by itself", len(attacks),
                  sum(row["refused_there"] for row in attacks)),
         at_most("peak memory here of a roll-out to the stand-ins, MB", 200, fleet_row["peak_mb"]),
