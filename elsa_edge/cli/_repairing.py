@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from elsa_edge.cli._common import print_table, say, stderr_console
+from elsa_edge.cli._common import print_table, say
+from elsa_edge.cli._progress import bar
 from elsa_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -133,32 +133,13 @@ def _pictures(folder: Path, network: nn.Module, input_shapes: Sequence[str], sca
 _MOST_INPUTS: Final = 2048
 
 
-@contextmanager
-def watching() -> Iterator[Callable[[RepairEvent], None]]:
-    """Show a progress bar on a terminal, and a line for each look at the held-out inputs elsewhere."""
-    if not sys.stderr.isatty():
-        yield _line
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+def watching() -> AbstractContextManager[Callable[[RepairEvent], None]]:
+    """Show how repair goes on: a line for each look at the held-out inputs where there is no terminal."""
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=stderr_console(), transient=True) as progress:
-        task = progress.add_task("repairing", total=None)
+    def describe(event: RepairEvent) -> str:
+        return f"{event.level}  agreement {event.agreement:.3f}"
 
-        def show(event: RepairEvent) -> None:
-            progress.update(
-                task,
-                completed=event.step,
-                total=event.steps,
-                description=f"{event.level}  agreement {event.agreement:.3f}",
-            )
-
-        yield show
+    return bar("repairing", describe=describe, line=_line)
 
 
 def _line(event: RepairEvent) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from elsa_edge.cli._common import emit, json_option, new_file, print_table, say, stderr_console
+from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+from elsa_edge.cli._progress import bar
 from elsa_edge.files.claims import NESTED
 
 if TYPE_CHECKING:
@@ -20,34 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@contextmanager
-def _bar() -> Iterator[Callable[[Event], None]]:
-    """Show a progress bar with the time left on a terminal, and a line for each epoch elsewhere; on stderr."""
-    if not sys.stderr.isatty():
-        yield _line
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+def _bar() -> AbstractContextManager[Callable[[Event], None]]:
+    """Show how training goes on."""
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=stderr_console(), transient=True) as progress:
-        task = progress.add_task("training", total=None)
+    def describe(event: Event) -> str:
+        accuracy = "" if event.accuracy is None else f"  accuracy {event.accuracy:.4f}"
+        return f"{event.segment}  loss {event.loss:.4f}{accuracy}"
 
-        def show(event: Event) -> None:
-            accuracy = "" if event.accuracy is None else f"  accuracy {event.accuracy:.4f}"
-            progress.update(
-                task,
-                completed=event.step,
-                total=event.steps,
-                description=f"{event.segment}  loss {event.loss:.4f}{accuracy}",
-            )
-
-        yield show
+    return bar("training", describe=describe, line=_line)
 
 
 def _line(event: Event) -> None:

@@ -95,12 +95,29 @@ def find_compiler(target: Target) -> Command | None:
     """Return how a command line of the compiler begins: `$CXX` for this machine where set, else the first found.
 
     `CXX="ccache g++"` is a wrapper and its arguments: all of its words stay.
+
+    Raises:
+        CompileError: When `$CXX` names what is not there.
     """
     wished = os.environ.get("CXX", "") if target is TARGETS["native"] else ""
-    for words in (shlex.split(wished), *([name] for name in target.compilers)):
-        if words and (found := shutil.which(words[0])):
-            return (found, *words[1:])
+    if wished.strip():
+        return _as_command("CXX", wished)
+    for name in target.compilers:
+        if found := shutil.which(name):
+            return (found,)
     return None
+
+
+def _as_command(what: str, text: str) -> Command:
+    """Return the words of a command line that a person wants, the first as the path of a program that is there."""
+    try:
+        first, *rest = shlex.split(text)
+    except ValueError as error:
+        raise CompileError(f"{what} is not readable as a command: {text!r} ({error})") from error
+    found = shutil.which(first)
+    if found is None:
+        raise CompileError(f"{what} asks for {first}, which is not there")
+    return (found, *rest)
 
 
 def compile_library(
@@ -161,7 +178,7 @@ def compile_driver(
 
 
 def _command_of(wanted: Target, name: str, compiler: str | None) -> Command:
-    command = tuple(shlex.split(compiler)) if compiler else find_compiler(wanted)
+    command = _as_command("--compiler", compiler) if compiler else find_compiler(wanted)
     if not command:
         raise CompileError(f"no C++ compiler for {name} found (looked for {', '.join(wanted.compilers)})")
     return command

@@ -71,13 +71,17 @@ def test_a_wrapper_keeps_the_compiler_behind_it(monkeypatch, wish):
     assert found == (shutil.which("env"), *shlex.split(wish)[1:])
 
 
-def test_a_compiler_that_is_not_there_is_passed_over(monkeypatch):
-    """The usual names are tried then, and a cross compiler does not take this machine's."""
-    monkeypatch.setenv("CXX", "no-such-wrapper g++")
-    found = find_compiler(TARGETS["native"])
-
-    assert found is not None
-    assert len(found) == 1
+def test_a_wish_that_cannot_be_met_is_told(monkeypatch, tmp_path):
+    """Another compiler than the wished one would be a surprise; a cross compiler does not take this machine's."""
+    for wish, words in (
+        ("no-such-wrapper g++", "asks for no-such-wrapper, which is not there"),
+        ("g++ 'x", "not readable"),
+    ):
+        monkeypatch.setenv("CXX", wish)
+        with pytest.raises(CompileError, match=words):
+            find_compiler(TARGETS["native"])
+    with pytest.raises(CompileError, match="--compiler asks for no-such-compiler"):
+        compile_library(tmp_path / "x.so", compiler="no-such-compiler")
     monkeypatch.setenv("CXX", "env g++")
     assert (find_compiler(TARGETS["android-arm64"]) or ("none",))[0] != shutil.which("env")
 
