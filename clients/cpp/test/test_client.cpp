@@ -224,7 +224,8 @@ void hostile(const std::shared_ptr<Runtime>& runtime, const std::string& folder,
   closedir(listed);
   expect(counts["unhashed"].second == 0, "a changed file without its hash is run");
   for (const auto& [kind, count] : counts) {
-    std::printf("{\"hostile\": \"%s\", \"refused\": %d, \"ran_unrefused\": %d}\n", kind.c_str(), count.first, count.second);
+    std::printf("{\"hostile\": \"%s\", \"refused\": %d, \"ran_unrefused\": %d}\n", kind.c_str(), count.first,
+                count.second);
   }
 }
 
