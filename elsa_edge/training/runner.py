@@ -57,7 +57,7 @@ def run_training(
         NotFiniteError: When the loss is NaN; the last good state stays.
     """
     try:
-        import accelerate  # noqa: F401 - asked for early, for a clear sentence
+        import accelerate  # noqa: F401 - imported before the work, for a clear sentence
     except ImportError as error:
         raise RuntimeUnavailableError(
             "Training needs the package accelerate", fix="pip install 'elsa-edge[train]'"

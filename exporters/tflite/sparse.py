@@ -27,7 +27,7 @@ from elsa_edge.profiles.schema import DeviceProfile
 __all__ = ["TfliteSparseExporter"]
 
 
-# Seen with ai-edge-litert 2.3.0 behind a mean; where a cluster begins, it is not worth finding out where else.
+# Seen with ai-edge-litert 2.3.0 behind a mean; other places were not tried: one cluster is enough to decide.
 _UNSAFE: Final = "XNNPACK's sparse path is not trusted next to a TRANSPOSE of images"
 
 
