@@ -24,6 +24,7 @@ LARGEST_BYTES: Final = 1 << 30
 _INPUT: Final = "input/"
 _OUTPUT: Final = "output/"
 _FURTHER: Final = "further/"
+_MOST_BATCHES: Final = 8  # each is run at every level of every variant
 
 Array = npt.NDArray[Any]
 
@@ -99,7 +100,15 @@ class Golden:
             raise BundleError(f"The golden file {path.name} cannot be read ({first_line(error)})") from error
         whole = _from_arrays(arrays, "", level_count)
         further: list[Golden] = []
-        while any(name.startswith(f"{_FURTHER}{len(further)}/") for name in arrays):
+        strange = [name for name, array in arrays.items() if array.dtype.kind not in "fiub"]
+        places = {name.split("/")[1] for name in arrays if name.startswith(_FURTHER)}
+        if strange or len(places) > _MOST_BATCHES:
+            raise BundleError(
+                f"The golden file {path.name} is not one of ours",
+                expected=f"real numbers, and at most {_MOST_BATCHES} further batches",
+                found=f"{arrays[strange[0]].dtype} in {strange[0]}" if strange else f"{len(places)} batches",
+            )
+        while str(len(further)) in places:
             further.append(_from_arrays(arrays, f"{_FURTHER}{len(further)}/", level_count))
         batches = (whole, *further)
         names = [(set(g.inputs), *(set(o) for o in g.outputs)) for g in batches]

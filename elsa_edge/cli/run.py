@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from elsa_edge.cli._common import cache_option, emit, json_option, print_table, say, show
+from elsa_edge.errors import UsageError
+from elsa_edge.files.claims import Kind, claim
 
 if TYPE_CHECKING:
     from elsa_edge.control.history import RunEvent
@@ -41,6 +44,7 @@ __all__ = ["command"]
 @click.option(
     "-o", "--output", "outputs", type=click.Path(path_type=Path), help="Write the last outputs (.npz)."
 )
+@click.option("--force", is_flag=True, help="Overwrite with -o a file that holds no outputs.")
 @click.option(
     "--record",
     "trace",
@@ -60,6 +64,7 @@ def command(
     level: int | None,
     variant: str | None,
     outputs: Path | None,
+    force: bool,
     trace: Path | None,
     log: Path | None,
     cache: Path | None,
@@ -75,6 +80,9 @@ def command(
     from elsa_edge.inputs import read_inputs
     from elsa_edge.session import AdaptiveSession
 
+    for path, kinds in ((outputs, (_OUTPUTS,)), (trace, ()), (log, ())):
+        if path is not None:
+            _require_free(path, kinds, bundle, inputs, force=force)
     listeners: list[Callable[[RunEvent], None]] = []
     with ExitStack() as open_files:
         session = open_files.enter_context(
@@ -189,6 +197,27 @@ def _record(session: AdaptiveSession) -> dict[str, Any]:
             "miss_rate": decision.miss_rate,
         },
     }
+
+
+def _holds_arrays(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return path.suffix == ".npz" and all(name.endswith(".npy") for name in archive.namelist())
+
+
+_OUTPUTS: Final = Kind("file of arrays (.npz)", _holds_arrays)
+
+
+def _require_free(
+    path: Path, kinds: Sequence[Kind], bundle: Path, inputs: Path | None, *, force: bool
+) -> None:
+    """Check that nothing is written over the inputs, or into the bundle, which could not be opened again."""
+    if bundle.resolve() in path.resolve().parents:
+        raise UsageError(
+            f"{path} lies in the bundle, which would not open any more", fix="Choose another place"
+        )
+    claim(path, kinds=kinds, inputs=[inputs] if inputs is not None else [], force=force)
 
 
 def _write(path: Path, arrays: dict[str, Any]) -> None:

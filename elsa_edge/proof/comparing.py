@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.proof.tolerance import Tolerance
+from elsa_edge.proof.tolerance import RELATIVE, Tolerance
 from elsa_edge.tensors import largest_difference
 
 __all__ = ["Comparison", "agreement", "compare"]
@@ -53,7 +53,10 @@ def compare(
     for name, array in expected.items():
         difference, scale = largest_difference(found[name], array)
         tolerance = tolerance_of(name)
-        one = Comparison(name, difference, tolerance.limit(scale), tolerance.allows(difference, scale))
+        allowed = tolerance.limit(scale)
+        if array.dtype.kind in "iub" and tolerance.relative <= RELATIVE:
+            allowed = 0.0  # a token or a place is right or wrong, however large the vocabulary
+        one = Comparison(name, difference, allowed, difference <= allowed)
         worst = one if worst is None else worst.worse(one)
     assert worst is not None  # a network has an output
     return worst
