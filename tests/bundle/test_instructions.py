@@ -87,7 +87,7 @@ def test_every_kind_comes_back_as_written(instructions: object) -> None:
         ({"kind": "tflite-files", **TFLITE, "batch": "2"}, 'batch: expected a valid integer, found "2"'),
         ({"kind": "tflite-files", **TFLITE, "stateful": 0}, "stateful: expected a valid boolean, found 0"),
         ({"kind": "tflite-files", **TFLITE, "batsh": 2}, "unknown key, nearest is batch"),
-        ({"kind": "tflite-files", **TFLITE, "batch": 3}, "file_shape must begin with the batch, 3"),
+        ({"kind": "tflite-files", **TFLITE, "batch": 3}, "file_shape must have the batch, 3"),
         (
             {"kind": "tflite-files", **TFLITE, "stateful": "perhaps"},
             'stateful: expected a valid boolean, found "perhaps"',
