@@ -38,9 +38,13 @@ def closest(name: str, allowed: Iterable[str]) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of somebody else's error, at most 300 characters; its class when it says nothing."""
+    """Return the first line of somebody else's error, at most 300 characters; its class when it says nothing.
+
+    A longer line loses its middle: runtimes begin with a path and end with the reason.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
+    line = lines[0] if lines else type(error).__name__
+    return line if len(line) <= 300 else f"{line[:100]} ... {line[-195:]}"
 
 
 class ElsaError(Exception):

@@ -34,3 +34,7 @@ def test_the_first_line_of_somebody_else_s_error():
     """One line, and never an empty one: an error that says nothing is named by its class."""
     assert first_line(ValueError("\n  bad shape \nmore")) == "bad shape"
     assert first_line(AssertionError()) == "AssertionError"
+    long = first_line(OSError("opening /a/path" + "/x" * 300 + " failed: no such operator"))
+    assert len(long) == 300
+    assert long.startswith("opening /a/path")
+    assert long.endswith("failed: no such operator")
