@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from elsa_edge.cli._common import cache_option, emit, json_option, print_table, say, show
-from elsa_edge.errors import UsageError
 from elsa_edge.files.claims import Kind, claim
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def command(
 
     for path, kinds in ((outputs, (_OUTPUTS,)), (trace, ()), (log, ())):
         if path is not None:
-            _require_free(path, kinds, bundle, inputs, force=force)
+            claim(path, kinds=kinds, inputs=[inputs] if inputs is not None else [], force=force)
     listeners: list[Callable[[RunEvent], None]] = []
     with ExitStack() as open_files:
         session = open_files.enter_context(
@@ -207,17 +206,6 @@ def _holds_arrays(path: Path) -> bool:
 
 
 _OUTPUTS: Final = Kind("file of arrays (.npz)", _holds_arrays)
-
-
-def _require_free(
-    path: Path, kinds: Sequence[Kind], bundle: Path, inputs: Path | None, *, force: bool
-) -> None:
-    """Check that nothing is written over the inputs, or into the bundle, which could not be opened again."""
-    if bundle.resolve() in path.resolve().parents:
-        raise UsageError(
-            f"{path} lies in the bundle, which would not open any more", fix="Choose another place"
-        )
-    claim(path, kinds=kinds, inputs=[inputs] if inputs is not None else [], force=force)
 
 
 def _write(path: Path, arrays: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """May a command write there? Asked before the work, so that nothing is lost and nothing is done for nothing.
 
-An output that is also an input, or an existing file of another kind, is refused unless a person insists.
+An output that is also an input, lies in a bundle, or is an existing file of another kind, is refused unless a person
+insists.
 """
 
 from __future__ import annotations
@@ -80,12 +81,14 @@ def claim(
         force: Write all the same.
 
     Raises:
-        UsageError: When the place is an input, or holds a file of another kind.
+        UsageError: When the place is an input, lies in a bundle, or holds a file of another kind.
         ElsaError: When the place cannot be written to.
     """
     fix = "Choose another name, or add --force"
     if not force and any(_same(destination, path) for path in inputs):
         raise UsageError(f"{destination} is an input of this command and would be overwritten", fix=fix)
+    if not force and (bundle := _bundle_around(destination)) is not None:
+        raise UsageError(f"{destination} lies in the bundle {bundle}, which would not open any more", fix=fix)
     if kinds and destination.is_dir():
         raise ElsaError(f"{destination} is a folder", expected="the name of a file to write")
     if not force and kinds and destination.is_file() and not any(_is(kind, destination) for kind in kinds):
@@ -99,6 +102,14 @@ def _is(kind: Kind, path: Path) -> bool:
         return (path.stat().st_size == 0 and kind is not NOTHING) or kind.is_one(path)
     except (OSError, ValueError):
         return False
+
+
+def _bundle_around(path: Path) -> Path | None:
+    """Return the bundle that a path lies in. A bundle is known by the two files that every one has at its top."""
+    for folder in path.resolve().parents:
+        if (folder / "manifest.json").is_file() and (folder / "golden.npz").is_file():
+            return folder
+    return None
 
 
 def _same(one: Path, other: Path) -> bool:

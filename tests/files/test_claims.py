@@ -90,3 +90,16 @@ def test_sparsify_never_overwrites_the_trained_checkpoint(tmp_path: Path) -> Non
     assert "is an input of this command" in result.output
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["net.safetensors"]  # noqa: PTH208 - names alone
+
+
+def test_nothing_is_written_into_a_bundle_unasked(tmp_path: Path) -> None:
+    """At any depth, and by any command: its hashes would not fit any more."""
+    bundle = tmp_path / "bundle"
+    (bundle / "ort-levels").mkdir(parents=True)
+    for name in ("manifest.json", "golden.npz"):
+        (bundle / name).write_bytes(b"")
+    for place in (bundle / "device.yaml", bundle / "ort-levels" / "new.yaml"):
+        with pytest.raises(UsageError, match="lies in the bundle"):
+            claim(place, kinds=(PROFILE,))
+        claim(place, kinds=(PROFILE,), force=True)
+    claim(tmp_path / "device.yaml", kinds=(PROFILE,))
