@@ -1,0 +1,197 @@
+"""Nested levels in 8 bits against the dense 8-bit network and the dense float32 one: `python -m benchmarks.int8`.
+
+    ratio = median over rounds of (time of the rival / time of the level), all in turns in one process, one thread
+
+Besides, for each network: what changing the level at every inference costs, bytes of the file, anonymous memory.
+Weights are random: they say nothing about accuracy. The stem and depthwise weights stay dense, as in `latency`.
+
+    ELSA_INT8_NETS=resnet18,mlp      measures parts; rows of other networks stay, if they are of the same processor
+    ELSA_INT8_BLOCKS=4x4             the same for the shapes of blocks
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx_ir as ir
+
+from benchmarks.common import RESULTS, Claim, Result, Row, at_least, at_most, benchmark, context, in_subprocess
+from benchmarks.latency.files import Subject
+from benchmarks.latency.timing import Run, Samples, here, row_of, take_turns
+from benchmarks.sessions import INPUT, profile_for
+from elsa_edge.bundle.golden import Golden
+from elsa_edge.bundle.manifest import Variant
+from elsa_edge.exporters.int8.exporter import NestedInt8Exporter
+from elsa_edge.exporters.int8.judge import open_session
+from elsa_edge.exporters.int8.rival import dense8
+from elsa_edge.files import write_bytes
+from elsa_edge.graph.names import LEVEL_INPUT
+
+__all__ = ["main"]
+
+_LADDER: Final = (0.95, 0.9, 0.8, 0.0)
+_NETS: Final = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0", "mlp", "transformer")
+_GRANULARITIES: Final = ("1x4", "4x4")
+_SAMPLES: Final = 16
+_TURNS_S: Final = 20.0
+_QUICK_S: Final = 1.0
+_FLOAT, _INT8, _OURS = "float32", "ort-int8", "nested-int8"
+_SWITCHING: Final = "another level each time"
+# What no level may fall below, against dense int8; and bytes and memory against dense float32.
+_NEVER_BELOW, _LADDER_BYTES, _FIRST_BYTES, _MEMORY, _SWITCH = 0.97, 0.30, 0.03, 0.5, 1.02
+# Network -> granularity -> sparsity -> ratio to ONNX Runtime's dense int8 to reach, on AVX-512 VNNI.
+_TARGETS: Final = {
+    "resnet18": {"1x4": {0.8: 1.3, 0.9: 1.9, 0.95: 2.4}, "4x4": {0.9: 2.6}},
+    "resnet50": {"1x4": {0.8: 1.2, 0.9: 1.6, 0.95: 2.0}, "4x4": {0.9: 2.1}},
+    "mobilenet_v2": {"1x4": {0.8: 1.15, 0.9: 1.35, 0.95: 1.5}, "4x4": {0.9: 1.6}},
+    "efficientnet_lite0": {"1x4": {0.8: 1.15, 0.9: 1.35, 0.95: 1.5}, "4x4": {0.9: 1.6}},
+    "mlp": {"1x4": {0.8: 1.3, 0.9: 2.0, 0.95: 3.0}, "4x4": {0.9: 3.0}},
+    "transformer": {"1x4": {0.8: 1.0, 0.9: 1.4, 0.95: 1.8}, "4x4": {0.9: 1.8}},
+}
+
+
+def _export(subject: Subject, folder: Path) -> Variant:
+    """Write `nested-int8` as a build does, and the dense rival beside it."""
+    random = np.random.default_rng(1)
+    samples = {INPUT: random.standard_normal((_SAMPLES, *subject.inputs[INPUT].shape[1:])).astype(np.float32)}
+    profile = profile_for(_OURS)
+    # Random weights change their mind easily; here only speed is asked for.
+    free = profile.tflite.model_copy(update={"int8_changed_answers": 1.0})
+    profile = profile.model_copy(update={"tflite": free})
+    variant = NestedInt8Exporter().export(subject.graph, profile, Golden(samples, ()), folder)
+    dense = dense8(subject.graph, subject.dense, samples, profile)
+    write_bytes(folder / "rival.onnx", ir.to_proto(dense).SerializeToString())
+    return variant
+
+
+def _runs(subject: Subject, folder: Path) -> Iterator[tuple[str, float, Run]]:
+    """Yield (engine, sparsity, what runs it): the two dense rivals, every level of ours, and all levels in turn."""
+    rivals = ((_FLOAT, subject.fixed(subject.dense)), (_INT8, folder / "rival.onnx"))
+    for name, file in rivals:
+        yield name, 0.0, here(partial(open_session(file).run, None, subject.inputs))
+    ours = open_session(folder / "model.onnx")
+    feeds = [{**subject.inputs, LEVEL_INPUT: np.array(level, np.int64)} for level in range(len(_LADDER))]
+    for feed, sparsity in zip(feeds, _LADDER, strict=True):
+        yield _OURS, sparsity, here(partial(ours.run, None, feed))
+
+    def every_level() -> None:
+        for feed in feeds:
+            ours.run(None, feed)
+
+    yield _SWITCHING, 0.0, here(every_level)
+
+
+def _measure(network: str, granularity: str, turns_s: float) -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+        inside = Path(temporary, "ours")
+        inside.mkdir()
+        subject = Subject(network, granularity, Path(temporary), _LADDER)
+        variant = _export(subject, inside)
+        samples = take_turns({f"{name}@{s}": run for name, s, run in _runs(subject, inside)}, budget_s=turns_s)
+        sizes = _sizes(subject, inside, variant)
+    common: Row = {"network": network, "granularity": granularity}
+    dated: Row = {"date_utc": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "cpu": _cpu()}
+    rows: list[Row] = []
+    for name, sparsity in ((_FLOAT, 0.0), (_INT8, 0.0), *((_OURS, s) for s in _LADDER)):
+        times = samples[f"{name}@{sparsity}"]
+        over_int8 = row_of(times, samples[f"{_INT8}@0.0"], 1)
+        over_float = row_of(times, samples[f"{_FLOAT}@0.0"], 1)
+        row: Row = {**common, "engine": name, "sparsity": sparsity}
+        row |= {"median_ms": over_int8["median_ms"], "rounds": over_int8["rounds"]}
+        row["kernels"] = "dense" if name != _OURS else variant.notes["kernels"][_LADDER.index(sparsity)]
+        for rival, found in (("int8", over_int8), ("float32", over_float)):
+            row |= {f"over_{rival}{end}": found[f"speedup{end}"] for end in ("", "_low", "_high")}
+        row["base_spread"] = over_int8["base_spread"]
+        rows.append(row | dated)
+    rows.append({**common, "engine": _SWITCHING, "over_staying": _switching(samples), **sizes, **dated})
+    return rows
+
+
+def _switching(samples: dict[str, Samples]) -> float:
+    """Return the time of inferences that change the level each time over those that stay."""
+    staying = sum(samples[f"{_OURS}@{sparsity}"].cpu_s for sparsity in _LADDER)
+    return round(float(np.median(samples[f"{_SWITCHING}@0.0"].cpu_s / staying)), 4)
+
+
+def _sizes(subject: Subject, folder: Path, variant: Variant) -> Row:
+    """Return bytes of weights and anonymous memory, over those of the dense float32 network.
+
+    Level k holds what the levels below it have, so 95, 90 and 0 % together are the second level and the last.
+    """
+    dense = subject.fixed(subject.dense)
+    write_bytes(folder / "variant.json", variant.model_dump_json().encode())
+    arguments = (str(folder), str(subject.input_path))
+    memory = in_subprocess("benchmarks.int8.memory:anonymous", *arguments)
+    plain = in_subprocess("benchmarks.latency.memory:dense_bytes", str(dense), str(subject.input_path))
+    file_bytes = dense.stat().st_size
+    first, second, *_, last = variant.level_bytes
+    return {
+        "first_level_bytes": round(first / file_bytes, 4),
+        "ladder_bytes": round((second + last) / file_bytes, 4),
+        "anonymous": round(memory["sparse_levels"] / plain, 4),
+        "anonymous_all_levels": round(memory["all_levels"] / plain, 4),
+        "dense_float32_file_bytes": file_bytes,
+        "dense_float32_anonymous_bytes": plain,
+    }
+
+
+def _cpu() -> str:
+    return str(context()["cpu"])
+
+
+def _claims(rows: list[Row]) -> list[Claim]:
+    claims: list[Claim] = []
+    for row in rows:
+        about = f"{row['network']}, {row['granularity']}"
+        if row["engine"] == _OURS:
+            target = _TARGETS.get(row["network"], {}).get(row["granularity"], {}).get(row["sparsity"])
+            level = f"{about}, {row['sparsity']:.0%}: over ONNX Runtime's dense int8"
+            claims.append(at_least(level, target or _NEVER_BELOW, row["over_int8"]))
+        elif row["engine"] == _SWITCHING:
+            limits = (
+                ("over_staying", _SWITCH), ("ladder_bytes", _LADDER_BYTES),
+                ("first_level_bytes", _FIRST_BYTES), ("anonymous", _MEMORY),
+            )  # fmt: skip
+            claims += [at_most(f"{about}: {name}", limit, row[name]) for name, limit in limits]
+    return claims
+
+
+def _old_rows(measured: set[tuple[Any, Any]]) -> list[Row]:
+    """Return rows of an earlier run that were not measured again, of this processor only: one context tells it."""
+    path = RESULTS / "int8.json"
+    if not path.is_file():
+        return []
+    old: list[Row] = json.loads(path.read_text())["rows"]
+    return [
+        row for row in old if row["cpu"] == _cpu() and (row["network"], row["granularity"]) not in measured
+    ]
+
+
+@benchmark("int8")
+def main(quick: bool) -> Result:
+    """Nested levels in 8 bits against ONNX Runtime's dense int8 and dense float32."""
+    named = os.environ.get("ELSA_INT8_NETS")
+    nets = tuple(named.split(",")) if named else _NETS[2:3] if quick else _NETS
+    blocks = os.environ.get("ELSA_INT8_BLOCKS")
+    patterns = tuple(blocks.split(",")) if blocks else _GRANULARITIES[:1] if quick else _GRANULARITIES
+    rows = [
+        row
+        for network in nets
+        for granularity in patterns
+        for row in _measure(network, granularity, _QUICK_S if quick else _TURNS_S)
+    ]
+    if not quick:
+        rows = _old_rows({(row["network"], row["granularity"]) for row in rows}) + rows
+    return Result(rows=rows, claims=_claims(rows))
+
+
+if __name__ == "__main__":
+    main()
