@@ -1,6 +1,8 @@
 """What the 8-bit kernels compute, in numpy: the oracle that every instruction set equals bit for bit.
 
     sum  = exact integers;   y = clamp(rint(float32(sum) * scale + bias + float32(r) * share), low, high)
+    with HardSwish or SiLU   t = act(float32(sum) * scale + bias + float32(r) * share)
+                             y = clamp(rint(t * inverse + zero), low, high)
 
 Each product and sum after the integers is rounded to float32 by itself: there are no fused multiply-adds.
 """
@@ -11,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from elsa_edge.nested_format.activations import ActivationKind
 
 __all__ = ["convolve", "finish", "to_floats"]
 
@@ -67,20 +71,46 @@ def finish(
     residual: Codes | None = None,
     *,
     axis: int = 1,
+    activation: ActivationKind = ActivationKind.NONE,
 ) -> Codes:
     """Return the codes of sums.
 
     Args:
         sums: With rows along `axis`.
         table: (2, rows or more) scale and bias of one level.
-        points: (5,) of one level: the last three are the bounds and the residual's share.
+        points: (6,) of one level: codes of 0, bounds, the residual's share, 1 over the output's step.
         residual: Codes to add, of the shape of `sums`.
         axis: Of the rows.
+        activation: HARD_SWISH or SILU; a clip is in the bounds.
     """
     t = _scaled(sums, table, axis)
     if residual is not None:
         t = t + residual.astype(np.float32) * np.float32(points[4])
+    if activation is not ActivationKind.NONE:
+        t = _activated(t, activation) * np.float32(points[5]) + np.float32(points[1])
     return np.rint(np.clip(t, np.float32(points[2]), np.float32(points[3]))).astype(np.uint8)
+
+
+def _activated(v: npt.NDArray[np.float32], activation: ActivationKind) -> npt.NDArray[np.float32]:
+    one = np.float32(1)
+    if activation is ActivationKind.HARD_SWISH:
+        gate = np.clip(v * np.float32(1 / 6) + np.float32(0.5), np.float32(0), one)
+        return np.asarray(v * gate, np.float32)
+    return np.asarray(v / (_exponential(-v) + one), np.float32)
+
+
+def _exponential(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return exp(x) by the kernels' own steps: 2^n times a polynomial of what is left."""
+    shift = np.float32(12582912)  # 1.5 * 2^23: adding it rounds to the nearest integer
+    x = np.clip(x, np.float32(-87), np.float32(88))
+    shifted = x * np.float32(1.44269504) + shift
+    n = shifted - shift
+    r = (x - n * np.float32(0.693359375)) - n * np.float32(-2.12194440e-4)
+    p = np.full_like(r, np.float32(1 / 5040))
+    for term in (1 / 720, 1 / 120, 1 / 24, 1 / 6, 0.5, 1, 1):
+        p = p * r + np.float32(term)
+    power = (shifted.view(np.int32) + np.int32(127 - 0x4B400000)) << np.int32(23)
+    return np.asarray(p * power.view(np.float32), np.float32)
 
 
 def to_floats(sums: Sums, table: npt.NDArray[np.float32], *, axis: int = -1) -> npt.NDArray[np.float32]:

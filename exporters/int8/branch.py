@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from elsa_edge.exporters.int8.code import Coded8
+from elsa_edge.exporters.int8.code import ACTIVATED, Coded8
 from elsa_edge.exporters.int8.lay_out import Codes
 from elsa_edge.exporters.nested.layer import Geometry, Layer
 from elsa_edge.graph.constants import constant
@@ -91,16 +91,16 @@ class _Writer:
     def __init__(self, graph: ir.Graph, nodes: list[ir.Node], codes: Codes) -> None:
         self.graph, self.nodes, self.codes = graph, nodes, codes
         self.level = self._input(LEVEL_INPUT, ir.DataType.INT64)
-        self._made: dict[int, ir.Value] = {}  # id(original value) -> the same in codes
+        self._made: dict[ir.Value, ir.Value] = {}  # original value -> the same in codes
         self._images: list[tuple[ir.Value, ir.Value]] = []  # (original value, its planes), made as planes
-        self._named: dict[int, ir.Value] = {}  # id(value put in the place of another) -> that other
-        self._dead: set[int] = set()  # ids of nodes that something else computes now
+        self._named: dict[ir.Value, ir.Value] = {}  # value put in the place of another -> that other
+        self._dead: set[ir.Node] = set()  # nodes that something else computes now
         self._anchor: ir.Node | None = None
 
     def replace(self, layer: Layer, coded: Coded8, last_level: int) -> None:
         """Put a kernel in the place of a layer."""
         self._anchor = self.nodes[layer.end]
-        self._dead.update(id(self.nodes[p]) for p in (layer.position, *layer.absorbed))
+        self._dead.update(self.nodes[p] for p in (layer.position, *layer.absorbed))
         source, result = self.nodes[layer.position].inputs[0], self.nodes[layer.end].outputs[0]
         assert source is not None
         finish, points, *weights = layer_tensors(layer, coded)
@@ -117,6 +117,7 @@ class _Writer:
             residual = self._planes_of(other)
         attributes = self._window(layer.geometry, source, result)
         attributes["in_quads"] = -(-layer.geometry.in_channels // 4)
+        attributes["activation"] = int(layer.activation.kind) if layer.activation.kind in ACTIVATED else 0
         operator = "Int8Depthwise"
         if layer.kind != "depthwise":
             operator = "Int8Conv"
@@ -132,7 +133,7 @@ class _Writer:
         inputs = [self._rows_of(source), self.level, *tensors]
         if not coded.is_float:
             node = ir.node("Int8MatMul", inputs, attributes, domain=DOMAIN)
-            self._made[id(result)] = self._insert(node, f"{result.name}.codes", ir.DataType.UINT8)
+            self._made[result] = self._insert(node, f"{result.name}.codes", ir.DataType.UINT8)
             return
         bounded = layer.activation.kind == ActivationKind.CLIP
         attributes["low"] = layer.activation.low if bounded else -float("inf")
@@ -147,21 +148,21 @@ class _Writer:
         source = node.inputs[0] if node.inputs else None
         if source is None:
             return
-        if id(node) in self.codes.pools:
-            window, result = self.codes.pools[id(node)], node.outputs[0]
+        if node in self.codes.pools:
+            window, result = self.codes.pools[node], node.outputs[0]
             attributes = self._window(window, source, result) | {"in_quads": -(-window.in_channels // 4)}
-            inputs = [self._made[id(source)], self.level, self._steps(source)]
-            self._dead.add(id(node))
+            inputs = [self._made[source], self.level, self._steps(source)]
+            self._dead.add(node)
             self._image(result, ir.node("Int8MaxPool", inputs, attributes, domain=DOMAIN))
-        elif id(node) in self.codes.means:
-            self._dead.add(id(node))
+        elif node in self.codes.means:
+            self._dead.add(node)
             self._mean(node, source)
 
     def _mean(self, node: ir.Node, source: ir.Value) -> None:
-        layout = self.codes.planes[id(source)]
+        layout = self.codes.planes[source]
         assert source.shape is not None
         attributes: dict[str, Any] = plane_attributes(layout) | {"channels": source.shape[1]}
-        inputs = [self._made[id(source)], self.level, self._steps(source)]
+        inputs = [self._made[source], self.level, self._steps(source)]
         result = node.outputs[0]
         made = self._insert(
             ir.node("Int8Mean", inputs, attributes, domain=DOMAIN), f"{result.name}.mean", ir.DataType.FLOAT
@@ -175,19 +176,19 @@ class _Writer:
     def _become(self, result: ir.Value, made: ir.Value) -> None:
         """Let every reader of a float value read another of the same contents."""
         made.shape = result.shape
-        self._named[id(made)] = result
+        self._named[made] = result
         result.replace_all_uses_with(made, replace_graph_outputs=True)
 
     def finish(self) -> None:
         """Turn planes back into images for every consumer that is left."""
         for result, planes in self._images:
-            alive = any(id(use.node) not in self._dead for use in result.uses())
+            alive = any(use.node not in self._dead for use in result.uses())
             if not alive and not result.is_graph_output():
                 continue
             producer = planes.producer()
             assert producer is not None
             assert result.shape is not None
-            attributes: dict[str, Any] = plane_attributes(self.codes.planes[id(result)]) | {
+            attributes: dict[str, Any] = plane_attributes(self.codes.planes[result]) | {
                 "channels": result.shape[1]
             }
             node = ir.node(
@@ -201,26 +202,26 @@ class _Writer:
 
     def _planes_of(self, value: ir.Value) -> ir.Value:
         """Return a value as planes of codes, converting it once where it is an image."""
-        if id(value) not in self._made:
+        if value not in self._made:
             node = ir.node(
                 "Int8FromImage",
                 [value, self.level, self._steps(value)],
-                plane_attributes(self.codes.planes[id(self._named.get(id(value), value))]),
+                plane_attributes(self.codes.planes[self._named.get(value, value)]),
                 domain=DOMAIN,
             )
-            self._made[id(value)] = self._insert(node, f"{value.name}.codes", ir.DataType.UINT8)
-        return self._made[id(value)]
+            self._made[value] = self._insert(node, f"{value.name}.codes", ir.DataType.UINT8)
+        return self._made[value]
 
     def _rows_of(self, value: ir.Value) -> ir.Value:
-        if id(value) not in self._made:
+        if value not in self._made:
             node = ir.node("Int8Rows", [value, self.level, self._steps(value)], domain=DOMAIN)
-            self._made[id(value)] = self._insert(node, f"{value.name}.codes", ir.DataType.UINT8)
-        return self._made[id(value)]
+            self._made[value] = self._insert(node, f"{value.name}.codes", ir.DataType.UINT8)
+        return self._made[value]
 
     def _steps(self, value: ir.Value) -> ir.Value:
-        value = self._named.get(id(value), value)
-        while id(value) in self.codes.like:
-            value = self.codes.like[id(value)]
+        value = self._named.get(value, value)
+        while value in self.codes.like:
+            value = self.codes.like[value]
         return self._input(steps_name(value), ir.DataType.FLOAT)
 
     def _input(self, name: str, dtype: ir.DataType) -> ir.Value:
@@ -243,15 +244,15 @@ class _Writer:
     def _image(self, result: ir.Value, node: ir.Node) -> None:
         """Let a node make the planes of a value."""
         made = self._insert(node, f"{result.name}.codes", ir.DataType.UINT8)
-        self._made[id(result)] = made
+        self._made[result] = made
         self._images.append((result, made))
 
     def _window(self, g: Geometry, source: ir.Value, result: ir.Value) -> dict[str, Any]:
         """Return the geometry of a layer between the layouts of its input and output."""
-        source = self._named.get(id(source), source)
+        source = self._named.get(source, source)
         window = Window(
-            self.codes.planes[id(source)],
-            self.codes.planes[id(result)],
+            self.codes.planes[source],
+            self.codes.planes[result],
             g.kernel,
             g.stride,
             g.dilation,

@@ -11,18 +11,17 @@ import numpy.typing as npt
 
 from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.nested_format.activations import ActivationKind
-from elsa_edge.nested_format.quads import encode_quads
+from elsa_edge.nested_format.quads import SIDE_BY_SIDE, encode_quads
 from elsa_edge.nested_format.segments import MOST_COLUMNS
 from elsa_edge.quantise.layer import Tables, finish_tables, float_tables
 from elsa_edge.quantise.steps import LARGEST_CODE, Steps
 from elsa_edge.quantise.weights import CodedWeight, code_rows, quads
 
-__all__ = ["Coded8", "code_layer8", "why_not8"]
+__all__ = ["ACTIVATED", "Coded8", "code_layer8", "why_not8"]
 
+ACTIVATED: Final = (ActivationKind.HARD_SWISH, ActivationKind.SILU)
 # What four rows cost in a block that they share, over the same in blocks of their own (docs/kernels.md).
 _BLOCK_ADVANTAGE: Final = 0.8
-# Blocks of a row that a product with a vector takes at a time.
-_VECTOR: Final = 8
 _LARGEST_SUM: Final = 2**31 - 1
 
 Array = npt.NDArray[Any]
@@ -45,8 +44,8 @@ class Coded8:
 
 def why_not8(layer: Layer) -> str | None:
     """Return why the 8-bit kernels do not compute a layer, or None."""
-    if layer.activation.kind not in (ActivationKind.NONE, ActivationKind.CLIP):
-        return "its activation has no 8-bit form"
+    if layer.geometry is None and layer.activation.kind in ACTIVATED:
+        return "its activation has no 8-bit form behind a product"
     if layer.geometry is None:
         places = -(-layer.weight.shape[1] // 4)
     else:
@@ -88,8 +87,9 @@ def code_layer8(
             else (-np.inf, np.inf)
         )
         tables = finish_tables(
-            layer.table, coded, x, y, bounds=bounds, residual=residual, bias_of_coding=bias
-        )
+            layer.table, coded, x, y, bounds=bounds, residual=residual, bias_of_coding=bias,
+            activated=layer.activation.kind in ACTIVATED,
+        )  # fmt: skip
     weights = (_depthwise(coded, levels),) if layer.kind == "depthwise" else _segments(layer, coded, levels)
     return Coded8(tables, weights, y is None)
 
@@ -110,15 +110,20 @@ def _segments(layer: Layer, coded: CodedWeight, levels: int) -> tuple[Array, ...
     segments = []
     for level in range(int(coded.index[coded.index < levels].max(initial=0)) + 1):
         active = index == level
-        single = int(active.any(axis=2).sum())
-        rows = -(-len(codes) // 4) * 4
-        padded = np.zeros((rows, codes.shape[1]), np.bool_)
-        padded[: len(codes)] = active.any(axis=2)
-        shared = int(padded.reshape(-1, 4, codes.shape[1]).any(axis=1).sum())
-        block_rows = 4 if 4 * shared * _BLOCK_ADVANTAGE < single else 1
-        multiple = _VECTOR if g is None and block_rows == 1 else 1
-        segments.append(encode_quads(codes, active, block_rows=block_rows, multiple=multiple))
+        there = _padded_rows(active.any(axis=2), SIDE_BY_SIDE)
+        single = int(there.sum())
+        if g is None:  # rows side by side are filled up to the longest of them
+            single = SIDE_BY_SIDE * int(there.sum(axis=1).reshape(-1, SIDE_BY_SIDE).max(axis=1).sum())
+        shared = int(there.reshape(-1, 4, there.shape[1]).any(axis=1).sum())
+        single_rows = SIDE_BY_SIDE if g is None else 1
+        block_rows = 4 if 4 * shared * _BLOCK_ADVANTAGE < single else single_rows
+        segments.append(encode_quads(codes, active, block_rows=block_rows))
     return tuple(segments)
+
+
+def _padded_rows(there: npt.NDArray[np.bool_], multiple: int) -> npt.NDArray[np.bool_]:
+    """Add empty rows up to a multiple."""
+    return np.pad(there, ((0, -len(there) % multiple), (0, 0)))
 
 
 def _depthwise(coded: CodedWeight, levels: int) -> Array:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -22,6 +21,14 @@ from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.instructions import Instructions, Nested, Selector
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.errors import ExportError
+from elsa_edge.exporters.int8.choose import (
+    WORTHWHILE,
+    Choice,
+    Kind,
+    by_density,
+    by_timing,
+    require_worthwhile,
+)
 from elsa_edge.exporters.int8.judge import LARGEST_TOLERANCE, Judgement, judge
 from elsa_edge.exporters.int8.plan import Plan8
 from elsa_edge.exporters.int8.rival import dense8
@@ -38,25 +45,11 @@ from elsa_edge.profiles.schema import DeviceProfile
 __all__ = ["NestedInt8Exporter", "OrtInt8Exporter"]
 
 _ARCHITECTURES: Final = {"x86_64": "x86-64", "AMD64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
-# A level whose time is within 3 % of the dense 8-bit network's is not faster than it.
-_WORTHWHILE: Final = 0.97
 _SECONDS: Final = 6.0
 _LEAST_TOLERANCE: Final = 1e-3
 _MARGIN: Final = 1.5  # other inputs than those of the calibration
-# Below this share of active weights our kernels are expected to win where they cannot be timed.
-_DENSITY: Final = 0.4
 
 Array = npt.NDArray[Any]
-Kind = Literal["nested", "dense"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """What computes a level, who decided, and the time of nested kernels over the dense 8-bit network's."""
-
-    kind: Kind
-    by: Literal["timing", "estimate", "request"]
-    time_over_dense: float | None = None
 
 
 class _Int8Exporter:
@@ -146,10 +139,14 @@ class NestedInt8Exporter(_Int8Exporter):
             return dense[level].clone()
 
         recipe = self._settle(plan, profile, samples)
-        choices = self._decide(plan, profile, samples, dense_at)
-        sizes = _write(plan, [choice.kind for choice in choices], dense_at, folder)
+        with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+            rival = Path(temporary, "dense.onnx")
+            watch = Stopwatch(_one_of(graph, samples), profile.runtime, _SECONDS / plan.count)
+            choices = self._decide(plan, profile, watch, dense_at, rival)
+            sizes = _write(plan, [choice.kind for choice in choices], dense_at, folder)
+            overhead = require_worthwhile(choices, watch, rival, folder / "model.onnx")
         judged = judge(folder / "model.onnx", plan.models, samples)
-        faster = [None if c.time_over_dense is None else c.time_over_dense <= _WORTHWHILE for c in choices]
+        faster = [None if c.time_over_dense is None else c.time_over_dense <= WORTHWHILE for c in choices]
         layers = tuple(tuple(plan.names) if choice.kind == "nested" else () for choice in choices)
         return self._variant(
             Nested(choices=("model",), nested_layers=layers), judged, profile,
@@ -160,6 +157,7 @@ class NestedInt8Exporter(_Int8Exporter):
                 "decided_by": [choice.by for choice in choices],
                 "time_over_dense_int8": [choice.time_over_dense for choice in choices],
                 "faster_than_dense_int8": faster,
+                "densest_over_plain_int8": overhead,
             },
             files={"model": "model.onnx", "data": "model.data"}, level_bytes=sizes,
         )  # fmt: skip
@@ -182,28 +180,18 @@ class NestedInt8Exporter(_Int8Exporter):
         return "inner layers"
 
     def _decide(
-        self, plan: Plan8, profile: DeviceProfile, samples: Mapping[str, Array], dense_at: Any
-    ) -> list[_Choice]:
+        self, plan: Plan8, profile: DeviceProfile, watch: Stopwatch, dense_at: Any, rival: Path
+    ) -> list[Choice]:
+        """Return each level's choice; where it is timed, the dense 8-bit network stays at `rival`."""
         if self._choose != "auto":
-            return [_Choice(self._choose, "request")] * plan.count
+            return [Choice(self._choose, "request")] * plan.count
         if not _is_here(profile):
-            densities = [
-                level.density if level.density is not None else 1 - level.sparsity
-                for level in plan.graph.ladder
-            ]
-            return [_Choice("nested" if d < _DENSITY else "dense", "estimate") for d in densities]
-        with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
-            folder = Path(temporary)
-            _write(plan, ["nested"] * plan.count, None, folder)
-            rival = folder / "dense.onnx"
-            write_bytes(rival, ir.to_proto(dense_at(plan.count - 1)).SerializeToString())
-            sample = {n: a[:1] if _batched(plan.graph, n) else a for n, a in samples.items()}
-            watch = Stopwatch(sample, profile.runtime, _SECONDS / plan.count)
-            ratios = [watch.over_first([rival], [folder / "model.onnx"], k)[0] for k in range(plan.count)]
-        return [
-            _Choice("nested" if ratio <= _WORTHWHILE else "dense", "timing", round(ratio, 3))
-            for ratio in ratios
-        ]
+            return by_density(plan.graph.ladder)
+        nested = rival.parent / "nested"
+        nested.mkdir()
+        _write(plan, ["nested"] * plan.count, None, nested)
+        write_bytes(rival, ir.to_proto(dense_at(plan.count - 1)).SerializeToString())
+        return by_timing(watch, rival, nested / "model.onnx", plan.count)
 
 
 class OrtInt8Exporter(_Int8Exporter):
@@ -249,10 +237,11 @@ def _good(one: Judgement, profile: DeviceProfile) -> bool:
     return one.agreement >= 1 - profile.tflite.int8_changed_answers and one.difference <= LARGEST_TOLERANCE
 
 
-def _batched(graph: CanonicalGraph, name: str) -> bool:
-    """Tell whether an input has a batch axis."""
-    shape = graph.inputs[name].shape
-    return bool(shape) and shape[0] is None
+def _one_of(graph: CanonicalGraph, samples: Mapping[str, Array]) -> dict[str, Array]:
+    """Return one sample: the first along every batch axis."""
+    shapes = {name: graph.inputs[name].shape for name in samples}
+    batched = {name for name, shape in shapes.items() if shape and shape[0] is None}
+    return {name: array[:1] if name in batched else array for name, array in samples.items()}
 
 
 def _is_here(profile: DeviceProfile) -> bool:

@@ -17,7 +17,7 @@ from elsa_edge.exporters.int8.lay_out import Codes, lay_out
 from elsa_edge.exporters.int8.observe import Observed, observe
 from elsa_edge.exporters.nested.find import find_layers, level_models
 from elsa_edge.exporters.nested.layer import Layer
-from elsa_edge.exporters.nested.networks import array_of
+from elsa_edge.exporters.nested.spans import same_outside, spans_of
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.quantise.steps import Steps
 
@@ -83,13 +83,8 @@ class Plan8:
         Args:
             levels: Rising numbers; only neighbours share a branch.
         """
-        spans: list[tuple[int, int]] = []
-        for level in levels:
-            if spans and spans[-1][1] == level - 1 and self._alike(level - 1, level):
-                spans[-1] = (spans[-1][0], level)
-            else:
-                spans.append((level, level))
-        return spans
+        inside = {p for layer in self.layers.values() for p in (layer.position, *layer.absorbed)}
+        return spans_of(levels, lambda a, b: same_outside(self.models[a], self.models[b], inside))
 
     def branch(self, last_level: int) -> ir.Model:
         """Return the network that serves the levels of a span up to its last."""
@@ -138,17 +133,6 @@ class Plan8:
                 self.refused[self._found[position].name] = "its ranges leave what 8-bit kernels take"
             self._left_out |= odd
 
-    def _alike(self, a: int, b: int) -> bool:
-        """Tell whether two levels agree in every constant outside the layers."""
-        inside = {p for layer in self.layers.values() for p in (layer.position, *layer.absorbed)}
-        pairs = zip(self.models[a].graph, self.models[b].graph, strict=True)
-        return all(
-            _same(array_of(left), array_of(right))
-            for position, (first, second) in enumerate(pairs)
-            if position not in inside
-            for left, right in zip(first.inputs, second.inputs, strict=True)
-        )
-
 
 class _Coder:
     """Codes layers; keeps the steps of every value that has any."""
@@ -160,7 +144,7 @@ class _Coder:
     def code(self, layer: Layer) -> Coded8:
         source, result = self._nodes[layer.position].inputs[0], self._nodes[layer.end].outputs[0]
         assert source is not None
-        is_float = layer.geometry is None and id(result) not in self._codes.rows
+        is_float = layer.geometry is None and result not in self._codes.rows
         residual = None
         if layer.residual is not None:
             other = self._nodes[layer.residual[0]].inputs[layer.residual[1]]
@@ -172,15 +156,9 @@ class _Coder:
         )  # fmt: skip
 
     def _of(self, value: ir.Value) -> list[Steps]:
-        while id(value) in self._codes.like:
-            value = self._codes.like[id(value)]
+        while value in self._codes.like:
+            value = self._codes.like[value]
         name = steps_name(value)
         if name not in self.steps:
             self.steps[name] = self._observed.steps(str(value.name))
         return self.steps[name]
-
-
-def _same(x: Array | None, y: Array | None) -> bool:
-    if x is None or y is None:
-        return x is y
-    return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()

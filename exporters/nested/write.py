@@ -17,7 +17,7 @@ from elsa_edge.exporters.nested.branch import nested_branch, tensor_names
 from elsa_edge.exporters.nested.file import join, save
 from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.layer_set import KernelChoice, LayerSet
-from elsa_edge.exporters.nested.networks import array_of
+from elsa_edge.exporters.nested.spans import same_outside, spans_of
 from elsa_edge.files import write_bytes
 
 __all__ = ["write", "write_dense"]
@@ -82,31 +82,15 @@ def _branch(
 
 def _spans(layers: LayerSet, chosen: Sequence[KernelChoice]) -> list[tuple[int, int]]:
     """Return (first, last) levels that one branch can serve: the same choice, and nothing else differs by level."""
-    spans: list[tuple[int, int]] = []
-    for level, choice in enumerate(chosen):
-        before = spans[-1][1] if spans else None
-        if (
-            before is not None
-            and choice
-            and chosen[before] == choice
-            and _alike(layers, before, level, choice)
-        ):
-            spans[-1] = (spans[-1][0], level)
-        else:
-            spans.append((level, level))
-    return spans
 
+    def alike(before: int, level: int) -> bool:
+        choice = chosen[level]
+        if not choice or chosen[before] != choice:
+            return False
+        inside = {p for layer in layers.chosen(choice) for p in (layer.position, *layer.absorbed)}
+        return same_outside(layers.models[before], layers.models[level], inside)
 
-def _alike(layers: LayerSet, a: int, b: int, choice: KernelChoice) -> bool:
-    """Tell whether two levels agree in every constant outside the chosen layers."""
-    inside = {p for layer in layers.chosen(choice) for p in (layer.position, *layer.absorbed)}
-    pairs = zip(layers.models[a].graph, layers.models[b].graph, strict=True)
-    return all(
-        _same(array_of(left), array_of(right))
-        for position, (first, second) in enumerate(pairs)
-        if position not in inside
-        for left, right in zip(first.inputs, second.inputs, strict=True)
-    )
+    return spans_of(range(len(chosen)), alike)
 
 
 def _tensors(layers: LayerSet, used: KernelChoice) -> tuple[Mapping[str, Array], list[list[str]]]:
@@ -124,12 +108,6 @@ def _tensors(layers: LayerSet, used: KernelChoice) -> tuple[Mapping[str, Array],
             tensors[name] = array
             parts[max(0, place - 1)].append(name)
     return tensors, parts
-
-
-def _same(x: Array | None, y: Array | None) -> bool:
-    if x is None or y is None:
-        return x is y
-    return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()
 
 
 def _by_level(layer: Layer, count: int) -> npt.NDArray[np.float32]:

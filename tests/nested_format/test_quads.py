@@ -13,7 +13,7 @@ from elsa_edge.nested_format.quads import decode_quads, encode_quads
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(1, 9), st.integers(1, 30), st.sampled_from([1, 4]), st.floats(0, 1), st.booleans(),
+    st.integers(1, 9), st.integers(1, 30), st.sampled_from([1, 4, 8]), st.floats(0, 1), st.booleans(),
     st.integers(0, 1 << 30),
 )  # fmt: skip
 def test_levels_add_up_and_pairs_are_safe(  # noqa: PLR0917 - drawn by hypothesis
@@ -31,27 +31,29 @@ def test_levels_add_up_and_pairs_are_safe(  # noqa: PLR0917 - drawn by hypothesi
         found = decode_quads(segment)
         assert found.block_rows == block_rows
         total += found.codes
-        values = segment.view(np.int8)[-(-(-found.entries * block_rows * 4 // 64) * 64) or len(segment) :]
-        stored = np.abs(values[: found.entries * block_rows * 4].astype(np.int16)).reshape(-1, 2).sum(axis=1)
+        height = 1 if block_rows == 8 else block_rows
+        values = segment.view(np.int8)[-(-(-found.entries * height * 4 // 64) * 64) or len(segment) :]
+        stored = np.abs(values[: found.entries * height * 4].astype(np.int16)).reshape(-1, 2).sum(axis=1)
         assert (stored <= 128).all()
-        groups = np.zeros((-(-rows // block_rows) * block_rows, columns), np.bool_)
+        groups = np.zeros((-(-rows // height) * height, columns), np.bool_)
         groups[:rows] = (index == level).any(axis=2)
-        blocks = groups.reshape(-1, block_rows, columns).any(axis=1).sum()
-        assert blocks <= found.entries <= (2 * blocks if large else blocks)
+        blocks = groups.reshape(-1, height, columns).any(axis=1).sum()
+        if block_rows != 8:
+            assert blocks <= found.entries <= (2 * blocks if large else blocks)
     assert np.array_equal(total, np.where(index < 3, codes, 0))
 
 
-def test_rows_are_filled_up_with_blocks_of_zeros() -> None:
-    """Every row has a multiple of 8 blocks or none, and adds up to the same codes."""
+def test_rows_side_by_side_are_as_long_as_the_longest() -> None:
+    """Eight rows have 8 entries for each block of the longest, and add up to the same codes."""
     random = np.random.default_rng(1)
-    codes = random.integers(-127, 128, (6, 20, 4)).astype(np.int8)
+    codes = random.integers(-60, 61, (14, 20, 4)).astype(np.int8)
     active = random.random(codes.shape) < 0.1
     active[3] = False
-    filled = encode_quads(codes, active, multiple=8)
-    pointers = np.frombuffer(filled.tobytes(), "<u4", 7, 64)
-    assert (np.diff(pointers) % 8 == 0).all()
-    assert pointers[4] == pointers[3]
-    assert np.array_equal(decode_quads(filled).codes, decode_quads(encode_quads(codes, active)).codes)
+    segment = encode_quads(codes, active, block_rows=8)
+    pointers = np.frombuffer(segment.tobytes(), "<u4", 3, 64)
+    longest = [active[rows].any(axis=2).sum(axis=1).max() for rows in (slice(0, 8), slice(8, 14))]
+    assert np.diff(pointers).tolist() == [8 * count for count in longest]
+    assert np.array_equal(decode_quads(segment).codes, np.where(active, codes, 0))
 
 
 def test_what_the_format_cannot_hold_is_refused() -> None:

@@ -5,6 +5,8 @@
 // computed, bit for bit on every processor (the sums are exact, the rest float32 without fused multiply-adds):
 //
 //   y = clamp(round_to_even(float(sum of x * w) * scale + bias + residual * share), low, high)
+//   with HardSwish or SiLU, where scale, bias and share give a number and not a code:
+//   y = clamp(round_to_even(act(float(sum of x * w) * scale + bias + residual * share) * inverse + zero), low, high)
 #pragma once
 #include <cstdint>
 
@@ -15,7 +17,7 @@ namespace elsa {
 // Segments 0 .. k of a weight that have the same form, in the order of the file.
 struct Sweep {
   int32_t block_rows;
-  const Run* run;  // values are 4 * block_rows codes an entry
+  const Run* run;  // values are 4 codes a row of an entry; 8 rows side by side have one row an entry
   int32_t runs;
 };
 
@@ -26,7 +28,9 @@ struct Finish8 {
   float share = 0;                    // residual's step / output's step
   const int32_t* mask = nullptr;      // (positions of this tile) all ones or 0; null: keep everything
   uint8_t low = 0, high = 255;        // bounds of y
-  uint8_t zero = 0;                   // the output's code of 0, for positions that the mask leaves out
+  uint8_t zero = 0;                   // the output's code of 0, also for positions that the mask leaves out
+  Activation activation = Activation::kNone;  // or kHardSwish, kSilu; a clip is low and high
+  float inverse = 1;                          // 1 / output's step, where there is an activation
 };
 
 // Some quads of output channels over a stretch of consecutive positions.
@@ -62,7 +66,8 @@ struct Kernels8 {
   bool signed_pixels;  // the loops take 128 off each pixel, so sums must start at 128 * (sum of the active weights)
   void (*tile)(const Tile8&);
   void (*depthwise)(const Depthwise8&);
-  // sums[row] = start[row] + products with one vector x of quads, for rows [4 * quad_begin, 4 * quad_end)
+  // sums[row] = start[row] + products with one vector x of quads, for rows [4 * quad_begin, 4 * quad_end);
+  // quad_begin is even, and sums has room for a multiple of 8
   void (*gemv)(const Sweep* sweep, int32_t sweeps, const uint8_t* x, int32_t quad_begin, int32_t quad_end,
                int32_t row_count, const int32_t* start, int32_t* sums);
   // `count` sums, one a channel, to codes; scale and bias like sums, no residual, no mask.

@@ -19,7 +19,7 @@ Int8Conv::Int8Conv(const ort::Info& info)
       in_quads_(info.integer("in_quads", 1, 1 << 18)),
       out_channels_(info.integer("out_channels", 1, 1 << 20)),
       weights_(info, kFirstSegment, out_channels_, in_quads_ * window_.taps()),
-      finish_(info, 2, 3, (out_channels_ + 3) / 4),
+      finish_(info, 2, 3, (out_channels_ + 3) / 4, activation8_of(info)),
       mask_(window_.output_mask()) {
   const auto taps = window_.tap_offsets();
   for (int64_t q = 0; q < in_quads_; ++q)

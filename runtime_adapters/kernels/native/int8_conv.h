@@ -15,7 +15,7 @@ class Int8Conv {
       {kOrtUint8, kOrtRequired},  // planes (batch, quads, stride, 4)
       {kOrtInt64, kOrtRequired},  // level
       {kOrtFloat, kOrtRequired},  // (levels, 2, out channels padded)
-      {kOrtFloat, kOrtRequired},  // (levels, 5)
+      {kOrtFloat, kOrtRequired},  // (levels, 6)
       {kOrtUint8, kOrtOptional},  // residual, planes like the output
       {kOrtUint8, kOrtVariadic},  // segments, one a level
   };

@@ -21,7 +21,7 @@ Int8Depthwise::Int8Depthwise(const ort::Info& info)
     : window_(info),
       quads_(info.integer("in_quads", 1, 1 << 18)),
       tap_quads_((window_.taps() + 3) / 4),
-      finish_(info, 2, 3, quads_),
+      finish_(info, 2, 3, quads_, activation8_of(info)),
       weight_(info.constant(kWeights, kOrtUint8, "the depthwise weights")),
       mask_(window_.output_mask()) {
   const auto& dims = weight_.dims;

@@ -13,7 +13,7 @@ class Int8Depthwise {
       {kOrtUint8, kOrtRequired},  // planes (batch, quads, stride, 4)
       {kOrtInt64, kOrtRequired},  // level
       {kOrtFloat, kOrtRequired},  // (levels, 2, channels padded)
-      {kOrtFloat, kOrtRequired},  // (levels, 5)
+      {kOrtFloat, kOrtRequired},  // (levels, 6)
       {kOrtUint8, kOrtOptional},  // residual
       {kOrtUint8, kOrtRequired},  // codes (levels or 1, quads, tap quads, 4 channels, 4 taps), signed
   };

@@ -36,6 +36,10 @@ void depthwise(const Depthwise8& t) {
         v[j] = v[j] + to_float(other) * share;
       }
     }
+    if (t.finish.activation != Activation::kNone) {
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) v[j] = activated(v[j], t.finish);
+    }
     Int packed = bounded(pack_pixels(v), t.finish);
     if (t.finish.mask) {
       const Int keep = load(t.finish.mask + n * kLanes);

@@ -14,14 +14,22 @@ uint8_t code(float value, const char* what) {
 
 }  // namespace
 
-Finish8Tables::Finish8Tables(const ort::Info& info, size_t table_input, size_t points_input, int64_t quads) {
+Activation activation8_of(const ort::Info& info) {
+  const auto activation =
+      static_cast<Activation>(info.integer("activation", 0, static_cast<int64_t>(Activation::kSilu)));
+  require(activation != Activation::kClip, "bounds of an 8-bit operator are codes, not an activation");
+  return activation;
+}
+
+Finish8Tables::Finish8Tables(const ort::Info& info, size_t table_input, size_t points_input, int64_t quads,
+                             Activation activation) {
   const ort::Tensor table = info.constant(table_input, kOrtFloat, "the table of multipliers and biases");
   const ort::Tensor points = info.constant(points_input, kOrtFloat, "the table of codes");
   const int64_t rows = 4 * quads;
   require(table.dims.size() == 3 && table.dims[0] >= 1 && table.dims[1] == 2 && table.dims[2] == rows,
           "the table of multipliers and biases must be (levels, 2, rows padded to a multiple of 4)");
-  require(points.dims.size() == 2 && points.dims[0] == table.dims[0] && points.dims[1] == 5,
-          "the table of codes must be (levels, 5)");
+  require(points.dims.size() == 2 && points.dims[0] == table.dims[0] && points.dims[1] == 6,
+          "the table of codes must be (levels, 6)");
   for (int64_t level = 0; level < table.dims[0]; ++level) {
     Finish8 f;
     f.scale = table.floats() + level * 2 * rows;
@@ -30,13 +38,16 @@ Finish8Tables::Finish8Tables(const ort::Info& info, size_t table_input, size_t p
     for (int64_t r = 0; r < rows; ++r)
       require(std::fabs(f.scale[r]) <= 65536.0f && std::fabs(f.bias[r]) <= 268435456.0f,
               "a multiplier or bias is out of range");
-    const float* p = points.floats() + level * 5;
+    const float* p = points.floats() + level * 6;
     input_zero_.push_back(code(p[0], "the input's code of 0"));
     f.zero = code(p[1], "the output's code of 0");
     f.low = code(p[2], "the least code"), f.high = code(p[3], "the largest code");
     require(f.low <= f.high, "the least code is above the largest");
     f.share = p[4];
     require(f.share >= 0 && f.share <= 65536.0f, "the residual's share is out of range");
+    f.activation = activation;
+    f.inverse = p[5];
+    require(f.inverse > 0 && f.inverse <= 1e12f, "1 over the output's step is out of range");
     levels_.push_back(f);
   }
 }

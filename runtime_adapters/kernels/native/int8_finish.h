@@ -7,11 +7,13 @@
 
 namespace elsa {
 
-// `table` is (levels, 2, rows padded to quads): scale, bias. `points` is (levels, 5): the input's and the output's code
-// of 0, the least and the largest code to write, and the residual's step over the output's.
+// `table` is (levels, 2, rows padded to quads): scale, bias. `points` is (levels, 6): the input's and the output's code
+// of 0, the least and the largest code to write, the residual's step over the output's, and 1 over the output's step. Where
+// there is an activation, scale, bias and the residual's step are those of numbers, not of codes.
 class Finish8Tables {
  public:
-  Finish8Tables(const ort::Info& info, size_t table_input, size_t points_input, int64_t quads);
+  Finish8Tables(const ort::Info& info, size_t table_input, size_t points_input, int64_t quads,
+                Activation activation = Activation::kNone);
 
   int64_t levels() const { return static_cast<int64_t>(levels_.size()); }
   const Finish8& at(int64_t level) const { return levels_[static_cast<size_t>(level)]; }
@@ -21,6 +23,9 @@ class Finish8Tables {
   std::vector<Finish8> levels_;
   std::vector<uint8_t> input_zero_;
 };
+
+// The attribute `activation`: none, HardSwish or SiLU.
+Activation activation8_of(const ort::Info& info);
 
 // (levels, 2): the step of a value's codes, and the code of 0.
 class Steps8 {

@@ -72,7 +72,7 @@ inline Int bounded(Int v, const Finish8& f) {
 }
 
 // Four rows of sums to pixels.
-template <bool kResidual>
+template <bool kResidual, bool kActivated>
 inline void finish_quad(const int32_t* sums, int32_t lines, const float* scale, const float* bias,
                         const uint8_t* residual, uint8_t* y, const Finish8& f) {
   Float s[4], b[4];
@@ -88,6 +88,10 @@ inline void finish_quad(const int32_t* sums, int32_t lines, const float* scale, 
       const Int other = load(residual + n * kBytes);
 #pragma GCC unroll 4
       for (int r = 0; r < 4; ++r) t[r] = t[r] + to_float((other >> (8 * r)) & 0xFF) * share;
+    }
+    if constexpr (kActivated) {
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; ++r) t[r] = activated(t[r], f);
     }
     Int v = bounded(pack4(t[0], t[1], t[2], t[3]), f);
     if (f.mask) {
@@ -121,10 +125,11 @@ void tile(const Tile8& t) {
       }
     }
     const float *scale = t.finish.scale + 4 * q, *bias = t.finish.bias + 4 * q;
-    if (t.finish.residual)
-      finish_quad<true>(sums, t.lines, scale, bias, t.finish.residual + (q - t.quad_begin) * t.y_stride, y, t.finish);
-    else
-      finish_quad<false>(sums, t.lines, scale, bias, nullptr, y, t.finish);
+    const uint8_t* residual = t.finish.residual ? t.finish.residual + (q - t.quad_begin) * t.y_stride : nullptr;
+    const bool plain = t.finish.activation == Activation::kNone;
+    const auto finish = residual ? (plain ? finish_quad<true, false> : finish_quad<true, true>)
+                                 : (plain ? finish_quad<false, false> : finish_quad<false, true>);
+    finish(sums, t.lines, scale, bias, residual, y, t.finish);
   }
 }
 

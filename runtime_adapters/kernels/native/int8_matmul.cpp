@@ -35,7 +35,7 @@ void Int8Rows::compute(const ort::Context& context) const {
 Int8Product::Int8Product(const ort::Info& info)
     : quads_(info.integer("quads", 1, 1 << 16)),
       rows_(info.integer("rows", 1, 1 << 24)),
-      weights_(info, 4, rows_, quads_),
+      weights_(info, 4, rows_, quads_, NestedWeights::Values::kQuadRows),
       finish_(info, 2, 3, (rows_ + 3) / 4) {}
 
 const uint8_t* Int8Product::rows_of(const ort::Context& context, int64_t last, ort::Dims* dims, int64_t* count) const {
@@ -54,7 +54,7 @@ void Int8Product::sums(const ort::Context& context, const uint8_t* x, int64_t co
   weights_.validate(level);
   const auto& sweeps = weights_.sweeps(level);
   const int64_t quads = (rows_ + 3) / 4;
-  const Split split = split_into(kTasks, quads, 1, 16);
+  const Split split = split_into(kTasks, quads, 2, 16);  // 8 rows side by side belong to one part
   const int64_t parts = split.parts();
   context.parallel(count * parts, [&](int64_t task) {
     const int64_t n = task / parts;

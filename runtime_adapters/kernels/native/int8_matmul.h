@@ -44,7 +44,7 @@ class Int8MatMul : Int8Product {
       {kOrtUint8, kOrtRequired},  // (..., 4 * quads)
       {kOrtInt64, kOrtRequired},  // level
       {kOrtFloat, kOrtRequired},  // (levels, 2, rows padded)
-      {kOrtFloat, kOrtRequired},  // (levels, 5)
+      {kOrtFloat, kOrtRequired},  // (levels, 6)
       {kOrtUint8, kOrtVariadic},  // segments, one a level
   };
   explicit Int8MatMul(const ort::Info& info) : Int8Product(info) {}

@@ -11,6 +11,8 @@
 #include <arm_neon.h>
 #endif
 
+#include <cstddef>
+
 #include "int8.h"
 
 namespace elsa {
@@ -159,6 +161,36 @@ inline Int pack4(Float t0, Float t1, Float t2, Float t3) {
 #endif
 }
 
+// exp by 2^n * p(r), r in [-ln2/2, ln2/2], as in vectors.h but without fused multiply-adds: reference.py has the same steps.
+inline Float exponential(Float x) {
+  x = x > -87.0f ? x : all(-87.0f);
+  x = x < 88.0f ? x : all(88.0f);
+  const Float shifted = x * 1.44269504f + kShift;
+  const Float n = shifted - kShift;
+  const Float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  Float p = all(1.0f / 5040);
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  return p * reinterpret_cast<Float>((reinterpret_cast<Int>(shifted) + (127 - 0x4B400000)) << 23);
+}
+
+// Numbers to what is rounded to codes.
+inline Float activated(Float v, const Finish8& f) {
+  if (f.activation == Activation::kHardSwish) {
+    Float gate = v * (1.0f / 6.0f) + 0.5f;
+    gate = gate > 0.0f ? gate : all(0.0f);
+    v = v * (gate < 1.0f ? gate : all(1.0f));
+  } else {
+    v = v / (exponential(-v) + 1.0f);
+  }
+  return v * f.inverse + static_cast<float>(f.zero);
+}
+
 // Each 16 bytes of the four results hold one byte of a, b, c and d for 4 channels: lane = channel, result j = pixel j.
 inline void turn(Int a, Int b, Int c, Int d, Int* out) {
 #if defined(__x86_64__) && ELSA_LANES == 16
@@ -228,7 +260,8 @@ inline Int repeat4(const void* p) {
 
 inline int32_t quad_at(const uint8_t* x, uint16_t column) {
   int32_t quad;
-  __builtin_memcpy(&quad, x + column * 4, 4);
+  // The index of an address may be scaled by 4 for nothing, but only one of its own width.
+  __builtin_memcpy(&quad, x + static_cast<size_t>(column) * 4, 4);
   return quad;
 }
 

@@ -5,8 +5,9 @@
 
 namespace elsa {
 
-Weights8::Weights8(const ort::Info& info, size_t first_input, int64_t rows, int64_t columns)
-    : rows_(rows), weights_(info, first_input, rows, columns, rows, NestedWeights::Values::kQuads) {
+Weights8::Weights8(const ort::Info& info, size_t first_input, int64_t rows, int64_t columns,
+                   NestedWeights::Values values)
+    : rows_(rows), weights_(info, first_input, rows, columns, rows, values) {
   require(weights_.column_block() >= static_cast<uint64_t>(columns), "8-bit weights must be one block of columns");
   const size_t counts = weights_.counts();
   for (size_t k = 0; k < counts; ++k) {
@@ -25,18 +26,18 @@ void Weights8::validate(int64_t level) const {
 }
 
 std::vector<int32_t> Weights8::add_up(const std::vector<Sweep>& sweeps) const {
-  std::vector<int32_t> sums(static_cast<size_t>(round_up(rows_, 4)), 0);
+  std::vector<int32_t> sums(static_cast<size_t>(round_up(rows_, 8)), 0);
   if (!kernels8().signed_pixels) return sums;
   for (const Sweep& sweep : sweeps)
     for (int32_t k = 0; k < sweep.runs; ++k) {
       const Run& run = sweep.run[k];
       const int8_t* value = static_cast<const int8_t*>(run.value);
-      const int64_t height = sweep.block_rows;
-      for (int64_t g = 0; g < (rows_ + height - 1) / height; ++g)
+      const int64_t unit = sweep.block_rows, side = unit == 8 ? 8 : 1, height = unit / side;
+      for (int64_t g = 0; g < divide_up(rows_, unit); ++g)
         for (uint32_t i = run.pointer[g]; i < run.pointer[g + 1]; ++i)
           for (int64_t r = 0; r < height; ++r)
             for (int64_t c = 0; c < 4; ++c)
-              sums[static_cast<size_t>(g * height + r)] += 128 * value[(i * height + r) * 4 + c];
+              sums[static_cast<size_t>(g * unit + i % side + r)] += 128 * value[(i * height + r) * 4 + c];
     }
   return sums;
 }

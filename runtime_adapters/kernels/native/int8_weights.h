@@ -12,12 +12,13 @@ namespace elsa {
 class Weights8 {
  public:
   // Inputs first_input .. last are segments of a weight of `rows` output channels and `columns` quads of codes.
-  Weights8(const ort::Info& info, size_t first_input, int64_t rows, int64_t columns);
+  Weights8(const ort::Info& info, size_t first_input, int64_t rows, int64_t columns,
+           NestedWeights::Values values = NestedWeights::Values::kQuads);
 
   // Checks the segments of a level, each once, and adds up what the loops need. Throws std::runtime_error.
   void validate(int64_t level) const;
   const std::vector<Sweep>& sweeps(int64_t level) const { return sweeps_[at(level)]; }
-  // (rows padded to quads), after `validate`.
+  // (rows padded to a multiple of 8), after `validate`.
   const int32_t* start(int64_t level) const { return starts_[at(level)].values.data(); }
 
  private:

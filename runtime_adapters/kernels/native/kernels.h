@@ -6,8 +6,8 @@ namespace elsa {
 
 // The codes below are those of the format: elsa_edge/nested_format has their twins, and a test compares them.
 enum class Activation : int32_t { kNone = 0, kClip = 1, kHardSwish = 2, kSilu = 3 };
-// Rows of weights that share the column of an entry.
-enum class BlockRows : uint32_t { kOne = 1, kFour = 4 };
+// Rows of weights that share the column of an entry; or 8 rows side by side, each with its own columns.
+enum class BlockRows : uint32_t { kOne = 1, kFour = 4, kSideBySide = 8 };
 enum class ValueType : uint32_t { kFloat32 = 0, kInt8 = 1, kQuads = 2 };
 
 // What happens to a finished sum: y = act(sum * scale[row] + bias[row] + residual), zero where mask is 0.

@@ -26,15 +26,16 @@ Segment::Segment(const void* data, size_t size) {
   std::memcpy(&header_, data, sizeof header_);
   const SegmentHeader& h = header_;
   sound(std::memcmp(h.magic, "ELSASEG1", 8) == 0, "it does not start with ELSASEG1");
-  sound(h.block_rows == 1 || h.block_rows == 4, "block_rows is neither 1 nor 4");
   sound(h.value_type <= 2, "value_type is none of 0, 1 and 2");
+  sound(h.block_rows == 1 || h.block_rows == 4 || (h.block_rows == 8 && value_type() == ValueType::kQuads),
+        "block_rows is neither 1 nor 4, nor 8 for quads");
   sound(h.rows >= 1 && h.rows <= (1u << 24) && h.columns >= 1 && h.columns <= (1u << 28),
         "rows or columns out of range");
   sound(h.column_block >= 1 && h.column_block <= kLargestBlock, "column_block out of range");
   groups_ = (h.rows + h.block_rows - 1) / h.block_rows;
   blocks_ = (h.columns + h.column_block - 1) / h.column_block;
   const uint64_t pointers = static_cast<uint64_t>(groups_) * blocks_ + 1;
-  const uint64_t value_bytes = static_cast<uint64_t>(h.entries) * h.block_rows *
+  const uint64_t value_bytes = static_cast<uint64_t>(h.entries) * height() *
                                (value_type() == ValueType::kInt8 ? sizeof(int8_t) : sizeof(int32_t));
   const uint64_t pointer_at = sizeof(SegmentHeader), index_at = pointer_at + padded(pointers * 4);
   const uint64_t value_at = index_at + padded(static_cast<uint64_t>(h.entries) * 2);
@@ -59,6 +60,7 @@ void Segment::validate() const {
   for (size_t i = 0; i < count; ++i) {
     sound(pointer_[i] <= pointer_[i + 1], "pointers fall");
     sound(pointer_[i + 1] <= header_.entries, "a pointer lies beyond the entries");
+    sound(block_rows() != BlockRows::kSideBySide || pointer_[i + 1] % 8 == 0, "rows side by side differ in length");
   }
   sound(pointer_[count] == header_.entries, "the last pointer is not the number of entries");
   for (uint32_t b = 0; b < blocks_; ++b) {
@@ -73,7 +75,7 @@ void Segment::validate() const {
   }
   if (value_type() == ValueType::kQuads) {
     const auto* code = static_cast<const int8_t*>(value_);
-    const size_t pairs = static_cast<size_t>(header_.entries) * header_.block_rows * 2;
+    const size_t pairs = static_cast<size_t>(header_.entries) * height() * 2;
     int largest = 0;
     for (size_t i = 0; i < pairs; ++i) largest = std::max(largest, std::abs(code[2 * i]) + std::abs(code[2 * i + 1]));
     sound(largest <= 128, "a pair of codes is too large");

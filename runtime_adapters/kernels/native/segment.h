@@ -1,7 +1,7 @@
 // A segment: the nonzeros that one level adds to one weight, as bytes of a file that nobody trusts.
 //
 //   0   8 bytes  "ELSASEG1"
-//   8   u32 x 8  rows, columns, block_rows (1 | 4), value_type (0 float32 | 1 int8 | 2 quads), column_block, entries, 0, 0
+//   8   u32 x 8  rows, columns, block_rows (1 | 4 | 8), value_type (0 float32 | 1 int8 | 2 quads), column_block, entries, 0, 0
 //   40  24 bytes of zero
 //   64  u32 pointer[blocks * groups + 1], u16 index[entries], value[entries * block_rows]; each padded to 64 bytes
 //
@@ -9,6 +9,8 @@
 // pointer[b * groups + g] .. pointer[b * groups + g + 1]; index is the column within the block. Little-endian.
 // A value of quads is 4 int8 codes, of 4 consecutive input channels; a column is a quad of them at one tap. Pairs are
 // safe: |code 0| + |code 1| <= 128 and |code 2| + |code 3| <= 128 (a block that is not is stored as two).
+// block_rows 8, of quads only: 8 rows side by side. A group has a multiple of 8 entries, number i belongs to row i % 8 of
+// it, and each has one value.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -40,6 +42,8 @@ class Segment {
   const SegmentHeader& header() const { return header_; }
   BlockRows block_rows() const { return static_cast<BlockRows>(header_.block_rows); }
   ValueType value_type() const { return static_cast<ValueType>(header_.value_type); }
+  // Values of an entry.
+  uint32_t height() const { return block_rows() == BlockRows::kSideBySide ? 1 : header_.block_rows; }
   uint32_t groups() const { return groups_; }
   uint32_t blocks() const { return blocks_; }
   Run run(uint32_t block) const { return {pointer_ + static_cast<size_t>(block) * groups_, index_, value_}; }

@@ -27,11 +27,13 @@ NestedWeights::NestedWeights(const ort::Info& info, size_t first_input, int64_t 
     require(h.rows == rows && h.columns == columns, [&] {
       return text("a segment is of a weight of ", h.rows, " x ", h.columns, ", expected ", rows, " x ", columns);
     });
-    require((segment.value_type() == ValueType::kQuads) == (values == Values::kQuads),
+    require((segment.value_type() == ValueType::kQuads) == (values != Values::kSingle),
             "a segment has values of another kernel");
+    require(segment.block_rows() != BlockRows::kSideBySide || values == Values::kQuadRows,
+            "only products have rows side by side");
     if (column_block_ == 0) column_block_ = h.column_block;
     require(h.column_block == column_block_, "segments of one weight must share column_block");
-    require(segment.block_rows() == BlockRows::kOne || share == rows || share % kRowUnit == 0,
+    require(segment.block_rows() != BlockRows::kFour || share == rows || share % kRowUnit == 0,
             "blocks of 4 rows would cross convolution groups");
     if (h.entries == 0) continue;
     if (!value_type) value_type = segment.value_type();

@@ -19,7 +19,8 @@ class NestedWeights {
     std::vector<Run> runs;
   };
 
-  enum class Values { kSingle, kQuads };
+  // kQuadRows: of products with vectors, whose rows may lie side by side.
+  enum class Values { kSingle, kQuads, kQuadRows };
 
   // Inputs first_input .. last are segments of a (rows, columns) weight. `share` rows belong to one convolution group,
   // which a block of 4 rows must not leave.

@@ -13,6 +13,7 @@ from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.writer import write_bundle
 from elsa_edge.errors import ExportError, InputError
 from elsa_edge.exporters.int8.exporter import NestedInt8Exporter, OrtInt8Exporter
+from elsa_edge.exporters.nested.timing import Stopwatch
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.graph.torch_export import example_inputs
@@ -124,8 +125,32 @@ def test_a_network_stays_in_codes_from_its_input_to_its_mean(small, tmp_path):
     assert list(variant.level_bytes) == sorted(variant.level_bytes)
 
 
-def test_a_bundle_is_verified_at_every_level(small, tmp_path):
+def timed(monkeypatch, *ratios):
+    """Let a build measure these times over the dense 8-bit network: one a level, then twice the densest level's."""
+    told = iter(ratios)
+    monkeypatch.setattr(Stopwatch, "over_first", lambda *_: [next(told)])
+
+
+@pytest.mark.parametrize("ratios", [(0.99, 1.2, 1.3), (0.4, 0.5, 3.0, 1.2, 1.1)])
+def test_what_is_slower_than_dense_int8_is_not_built(small, tmp_path, monkeypatch, ratios):
+    """No faster level, or a densest level that pays more than 3 % for the others: refused, with the figures."""
+    timed(monkeypatch, *ratios)
+    with pytest.raises(ExportError, match=rf"{ratios[2]:.2f}.*Ship ort-int8"):
+        NestedInt8Exporter().export(small, TOLERANT, Golden(samples(small), ()), tmp_path)
+
+
+def test_the_better_of_two_measurements_of_the_densest_level_counts(small, tmp_path, monkeypatch):
+    """One slow session does not cost a file; what was measured is in the notes."""
+    timed(monkeypatch, 0.4, 0.98, 3.0, 1.2, 1.02)
+    notes = NestedInt8Exporter().export(small, TOLERANT, Golden(samples(small), ()), tmp_path).notes
+    assert notes["kernels"] == ["nested", "dense", "dense"]
+    assert notes["time_over_dense_int8"] == [0.4, 0.98, 3.0]
+    assert notes["densest_over_plain_int8"] == 1.02
+
+
+def test_a_bundle_is_verified_at_every_level(small, tmp_path, monkeypatch):
     """Nested, dense and mixed: the declared tolerance and agreement hold for the golden inputs, and are checked."""
+    timed(monkeypatch, 0.5, 0.9, 1.5, 1.0, 1.0)  # a busy machine must not decide what this test is about
     feed = samples(small)
     golden = Golden(feed, run_canonical(small, feed))
     with write_bundle(tmp_path / "bundle") as writer:

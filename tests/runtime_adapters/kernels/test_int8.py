@@ -17,6 +17,7 @@ from support.geometries import geometries
 from support.nodes import Array, segments
 from support.nodes8 import from_planes, planes_stride, run8, segments8, to_planes
 
+from elsa_edge.nested_format.activations import ActivationKind
 from elsa_edge.nested_format.library import library_path
 from elsa_edge.nested_format.operators import Attributes, Window
 from elsa_edge.nested_format.planes import Planes
@@ -49,7 +50,7 @@ def random_tables(random: np.random.Generator, rows: int, inputs: int) -> tuple[
     if random.random() < 0.2:  # far beyond all codes, where converting to integers would overflow
         table[:, 0, :rows] *= np.float32(1e5)
     table[:, 1, :rows] = random.uniform(-100, 200, (LEVELS, rows))
-    points = np.zeros((LEVELS, 5), np.float32)
+    points = np.ones((LEVELS, 6), np.float32)
     points[:, 0], points[:, 1] = random.integers(0, 256, LEVELS), random.integers(0, 256, LEVELS)
     points[:, 2], points[:, 3] = random.integers(0, 40, LEVELS), random.integers(200, 256, LEVELS)
     points[:, 4] = random.uniform(0, 2, LEVELS)
@@ -70,8 +71,19 @@ def layers(draw: st.DrawFn) -> dict[str, Any]:
         "residual": draw(st.booleans()),
         "extreme": draw(st.booleans()),
         "level": draw(st.integers(0, LEVELS - 1)),
+        "activation": draw(
+            st.sampled_from([ActivationKind.NONE, ActivationKind.HARD_SWISH, ActivationKind.SILU])
+        ),
         "seed": draw(st.integers(0, 1 << 30)),
     }
+
+
+def activate(g: dict[str, Any], table: Array, points: Array, random: np.random.Generator) -> None:
+    """Make tables of numbers of tables of codes: what stands before an activation is small and of both signs."""
+    if g["activation"] is not ActivationKind.NONE:
+        table /= 20
+        points[:, 4] /= 20
+        points[:, 5] = random.uniform(0.5, 40, LEVELS)
 
 
 @SLOW
@@ -83,6 +95,8 @@ def test_convolutions_agree(g: dict[str, Any]) -> None:
     codes = random_codes(random, (g["rows"], share, *g["kernel"]), extreme=g["extreme"])
     index = random.choice(np.array([0, 1, 2, 255], np.uint8), codes.shape)
     table, points = random_tables(random, g["rows"], share * codes[0, 0].size)
+    activate(g, table, points, random)
+    table[:, 1, g["rows"] :] = 0 if g["activation"] else points[:, 1:2]
     level = g["level"]
     x = random.integers(0, 256, (g["batch"], g["channels"], *g["size"])).astype(np.uint8)
     if g["extreme"]:
@@ -93,7 +107,7 @@ def test_convolutions_agree(g: dict[str, Any]) -> None:
     )  # fmt: skip
     out = sums.shape[2:]
     residual = random.integers(0, 256, sums.shape).astype(np.uint8) if g["residual"] else None
-    wanted = reference.finish(sums, table[level], points[level], residual)
+    wanted = reference.finish(sums, table[level], points[level], residual, activation=g["activation"])
 
     taps = codes[0, 0].size
     inputs = {
@@ -107,6 +121,7 @@ def test_convolutions_agree(g: dict[str, Any]) -> None:
         codes.reshape(g["rows"], -1), index.reshape(g["rows"], -1), g["forms"], g["groups"], taps
     )
     attributes = window(g, out) | {"in_quads": -(-g["channels"] // 4), "out_channels": g["rows"]}
+    attributes["activation"] = int(g["activation"])
     y = run8("Int8Conv", inputs, constants, attributes, residual=residual is not None)
     assert np.array_equal(from_planes(y, g["rows"], *out, g["out_gap"]), wanted)
     # Borders, gaps and channels that pad a quad hold the code of 0, which the next kernel reads as padding.
@@ -125,6 +140,8 @@ def test_depthwise_convolutions_agree(g: dict[str, Any]) -> None:
     codes = random_codes(random, (kinds, rows, *g["kernel"]), extreme=g["extreme"])
     taps = codes[0, 0].size
     table, points = random_tables(random, rows, taps)
+    activate(g, table, points, random)
+    table[:, 1, rows:] = 0 if g["activation"] else points[:, 1:2]
     x = random.integers(0, 256, (g["batch"], rows, *g["size"])).astype(np.uint8)
     sums = reference.convolve(
         x, codes[min(level, kinds - 1)][:, None], int(points[level, 0]),
@@ -132,7 +149,7 @@ def test_depthwise_convolutions_agree(g: dict[str, Any]) -> None:
     )  # fmt: skip
     out, zero = sums.shape[2:], int(points[level, 1])
     residual = random.integers(0, 256, sums.shape).astype(np.uint8) if g["residual"] else None
-    wanted = reference.finish(sums, table[level], points[level], residual)
+    wanted = reference.finish(sums, table[level], points[level], residual, activation=g["activation"])
     inputs = {"x": to_planes(x, g["in_gap"], int(points[level, 0])), "level": np.array(level, np.int64)}
     if residual is not None:
         inputs["residual"] = to_planes(residual, g["out_gap"], zero)
@@ -145,7 +162,7 @@ def test_depthwise_convolutions_agree(g: dict[str, Any]) -> None:
         "Int8Depthwise",
         inputs,
         constants,
-        window(g, out) | {"in_quads": count},
+        window(g, out) | {"in_quads": count, "activation": int(g["activation"])},
         residual=residual is not None,
     )
     assert np.array_equal(from_planes(y, rows, *out, g["out_gap"]), wanted)
@@ -153,7 +170,7 @@ def test_depthwise_convolutions_agree(g: dict[str, Any]) -> None:
 
 @SLOW
 @given(
-    st.integers(1, 70), st.integers(1, 40), st.lists(st.sampled_from([1, 4]), min_size=LEVELS, max_size=LEVELS),
+    st.integers(1, 70), st.integers(1, 40), st.lists(st.sampled_from([1, 4, 8]), min_size=LEVELS, max_size=LEVELS),
     st.integers(1, 5), st.integers(0, LEVELS - 1), st.booleans(), st.integers(0, 1 << 30),
 )  # fmt: skip
 def test_products_agree(  # noqa: PLR0917 - drawn by hypothesis

@@ -1,0 +1,185 @@
+"""What 8 bits cost in accuracy: `python -m benchmarks.int8.accuracy`.
+
+    trained    the quickstart's network and an MLP, levels trained inside them: top-1 of float32, nested-int8, ort-int8
+    ImageNet   EfficientNet-Lite0 with its trained weights, levels in one shot: answers that stay the float network's
+
+The variants are those that a build writes, calibrated on inputs that are not judged on; nothing is timed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from benchmarks.common import Claim, Result, Row, at_least, at_most, benchmark
+from benchmarks.sessions import INPUT, profile_for
+from elsa_edge.bundle.golden import Golden
+from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.errors import ElsaError
+from elsa_edge.exporters.int8.exporter import NestedInt8Exporter, OrtInt8Exporter
+from elsa_edge.exporters.int8.judge import open_session
+from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.export import export_canonical
+from elsa_edge.graph.names import LEVEL_INPUT
+from elsa_edge.quickstart.data import Digits, load_digits
+from elsa_edge.quickstart.model import digits_net
+from elsa_edge.quickstart.training import LEARNING_RATE, steps_of, train
+from elsa_edge.sparsify import sparsify
+from elsa_edge.tensors import TensorSpec
+from elsa_edge.training import GradualMagnitude, Nesting, elsa_stages
+
+__all__ = ["main"]
+
+_LADDER: Final = (0.9, 0.8, 0.0)
+_CALIBRATION: Final = 64
+_EPOCHS: Final = 2
+_MOST_LOST_POINTS: Final = 0.5
+_LEAST_AGREEMENT: Final = 0.95
+
+Array = npt.NDArray[Any]
+
+
+def _mlp() -> nn.Module:
+    layers: list[nn.Module] = [nn.Flatten(), nn.Linear(784, 256), nn.BatchNorm1d(256), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(256, 256), nn.BatchNorm1d(256), nn.ReLU(), nn.Linear(256, 10))
+
+
+def _trained(
+    make: Callable[[], nn.Module], granularity: str, digits: Digits, epochs: int
+) -> NestedCheckpoint:
+    """Train a network on digits, then levels inside it."""
+    torch.manual_seed(0)
+    model, images, labels = make(), digits.train_images, digits.train_labels
+    train(model, images, labels, epochs=epochs, seed=0)
+    stages = elsa_stages(
+        model, _LADDER, sparsifier=lambda _: GradualMagnitude(steps=steps_of(epochs, images)),
+        donor={name: value.clone() for name, value in model.state_dict().items()},
+        nesting=Nesting(granularity=granularity),
+    )  # fmt: skip
+    for stage in stages:
+        rate = LEARNING_RATE / 2
+        train(
+            model,
+            images,
+            labels,
+            epochs=epochs,
+            seed=1 + stage.level,
+            learning_rate=rate,
+            attach=stage.attach,
+        )
+    return stages.checkpoint()
+
+
+def _answers(model: Path | bytes, feeds: list[dict[str, Array]]) -> Array:
+    session = open_session(model)
+    return np.concatenate([session.run(None, feed)[0].argmax(1) for feed in feeds])
+
+
+def _levels(graph: CanonicalGraph, calibration: Array, images: Array) -> Iterator[tuple[int, str, Array]]:
+    """Yield (level, variant, class of each image) of the float network and both 8-bit variants."""
+    golden = Golden({INPUT: calibration}, ())
+    parts = [images[i : i + 16] for i in range(0, len(images), 16)]
+    for exporter in (None, NestedInt8Exporter("nested"), OrtInt8Exporter()):
+        with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+            file = Path(temporary, "model.onnx")
+            if exporter is None:
+                graph.save(file)
+            else:
+                profile = profile_for(exporter.name)
+                # What a build would refuse is told here as a figure.
+                free = profile.tflite.model_copy(update={"int8_changed_answers": 1.0})
+                exporter.export(graph, profile.model_copy(update={"tflite": free}), golden, Path(temporary))
+            for level in range(len(graph.ladder)):
+                feeds = [{INPUT: part, LEVEL_INPUT: np.array(level, np.int64)} for part in parts]
+                yield level, "float32" if exporter is None else exporter.name, _answers(file, feeds)
+
+
+def _rows(
+    about: Row, graph: CanonicalGraph, calibration: Array, images: Array, labels: Array | None
+) -> list[Row]:
+    """Return a row for each level and variant: accuracy where there are labels, and agreement with float32."""
+    floats: dict[int, Array] = {}
+    rows: list[Row] = []
+    for level, variant, found in _levels(graph, calibration, images):
+        floats.setdefault(level, found)
+        row: Row = {
+            **about, "sparsity": graph.ladder[level].sparsity,
+            "variant": variant, "images": len(images),
+            "accuracy": None if labels is None else round(float(np.mean(found == labels)), 4),
+            "lost_points": None if labels is None
+            else round(100 * float(np.mean(floats[level] == labels) - np.mean(found == labels)), 2),
+            "agreement": round(float(np.mean(found == floats[level])), 4),
+        }  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def _digits_rows(quick: bool) -> list[Row]:
+    digits = load_digits(0, 640 if quick else None)
+    rows: list[Row] = []
+    kinds = [("MLP 256 on digits", _mlp), ("quickstart's network", digits_net)][: 1 if quick else 2]
+    for name, make in kinds:
+        for granularity in ("1x4",) if quick else ("unstructured", "1x4"):
+            checkpoint = _trained(make, granularity, digits, 1 if quick else _EPOCHS)
+            graph = export_canonical(checkpoint, make(), [TensorSpec(INPUT, (1, 1, 28, 28))])
+            rows += _rows(
+                {"network": name, "granularity": granularity}, graph.with_input_names(INPUT),
+                digits.train_images[:_CALIBRATION], digits.test_images, digits.test_labels,
+            )  # fmt: skip
+    return rows
+
+
+def _photograph_rows() -> list[Row]:
+    """Return rows of the network with ImageNet weights; none where its photographs are not installed."""
+    from benchmarks.repair.photographs import photographs, trained_network
+
+    try:
+        photos = photographs()
+    except (RuntimeError, OSError, ElsaError):
+        return []
+    model = trained_network()
+    step = max(1, len(photos.learning) // _CALIBRATION)
+    calibration = photos.learning.take(torch.arange(0, len(photos.learning), step)[:_CALIBRATION])[0][0]
+    images = torch.cat([photos.whole, photos.crops]).numpy()
+    checkpoint = sparsify(model, (0.5, 0.0), granularity="1x4", data=[(calibration,)], exclude=["_fc*"])
+    graph = export_canonical(checkpoint, model, [TensorSpec(INPUT, (1, 3, 224, 224))])
+    return _rows(
+        {"network": "EfficientNet-Lite0, ImageNet weights", "granularity": "1x4"}, graph.with_input_names(INPUT),
+        calibration.numpy(), images, None,
+    )  # fmt: skip
+
+
+def _claims(rows: list[Row]) -> list[Claim]:
+    claims: list[Claim] = []
+    dense: float | None = None
+    for row in rows:
+        if row["variant"] != "nested-int8":
+            continue
+        about = f"{row['network']}, {row['granularity']}, {row['sparsity']:.0%}"
+        if row["lost_points"] is not None:
+            claims.append(at_most(f"{about}: points lost by 8 bits", _MOST_LOST_POINTS, row["lost_points"]))
+        elif row["sparsity"] == 0:
+            dense = row["agreement"]
+    share = "dense answers on photographs that stay float32's"
+    claims.append(at_least(f"EfficientNet-Lite0 with ImageNet weights: {share}", _LEAST_AGREEMENT, dense))
+    # No package that can be installed carries them.
+    claims.append(at_least(f"MobileNetV2 with ImageNet weights: {share}", _LEAST_AGREEMENT, None))
+    return claims
+
+
+@benchmark("int8-accuracy")
+def main(quick: bool) -> Result:
+    """Accuracy of networks in 8 bits against float32, at every level."""
+    rows = _digits_rows(quick) + ([] if quick else _photograph_rows())
+    return Result(rows=rows, claims=_claims(rows))
+
+
+if __name__ == "__main__":
+    main()
