@@ -14,8 +14,11 @@ from torch import nn
 
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.exporters.int8.exporter import NestedInt8Exporter
+from elsa_edge.exporters.int8.judge import open_session
 from elsa_edge.exporters.nested.exporter import OrtNestedExporter
 from elsa_edge.graph.export import export_canonical
+from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.levels import Ladder
 from elsa_edge.profiles import load_profile
@@ -52,6 +55,17 @@ class Mixed(nn.Module):
         return self.head(self.last(torch.relu(self.deep(x) + x)).mean((2, 3)))
 
 
+def mixed(batch: int = 2):
+    """Return the network with random nested levels, and inputs for it."""
+    random = np.random.default_rng(0)
+    model = Mixed().eval()
+    weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    indices = {n: random.integers(0, 3, w.shape).astype(np.uint8) for n, w in weights.items() if w.ndim >= 2}
+    checkpoint = NestedCheckpoint(weights, indices, {}, Ladder.from_sparsities((0.66, 0.33, 0.0)))
+    graph = export_canonical(checkpoint, model, [TensorSpec("", (1, 3, 21, 30))])
+    return graph, {"image": random.standard_normal((batch, 3, 21, 30)).astype(np.float32)}
+
+
 def runtime_folder() -> Path:
     """Return the folder with the aarch64 wheels of ONNX Runtime, installed once beside the board."""
     root = emulator.build("arm64")
@@ -83,27 +97,50 @@ def runtime_folder() -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("cpu", "choose"), [("cortex-a72", "nested"), ("cortex-a76", "auto")])
-def test_every_level_agrees_with_the_oracle(cpu, choose, tmp_path):
-    """Blocks of 1 and 4 rows, on both generations of boards."""
-    random = np.random.default_rng(0)
-    model = Mixed().eval()
-    weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
-    indices = {n: random.integers(0, 3, w.shape).astype(np.uint8) for n, w in weights.items() if w.ndim >= 2}
-    checkpoint = NestedCheckpoint(weights, indices, {}, Ladder.from_sparsities((0.66, 0.33, 0.0)))
-    graph = export_canonical(checkpoint, model, [TensorSpec("", (1, 3, 21, 30))])
-    feed = {"image": random.standard_normal((2, 3, 21, 30)).astype(np.float32)}
-    golden = Golden(feed, run_canonical(graph, feed))
-    OrtNestedExporter(choose=choose).export(graph, load_profile("raspberry-pi-4"), golden, tmp_path)
-    library = compile_library(tmp_path / "libelsa_nested.so", target="linux-aarch64")
-    np.savez(tmp_path / "in.npz", levels=3, **feed)
-    paths = [tmp_path / "model.onnx", library, tmp_path / "in.npz", tmp_path / "out.npz"]
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """The kernels for aarch64, compiled once."""
+    return compile_library(tmp_path_factory.mktemp("aarch64") / "libelsa_nested.so", target="linux-aarch64")
+
+
+def run_on_board(library, folder, feed, cpu):
+    """Run a folder's model at three levels into `out.npz`; return the instruction sets that the kernels chose."""
+    np.savez(folder / "in.npz", levels=3, **feed)
+    paths = [folder / "model.onnx", library, folder / "in.npz", folder / "out.npz"]
     path = f"{runtime_folder()}:{emulator.build('arm64') / 'site'}"
     done = emulator.run_python("arm64", [SCRIPT, *paths], cpu=cpu, environment={"PYTHONPATH": path})
-
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[0] == "base"
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(("cpu", "choose"), [("cortex-a72", "nested"), ("cortex-a76", "auto")])
+def test_every_level_agrees_with_the_oracle(library, cpu, choose, tmp_path):
+    """Blocks of 1 and 4 rows, on both generations of boards."""
+    graph, feed = mixed()
+    golden = Golden(feed, run_canonical(graph, feed))
+    OrtNestedExporter(choose=choose).export(graph, load_profile("raspberry-pi-4"), golden, tmp_path)
+    told = run_on_board(library, tmp_path, feed, cpu)
+    assert told[0] == "base"
     with np.load(tmp_path / "out.npz") as answers:
         for level, expected in enumerate(golden.outputs):
             for name, array in expected.items():
                 np.testing.assert_allclose(answers[f"{level}/{name}"], array, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("cpu", "isa"), [("cortex-a72", "base"), ("cortex-a76", "dotprod")])
+def test_eight_bits_are_the_same_bits_as_on_x86(library, cpu, isa, tmp_path):
+    """Convolutions, HardSwish, SiLU, a residual, a mean and a product, with and without `sdot`: no bit differs."""
+    graph, feed = mixed(batch=16)
+    plain = load_profile("raspberry-pi-4")
+    free = plain.model_copy(update={"tflite": plain.tflite.model_copy(update={"int8_changed_answers": 1.0})})
+    NestedInt8Exporter("nested").export(graph, free, Golden(feed, ()), tmp_path)
+    few = {name: array[:2] for name, array in feed.items()}
+    told = run_on_board(library, tmp_path, few, cpu)
+    assert told[1] == isa
+    session = open_session(tmp_path / "model.onnx")
+    names = [entry.name for entry in session.get_outputs()]
+    with np.load(tmp_path / "out.npz") as answers:
+        for level in range(3):
+            here = session.run(names, {**few, LEVEL_INPUT: np.array(level, np.int64)})
+            for name, array in zip(names, here, strict=True):
+                assert answers[f"{level}/{name}"].tobytes() == array.tobytes()

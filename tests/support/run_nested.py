@@ -26,5 +26,5 @@ for level in range(levels):
         answers[f"{level}/{name}"] = array
 np.savez(output, **answers)
 kernels = ctypes.CDLL(library)
-kernels.elsa_kernels_isa.restype = ctypes.c_char_p
-print(kernels.elsa_kernels_isa().decode(), ort.__version__)  # noqa: T201 - the caller reads it
+kernels.elsa_kernels_isa.restype = kernels.elsa_kernels8_isa.restype = ctypes.c_char_p
+print(kernels.elsa_kernels_isa().decode(), kernels.elsa_kernels8_isa().decode(), ort.__version__)  # noqa: T201 - the caller reads it
