@@ -39,6 +39,7 @@ from elsa_edge.profiles import load_profile, save_profile
 from elsa_edge.profiles.carried import carried
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.proof.tolerance import RELATIVE
+from elsa_edge.running.peak_memory import Peak, watch_peak
 from elsa_edge.tensors import check_inputs
 from elsa_edge.verify import VariantCheck, check_variant
 
@@ -231,9 +232,10 @@ def _prove(bundle: Bundle, profile: DeviceProfile, tell: Progress) -> dict[str, 
                 )
                 continue
             try:
-                with _own_errors(variant.name):
+                with _own_errors(variant.name), watch_peak() as peak:
                     check = check_variant(bundle, variant, profile, cache)
                 _require(check)
+                _require_memory(variant.name, peak, profile)
             except ElsaError as error:
                 failures[variant.name] = error
                 continue
@@ -244,8 +246,23 @@ def _prove(bundle: Bundle, profile: DeviceProfile, tell: Progress) -> dict[str, 
                 if promise > RELATIVE
                 else ""
             )
-            tell(f"{variant.name}: proved at {len(check.levels)} levels, largest difference {worst:.2g}{own}")
+            needs = "" if peak.grown_bytes is None else f"; {peak.grown_bytes / 1e6:.0f} MB of memory at most"
+            tell(
+                f"{variant.name}: proved at {len(check.levels)} levels, largest difference {worst:.2g}{own}{needs}"
+            )
     return failures
+
+
+def _require_memory(variant: str, peak: Peak, profile: DeviceProfile) -> None:
+    """Refuse a variant that needs more memory here, when it is opened and run, than the device has at all."""
+    limit_mb = profile.hardware.memory_mb
+    if peak.grown_bytes is not None and peak.grown_bytes > limit_mb * 1e6:
+        raise ExportError(
+            f"{variant} needs more memory than {profile.name} has",
+            expected=f"at most {limit_mb} MB (hardware.memory_mb)",
+            found=f"{peak.grown_bytes / 1e6:.0f} MB when it was opened and run at every level",
+            fix="Take fewer levels, or ort-levels, which loads one level at a time",
+        )
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -46,7 +46,7 @@ from elsa_edge.exporters.int8.rival import dense8
 from elsa_edge.files import write_bytes
 from elsa_edge.graph.names import LEVEL_INPUT
 
-__all__ = ["main"]
+__all__ = ["export", "main"]
 
 _LADDER: Final = (0.95, 0.9, 0.8, 0.0)
 _NETS: Final = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0", "mlp", "transformer")
@@ -69,7 +69,9 @@ _TARGETS: Final = {
 }
 
 
-def _export(subject: Subject, folder: Path) -> tuple[Variant, str | None]:
+def export(
+    subject: Subject, folder: Path, choose: Literal["auto", "nested"] = "auto"
+) -> tuple[Variant, str | None]:
     """Write `nested-int8` as a build does, and the dense rival beside it; return why a build would leave it out.
 
     What would be left out is measured all the same, with nested kernels at every level.
@@ -82,7 +84,7 @@ def _export(subject: Subject, folder: Path) -> tuple[Variant, str | None]:
     profile = profile.model_copy(update={"tflite": free})
     golden, refused = Golden(samples, ()), None
     try:
-        variant = NestedInt8Exporter().export(subject.graph, profile, golden, folder)
+        variant = NestedInt8Exporter(choose).export(subject.graph, profile, golden, folder)
     except ExportError as error:
         refused = first_line(error)
         variant = NestedInt8Exporter("nested").export(subject.graph, profile, golden, folder)
@@ -113,7 +115,7 @@ def _measure(network: str, granularity: str, turns_s: float) -> list[Row]:
         inside = Path(temporary, "ours")
         inside.mkdir()
         subject = Subject(network, granularity, Path(temporary), _LADDER)
-        variant, refused = _export(subject, inside)
+        variant, refused = export(subject, inside)
         samples = take_turns(
             {f"{name}@{s}": run for name, s, run in _runs(subject, inside)}, budget_s=turns_s
         )
@@ -204,7 +206,7 @@ def _old_rows(measured: set[tuple[Any, Any]]) -> list[Row]:
 def main(quick: bool) -> Result:
     """Nested levels in 8 bits against ONNX Runtime's dense int8 and dense float32."""
     named = os.environ.get("ELSA_INT8_NETS")
-    nets = tuple(named.split(",")) if named else _NETS[2:3] if quick else _NETS
+    nets = tuple(named.split(",")) if named else ("mlp",) if quick else _NETS
     blocks = os.environ.get("ELSA_INT8_BLOCKS")
     patterns = tuple(blocks.split(",")) if blocks else _GRANULARITIES[:1] if quick else _GRANULARITIES
     rows = [

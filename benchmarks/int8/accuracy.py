@@ -1,9 +1,7 @@
 """What 8 bits cost in accuracy: `python -m benchmarks.int8.accuracy`.
 
-    trained    the quickstart's network and an MLP, levels trained inside them: top-1 of float32, nested-int8, ort-int8
-    ImageNet   EfficientNet-Lite0 with its trained weights, levels in one shot: answers that stay the float network's
-
-The variants are those that a build writes, calibrated on inputs that are not judged on; nothing is timed.
+The quickstart's network and an MLP, with levels trained inside them: top-1 of float32, nested-int8 and ort-int8. The
+variants are those that a build writes, calibrated on inputs that are not judged on; nothing is timed.
 """
 
 from __future__ import annotations
@@ -18,11 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from benchmarks.common import Claim, Result, Row, at_least, at_most, benchmark
+from benchmarks.common import Claim, Result, Row, at_most, benchmark
 from benchmarks.sessions import INPUT, profile_for
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import ElsaError
 from elsa_edge.exporters.int8.exporter import NestedInt8Exporter, OrtInt8Exporter
 from elsa_edge.exporters.int8.judge import open_session
 from elsa_edge.graph.canonical import CanonicalGraph
@@ -31,17 +28,15 @@ from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.quickstart.data import Digits, load_digits
 from elsa_edge.quickstart.model import digits_net
 from elsa_edge.quickstart.training import LEARNING_RATE, steps_of, train
-from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
 from elsa_edge.training import GradualMagnitude, Nesting, elsa_stages
 
-__all__ = ["main"]
+__all__ = ["main", "rows_of"]
 
 _LADDER: Final = (0.9, 0.8, 0.0)
 _CALIBRATION: Final = 64
 _EPOCHS: Final = 2
 _MOST_LOST_POINTS: Final = 0.5
-_LEAST_AGREEMENT: Final = 0.95
 
 Array = npt.NDArray[Any]
 
@@ -101,7 +96,7 @@ def _levels(graph: CanonicalGraph, calibration: Array, images: Array) -> Iterato
                 yield level, "float32" if exporter is None else exporter.name, _answers(file, feeds)
 
 
-def _rows(
+def rows_of(
     about: Row, graph: CanonicalGraph, calibration: Array, images: Array, labels: Array | None
 ) -> list[Row]:
     """Return a row for each level and variant: accuracy where there are labels, and agreement with float32."""
@@ -128,56 +123,24 @@ def _digits_rows(quick: bool) -> list[Row]:
     for name, make in kinds:
         for granularity in ("1x4",) if quick else ("unstructured", "1x4"):
             checkpoint = _trained(make, granularity, digits, 1 if quick else _EPOCHS)
-            graph = export_canonical(checkpoint, make(), [TensorSpec(INPUT, (1, 1, 28, 28))])
-            rows += _rows(
+            graph = export_canonical(checkpoint, make(), [TensorSpec("", (1, 1, 28, 28))])
+            rows += rows_of(
                 {"network": name, "granularity": granularity}, graph.with_input_names(INPUT),
                 digits.train_images[:_CALIBRATION], digits.test_images, digits.test_labels,
             )  # fmt: skip
     return rows
 
 
-def _photograph_rows() -> list[Row]:
-    """Return rows of the network with ImageNet weights; none where its photographs are not installed."""
-    from benchmarks.repair.photographs import photographs, trained_network
-
-    try:
-        photos = photographs()
-    except (RuntimeError, OSError, ElsaError):
-        return []
-    model = trained_network()
-    step = max(1, len(photos.learning) // _CALIBRATION)
-    calibration = photos.learning.take(torch.arange(0, len(photos.learning), step)[:_CALIBRATION])[0][0]
-    images = torch.cat([photos.whole, photos.crops]).numpy()
-    checkpoint = sparsify(model, (0.5, 0.0), granularity="1x4", data=[(calibration,)], exclude=["_fc*"])
-    graph = export_canonical(checkpoint, model, [TensorSpec(INPUT, (1, 3, 224, 224))])
-    return _rows(
-        {"network": "EfficientNet-Lite0, ImageNet weights", "granularity": "1x4"}, graph.with_input_names(INPUT),
-        calibration.numpy(), images, None,
-    )  # fmt: skip
-
-
 def _claims(rows: list[Row]) -> list[Claim]:
-    claims: list[Claim] = []
-    dense: float | None = None
-    for row in rows:
-        if row["variant"] != "nested-int8":
-            continue
-        about = f"{row['network']}, {row['granularity']}, {row['sparsity']:.0%}"
-        if row["lost_points"] is not None:
-            claims.append(at_most(f"{about}: points lost by 8 bits", _MOST_LOST_POINTS, row["lost_points"]))
-        elif row["sparsity"] == 0:
-            dense = row["agreement"]
-    share = "dense answers on photographs that stay float32's"
-    claims.append(at_least(f"EfficientNet-Lite0 with ImageNet weights: {share}", _LEAST_AGREEMENT, dense))
-    # No package that can be installed carries them.
-    claims.append(at_least(f"MobileNetV2 with ImageNet weights: {share}", _LEAST_AGREEMENT, None))
-    return claims
+    about = "{network}, {granularity}, {sparsity:.0%}: points lost by 8 bits"
+    ours = [row for row in rows if row["variant"] == "nested-int8"]
+    return [at_most(about.format(**row), _MOST_LOST_POINTS, row["lost_points"]) for row in ours]
 
 
 @benchmark("int8-accuracy")
 def main(quick: bool) -> Result:
     """Accuracy of networks in 8 bits against float32, at every level."""
-    rows = _digits_rows(quick) + ([] if quick else _photograph_rows())
+    rows = _digits_rows(quick)
     return Result(rows=rows, claims=_claims(rows))
 
 

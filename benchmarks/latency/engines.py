@@ -19,7 +19,16 @@ from benchmarks.sessions import INPUT, dense_session, open_variant, profile_for
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.errors import ElsaError, first_line
 
-__all__ = ["BASE", "BASE_ELSEWHERE", "Absent", "Engine", "nested_engines", "peer_engines", "plain_engines"]
+__all__ = [
+    "BASE",
+    "BASE_ELSEWHERE",
+    "Absent",
+    "Engine",
+    "nested_engines",
+    "open_litert",
+    "peer_engines",
+    "plain_engines",
+]
 
 BASE: Final = "ort-dense"
 BASE_ELSEWHERE: Final = "ort-dense (own process)"
@@ -141,7 +150,7 @@ def _litert(subject: Subject, sparse: list[int], reference: dict[int, Array]) ->
     ):
         for level in wanted:
             try:
-                run, output = _open_litert(subject.litert(level, kind), subject.inputs[INPUT])
+                run, output = open_litert(subject.litert(level, kind), subject.inputs[INPUT])
             except (ElsaError, RuntimeError, ValueError, ImportError) as error:
                 yield Absent(name, first_line(error))
                 break
@@ -149,7 +158,7 @@ def _litert(subject: Subject, sparse: list[int], reference: dict[int, Array]) ->
             yield Engine(name, subject.ladder[level], run, BASE, difference)
 
 
-def _open_litert(path: Path, x: Array) -> tuple[Run, Array]:
+def open_litert(path: Path, x: Array) -> tuple[Run, Array]:
     """Return what runs a file and its output; the input is in the layout of the file."""
     from ai_edge_litert.interpreter import Interpreter
 

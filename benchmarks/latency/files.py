@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-import torch
 
 from benchmarks.latency.nets import LATENCY_NETS
 from benchmarks.sessions import INPUT, profile_for
@@ -72,15 +71,8 @@ class Subject:
         weights = [(key, value) for key, value in model.named_parameters() if value.dim() >= 2]
         dense = [key for key, value in weights if value.dim() == 4 and value.shape[1] == 1]
         dense += [weights[0][0]] if weights[0][1].dim() == 4 else []
-        # BatchNorm sees every level, else the sparsest levels of a deep network answer the same to everything.
-        seen = torch.randn((8, *net.input_shape[1:]), generator=torch.Generator().manual_seed(0))
         checkpoint = sparsify(
-            model,
-            self.ladder,
-            allocation="uniform",
-            granularity=self.granularity,
-            exclude=dense,
-            data=[(seen,)],
+            model, self.ladder, allocation="uniform", granularity=self.granularity, exclude=dense
         )
         return export_canonical(checkpoint, model, [TensorSpec("", net.input_shape)]).with_input_names(INPUT)
 

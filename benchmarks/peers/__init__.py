@@ -29,6 +29,7 @@ ENVIRONMENTS: Final = Path(__file__).parents[2] / ".venvs"
 PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "openvino": ("openvino==2026.4.1",),
     "deepsparse": ("deepsparse==1.8.0",),
+    "ncnn": ("ncnn==1.0.20261020", "pnnx==20261020", "numpy"),
 }
 _OURS: Final = "onnxruntime"  # runs under this interpreter: the base that the others are compared with
 _ANSWER_S: Final = 120.0
@@ -74,19 +75,27 @@ class Peer:
     """One engine in one process, on a fixed number of threads.
 
     Args:
-        engine: "openvino", "deepsparse" or "onnxruntime".
+        engine: "openvino", "deepsparse", "ncnn" or "onnxruntime".
         threads: Threads that the engine is told to use.
         answer_s: Seconds after which a silent process is ended.
+        settings: More environment variables.
 
     Raises:
         PeerError: When the engine is absent.
     """
 
-    def __init__(self, engine: str, threads: int = 1, *, answer_s: float = _ANSWER_S) -> None:
+    def __init__(
+        self,
+        engine: str,
+        threads: int = 1,
+        *,
+        answer_s: float = _ANSWER_S,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.engine = engine
         self._answer_s = answer_s
         # One thread means one everywhere; nobody is told over a network what is measured here.
-        settings = {"OMP_NUM_THREADS": str(threads), "NM_DISABLE_ANALYTICS": "True"}
+        own = {"OMP_NUM_THREADS": str(threads), "NM_DISABLE_ANALYTICS": "True", **(settings or {})}
         worker = Path(__file__).with_name("worker.py")
         self._process = subprocess.Popen(
             [str(interpreter(engine)), str(worker), engine, str(threads)],
@@ -94,7 +103,7 @@ class Peer:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=os.environ | settings,
+            env=os.environ | own,
         )
 
     def load(

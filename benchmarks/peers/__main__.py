@@ -1,4 +1,4 @@
-"""Make the environment of an engine to compare with: `python -m benchmarks.peers install openvino|deepsparse`."""
+"""Make the environment of an engine to compare with: `python -m benchmarks.peers install openvino|deepsparse|ncnn`."""
 
 from __future__ import annotations
 

@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,7 +63,34 @@ def _deepsparse(path: str, x: Any, options: dict[str, Any], threads: int) -> Run
     return lambda: engine.run(inputs)[0]
 
 
-_ENGINES = {"onnxruntime": _onnxruntime, "openvino": _openvino, "deepsparse": _deepsparse}
+def _ncnn(path: str, x: Any, options: dict[str, Any], threads: int) -> Run:
+    """Open an ONNX file as ncnn's own converter translates it; its wheel has no tools for 8 bits."""
+    del options
+    import ncnn
+    import pnnx
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        shutil.copyfile(path, folder / "net.onnx")
+        shape = "inputshape=[" + ",".join(map(str, x.shape)) + "]"
+        program = str(Path(pnnx.__file__).with_name("pnnx"))
+        subprocess.run([program, "net.onnx", shape], check=True, capture_output=True, cwd=folder)
+        net = ncnn.Net()
+        net.opt.num_threads = threads
+        net.opt.use_vulkan_compute = False
+        net.load_param(str(folder / "net.ncnn.param"))
+        net.load_model(str(folder / "net.ncnn.bin"))
+    matrix = ncnn.Mat(np.ascontiguousarray(x[0]))
+
+    def run() -> Any:
+        extractor = net.create_extractor()
+        extractor.input("in0", matrix)
+        return np.array(extractor.extract("out0")[1])
+
+    return run
+
+
+_ENGINES = {"onnxruntime": _onnxruntime, "openvino": _openvino, "deepsparse": _deepsparse, "ncnn": _ncnn}
 
 
 def _answer(question: dict[str, Any], engine: str, threads: int, runs: dict[str, Run]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ so that a runtime which folds constants at load gives every branch plain weights
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,10 +31,18 @@ __all__ = ["choose_by_level", "level_cascade"]
 _SMALLEST_SHARED_BYTES: Final = 4096
 
 
-def level_cascade(graph: CanonicalGraph) -> ir.Model:
-    """Return one graph with the inputs of `graph`, its level input, and a branch for every level."""
+def level_cascade(graph: CanonicalGraph, *, keep_dead: Collection[int] = ()) -> ir.Model:
+    """Return one graph with the inputs of `graph`, its level input, and a branch for every level.
+
+    Args:
+        graph: The canonical graph.
+        keep_dead: Levels that keep channels which are zero there.
+    """
     count = len(graph.ladder)
-    branches = [at_level(graph, level, fold=False).graph for level in range(count)]
+    branches = [
+        at_level(graph, level, drop_dead_channels=level not in keep_dead, fold=False).graph
+        for level in range(count)
+    ]
     outer = ir.Graph(
         inputs=[
             ir.Value(name=value.name, shape=value.shape, type=value.type) for value in branches[0].inputs

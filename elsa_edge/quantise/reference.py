@@ -9,17 +9,16 @@ Each product and sum after the integers is rounded to float32 by itself: there a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.nested_format.activations import ActivationKind
-
-__all__ = ["convolve", "finish", "to_floats"]
+__all__ = ["Curve", "convolve", "finish", "to_floats"]
 
 Codes = npt.NDArray[np.uint8]
 Sums = npt.NDArray[np.int64]
+Curve = Literal["hard-swish", "silu"]
 
 
 def convolve(
@@ -71,7 +70,7 @@ def finish(
     residual: Codes | None = None,
     *,
     axis: int = 1,
-    activation: ActivationKind = ActivationKind.NONE,
+    activation: Curve | None = None,
 ) -> Codes:
     """Return the codes of sums.
 
@@ -81,19 +80,19 @@ def finish(
         points: (6,) of one level: codes of 0, bounds, the residual's share, 1 over the output's step.
         residual: Codes to add, of the shape of `sums`.
         axis: Of the rows.
-        activation: HARD_SWISH or SILU; a clip is in the bounds.
+        activation: What stands before the codes; a clip is in the bounds.
     """
     t = _scaled(sums, table, axis)
     if residual is not None:
         t = t + residual.astype(np.float32) * np.float32(points[4])
-    if activation is not ActivationKind.NONE:
+    if activation is not None:
         t = _activated(t, activation) * np.float32(points[5]) + np.float32(points[1])
     return np.rint(np.clip(t, np.float32(points[2]), np.float32(points[3]))).astype(np.uint8)
 
 
-def _activated(v: npt.NDArray[np.float32], activation: ActivationKind) -> npt.NDArray[np.float32]:
+def _activated(v: npt.NDArray[np.float32], activation: Curve) -> npt.NDArray[np.float32]:
     one = np.float32(1)
-    if activation is ActivationKind.HARD_SWISH:
+    if activation == "hard-swish":
         gate = np.clip(v * np.float32(1 / 6) + np.float32(0.5), np.float32(0), one)
         return np.asarray(v * gate, np.float32)
     return np.asarray(v / (_exponential(-v) + one), np.float32)

@@ -2,16 +2,25 @@
 
 import json
 
+import torch
 from click.testing import CliRunner
+from torch import nn
 
 import benchmarks.int8.__main__ as int8
 from benchmarks.latency.nets import LATENCY_NETS
-from benchmarks.models import Net, tiny
+from benchmarks.models import Net
+
+
+def small() -> nn.Module:
+    """Wide enough to be alive at 95 %."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 16)]
+    return nn.Sequential(*layers).eval()
 
 
 def test_every_level_is_timed_against_both_rivals(monkeypatch, tmp_path):
     """A quick run has a row for each rival and level, with intervals; targets are claims."""
-    monkeypatch.setitem(LATENCY_NETS, "mlp", Net(tiny, (1, 16)))
+    monkeypatch.setitem(LATENCY_NETS, "mlp", Net(small, (1, 64)))
     path = tmp_path / "report.json"
     done = CliRunner().invoke(int8.main, ["--quick", "--json", "--out", str(path)], catch_exceptions=False)
     assert done.exit_code == 0

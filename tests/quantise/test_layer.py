@@ -23,9 +23,13 @@ def layer(seed, rows=7, columns=40):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1 << 30), st.booleans())
-def test_codes_stay_near_the_float_layer(seed, with_residual):
-    """Scale, bias, residual, ReLU6 and zero points of every level: off by about two steps at most."""
+@given(
+    st.integers(0, 1 << 30),
+    st.booleans(),
+    st.sampled_from([None, "hard-swish", "silu"]),
+)
+def test_codes_stay_near_the_float_layer(seed, with_residual, kind):
+    """Scale, bias, residual, activation and zero points of every level: off by about two steps at most."""
     random, weight, index, table = layer(seed)
     coded = code_rows(weight, index, LEVELS)
     x = random.standard_normal((50, weight.shape[1])).astype(np.float32) + 0.3
@@ -33,12 +37,17 @@ def test_codes_stay_near_the_float_layer(seed, with_residual):
     for level in range(LEVELS):
         active = np.where(index <= level, weight, 0)
         y = x @ active.T * table[level, 0] + table[level, 1] + (other if with_residual else 0)
-        y = np.clip(y, 0, 6)
-        x_steps, y_steps = steps_for(float(x.min()), float(x.max())), steps_for(0, float(y.max()))
+        if kind is None:
+            y = np.clip(y, 0, 6)
+        else:
+            y = y * (np.clip(y / 6 + 0.5, 0, 1) if kind == "hard-swish" else 1 / (1 + np.exp(-y)))
+        x_steps, y_steps = (steps_for(float(v.min()), float(v.max())) for v in (x, y))
+        activated = kind is not None
         r_steps = steps_for(float(other.min()), float(other.max()))
         tables = finish_tables(
             table, coded, [x_steps] * LEVELS, [y_steps] * LEVELS,
-            bounds=(0, 6), residual=[r_steps] * LEVELS if with_residual else None,
+            bounds=(-np.inf, np.inf) if activated else (0, 6),
+            residual=[r_steps] * LEVELS if with_residual else None, activated=activated,
         )  # fmt: skip
         assert tables.fits
         sums = codes_of(x, x_steps).astype(np.int64) @ np.where(index <= level, coded.codes, 0).T.astype(
@@ -49,6 +58,7 @@ def test_codes_stay_near_the_float_layer(seed, with_residual):
             tables.finish[level],
             tables.points[level],
             codes_of(other, r_steps) if with_residual else None,
+            activation=kind,
         )
         noise = np.sqrt(weight.shape[1]) * (x_steps.step * 2 + np.abs(x).max() * coded.steps.max()) * 2
         assert np.abs(values_of(found, y_steps) - y).max() <= noise + 3 * y_steps.step

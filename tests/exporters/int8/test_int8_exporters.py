@@ -125,6 +125,41 @@ def test_a_network_stays_in_codes_from_its_input_to_its_mean(small, tmp_path):
     assert list(variant.level_bytes) == sorted(variant.level_bytes)
 
 
+class Swishing(nn.Module):
+    """HardSwish behind a residual, SiLU behind a depthwise convolution, as in MobileNetV3 and EfficientNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.same = nn.Conv2d(3, 12, 3, 2, 1), nn.Conv2d(12, 12, 3, padding=1)
+        self.depthwise, self.last = nn.Conv2d(12, 12, 3, padding=1, groups=12), nn.Conv2d(12, 20, 1)
+        self.head = nn.Linear(20, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.hardswish(self.stem(x))
+        x = nn.functional.hardswish(self.same(x) + x)
+        x = nn.functional.silu(self.depthwise(x))
+        return self.head(self.last(x).mean((2, 3)))
+
+
+def test_hard_swish_and_silu_stay_in_codes(tmp_path):
+    """They are part of their convolutions: nothing is converted between the input and the mean."""
+    model = Swishing().eval()
+    graph = export_canonical(
+        sparsify(model, [0.6, 0.0], granularity="1x4"), model, [TensorSpec("x", (1, 3, 20, 20))]
+    )
+    variant = NestedInt8Exporter("nested").export(
+        graph, profile(int8_changed_answers=0.3), Golden(samples(graph), ()), tmp_path
+    )
+    nodes = onnx.load(tmp_path / "model.onnx", load_external_data=False).graph.node
+    operators = [node.op_type for node in nodes if node.domain == DOMAIN]
+    assert operators.count("Int8Conv") == 3
+    assert operators.count("Int8FromImage") == operators.count("Int8Depthwise") == 1
+    assert not {node.op_type for node in nodes} & {"HardSwish", "Sigmoid", "HardSigmoid", "Mul", "Add"}
+    assert variant.notes["float_layers"] == {}
+    assert max(variant.notes["difference"]) < 0.1
+
+
 def timed(monkeypatch, *ratios):
     """Let a build measure these times over the dense 8-bit network: one a level, then twice the densest level's."""
     told = iter(ratios)

@@ -8,15 +8,19 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 
 from elsa_edge.bundle.golden import Golden
+from elsa_edge.exporters.nested.timing import Stopwatch
 from elsa_edge.exporters.ort.levels import OrtLevelsExporter
 from elsa_edge.exporters.ort.selector import OnnxSelectorExporter
 from elsa_edge.exporters.ort.switch import OrtSwitchExporter
+from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.graph.torch_export import example_inputs
 from elsa_edge.profiles import load_profile
-from elsa_edge.tensors import largest_difference
+from elsa_edge.sparsify import sparsify
+from elsa_edge.tensors import TensorSpec, largest_difference
 
 PROFILE = load_profile("generic-x86-64")
 
@@ -76,7 +80,7 @@ def test_sparse_levels_are_small_and_common_constants_stored_once(canonical, tmp
 def test_the_cascade_stores_weights_once(canonical, tmp_path):
     """Seven levels take little more than one: dense weights plus a few bits each."""
     graph = canonical("mlp")
-    OrtSwitchExporter().export(graph, PROFILE, None, tmp_path)
+    exported(OrtSwitchExporter(), graph, tmp_path)
     proto = onnx.load(tmp_path / "model.onnx")
     names = [tensor.name for tensor in proto.graph.initializer]
     assert names.count("second.weight") == 1
@@ -110,3 +114,33 @@ def test_the_cascade_is_refused_where_nothing_is_folded(canonical):
     assert not found.applies
     assert "constant folding" in found.reasons[0]
     assert OrtLevelsExporter().preflight(canonical("conv"), profile).applies
+
+
+def test_a_level_keeps_dead_channels_where_that_is_faster(monkeypatch, tmp_path):
+    """Both forms of each level that has any are timed; the cascade has what was faster, and answers the same."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 64, 3), torch.nn.ReLU(), torch.nn.Conv2d(64, 8, 3)).eval()
+    graph = export_canonical(
+        sparsify(model, [0.8, 0.5, 0.0], granularity="channel"), model, [TensorSpec("", (1, 3, 12, 12))]
+    )
+    asked = []
+
+    def over_first(_self, plain, candidates, level):
+        assert (len(plain), candidates) == (2, [])
+        asked.append(level)
+        return [1.3 if level == 0 else 0.7]
+
+    monkeypatch.setattr(Stopwatch, "over_first", over_first)
+    (tmp_path / "kept").mkdir()
+    variant, golden = exported(OrtSwitchExporter(), graph, tmp_path / "kept")
+    assert asked == [0, 1]
+    assert variant.notes == {"keeps_dead_channels": [0]}
+    monkeypatch.setattr(Stopwatch, "over_first", lambda *_: [0.7])
+    (tmp_path / "smaller").mkdir()
+    other, _ = exported(OrtSwitchExporter(), graph, tmp_path / "smaller")
+    assert other.notes == {}
+    files = [tmp_path / name / "model.onnx" for name in ("kept", "smaller")]
+    assert files[0].read_bytes() != files[1].read_bytes()
+    for level, expected in enumerate(golden.outputs):
+        for file in files:
+            assert_close(session(file), golden.inputs | {"level": np.array(level)}, expected)
