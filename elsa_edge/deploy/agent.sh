@@ -3,7 +3,7 @@
 #   ROOT/blobs/SHA256            immutable files by content; they appear by rename after their hash was checked
 #   ROOT/incoming/SHA256         a blob that is on its way; kept when the line breaks, so that the next try goes on
 #   ROOT/python/SHA256           an unpacked wheel
-#   ROOT/releases/HASH           a complete release (hard links to blobs); `verified` and `good` say how far it came
+#   ROOT/releases/HASH           a complete release (copies of blobs); `verified` and `good` say how far it came
 #   ROOT/current -> releases/HASH    the only thing that applications look at; switched by one rename
 #   ROOT/previous                what --rollback returns to
 #   ROOT/trusted                 whose bundles are let in; absent: anybody's
@@ -220,6 +220,8 @@ verb_stage() {
   printf '%s\n' "$PROFILE" > "$release/.device.yaml" || fail "no space for the profile"
 }
 
+# Copies, no hard links: ONNX Runtime 1.32 refuses weights in a file that has a second name. Where the file system can, a
+# copy shares its blocks with the blob.
 assemble() {
   making="$ROOT/releases/.$RELEASE"
   rm -rf "$making"
@@ -229,7 +231,7 @@ assemble() {
     blob="$ROOT/blobs/$hash"
     [ -f "$blob" ] || { say damaged "$hash"; fail "blob $hash is missing"; }
     mkdir -p "$(dirname "$making/$path")"
-    ln "$blob" "$making/$path" 2>/dev/null || cp "$blob" "$making/$path" || fail "no space for $path"
+    cp --reflink=auto "$blob" "$making/$path" 2>/dev/null || cp "$blob" "$making/$path" || fail "no space for $path"
     [ "$(hash_of "$making/$path")" = "$hash" ] || {
       say damaged "$hash"
       rm -f "$blob"

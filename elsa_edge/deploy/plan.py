@@ -171,7 +171,7 @@ def plan_release(
             "The device's folder cannot be written", fix="Choose another: device add --root FOLDER"
         )
     _check_pages(new_wheels, facts)
-    _check_space(missing, new_wheels, store)
+    _check_space(missing, new_wheels, store, release.size_bytes if state is None else 0)
     travelling = tuple(wheel for wheel in new_wheels if wheel.sha256 not in store.blobs)
     bases = {
         file.sha256: old
@@ -193,10 +193,13 @@ def _check_pages(wheels: Sequence[Wheel], facts: DeviceFacts) -> None:
         )
 
 
-def _check_space(missing: Sequence[ReleaseFile], wheels: Sequence[Wheel], store: StoreFacts) -> None:
+def _check_space(
+    missing: Sequence[ReleaseFile], wheels: Sequence[Wheel], store: StoreFacts, copied_bytes: int
+) -> None:
     arriving = sum(file.size_bytes - store.parts.get(file.sha256, 0) for file in missing)
     # A wheel lies there twice while it is unpacked.
-    needed = arriving + sum(wheel.size_bytes + wheel.unpacked_bytes for wheel in wheels) + _SPARE_BYTES
+    unpacking = sum(wheel.size_bytes + wheel.unpacked_bytes for wheel in wheels)
+    needed = arriving + copied_bytes + unpacking + _SPARE_BYTES
     if needed > store.free_bytes:
         raise IncompatibleError(
             "There is too little space on the device; nothing was copied",

@@ -84,6 +84,15 @@ def test_a_bundle_is_in_service_whole_and_the_second_time_nothing_happens(device
     assert "hashes only" in first.as_json()["checked"]
 
 
+def test_no_file_of_a_release_has_a_second_name(device, profile) -> None:
+    """ONNX Runtime 1.32 refuses weights in a file with hard links."""
+    put(bundle("conv"), device, profile)
+    files = [path for path in serving(device).rglob("*") if path.is_file()]
+
+    assert files
+    assert {path.stat().st_nlink for path in files} == {1}
+
+
 def test_only_what_changed_travels(device, profile, tmp_path) -> None:
     """Another manifest: one small file."""
     put(bundle("conv"), device, profile)
