@@ -22,13 +22,13 @@ struct Sweep {
 };
 
 struct Finish8 {
-  const float* scale = nullptr;       // (rows, padded to a multiple of 4)
-  const float* bias = nullptr;        // the same; zero points of input, residual and output are in it
-  const uint8_t* residual = nullptr;  // like y, or null
-  float share = 0;                    // residual's step / output's step
-  const int32_t* mask = nullptr;      // (positions of this tile) all ones or 0; null: keep everything
-  uint8_t low = 0, high = 255;        // bounds of y
-  uint8_t zero = 0;                   // the output's code of 0, also for positions that the mask leaves out
+  const float* scale = nullptr;               // (rows, padded to a multiple of 4)
+  const float* bias = nullptr;                // the same; zero points of input, residual and output are in it
+  const uint8_t* residual = nullptr;          // like y, or null
+  float share = 0;                            // residual's step / output's step
+  const int32_t* mask = nullptr;              // (positions of this tile) all ones or 0; null: keep everything
+  uint8_t low = 0, high = 255;                // bounds of y
+  uint8_t zero = 0;                           // the output's code of 0, also for positions that the mask leaves out
   Activation activation = Activation::kNone;  // or kHardSwish, kSilu; a clip is low and high
   float inverse = 1;                          // 1 / output's step, where there is an activation
 };
