@@ -28,7 +28,7 @@ from benchmarks.userland import Userland, userland
 __all__ = ["VARIANTS", "Board", "bundles", "main", "scenario"]
 
 VARIANTS: Final = {
-    "arm64": ("ort-switch", "ort-levels", "ort-nested", "ort-int8", "ort-nested-int8"),
+    "arm64": ("ort-switch", "ort-levels", "ort-nested", "ort-nested-int8"),
     "armhf": ("tflite-levels",),
 }
 _LADDER: Final = (0.95, 0.9, 0.0)
