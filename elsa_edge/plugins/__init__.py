@@ -1,6 +1,7 @@
 """Plug-ins: exporters and runtime adapters, ours and those of third parties.
 
 protocols.py   what they implement; its names are those of this package
+described.py   a base for loaded variants: what never changes while they are open
 registry.py    finds them by entry point
 installed.py   makes them and holds them to their protocol
 guarded.py, guarded_opened.py   check each call and each answer

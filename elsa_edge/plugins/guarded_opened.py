@@ -1,6 +1,6 @@
 """A loaded variant held to what its adapter promised: what it says of itself once, what it answers at every run.
 
-A run costs three tenths of a microsecond more for it.
+A run of a network with one output costs 0.4 to 0.8 microseconds more for it, measured on a shared Zen 3.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ import numpy.typing as npt
 
 from elsa_edge.errors import ElsaError, OutOfMemoryError, PluginError
 from elsa_edge.plugins.blame import REPORT, blamed, failure
+from elsa_edge.plugins.described import Described
 from elsa_edge.plugins.protocols import CacheState, MemoryUse, Opened
 from elsa_edge.tensors import TensorSpec
 
 __all__ = ["GuardedOpened"]
 
 
-class GuardedOpened:
+class GuardedOpened(Described):
     """An opened variant as the rest of elsa-edge sees it; satisfies `Opened`."""
 
     def __init__(self, who: str, opened: Opened) -> None:
         self._who = who
         self._opened = opened
         with blamed(who, "its attributes"):
-            self._inputs = _specs(who, "inputs", opened.inputs)
-            self._outputs = _specs(who, "outputs", opened.outputs)
+            inputs = _specs(who, "inputs", opened.inputs)
+            outputs = _specs(who, "outputs", opened.outputs)
             levels: object = opened.level_count
             memory: object = opened.memory()
             cache: object = opened.cache
@@ -38,8 +39,8 @@ class GuardedOpened:
             raise _misfit(who, "a CacheState as cache", cache)
         if not isinstance(memory, MemoryUse) or len(memory.level_bytes) != levels:
             raise _misfit(who, f"a MemoryUse of {levels} levels from memory()", memory)
-        self._level_count = levels
-        self._types = {name: np.dtype(spec.dtype) for name, spec in self._outputs.items()}
+        super().__init__(inputs, outputs, levels)
+        self._types = {name: np.dtype(spec.dtype) for name, spec in outputs.items()}
 
     @classmethod
     def of(cls, who: str, opened: object) -> GuardedOpened:
@@ -56,21 +57,6 @@ class GuardedOpened:
             with contextlib.suppress(ElsaError), blamed(who, "close"):
                 opened.close()
             raise
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Inputs by name, without the level."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Outputs by name."""
-        return self._outputs
-
-    @property
-    def level_count(self) -> int:
-        """How many levels the variant has."""
-        return self._level_count
 
     @property
     def cache(self) -> CacheState:

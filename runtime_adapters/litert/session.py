@@ -17,6 +17,7 @@ import numpy.typing as npt
 from elsa_edge.bundle.instructions import Port, TfliteFiles, TfliteSignatures, level_role
 from elsa_edge.errors import BundleError
 from elsa_edge.plugins import NO_CACHE, CacheState, MemoryUse, check_level
+from elsa_edge.plugins.described import Described
 from elsa_edge.profiles.schema import Runtime
 from elsa_edge.runtime_adapters.failures import failure
 from elsa_edge.runtime_adapters.litert.engines import Engine, Ports
@@ -27,6 +28,10 @@ from elsa_edge.tensors import TO_NHWC, TensorSpec, check_inputs
 __all__ = ["LitertSession"]
 
 Array = npt.NDArray[Any]
+
+
+def _specs(ports: Mapping[str, Port]) -> dict[str, TensorSpec]:
+    return {name: TensorSpec(name, port.shape, port.dtype) for name, port in ports.items()}
 
 
 def _to_file(port: Port, array: Array) -> Array:
@@ -50,7 +55,7 @@ def _joined(port: Port, pieces: Sequence[Mapping[str, Array]], count: int) -> Ar
     return np.ascontiguousarray(_cut(whole, axis, 0, count))
 
 
-class LitertSession:
+class LitertSession(Described):
     """A loaded TFLite variant; see `elsa_edge.plugins.Opened`.
 
     Args:
@@ -74,17 +79,11 @@ class LitertSession:
     ) -> None:
         self._in_ports = {port.name: port for port in instructions.inputs}
         self._out_ports = {port.name: port for port in instructions.outputs}
-        self._inputs = {
-            name: TensorSpec(name, port.shape, port.dtype) for name, port in self._in_ports.items()
-        }
-        self._outputs = {
-            name: TensorSpec(name, port.shape, port.dtype) for name, port in self._out_ports.items()
-        }
+        super().__init__(_specs(self._in_ports), _specs(self._out_ports), level_count)
         self._batch = instructions.batch
         self._stateful = instructions.stateful
         self._in_one_file = isinstance(instructions, TfliteSignatures)
         self._files = files
-        self._level_count = level_count
         self._level_bytes = level_bytes
         self._runtime = runtime
         self._cache_folder = cache
@@ -93,21 +92,6 @@ class LitertSession:
         self._loaded = -1
         self._closed = False
         self._open(level_count - 1 if self._in_one_file else 0)
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Inputs by name, without the level."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Outputs by name."""
-        return self._outputs
-
-    @property
-    def level_count(self) -> int:
-        """How many levels the variant has."""
-        return self._level_count
 
     @property
     def cache(self) -> CacheState:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from elsa_edge.errors import BundleError, ElsaError
 from elsa_edge.plugins import NO_CACHE, CacheState, MemoryUse, check_level
+from elsa_edge.plugins.described import Described
 from elsa_edge.runtime_adapters.failures import failure
 from elsa_edge.tensors import TensorSpec, check_inputs
 
@@ -113,35 +114,18 @@ def _run(call: Call, names: list[str], feed: dict[str, Array]) -> dict[str, Arra
     return dict(zip(names, answers, strict=False))  # one answer for each name is asked for
 
 
-class LevelInputSession:
+class LevelInputSession(Described):
     """One session in which every level lives; `level` is an input of the graph. See `elsa_edge.plugins.Opened`."""
 
     def __init__(self, session: Session, level_count: int, memory: MemoryUse, cache: CacheState) -> None:
+        super().__init__(_specs(session.get_inputs()), _specs(session.get_outputs()), level_count)
         self._cache = cache
         self._session: Session | None = session
         self._call: Call | None = _caller(session)
-        self._count = level_count
         self._memory = memory
-        self._inputs = _specs(session.get_inputs())
-        self._outputs = _specs(session.get_outputs())
         self._names = list(self._outputs)
         self._gate = _Gate(self._inputs)
         self._levels = [np.array(level, np.int64) for level in range(level_count)]
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Inputs by name, without the level."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Outputs by name."""
-        return self._outputs
-
-    @property
-    def level_count(self) -> int:
-        """How many levels the variant has."""
-        return self._count
 
     @property
     def cache(self) -> CacheState:
@@ -150,7 +134,11 @@ class LevelInputSession:
 
     def run(self, inputs: Mapping[str, Array], level: int) -> dict[str, Array]:
         """Run one inference at `level`; see `Opened.run`."""
-        k = level if type(level) is int and 0 <= level < self._count else check_level(level, self._count)
+        k = (
+            level
+            if type(level) is int and 0 <= level < self._level_count
+            else check_level(level, self._level_count)
+        )
         feed = self._gate(inputs)
         if self._call is None:
             raise ElsaError("The network is closed", fix="Open it again")
