@@ -358,6 +358,15 @@ def same_machine(facts: Row, others: Row) -> bool:
     return all(facts.get(key) == others.get(key) for key in ("machine", "cpu", "logical_cpus"))
 
 
+def parts_option(name: str, choices: Sequence[str]) -> Callable[[Any], Any]:
+    """Return the option `--NAME`, repeatable, that measures only these parts; the function gets them as `NAMEs`."""
+    import click
+
+    return click.option(
+        f"--{name}", f"{name}s", multiple=True, type=click.Choice(choices), help="Only this one; repeatable."
+    )
+
+
 def benchmark(
     name: str, *options: Callable[[Any], Any]
 ) -> Callable[[Callable[..., Result]], Callable[..., Any]]:

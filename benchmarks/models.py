@@ -13,26 +13,34 @@ from typing import Final
 import torch
 from torch import nn
 
-__all__ = ["NETS", "Net", "efficientnet_lite0", "mlp", "mobilenet_v2", "resnet18", "tiny"]
+from elsa_edge.sparsify.norms import reestimate
+
+__all__ = ["IMAGE", "NETS", "Net", "efficientnet_lite0", "mlp", "mobilenet_v2", "resnet18", "settled", "tiny"]
+
+# One image.
+IMAGE: Final = (1, 3, 224, 224)
 
 
-def _seeded(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Give BatchNorm statistics and scales that differ by channel, so that folding them is real work."""
+def settled(model: nn.Module, input_shape: tuple[int, ...], seed: int = 0) -> nn.Module:
+    """Give a random network BatchNorm scales that differ by channel, and the statistics that follow from them.
+
+    Folding them is real work then, and the network follows its inputs: with made-up statistics the activations
+    of fifty layers fade, and every input has the same answer.
+    """
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             shape = module.weight.shape
             module.weight.data = torch.rand(shape, generator=generator) + 0.5
             module.bias.data = torch.randn(shape, generator=generator) * 0.1
-            module.running_mean = torch.randn(shape, generator=generator) * 0.1
-            module.running_var = torch.rand(shape, generator=generator) + 0.5
+    reestimate(model, [((torch.randn((4, *input_shape[1:]), generator=generator),), {})])
     return model.eval()
 
 
 def tiny() -> nn.Module:
     """Return 16-32-4, for trying a benchmark out; too small for its figures to mean anything; input `(batch, 16)`."""
     torch.manual_seed(0)
-    return _seeded(nn.Sequential(nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 4)))
+    return settled(nn.Sequential(nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 4)), (1, 16))
 
 
 def mlp() -> nn.Module:
@@ -45,7 +53,7 @@ def mlp() -> nn.Module:
         nn.Linear(1024, 1024),
         nn.BatchNorm1d(1024),
     ]
-    return _seeded(nn.Sequential(*hidden, nn.ReLU(), nn.Linear(1024, 10)))
+    return settled(nn.Sequential(*hidden, nn.ReLU(), nn.Linear(1024, 10)), (1, 784))
 
 
 class _Block(nn.Module):
@@ -88,7 +96,7 @@ class _ResNet18(nn.Module):
 def resnet18() -> nn.Module:
     """Return ResNet-18, 11.7 M weights; input `(batch, 3, 224, 224)`."""
     torch.manual_seed(0)
-    return _seeded(_ResNet18())
+    return settled(_ResNet18(), IMAGE)
 
 
 class _Inverted(nn.Module):
@@ -139,7 +147,7 @@ class _MobileNetV2(nn.Module):
 def mobilenet_v2() -> nn.Module:
     """Return MobileNetV2, 3.5 M weights; input `(batch, 3, 224, 224)`."""
     torch.manual_seed(0)
-    return _seeded(_MobileNetV2())
+    return settled(_MobileNetV2(), IMAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +170,7 @@ def efficientnet_lite0() -> nn.Module:
 
 NETS: Final = {
     "mlp": Net(mlp, (1, 784)),
-    "mobilenet_v2": Net(mobilenet_v2, (1, 3, 224, 224)),
-    "resnet18": Net(resnet18, (1, 3, 224, 224)),
-    "efficientnet_lite0": Net(efficientnet_lite0, (1, 3, 224, 224)),
+    "mobilenet_v2": Net(mobilenet_v2, IMAGE),
+    "resnet18": Net(resnet18, IMAGE),
+    "efficientnet_lite0": Net(efficientnet_lite0, IMAGE),
 }

@@ -31,7 +31,8 @@ from benchmarks.common import (
     interleaved,
     ratio,
 )
-from benchmarks.models import NETS
+from benchmarks.models import IMAGE, NETS, settled
+from benchmarks.nets import living_levels
 from benchmarks.sessions import open_variant
 from elsa_edge.bundle.golden import Golden, largest_difference
 from elsa_edge.bundle.instructions import TfliteFiles, TfliteSignatures
@@ -45,7 +46,6 @@ from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.plugins import Exporter, Opened
 from elsa_edge.profiles import load_profile
 from elsa_edge.profiles.schema import DeviceProfile, Runtime, Tflite
-from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
 
 LADDER: Final = (0.95, 0.9, 0.8, 0.0)
@@ -119,7 +119,7 @@ class _Case:
 def _network(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     if name == "mobilenet_v1":
         torch.manual_seed(0)
-        return _MobileNetV1().eval(), (1, 3, 224, 224)
+        return settled(_MobileNetV1(), IMAGE), IMAGE
     if name == "lstm_transformer":
         torch.manual_seed(0)
         return _Recurrent().eval(), (1, 16, 32)
@@ -129,10 +129,7 @@ def _network(name: str) -> tuple[nn.Module, tuple[int, ...]]:
 
 def _case(name: str) -> _Case:
     model, shape = _network(name)
-    # Statistics of every level from data: without them, activations of a random deep network fade to subnormals.
-    data = [torch.randn(4, *shape[1:])] if name == "mobilenet_v1" else None
-    checkpoint = sparsify(model, LADDER, allocation="uniform", data=data)
-    graph = export_canonical(checkpoint, model, [TensorSpec("", shape)])
+    graph = export_canonical(living_levels(model, shape, LADDER), model, [TensorSpec("", shape)])
     x = np.random.default_rng(0).standard_normal((_SAMPLES, *shape[1:])).astype(np.float32)
     few = {"x": x[:2]} if len(shape) == 4 else {"x": x}
     return _Case(name, graph, Golden(few, run_canonical(graph, few)))
@@ -408,9 +405,7 @@ def _one_file(network: str, folder: Path) -> tuple[list[Row], list[Any]]:
 
 def _without_dense(network: str) -> _Case:
     model, shape = _network(network)
-    graph = export_canonical(
-        sparsify(model, LADDER[:-1], allocation="uniform"), model, [TensorSpec("", shape)]
-    )
+    graph = export_canonical(living_levels(model, shape, LADDER[:-1]), model, [TensorSpec("", shape)])
     x = {"x": np.random.default_rng(0).standard_normal((2, *shape[1:])).astype(np.float32)}
     return _Case(f"{network}_sparse_only", graph, Golden(x, run_canonical(graph, x)))
 

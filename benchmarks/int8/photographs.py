@@ -3,17 +3,16 @@
 EfficientNet-Lite0 and MobileNetV2 with their trained weights, a level of 50 % in one shot. Calibrated on crops of some
 photographs, judged on whole ones and crops of others: which share of the answers stays the float network's.
 
-    ELSA_INT8_NETS=MobileNetV2      one of the two
+    --network MobileNetV2      one of the two
 """
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 import torch
 
-from benchmarks.common import Claim, Result, Row, at_least, benchmark
+from benchmarks.common import Claim, Result, Row, at_least, benchmark, parts_option
 from benchmarks.int8.accuracy import rows_of
 from benchmarks.repair.imagenet import IMAGENET
 from benchmarks.repair.photographs import photographs
@@ -29,11 +28,10 @@ _CROPS: Final = 90
 _LEAST_AGREEMENT: Final = 0.95
 
 
-@benchmark("int8-photographs")
-def main(quick: bool) -> Result:
+@benchmark("int8-photographs", parts_option("network", tuple(IMAGENET)))
+def main(quick: bool, networks: tuple[str, ...]) -> Result:
     """Agreement of 8-bit variants with the float network on photographs."""
-    named = os.environ.get("ELSA_INT8_NETS")
-    rows = [row for name in (named.split(",") if named else IMAGENET) for row in _measure(name, quick)]
+    rows = [row for name in networks or IMAGENET for row in _measure(name, quick)]
     return Result(rows=rows, claims=_claims(rows))
 
 

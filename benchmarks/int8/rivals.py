@@ -6,12 +6,11 @@ OpenVINO reads the same quantised file as ONNX Runtime; LiteRT's is quantised by
 input. OpenVINO and ncnn run in processes of their own (`python -m benchmarks.peers install openvino`, `ncnn`); one that
 is absent has a row that says so. ncnn's wheel carries no tools that quantise, so it runs in float32.
 
-    ELSA_INT8_NETS=resnet18      measures parts
+    --network resnet18      measures parts
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,7 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.common import Claim, Result, Row, at_least, benchmark
+from benchmarks.common import Claim, Result, Row, at_least, benchmark, parts_option
 from benchmarks.int8.__main__ import export
 from benchmarks.latency.engines import open_litert
 from benchmarks.latency.files import Subject
@@ -106,11 +105,10 @@ def _claims(rows: list[Row]) -> list[Claim]:
     ]
 
 
-@benchmark("int8-rivals")
-def main(quick: bool) -> Result:
+@benchmark("int8-rivals", parts_option("network", _NETS))
+def main(quick: bool, networks: tuple[str, ...]) -> Result:
     """Nested 8-bit kernels at 90 % against dense 8-bit networks in other engines."""
-    named = os.environ.get("ELSA_INT8_NETS")
-    nets = tuple(named.split(",")) if named else _NETS[2:] if quick else _NETS
+    nets = networks or (_NETS[2:] if quick else _NETS)
     rows = [row for network in nets for row in _measure(network, 1.0 if quick else _TURNS_S)]
     return Result(rows=rows, claims=_claims(rows))
 

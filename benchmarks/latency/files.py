@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from benchmarks.latency.nets import LATENCY_NETS
+from benchmarks.nets import living_levels
 from benchmarks.sessions import INPUT, profile_for
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.manifest import Variant
@@ -21,7 +22,6 @@ from elsa_edge.files import write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.fixed import at_level
-from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
 
 __all__ = ["LADDER", "Subject"]
@@ -68,12 +68,7 @@ class Subject:
         """The canonical graph. Every level has its density in every weight, except the stem and depthwise weights."""
         net = LATENCY_NETS[self.network]
         model = net.factory()
-        weights = [(key, value) for key, value in model.named_parameters() if value.dim() >= 2]
-        dense = [key for key, value in weights if value.dim() == 4 and value.shape[1] == 1]
-        dense += [weights[0][0]] if weights[0][1].dim() == 4 else []
-        checkpoint = sparsify(
-            model, self.ladder, allocation="uniform", granularity=self.granularity, exclude=dense
-        )
+        checkpoint = living_levels(model, net.input_shape, self.ladder, granularity=self.granularity)
         return export_canonical(checkpoint, model, [TensorSpec("", net.input_shape)]).with_input_names(INPUT)
 
     def fixed(self, level: int) -> Path:

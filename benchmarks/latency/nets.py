@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from benchmarks.models import NETS, Net
+from benchmarks.models import IMAGE, NETS, Net, settled
 
 __all__ = ["LATENCY_NETS"]
 
@@ -47,7 +47,9 @@ def resnet50() -> nn.Module:
         for number in range(count):
             layers.append(_Bottleneck(inputs, middle, stride if number == 0 else 1))
             inputs = 4 * middle
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 1000)).eval()
+    return settled(
+        nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 1000)), IMAGE
+    )
 
 
 def mobilenet_v1() -> nn.Module:
@@ -60,7 +62,9 @@ def mobilenet_v1() -> nn.Module:
         layers += [nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False), *_norm_relu(inputs)]
         layers += [nn.Conv2d(inputs, outputs, 1, bias=False), *_norm_relu(outputs)]
         inputs = outputs
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 1000)).eval()
+    return settled(
+        nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 1000)), IMAGE
+    )
 
 
 class _Feed(nn.Module):
@@ -104,8 +108,8 @@ def lstm() -> nn.Module:
 
 LATENCY_NETS: Final = {
     **NETS,
-    "resnet50": Net(resnet50, (1, 3, 224, 224)),
-    "mobilenet_v1": Net(mobilenet_v1, (1, 3, 224, 224)),
+    "resnet50": Net(resnet50, IMAGE),
+    "mobilenet_v1": Net(mobilenet_v1, IMAGE),
     "transformer": Net(transformer, (1, 64, 512)),
     "lstm": Net(lstm, (1, 32, 128)),
 }
