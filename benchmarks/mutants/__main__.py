@@ -9,6 +9,7 @@ is named with its reason in `benchmarks.mutants.changes.EQUAL` and does not coun
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.machinery
 import json
@@ -29,17 +30,10 @@ from benchmarks.mutants.changes import EQUAL, Change, sample
 from elsa_edge.files import write_bytes
 
 _STATE: Final = Path(".cache/mutants")
-_LONGEST_S: Final = 300.0
-_FOREIGN: Final = (
-    "torch",
-    "onnx",
-    "onnx_ir",
-    "onnxruntime",
-    "onnxscript",
-    "safetensors",
-    "pydantic",
-    "yaml",
-)
+_IMPORTED: Final = _STATE / "imported.txt"
+_LONGEST_S: Final = 120.0
+_OWN: Final = frozenset({"elsa_edge", "benchmarks", "tests", "support", "conftest", "__main__"})
+_EXAMPLES: Final = 25  # of a property; the suite tries more
 _QUIET: Final = (
     "-W",
     "ignore::pytest.PytestAssertRewriteWarning",
@@ -92,6 +86,36 @@ class _Loader(importlib.machinery.SourceFileLoader):
         return code
 
 
+def _run_tests(path: str, source: str, tests: Sequence[str]) -> int:
+    """Run tests over a changed file, stopping at the first that fails, and return pytest's exit code.
+
+    Properties are tried with few examples and without looking for the smallest one. What foreign packages were
+    imported is written down.
+    """
+    name = path.removesuffix(".py").replace("/", ".")
+    for known in [known for known in sys.modules if known.split(".")[0] == "elsa_edge"]:
+        del sys.modules[known]  # what this benchmark itself has imported
+    sys.meta_path.insert(0, _Changed(name, Path(path).resolve(), source))
+    import pytest
+    from hypothesis import Phase, settings
+
+    settings.register_profile(
+        "mutants", max_examples=_EXAMPLES, phases=(Phase.explicit, Phase.generate), database=None
+    )
+    settings.load_profile("mutants")
+    code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-p", "no:faulthandler", *_QUIET, *tests])
+    _IMPORTED.write_text("\n".join(known for known in sys.modules if known.split(".")[0] not in _OWN))
+    return int(code)
+
+
+def _warm() -> None:
+    """Import what the tests of the last fork imported from others, so that the next forks need not."""
+    for module in _IMPORTED.read_text().splitlines() if _IMPORTED.is_file() else ():
+        if module not in sys.modules:
+            with contextlib.suppress(Exception):
+                importlib.import_module(module)
+
+
 def _noticed(path: str, source: str, tests: Sequence[str]) -> bool:
     """Run tests over a changed file in a fork; tell whether one failed, or did not end."""
     child = os.fork()
@@ -102,15 +126,7 @@ def _noticed(path: str, source: str, tests: Sequence[str]) -> bool:
             said = os.open(_STATE / "last.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             os.dup2(said, 1)
             os.dup2(said, 2)
-            name = path.removesuffix(".py").replace("/", ".")
-            for known in [known for known in sys.modules if known.split(".")[0] == "elsa_edge"]:
-                del sys.modules[known]  # what this benchmark itself has imported
-            sys.meta_path.insert(0, _Changed(name, Path(path).resolve(), source))
-            import pytest
-
-            code = pytest.main(
-                ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:faulthandler", *_QUIET, *tests]
-            )
+            code = _run_tests(path, source, tests)
         except BaseException:  # noqa: BLE001 - told below; nothing of it may run on in the fork
             traceback.print_exc()
         finally:
@@ -134,6 +150,7 @@ def _try(name: str, count: int, ends: float, row: dict[str, Any]) -> None:
         raise SystemExit(
             f"the tests of {path} fail without any change, see {_STATE}/last.txt: {' '.join(tests)}"
         )
+    _warm()
     for change in sample(source, count)[row["tried"] :]:
         if time.monotonic() > ends:
             return
@@ -161,8 +178,7 @@ def main(quick: bool, names: tuple[str, ...], count: int, minutes: float) -> Res
     """Count which changes the tests notice. Carries on where the last run ended."""
     sys.path.insert(0, str(Path("tests").resolve()))
     _STATE.mkdir(parents=True, exist_ok=True)
-    for module in _FOREIGN:
-        importlib.import_module(module)
+    importlib.import_module("torch")
     ends = time.monotonic() + minutes * 60.0
     rows: list[dict[str, Any]] = []
     for name in names or FILES:

@@ -7,13 +7,18 @@ be equal in effect are named, with the reason, in `EQUAL`.
 from __future__ import annotations
 
 import ast
+import contextlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
-from typing import Final
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["EQUAL", "Change", "changes", "sample"]
+if TYPE_CHECKING:
+    from cosmic_ray.operators.operator import Operator
+
+__all__ = ["EQUAL", "Change", "sample"]
 
 # The changed line as it then stands -> why nobody can tell it from the original.
 EQUAL: Final[dict[str, str]] = {}
@@ -47,31 +52,24 @@ def _meaning(source: str) -> str:
     return ast.dump(_WithoutAnnotations().visit(ast.parse(source)))
 
 
-def changes(source: str) -> Iterator[Change]:
-    """Yield every change of a source that means something else."""
+def _places(source: str) -> Iterator[tuple[Operator, str, int, int]]:
+    """Yield every place that an operator changes: the operator, its name, the occurrence, and the line.
+
+    Finding the places walks the tree once; making a change parses the file again, and so is done for chosen ones only.
+    """
     import cosmic_ray.plugins
     from cosmic_ray.ast import ast_nodes, get_ast
-    from cosmic_ray.mutating import mutate_code
 
-    meaning = _meaning(source)
     nodes = list(ast_nodes(get_ast(source)))
-    seen = {source}
     for name in cosmic_ray.plugins.operator_names():
         kind = cosmic_ray.plugins.get_operator(name)
         if kind.arguments():
             continue
-        operator = kind()
-        for occurrence in range(sum(len(list(operator.mutation_positions(node))) for node in nodes)):
-            changed = mutate_code(source, operator, occurrence)
-            if changed is None or changed in seen:
-                continue
-            seen.add(changed)
-            try:
-                same = _meaning(changed) == meaning
-            except SyntaxError:
-                continue
-            if not same:
-                yield Change(name.removeprefix("core/"), changed, *_lines(source, changed))
+        operator, occurrence = kind(), 0
+        for node in nodes:
+            for (line, _), _ in operator.mutation_positions(node):
+                yield operator, name.removeprefix("core/"), occurrence, line
+                occurrence += 1
 
 
 def _lines(source: str, changed: str) -> tuple[str, str]:
@@ -87,12 +85,23 @@ def _lines(source: str, changed: str) -> tuple[str, str]:
 
 def sample(source: str, count: int, seed: int = 0) -> list[Change]:
     """Return `count` random changes of a source, the same ones for the same seed, one of a kind for each line first."""
-    every = list(changes(source))
-    chance = random.Random(seed)  # noqa: S311 - no secret
-    chance.shuffle(every)
-    first: dict[tuple[str, str], Change] = {}
-    for change in every:
-        first.setdefault((change.before, change.operator.split("_")[0]), change)
-    chosen = list(first.values())
-    rest = [change for change in every if change not in chosen]
-    return (chosen + rest)[:count]
+    from cosmic_ray.mutating import mutate_code
+
+    every = list(_places(source))
+    random.Random(seed).shuffle(every)  # noqa: S311 - no secret
+    first = {(line, name.split("_")[0]): place for place in reversed(every) for _, name, _, line in [place]}
+    chosen = sorted(first.values(), key=every.index)
+    meaning, seen = _meaning(source), {source}
+    found: list[Change] = []
+    for place in chain(chosen, (place for place in every if place not in chosen)):
+        operator, name, occurrence, _ = place
+        changed = mutate_code(source, operator, occurrence)
+        if changed is None or changed in seen:
+            continue
+        seen.add(changed)
+        with contextlib.suppress(SyntaxError):
+            if _meaning(changed) != meaning:
+                found.append(Change(name, changed, *_lines(source, changed)))
+        if len(found) == count:
+            break
+    return found

@@ -59,8 +59,8 @@ def build(folder: Path, seed: int = 0, variants: tuple[str, ...] = VARIANTS) -> 
     return folder / "bundle"
 
 
-def answers(folder: Path, variant: str, level: int, seed: int = 11) -> dict[str, npt.NDArray[Any]]:
-    """Return what a variant of any bundle of floats answers to inputs that are not the golden ones."""
+def answers(folder: Path, variant: str, seed: int = 11) -> list[dict[str, npt.NDArray[Any]]]:
+    """Return what a variant of any bundle of floats answers, level by level, to inputs that are not the golden ones."""
     from elsa_edge import AdaptiveSession
 
     generator = np.random.default_rng(seed)
@@ -69,7 +69,7 @@ def answers(folder: Path, variant: str, level: int, seed: int = 11) -> dict[str,
             name: generator.standard_normal([8 if size is None else size for size in shape]).astype(dtype)
             for name, (shape, dtype) in session.inputs.items()
         }
-        return session.run(inputs, level=level)
+        return [session.run(inputs, level=level) for level in range(len(session.ladder))]
 
 
 def unseen(seed: int, samples: int = 8) -> dict[str, npt.NDArray[np.float32]]:

