@@ -58,6 +58,13 @@ def _checkpoint(path: Path) -> Any:
     return NestedCheckpoint.load(path)
 
 
+def _arrays(path: Path) -> Any:
+    import numpy as np
+
+    with np.load(path) as file:
+        return [file[name] for name in file.files]
+
+
 def _profile(path: Path) -> Any:
     from elsa_edge.profiles import load_profile
 
@@ -65,11 +72,36 @@ def _profile(path: Path) -> Any:
 
 
 _NET: Final = "benchmarks.reliability.small:network"
+_REPAIR: Final = ("--model", _NET, "--steps", "4", "--mode", "weights", "--restart")
 VERBS = (
     Verb(
         "sparsify",
         lambda w: [str(w / "dense.safetensors"), "--model", _NET, "--levels", "0.5,0", "-o", str(w / "o.safetensors")],
         "o.safetensors",
+        _checkpoint,
+    ),
+    Verb(
+        "nest",
+        lambda w: [
+            *(str(w / f"{name}.safetensors") for name in ("sparse", "dense")), "--model", _NET,
+            "-o", str(w / "n.safetensors"),
+        ],
+        "n.safetensors",
+        _checkpoint,
+    ),
+    Verb(
+        "train",
+        lambda w: [str(w / "train.yaml"), "--restart", "-o", str(w / "t.safetensors")],
+        "t.safetensors",
+        _checkpoint,
+    ),
+    Verb(
+        "repair",
+        lambda w: [
+            str(w / "nested.safetensors"), "--data", str(w / "inputs.npz"), *_REPAIR,
+            "-o", str(w / "r.safetensors"),
+        ],
+        "r.safetensors",
         _checkpoint,
     ),
     Verb(
@@ -96,6 +128,13 @@ VERBS = (
         "e.onnx",
         _graph,
     ),
+    Verb(
+        "run",
+        lambda w: [str(w / "b"), "--input", str(w / "inputs.npz"), "-o", str(w / "o.npz"), "--cache", str(w / "cache")],
+        "o.npz",
+        _arrays,
+    ),
+    Verb("devices new", lambda w: ["board", "--force", "-o", str(w / "board.yaml")], "board.yaml", _profile),
     Verb("report", lambda w: [str(w / "b"), "-o", str(w / "o.html")], "o.html", lambda p: b"</html>" in p.read_bytes()),
 )  # fmt: skip
 
@@ -125,7 +164,7 @@ def _start(verb: Verb, work: Path) -> int:
         os.dup2(silent, 2)
         from elsa_edge.cli import cli
 
-        cli([verb.name, *verb.arguments(work)])
+        cli([*verb.name.split(), *verb.arguments(work)])
         code = 0
     except SystemExit as end:
         code = int(end.code or 0)
@@ -177,8 +216,8 @@ def killed(verb: Verb, work: Path, points: int, seed: int = 0) -> dict[str, Any]
             row["new" if good else "broken"] += 1
         _, status = os.waitpid(_start(verb, work), 0)
         row["failed_again"] += status != 0
-        litter = [path for path in work.iterdir() if ".tmp" in path.name]
+        litter = [path for path in work.rglob("*") if ".tmp" in path.name]
         row["litter"] += bool(litter)
         for path in litter:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return row
