@@ -30,10 +30,12 @@ from elsa_edge.running.onnx_session import SessionSettings, Settings, onnx_runti
 from elsa_edge.runtime_adapters.derived import Derived, not_derived
 from elsa_edge.runtime_adapters.mapped_pages import release_clean_pages
 from elsa_edge.runtime_adapters.ort.cache import MODEL_NAME, optimised_model
+from elsa_edge.runtime_adapters.ort.header import inputs_and_outputs
 from elsa_edge.runtime_adapters.ort.sessions import (
     LevelInputSession,
     SessionPerLevel,
     give_memory_back,
+    specs_of,
 )
 
 __all__ = ["OnnxRuntimeAdapter"]
@@ -186,7 +188,15 @@ def _open_levels(request: _Request) -> Opened:
     models = [request.file(role) for role in instructions.roles(request.level_count)]
     onnx_runtime()  # an absent runtime must show when opening, not at the first run
     sizes = request.variant.level_bytes or tuple(path.stat().st_size for path in models)
-    return SessionPerLevel(models, partial(_open, settings=request.runtime), MemoryUse(0, sizes))
+    open_session = partial(_open, settings=request.runtime)
+    try:
+        inputs, outputs = inputs_and_outputs(models[0])
+    except ValueError:  # of another tool, or damaged: the runtime can say more about it
+        session = open_session(models[0])
+        inputs, outputs = specs_of(session.get_inputs()), specs_of(session.get_outputs())
+        del session
+        give_memory_back()
+    return SessionPerLevel(models, open_session, MemoryUse(0, sizes), inputs, outputs)
 
 
 _OPENERS: Final[dict[type, Callable[[_Request], Opened]]] = {

@@ -2,7 +2,7 @@
 
 ONNX Runtime 1.31 writes a prepacked matrix right after its tensor, wherever that ends, and later hands the mapped
 address to kernels that load whole cache lines: a matrix of 10 x 489 crashes the process, others only run slower.
-The model is edited as protobuf wire format, because neither onnx nor protobuf is on a device:
+The model is edited as protobuf's wire format:
 
     ModelProto.graph = 7      GraphProto.node = 1, .initializer = 5      NodeProto.attribute = 5
     AttributeProto.g = 6      TensorProto.external_data = 13             StringStringEntryProto.key = 1, .value = 2
@@ -13,15 +13,16 @@ External data of a tensor: `location`, `offset`, `length`, and `prepacked_N` = "
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from elsa_edge.runtime_adapters.ort.wire import Buffer, encoded, fields
 
 __all__ = ["ALIGNMENT", "align_external_data", "external_spans"]
 
 ALIGNMENT: Final = 64
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _EXTERNAL_DATA: Final = 13
 _MESSAGES: Final = {  # message -> field number -> message inside it
     "model": {7: "graph"},
@@ -104,80 +105,30 @@ def _append(target: BinaryIO, data: mmap.mmap | bytes, offset: int, length: int)
     return place + padding
 
 
-def _edit(message: bytes, kind: str, move: Callable[[Entries], Entries]) -> bytes:
+def _edit(message: Buffer, kind: str, move: Callable[[Entries], Entries]) -> bytes:
     """Return a message with the external data of all tensors below it replaced by `move`."""
     if kind == "tensor":
         return _edit_tensor(message, move)
     inside = _MESSAGES[kind]
-    parts = []
-    for number, raw, payload in _fields(message):
+    parts: list[Buffer] = []
+    for number, raw, payload, _ in fields(message):
         if payload is not None and number in inside:
-            parts.append(_field(number, _edit(payload, inside[number], move)))
+            parts.append(encoded(number, _edit(payload, inside[number], move)))
         else:
             parts.append(raw)
     return b"".join(parts)
 
 
-def _edit_tensor(message: bytes, move: Callable[[Entries], Entries]) -> bytes:
-    parts = []
+def _edit_tensor(message: Buffer, move: Callable[[Entries], Entries]) -> bytes:
+    parts: list[Buffer] = []
     entries: Entries = {}
-    for number, raw, payload in _fields(message):
+    for number, raw, payload, _ in fields(message):
         if number == _EXTERNAL_DATA and payload is not None:
-            strings = {n: p.decode() for n, _, p in _fields(payload) if p is not None}
+            strings = {n: bytes(p).decode() for n, _, p, _ in fields(payload) if p is not None}
             entries[strings.get(1, "")] = strings.get(2, "")
         else:
             parts.append(raw)
     if entries:
         for key, value in move(entries).items():
-            parts.append(_field(_EXTERNAL_DATA, _field(1, key.encode()) + _field(2, value.encode())))
+            parts.append(encoded(_EXTERNAL_DATA, encoded(1, key.encode()) + encoded(2, value.encode())))
     return b"".join(parts)
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes, bytes | None]]:
-    """Yield (field number, the field as it is, its payload when it is length-delimited)."""
-    place = 0
-    while place < len(message):
-        start = place
-        tag, place = _varint(message, place)
-        kind = tag & 7
-        payload = None
-        if kind == _VARINT:
-            _, place = _varint(message, place)
-        elif kind == _FIXED64:
-            place += 8
-        elif kind == _FIXED32:
-            place += 4
-        elif kind == _BYTES:
-            length, place = _varint(message, place)
-            payload = message[place : place + length]
-            place += length
-        else:
-            raise ValueError(f"wire type {kind} is not protobuf 3")
-        if place > len(message):
-            raise ValueError("the model is cut off")
-        yield tag >> 3, message[start:place], payload
-
-
-def _varint(message: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while place < len(message) and shift < 70:
-        byte = message[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-        shift += 7
-    raise ValueError("the model is cut off")
-
-
-def _encoded_varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    return _encoded_varint(number << 3 | _BYTES) + _encoded_varint(len(payload)) + payload

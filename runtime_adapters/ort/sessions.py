@@ -20,7 +20,7 @@ from elsa_edge.plugins.described import Described
 from elsa_edge.runtime_adapters.failures import failure
 from elsa_edge.tensors import TensorSpec, check_inputs
 
-__all__ = ["LevelInputSession", "SessionPerLevel", "give_memory_back"]
+__all__ = ["LevelInputSession", "SessionPerLevel", "give_memory_back", "specs_of"]
 
 Array = npt.NDArray[Any]
 Session = Any  # onnxruntime ships no types
@@ -47,7 +47,7 @@ def give_memory_back() -> None:
         return  # not glibc
 
 
-def _specs(entries: list[Any]) -> dict[str, TensorSpec]:
+def specs_of(entries: list[Any]) -> dict[str, TensorSpec]:
     """Describe a session's inputs or outputs, without the level."""
     specs = {}
     for entry in entries:
@@ -118,7 +118,7 @@ class LevelInputSession(Described):
     """One session in which every level lives; `level` is an input of the graph. See `elsa_edge.plugins.Opened`."""
 
     def __init__(self, session: Session, level_count: int, memory: MemoryUse, cache: CacheState) -> None:
-        super().__init__(_specs(session.get_inputs()), _specs(session.get_outputs()), level_count)
+        super().__init__(specs_of(session.get_inputs()), specs_of(session.get_outputs()), level_count)
         self._cache = cache
         self._session: Session | None = session
         self._call: Call | None = _caller(session)
@@ -155,12 +155,28 @@ class LevelInputSession(Described):
         give_memory_back()
 
 
-class SessionPerLevel:
-    """One network per level, of which one is loaded: the least memory. Switching closes one before opening the next."""
+class SessionPerLevel(Described):
+    """One network per level, of which one is loaded: the least memory. Switching closes one before opening the next.
+
+    Nothing is loaded before the first run, so that a program which begins at another level loads only that one.
+
+    Args:
+        models: A file per level, sparsest first.
+        open_session: Makes a session of one of them.
+        memory: The memory need, base and per level.
+        inputs: What every file takes, without the level.
+        outputs: What every file gives.
+    """
 
     def __init__(
-        self, models: list[Path], open_session: Callable[[Path], Session], memory: MemoryUse
+        self,
+        models: list[Path],
+        open_session: Callable[[Path], Session],
+        memory: MemoryUse,
+        inputs: Mapping[str, TensorSpec],
+        outputs: Mapping[str, TensorSpec],
     ) -> None:
+        super().__init__(inputs, outputs, len(models))
         self._models = models
         self._open = open_session
         self._memory = memory
@@ -168,29 +184,8 @@ class SessionPerLevel:
         self._call: Call | None = None
         self._resident: int | None = None
         self._closed = False
-        self._inputs: dict[str, TensorSpec] | None = None
-        self._outputs: dict[str, TensorSpec] = {}
-        self._names: list[str] = []
-        self._gate: _Gate | None = None
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Inputs by name; before the first run this loads the sparsest level to ask it."""
-        if self._inputs is None:
-            self._load(0)
-        return self._inputs or {}
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Outputs by name."""
-        if self._inputs is None:
-            self._load(0)
-        return self._outputs
-
-    @property
-    def level_count(self) -> int:
-        """How many levels the variant has."""
-        return len(self._models)
+        self._names = list(outputs)
+        self._gate = _Gate(inputs)
 
     @property
     def cache(self) -> CacheState:
@@ -204,12 +199,10 @@ class SessionPerLevel:
 
     def run(self, inputs: Mapping[str, Array], level: int) -> dict[str, Array]:
         """Run one inference at `level`, loading it first where needed; see `Opened.run`."""
-        count = len(self._models)
+        count = self._level_count
         k = level if type(level) is int and 0 <= level < count else check_level(level, count)
-        feed = None if self._gate is None else self._gate(inputs)  # wrong inputs must not cost a switch
+        feed = self._gate(inputs)  # wrong inputs must not cost a switch
         call = self._call if k == self._resident and self._call is not None else self._load(k)
-        if feed is None:
-            feed = check_inputs(self.inputs, inputs)
         return _run(call, self._names, feed)
 
     def memory(self) -> MemoryUse:
@@ -222,14 +215,29 @@ class SessionPerLevel:
         self._drop()
 
     def _load(self, level: int) -> Call:
+        """Load a level.
+
+        Raises:
+            BundleError: When the runtime refuses its file, or that has other inputs or outputs than were promised.
+        """
         if self._closed:
             raise ElsaError("The network is closed", fix="Open it again")
         self._drop()
-        session = self._open(self._models[level])
-        if self._inputs is None:
-            self._inputs, self._outputs = _specs(session.get_inputs()), _specs(session.get_outputs())
-            self._names = list(self._outputs)
-            self._gate = _Gate(self._inputs)
+        model = self._models[level]
+        session = self._open(model)
+        for what, promised, found in (
+            ("inputs", self._inputs, specs_of(session.get_inputs())),
+            ("outputs", self._outputs, specs_of(session.get_outputs())),
+        ):
+            if set(promised) != set(found) or not all(
+                spec.agrees(found[name]) for name, spec in promised.items()
+            ):
+                raise BundleError(
+                    f"{model.name} has other {what} than the variant's other levels",
+                    expected=", ".join(map(str, promised.values())),
+                    found=", ".join(map(str, found.values())) or "none",
+                    fix="Build the bundle again",
+                )
         self._session, self._call, self._resident = session, _caller(session), level
         return self._call
 

@@ -13,7 +13,7 @@ from elsa_edge.errors import InferenceError, InputError, OutOfMemoryError
 from elsa_edge.plugins import MemoryUse
 from elsa_edge.running.onnx_session import open_session, options_for
 from elsa_edge.runtime_adapters.failures import failure
-from elsa_edge.runtime_adapters.ort.sessions import SessionPerLevel
+from elsa_edge.runtime_adapters.ort.sessions import SessionPerLevel, specs_of
 
 
 def opened(folder: Path, operator: str) -> SessionPerLevel:
@@ -29,8 +29,13 @@ def opened(folder: Path, operator: str) -> SessionPerLevel:
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10),
         folder / "m.onnx",
     )
+    session = open_session(folder / "m.onnx", options_for())
     return SessionPerLevel(
-        [folder / "m.onnx"], lambda path: open_session(path, options_for()), MemoryUse(0, (1,))
+        [folder / "m.onnx"],
+        lambda path: open_session(path, options_for()),
+        MemoryUse(0, (1,)),
+        specs_of(session.get_inputs()),
+        specs_of(session.get_outputs()),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from support.adapter_contract import (  # noqa: F401 - pytest collects them here
     sample,
@@ -24,9 +26,12 @@ from support.opening import open_variant
 from elsa_edge.bundle import Bundle, Variant, open_bundle
 from elsa_edge.bundle.instructions import Levels, Nested, Other
 from elsa_edge.errors import BundleError, InputError
+from elsa_edge.loading import open_adapter
 from elsa_edge.plugins import Adapter, Opened
 from elsa_edge.plugins.registry import ADAPTERS, find
+from elsa_edge.profiles import load_profile
 from elsa_edge.profiles.schema import Runtime
+from elsa_edge.runtime_adapters.ort import adapter as ort_adapter
 from elsa_edge.runtime_adapters.ort.adapter import OnnxRuntimeAdapter
 from elsa_edge.runtime_adapters.ort.sessions import SessionPerLevel
 
@@ -64,6 +69,54 @@ def test_one_session_a_level_keeps_only_one_resident(conv: Bundle) -> None:
     assert opened.resident_level == 0
     opened.close()
     assert opened.resident_level is None
+
+
+def test_a_session_that_begins_at_a_level_loads_only_that_one(conv: Bundle, monkeypatch) -> None:
+    """Inputs and outputs come from the file's header: opening loads nothing, and each switch one level."""
+    made = []
+    real = ort_adapter.open_session
+    monkeypatch.setattr(
+        ort_adapter, "open_session", lambda path, options: made.append(path.name) or real(path, options)
+    )
+    files = conv.manifest.variant("ort-levels").files
+    opened = open_adapter(conv, conv.manifest.variant("ort-levels"), load_profile("generic-x86-64"), None)
+    assert opened.inputs
+    assert opened.outputs
+    assert made == []
+    for level in (2, 2, 0):
+        opened.run(sample(conv), level)
+    assert made == [Path(files["level_2"]).name, Path(files["level_0"]).name]
+    opened.close()
+
+
+def test_a_level_with_other_outputs_than_the_first_is_refused(conv: Bundle, tmp_path: Path) -> None:
+    """A file that was put in another's place is found when it is loaded, not by a wrong answer."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(conv.folder, folder)
+    path = folder / conv.manifest.variant("ort-levels").files["level_1"]
+    model = onnx.load(path, load_external_data=False)
+    model.graph.output[0].name = model.graph.node[-1].output[0] = "other"
+    onnx.save(model, path)
+    opened = open_variant(folder, conv.manifest.variant("ort-levels"), Runtime(), None)
+    opened.run(sample(conv), 0)
+    with pytest.raises(BundleError, match=r"has other outputs than .*expected output.*found other"):
+        opened.run(sample(conv), 1)
+    opened.close()
+
+
+def test_a_file_whose_header_says_too_little_is_asked_through_the_runtime(
+    conv: Bundle, tmp_path: Path
+) -> None:
+    """An output without a shape is allowed in ONNX; the runtime infers it."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(conv.folder, folder)
+    path = folder / conv.manifest.variant("ort-levels").files["level_0"]
+    model = onnx.load(path, load_external_data=False)
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, path)
+    opened = open_variant(folder, conv.manifest.variant("ort-levels"), Runtime(), None)
+    assert opened.outputs["output"].agrees(conv.outputs["output"])
+    opened.close()
 
 
 def test_settings_of_the_profile_reach_the_runtime(conv: Bundle) -> None:
