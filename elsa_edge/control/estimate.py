@@ -118,16 +118,18 @@ def predict(estimate: Estimate, plan: Plan, current: int, stay_runs: float) -> l
 
 def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estimate:
     """Return the estimate after one warm run of a level."""
-    shared, shared_variance, noise, residuals, variances, seen, scores, ordered, miss_rate = estimate[:9]
-    runs = estimate.runs
+    runs, seen = estimate.runs, estimate.seen_run
+    shared_variance, noise = estimate.shared_variance, estimate.noise_variance
     age = runs - seen[position]
     kept = _FADE_RUNS / (_FADE_RUNS + age) if seen[position] >= 0 else 0.0
-    residual = kept * residuals[position]
-    variance = min(plan.residual_variance[position], variances[position] + age * _RESIDUAL_DRIFT)
+    residual = kept * estimate.residual[position]
+    variance = min(
+        plan.residual_variance[position], estimate.residual_variance[position] + age * _RESIDUAL_DRIFT
+    )
     # Errors of a model that does not know its parameters yet say nothing about the noise.
     settled = shared_variance + variance <= 4.0 * noise + 0.01
     shared_variance += _DRIFT * noise
-    error = log_ms - plan.reference_log_ms[position] - shared - residual
+    error = log_ms - plan.reference_log_ms[position] - estimate.shared - residual
 
     spread = math.sqrt(shared_variance + variance + noise)
     streak = _next_streak(estimate.streak, error, spread)
@@ -148,31 +150,36 @@ def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estim
         settled = settled and not own and abs(streak) < _SHIFT_AFTER
         shared_part, own_part = (0.0, variance) if own else (shared_variance, 0.0)
     total = shared_part + own_part + noise
+    scores, ordered = estimate.scores, estimate.ordered
     if settled:
         scores, ordered = _push(scores, ordered, error)
         noise = _noise(ordered)
     allowed = plan.policy.allowed_miss_rate
-    miss_rate += _CONFORMAL_STEP * (allowed - (log_ms > plan.budget_log_ms))
+    miss_rate = estimate.miss_rate + _CONFORMAL_STEP * (allowed - (log_ms > plan.budget_log_ms))
     miss_rate = max(_STRICTEST * allowed, min(0.5, _MOST_LENIENT * allowed, miss_rate))
 
-    after = position + 1
     return Estimate(
-        shared + move * shared_part / total,
-        shared_variance - shared_variance * shared_part / total,
-        noise,
-        (*residuals[:position], residual + move * own_part / total, *residuals[after:]),
-        (*variances[:position], variance - variance * own_part / total, *variances[after:]),
-        (*seen[:position], runs + 1, *seen[after:]),
-        scores,
-        ordered,
-        miss_rate,
-        _tail(ordered, miss_rate, plan.tail_log),
-        streak,
-        runs + 1,
-        position,
-        stay,
-        jump,
+        shared=estimate.shared + move * shared_part / total,
+        shared_variance=shared_variance - shared_variance * shared_part / total,
+        noise_variance=noise,
+        residual=_with(estimate.residual, position, residual + move * own_part / total),
+        residual_variance=_with(estimate.residual_variance, position, variance - variance * own_part / total),
+        seen_run=(*seen[:position], runs + 1, *seen[position + 1 :]),
+        scores=scores,
+        ordered=ordered,
+        miss_rate=miss_rate,
+        tail=_tail(ordered, miss_rate, plan.tail_log),
+        streak=streak,
+        runs=runs + 1,
+        latest=position,
+        stay=stay,
+        jump=jump,
     )
+
+
+def _with(values: tuple[float, ...], position: int, value: float) -> tuple[float, ...]:
+    """Return values with another one at a position."""
+    return (*values[:position], value, *values[position + 1 :])
 
 
 def _next_streak(streak: int, error: float, spread: float) -> int:
