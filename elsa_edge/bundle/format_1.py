@@ -26,14 +26,19 @@ _INSTRUCTIONS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 # Said by the ladder (level_count) or by the kind (custom_ops) today.
 _SAID_ELSEWHERE: Final = ("kind", "custom_ops", "level_count")
 _OUR_RUNTIMES: Final = ("onnxruntime", "litert")
+# What came with format 2: a manifest of format 1 that has it is a mixture, and must not be read as either.
+_NEWER: Final = frozenset({"class_axes", "noise", "counter"})
+_NEWER_IN_VARIANTS: Final = frozenset({"instructions", "notes"})
 
 
 def upgrade(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a format 1 manifest as those of format 2. Anything odd is left for the reader to refuse.
 
     Raises:
-        BundleError: When options are no object, or say that there is another number of levels than in the ladder.
+        BundleError: When options are no object, or say that there is another number of levels than in the ladder, or
+            when keys of format 2 stand between those of format 1.
     """
+    _refuse_newer("The manifest", manifest, _NEWER)
     variants, ladder = manifest.get("variants"), manifest.get("ladder")
     if not isinstance(variants, list) or not isinstance(ladder, list):
         return {**manifest, "format": 2}
@@ -44,6 +49,7 @@ def upgrade(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def _variant(variant: Any, levels: int) -> Any:
     if not isinstance(variant, Mapping):
         return variant
+    _refuse_newer(f"The variant {variant.get('name')}", variant, _NEWER_IN_VARIANTS)
     options = variant.get("options", {})
     if not isinstance(options, Mapping):
         raise BundleError(
@@ -70,3 +76,14 @@ def _variant(variant: Any, levels: int) -> Any:
         instructions["choices"] = [role for role in files if role != "data"]
     notes = {key: value for key, value in options.items() if key not in (*_SAID_ELSEWHERE, *keys)}
     return rest | {"instructions": instructions, "notes": notes}
+
+
+def _refuse_newer(what: str, found: Mapping[str, Any], newer: frozenset[str]) -> None:
+    """Refuse keys that format 1 does not have; what no format has, the reader refuses."""
+    mixed = sorted(newer & set(found))
+    if mixed:
+        raise BundleError(
+            f"{what} says format 1 and has keys of format 2",
+            found=", ".join(mixed),
+            fix="Build the bundle again",
+        )

@@ -79,16 +79,19 @@ class Nested(_Strict):
     Attributes:
         choices: Roles of those graphs, the preferred one first.
         nested_layers: Per level, the layers that the first choice computes with nested kernels; none: plainly dense.
+            Names of the canonical graph, which not every bundle has: a reader cannot look them up.
     """
 
     kind: Literal["nested"] = "nested"
     choices: tuple[str, ...] = Field(min_length=1)
-    nested_layers: tuple[tuple[str, ...], ...] = Field(min_length=1)
+    nested_layers: tuple[tuple[Annotated[str, Field(min_length=1)], ...], ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _choices_differ(self) -> Nested:
+    def _names_differ(self) -> Nested:
         if len(set(self.choices)) != len(self.choices):
             raise ValueError("two choices of kernels have the same name")
+        if any(len(set(layers)) != len(layers) for layers in self.nested_layers):
+            raise ValueError("a level names one nested layer twice")
         return self
 
     def roles(self, level_count: int) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -31,6 +31,8 @@ def _inside_the_bundle(path: str) -> str:
 
 
 RelativePath = Annotated[str, AfterValidator(_inside_the_bundle)]
+# Of variants and runtimes: folders, entry points and columns of tables are called so.
+PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
 
 
 class _Strict(BaseModel):
@@ -99,8 +101,8 @@ class Variant(_Strict):
         level_bytes: Bytes of weights that each level needs in memory, sparsest first.
     """
 
-    name: str
-    runtime: str
+    name: PlainName
+    runtime: PlainName
     files: dict[str, RelativePath]
     instructions: Instructions
     notes: dict[str, Any] = Field(default_factory=dict)
@@ -118,7 +120,7 @@ class Manifest(_Strict):
         counter: Rises with every signed release: a device that demands signatures refuses a lower one.
     """
 
-    format: Literal[2]
+    format: Annotated[int, Field(ge=2, le=2)]  # a literal would take 2.0 for it
     name: str
     device: str
     ladder: tuple[LevelEntry, ...] = Field(min_length=1, max_length=255)

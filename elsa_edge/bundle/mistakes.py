@@ -33,7 +33,7 @@ _KINDS: Final[Mapping[str, type[BaseModel]]] = {
     "tflite-signatures": instructions.TfliteSignatures,
     "other:": instructions.Other,
 }
-_PREFIXES: Final = ("Input should be ", "String should ", "Tuple should ", "Value error, ")
+_PREFIXES: Final = ("Input should be ", "String should have ", "Tuple should have ", "Value error, ")
 
 
 def mistakes(error: ValidationError, values: object) -> str:

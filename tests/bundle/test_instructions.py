@@ -77,6 +77,14 @@ def test_every_kind_comes_back_as_written(instructions: object) -> None:
             "choices: expected at least 1 entry, found []",
         ),
         ({"kind": "nested", "choices": ["model"], "nested_layers": [[]]}, "one entry per level, 2 in all"),
+        (
+            {"kind": "nested", "choices": ["model"], "nested_layers": [["a", "a"], []]},
+            "one nested layer twice",
+        ),
+        (
+            {"kind": "nested", "choices": ["model"], "nested_layers": [[""], []]},
+            "expected at least 1 character",
+        ),
         ({"kind": "nested", "choices": ["faster"], "nested_layers": [[], []]}, "no file for faster"),
         ({"kind": "levels"}, "plain is of kind levels and has no file for level_0, level_1"),
         ({"kind": "tflite-signatures", **TFLITE}, "plain has other outputs than the network"),

@@ -136,7 +136,16 @@ def test_every_accepted_path_stays_inside(path: str) -> None:
     [
         (lambda d: d.update(format=3), "another format: expected 1 or 2, found 3"),
         (lambda d: d.update(format=0), "another format"),
-        (lambda d: d.update(format="2"), "format: expected 2"),
+        (lambda d: d.update(format="2"), 'format: expected a valid integer, found "2"'),
+        (lambda d: d.update(format=2.0), "format: expected a valid integer, found 2.0"),
+        (lambda d: d.update(format=1.0), "format: expected a valid integer, found 1.0"),
+        (lambda d: d.update(format=True), "format: expected a valid integer, found true"),
+        *(
+            (lambda d, name=name: d["variants"][0].update(name=name), r"\.name: expected text like")
+            for name in ("", "..", ".hidden", "a/b", "a b", "-rf", "new\nline", "\x1b[31mred", "a" * 50 + "/")
+        ),
+        (lambda d: d["variants"][0].update(name="a" * 101), "name: expected at most 100 characters"),
+        (lambda d: d["variants"][0].update(runtime="../litert"), "runtime: expected text like"),
         (lambda d: d.pop("format"), "format: the key is missing"),
         (lambda d: d.update(surprise=1), "surprise"),
         (lambda d: d.pop("golden"), "golden"),
