@@ -48,21 +48,36 @@ def level_models(graph: CanonicalGraph) -> tuple[ir.Model, ...]:
 
 
 def find_layers(models: Sequence[ir.Model]) -> tuple[list[Layer], dict[str, str]]:
-    """Return the layers that nested kernels can compute, and the reasons for those that they cannot (by name)."""
+    """Return the layers that nested kernels can compute, and, by name, why they cannot compute the others."""
     networks = Networks(models)
     found: list[Layer] = []
     refused: dict[str, str] = {}
     taken: frozenset[int] = frozenset()
     for position, node in enumerate(networks.nodes):
         if node.op_type not in ("Conv", "Gemm", "MatMul") or node.domain not in ("", "ai.onnx"):
+            if _loses_weights(networks, position):
+                refused[_called(node, position)] = f"no nested kernel computes {node.op_type}"
             continue
         layer = _layer(networks, position, taken)
         if isinstance(layer, str):
-            refused[node.name or f"{node.op_type}_{position}"] = layer
+            refused[_called(node, position)] = layer
         else:
             found.append(layer)
             taken |= {layer.position, *layer.absorbed}
     return found, refused
+
+
+def _called(node: ir.Node, position: int) -> str:
+    return node.name or f"{node.op_type}_{position}"
+
+
+def _loses_weights(networks: Networks, position: int) -> bool:
+    """Tell whether a node reads a constant that has more zeros at the sparsest level than at the densest."""
+    for number in range(len(networks.nodes[position].inputs)):
+        values = networks.constants(position, number)
+        if values and np.count_nonzero(values[0]) < np.count_nonzero(values[-1]):
+            return True
+    return False
 
 
 def _layer(networks: Networks, position: int, taken: frozenset[int]) -> Layer | str:
@@ -94,7 +109,7 @@ def _layer(networks: Networks, position: int, taken: frozenset[int]) -> Layer | 
         return "its bias is not one constant per row"
     followed = follow(Followed(position, table), networks, taken, image=geometry is not None)
     return Layer(
-        name=node.name or f"{node.op_type}_{position}",
+        name=_called(node, position),
         position=position,
         end=followed.end,
         absorbed=followed.absorbed,
