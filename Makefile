@@ -24,7 +24,7 @@ NATIVE := $(wildcard runtime_adapters/kernels/native/*.h runtime_adapters/kernel
   clients/cpp/*/*.h clients/cpp/*/*.cpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test dist test-arm test-device test-browser test-clients test-client-web test-client-cpp test-client-java client-fixtures check fuzz mutants docs clean
+.PHONY: help setup quickstart test dist test-arm test-device test-browser check fuzz mutants docs clean
 
 help:
 	@sed -n 's/^#  *//p' Makefile | head -9
@@ -81,36 +81,7 @@ test-browser: $(VENV)/.kernels
 	  { echo "No browser here. Try: apt-get install --no-install-recommends chromium-headless-shell"; exit 1; }
 	$(BIN)/python -m pytest tests/report/test_browser.py $(PYTEST_ARGS)
 
-test-clients: test-client-cpp test-client-java test-client-web
-
-client-fixtures: $(VENV)/.kernels
-	$(BIN)/python clients/fixtures.py .cache/clients
-
-test-client-web: client-fixtures
-	@for tool in node npm; do command -v $$tool > /dev/null || { echo "make test-client-web needs $$tool"; exit 1; }; done
-	@[ -x "$${CHROMIUM:-/usr/bin/chromium}" ] || { echo "make test-client-web needs Chromium: apt-get install chromium, or CHROMIUM=/path"; exit 1; }
-	cd clients/web && npm ci --ignore-scripts --no-audit --no-fund && ELSA_EDGE_FIXTURES=$(CURDIR)/.cache/clients npm test
-
-# ONNX Runtime's library is the one inside the Python package.
-test-client-cpp: client-fixtures
-	@command -v cmake > /dev/null || { echo "make test-client-cpp needs cmake and a C++ compiler: apt-get install cmake g++"; exit 1; }
-	cmake -S clients/cpp -B .cache/client-cpp && cmake --build .cache/client-cpp --target test_client
-	.cache/client-cpp/test_client .cache/clients \
-	  $$($(BIN)/python -c 'import glob, onnxruntime; print(glob.glob(onnxruntime.__path__[0] + "/capi/libonnxruntime.so.*")[0])') \
-	  runtime_adapters/kernels/libelsa_nested.so > .cache/client-cpp/found.jsonl
-	size .cache/client-cpp/libelsa_edge.a | awk 'NR == 2 {print "{\"code_bytes\": " $$1 + $$2 "}"}' >> .cache/client-cpp/found.jsonl
-	$(BIN)/python clients/collect.py cpp .cache/client-cpp/found.jsonl
-
-# At the language level of Android; JSON lines of rounds that say the same are kept once.
-test-client-java: client-fixtures
-	@command -v javac > /dev/null || { echo "make test-client-java needs a JDK that still compiles for Java 8: apt-get install openjdk-17-jdk-headless"; exit 1; }
-	rm -rf .cache/client-java && mkdir -p .cache/client-java/main .cache/client-java/test
-	javac --release 8 -Xlint:all,-options -Werror -d .cache/client-java/main $$(find clients/android/src/main -name '*.java')
-	javac --release 8 -Xlint:all,-options -Werror -cp .cache/client-java/main -d .cache/client-java/test $$(find clients/android/src/test -name '*.java')
-	java -cp .cache/client-java/main:.cache/client-java/test elsa.edge.TracesTest .cache/clients > .cache/client-java/all.jsonl
-	sort -u .cache/client-java/all.jsonl > .cache/client-java/found.jsonl
-	cat $$(find .cache/client-java/main -name '*.class') | wc -c | awk '{print "{\"code_bytes\": " $$1 "}"}' >> .cache/client-java/found.jsonl
-	$(BIN)/python clients/collect.py java .cache/client-java/found.jsonl
+include clients/rules.mk
 
 # Mutated bundles, with hashes that fit: nothing may crash, hang or raise what is not ours. FUZZ_ARGS='--count 10000 --seconds 3600'
 fuzz: $(VENV)/.kernels

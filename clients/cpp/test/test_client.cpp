@@ -1,4 +1,4 @@
-// What the C++ client is held to: test_client FIXTURES LIBONNXRUNTIME [LIBELSA_NESTED]; clients/fixtures.py writes FIXTURES.
+// What the C++ client is held to: test_client FIXTURES LIBONNXRUNTIME [LIBELSA_NESTED]; benchmarks.clients.fixtures writes FIXTURES.
 #include <dirent.h>
 #include <sys/stat.h>
 
@@ -106,6 +106,7 @@ void traces(const std::string& folder) {
              found.feasible == expected.list[2].boolean;
     };
     other += !same(controller.decision(), trace.at("start"));
+    reasons.insert(controller.decision().reason);
     for (const Json& row : trace.at("rows").list) {
       const Observation seen = observation_of(row.list[0]);
       const Json& expected = row.list[1];

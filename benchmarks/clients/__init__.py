@@ -1,0 +1,1 @@
+"""What the clients of applications are held to, and what their tests measured."""

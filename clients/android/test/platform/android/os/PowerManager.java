@@ -1,0 +1,7 @@
+package android.os;
+
+public class PowerManager {
+  public float getThermalHeadroom(int forecastSeconds) {
+    return Float.NaN;
+  }
+}

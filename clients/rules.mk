@@ -1,0 +1,73 @@
+# The clients' tests, and Android's archive; included by the Makefile. Foreign tools are fetched as packages once, into
+# .cache, at the versions named here and in clients/web/package-lock.json.
+
+ORT_PACKAGE := com.github.asus4.onnxruntime@0.4.9
+CLIENTS := .cache/clients
+ORT := .cache/ort
+JVM := $(ORT)/jvm
+JAVA_OUT := .cache/client-java
+JAVA_FLAGS := --release 8 -Xlint:all,-options,-classfile,-try -Werror
+JAVA_PATH := $(JAVA_OUT)/main:$(JAVA_OUT)/platform:$(JVM)/classes.jar
+KERNELS_HERE := runtime_adapters/kernels/libelsa_nested.so
+
+.PHONY: test-clients test-client-web test-client-cpp test-client-java client-fixtures aar
+
+test-clients: test-client-cpp test-client-java test-client-web
+
+client-fixtures: $(VENV)/.kernels
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.clients.fixtures $(CLIENTS)
+
+test-client-web: client-fixtures
+	@for tool in node npm; do command -v $$tool > /dev/null || { echo "make test-client-web needs $$tool"; exit 1; }; done
+	@[ -x "$${CHROMIUM:-/usr/bin/chromium}" ] || { echo "make test-client-web needs Chromium: apt-get install chromium, or CHROMIUM=/path"; exit 1; }
+	cd clients/web && npm ci --ignore-scripts --no-audit --no-fund && ELSA_EDGE_FIXTURES=$(CURDIR)/$(CLIENTS) npm test
+
+# ONNX Runtime's library is the one inside the Python package.
+test-client-cpp: client-fixtures
+	@command -v cmake > /dev/null || { echo "make test-client-cpp needs cmake and a C++ compiler: apt-get install cmake g++"; exit 1; }
+	cmake -S clients/cpp -B .cache/client-cpp && cmake --build .cache/client-cpp --target test_client
+	.cache/client-cpp/test_client $(CLIENTS) \
+	  $$($(BIN)/python -c 'import glob, onnxruntime; print(glob.glob(onnxruntime.__path__[0] + "/capi/libonnxruntime.so.*")[0])') \
+	  $(KERNELS_HERE) > .cache/client-cpp/found.jsonl
+	size .cache/client-cpp/libelsa_edge.a | awk 'NR == 2 {print "{\"code_bytes\": " $$1 + $$2 "}"}' >> .cache/client-cpp/found.jsonl
+	$(BIN)/python -m benchmarks.clients.collect cpp .cache/client-cpp/found.jsonl
+
+# Android's own release of ONNX Runtime, made to run on this machine's JVM: see clients/android/test/jvm_natives.py.
+$(JVM)/classes.jar: clients/android/test/jvm_natives.py
+	@for tool in npm javac patchelf cc; do command -v $$tool > /dev/null || \
+	  { echo "make test-client-java needs $$tool: apt-get install openjdk-17-jdk-headless npm patchelf gcc"; exit 1; }; done
+	mkdir -p $(ORT)
+	[ -d $(ORT)/package ] || (cd $(ORT) && npm pack --silent $(ORT_PACKAGE) && tar xzf *.tgz && rm *.tgz)
+	$(PYTHON) clients/android/test/jvm_natives.py $(ORT)/package/Plugins/Android/onnxruntime.aar \
+	  $(ORT)/package/Plugins/Linux/x64/libonnxruntime.so $(JVM)
+
+# Android itself is not here: its few signatures that are used are written by hand, in clients/android/test/platform.
+$(JAVA_OUT)/.compiled: $(JVM)/classes.jar $(shell find clients/android -name '*.java')
+	rm -rf $(JAVA_OUT) && mkdir -p $(JAVA_OUT)/platform $(JAVA_OUT)/main $(JAVA_OUT)/test
+	javac --release 8 -Xlint:-options -d $(JAVA_OUT)/platform $$(find clients/android/test/platform -name '*.java')
+	javac $(JAVA_FLAGS) -g:source,lines -cp $(JAVA_OUT)/platform:$(JVM)/classes.jar -d $(JAVA_OUT)/main \
+	  $$(find clients/android/library/src/main -name '*.java')
+	javac $(JAVA_FLAGS) -cp $(JAVA_PATH) -d $(JAVA_OUT)/test $$(find clients/android/test/java -name '*.java')
+	jar --create --no-manifest --file $(JAVA_OUT)/classes.jar -C $(JAVA_OUT)/main .
+	@touch $@
+
+# JSON lines of rounds that say the same are kept once.
+test-client-java: client-fixtures $(JAVA_OUT)/.compiled
+	java -cp $(JAVA_PATH):$(JAVA_OUT)/test elsa.edge.TracesTest $(CLIENTS) > $(JAVA_OUT)/all.jsonl
+	sort -u $(JAVA_OUT)/all.jsonl > $(JAVA_OUT)/found.jsonl
+	java -cp $(JAVA_PATH):$(JAVA_OUT)/test elsa.edge.AndroidTest $(CLIENTS) $(KERNELS_HERE) >> $(JAVA_OUT)/found.jsonl
+	java -Donnxruntime.native.path=$(CURDIR)/$(JVM) -cp $(JAVA_PATH):$(JAVA_OUT)/test elsa.edge.SessionTest $(CLIENTS) \
+	  $(CURDIR)/$(KERNELS_HERE) $(JAVA_OUT)/scratch $(BIN)/python clients/android/test/litert_bridge.py >> $(JAVA_OUT)/found.jsonl
+	wc -c < $(JAVA_OUT)/classes.jar | awk '{print "{\"code_bytes\": " $$1 "}"}' >> $(JAVA_OUT)/found.jsonl
+	$(BIN)/python -m benchmarks.clients.collect java $(JAVA_OUT)/found.jsonl
+	@if command -v kotlinc > /dev/null; then $(MAKE) --no-print-directory test-client-kotlin; \
+	  else echo "The sample in Kotlin is not compiled: apt-get install kotlin"; fi
+
+# The sample application, after test-client-java, at Kotlin's level of 2019, which is what Debian has. OpenJDK 17 warns of old options of its.
+KOTLIN_PATH := $(JAVA_PATH):$(JAVA_OUT)/test:/usr/share/java/kotlin-stdlib-jdk7.jar
+.PHONY: test-client-kotlin
+test-client-kotlin: $(JAVA_OUT)/.compiled
+	kotlinc -nowarn -jvm-target 1.8 -cp $(KOTLIN_PATH) -d $(JAVA_OUT)/kotlin \
+	  $$(find clients/android/app clients/android/test/kotlin -name '*.kt')
+	LD_LIBRARY_PATH=$(CURDIR)/runtime_adapters/kernels kotlin -J-Donnxruntime.native.path=$(CURDIR)/$(JVM) \
+	  -cp $(KOTLIN_PATH):$(JAVA_OUT)/kotlin elsa.edge.sample.RecogniserTestKt $(CLIENTS) runtime_adapters/kernels
