@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.models import NETS
+from benchmarks.models import NETS, noise
 from benchmarks.sessions import INPUT
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.graph.export import export_canonical
@@ -19,10 +19,9 @@ from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
-__all__ = ["LADDER", "Prepared", "folder_bytes", "living_levels", "noise", "prepare", "stays_dense"]
+__all__ = ["LADDER", "Prepared", "folder_bytes", "living_levels", "prepare", "stays_dense"]
 
 LADDER: Final = (0.95, 0.9, 0.0)
 
@@ -49,13 +48,6 @@ def stays_dense(model: nn.Module) -> list[str]:
     weights = [(key, value) for key, value in model.named_parameters() if value.dim() >= 2]
     first = [weights[0][0]] if weights[0][1].dim() == 4 else []
     return first + [key for key, value in weights if value.dim() == 4 and value.shape[1] == 1]
-
-
-def noise(input_shape: tuple[int, ...], samples: int = 4) -> torch.Tensor:
-    """Return normal inputs, `(samples, *input_shape[1:])`, the same ones each time."""
-    import torch
-
-    return torch.randn((samples, *input_shape[1:]), generator=torch.Generator().manual_seed(1))
 
 
 def living_levels(
