@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import platform
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from click.testing import CliRunner
 from support.bundles import model
 
 from elsa_edge.cli import cli
+from elsa_edge.factory import build_model
+from elsa_edge.plugins.installed import find_exporter
 from elsa_edge.plugins.registry import EXPORTERS, names
+from elsa_edge.preflight import Network, graph_of
+from elsa_edge.profiles import load_profile
+
+ROOT = Path(__file__).resolve().parents[1]
+HERE = "raspberry-pi-5" if platform.machine() in ("aarch64", "arm64") else "generic-x86-64"
 
 
 def preflight(*arguments):
@@ -35,7 +45,7 @@ def plain(tmp_path):
 
 def test_a_plain_onnx_file_is_tried_with_levels(plain):
     """Shares of work are those counted by hand, and the bound is what is left of it."""
-    done = preflight(plain, "--device", "generic-x86-64", "--levels", "0.75,0", "--json")
+    done = preflight(plain, "--device", "raspberry-pi-5", "--levels", "0.75,0", "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert {layer["name"]: layer["work_share"] for layer in found["layers"]} == pytest.approx(
@@ -45,7 +55,39 @@ def test_a_plain_onnx_file_is_tried_with_levels(plain):
     assert found["levels"][0]["flops_fraction"] == pytest.approx(left)
     assert found["levels"][0]["most_speedup"] == pytest.approx(1 / left)
     assert found["levels"][-1]["most_speedup"] == 1.0
-    assert {verdict["name"] for verdict in found["variants"]} == set(names(EXPORTERS))
+    verdicts = {verdict["name"]: verdict for verdict in found["variants"]}
+    assert set(verdicts) == set(names(EXPORTERS))
+    sparse_ms, dense_ms = verdicts["ort-nested"]["level_ms"]
+    assert 0 < sparse_ms < dense_ms
+    assert "nothing was timed" in verdicts["ort-nested"]["basis"]
+    layers = {layer["name"]: layer for layer in found["layers"]}
+    assert layers["first"]["granularities"] == ["4x1", "1x4", "4x4"]
+    assert 0 < layers["first"]["break_even"] < 1
+
+
+def test_times_are_expected_of_this_machine(plain):
+    """The dense network is timed here; a level with nested kernels is the dense time and a difference."""
+    graph = graph_of(Network(str(plain)), [0.9, 0.0])
+    forecast = find_exporter("ort-nested").forecast(graph, load_profile(HERE))
+    assert forecast is not None
+    assert forecast.timed_here
+    assert all(time_ms >= 0 for time_ms in forecast.level_ms)
+    assert {layer.name for layer in forecast.layers} == {"first", "second"}
+
+
+def test_a_network_that_is_not_trained_yet(tmp_path, monkeypatch):
+    """A factory is enough, and so is a checkpoint with it; each asks for the shape of the input."""
+    monkeypatch.chdir(ROOT)
+    factory = "examples.cnn:tiny"
+    shape = ("--input-shape", "1x1x16x16")
+    torch.save(build_model(factory).state_dict(), tmp_path / "net.pt")
+    for source in ((factory,), (tmp_path / "net.pt", "--model", factory)):
+        done = preflight(*source, *shape, "--device", "raspberry-pi-32bit", "--levels", "0.5,0", "--json")
+        assert done.exit_code == 0, done.output
+        assert [level["sparsity"] for level in json.loads(done.stdout)["levels"]] == [0.5, 0.0]
+    done = preflight(factory, "--device", "raspberry-pi-5")
+    assert done.exit_code == 2
+    assert "Add --input-shape" in done.stderr
 
 
 def test_a_canonical_graph_keeps_its_own_levels(tmp_path):
@@ -65,7 +107,7 @@ def test_a_canonical_graph_keeps_its_own_levels(tmp_path):
     ("name", "content", "code", "words"),
     [
         ("none.onnx", None, 1, "no model at"),
-        ("net.pt", b"x", 2, "is a checkpoint"),
+        ("net.pt", b"x", 2, "--model PKG.MODULE:FACTORY"),
         ("net.onnx", b"hello", 1, ""),
     ],
 )

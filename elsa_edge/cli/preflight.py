@@ -3,44 +3,98 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from elsa_edge.cli._common import device_option, emit, json_option, print_table, show
+from elsa_edge.cli._common import device_option, emit, json_option, print_table, say, show
+
+if TYPE_CHECKING:
+    from elsa_edge.preflight import Preflight
 
 __all__ = ["command"]
 
 
 @click.command(name="preflight", epilog="Example: elsa-edge preflight model.onnx --device raspberry-pi-5")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("source", metavar="MODEL|CHECKPOINT|PKG.MODULE:FACTORY")
 @device_option
+@click.option("--model", metavar="PKG.MODULE:FACTORY", help="The network that a checkpoint belongs to.")
 @click.option(
-    "--levels", default="0.95,0.9,0.8,0", show_default=True, help="Sparsities to try on a plain ONNX file."
+    "--input-shape",
+    "input_shapes",
+    multiple=True,
+    metavar="[NAME=]SHAPE[:DTYPE]",
+    help="An input of a checkpoint's network, such as 1x3x224x224; can be repeated.",
+)
+@click.option(
+    "--levels",
+    default="0.95,0.9,0.8,0",
+    show_default=True,
+    help="Sparsities to try on what has no levels yet.",
+)
+@click.option(
+    "--granularity", default="unstructured", show_default=True, help="How to cut them: see `sparsify`."
 )
 @json_option
-def command(*, model: Path, device: str, levels: str, as_json: bool) -> None:
-    """Say which variants of MODEL make sense on a device, why the others do not, and what zeros can save at most.
+def command(
+    *,
+    source: str,
+    device: str,
+    model: str | None,
+    input_shapes: tuple[str, ...],
+    levels: str,
+    granularity: str,
+    as_json: bool,
+) -> None:
+    """Say how fast each level would be on a device, which variants make sense there, and what to change.
 
-    MODEL is a canonical graph (`elsa-edge export`) or any ONNX file, which is tried with levels by magnitude.
+    Takes a canonical graph (`elsa-edge export`), any ONNX file, a checkpoint with --model and --input-shape, or only
+    the factory of a network that is not trained yet. What has no levels is tried with levels by magnitude.
     """
     from elsa_edge.levels import Ladder
-    from elsa_edge.preflight import examine, graph_of
+    from elsa_edge.preflight import Network, examine, graph_of
     from elsa_edge.profiles import load_profile
 
     profile = load_profile(device)
     ladder = [level.sparsity for level in Ladder.parse(levels)]
-    found = examine(graph_of(model, ladder), profile)
+    network = Network(source, model, input_shapes, granularity)
+    say(f"reading {network.name}")
+    found = examine(graph_of(network, ladder), profile, tell=say)
+    _show(found, network.name)
+    emit(asdict(found), as_json=as_json)
+
+
+def _show(found: Preflight, name: str) -> None:
+    """Print the answer first, then what it follows from."""
+    for sentence in found.advice:
+        show(sentence)
+    timed = [verdict for verdict in found.variants if verdict.level_ms]
+    names = [level.name for level in found.levels]
     print_table(
-        f"{model.name} on {found.device}: what zeros can save at most",
+        f"{name} on {found.device}: ms expected per inference of one sample",
+        ("variant", *names),
+        [(verdict.name, *verdict.level_ms) for verdict in timed],
+    )
+    for basis in dict.fromkeys(verdict.basis for verdict in timed):
+        show(f"From {basis}.")
+    print_table(
+        "What zeros can save at most",
         ("level", "sparsity", "work left", "at most x as fast"),
         [(level.name, level.sparsity, level.flops_fraction, level.most_speedup) for level in found.levels],
     )
     print_table(
-        f"Weights that can be sparse: {found.sparse_work:.1%} of the work",
-        ("weight", "shape", "share of work", *(level.name for level in found.levels)),
+        f"Weights that can be sparse: {found.sparse_work:.1%} of the work; ms of their layers",
+        ("weight", "shape", "share of work", "blocks", "zeros to gain", "dense ms", *names),
         [
-            (layer.name, "x".join(map(str, layer.shape)), layer.work_share, *layer.densities)
+            (
+                layer.name,
+                "x".join(map(str, layer.shape)),
+                layer.work_share,
+                " ".join(layer.granularities) or None,
+                layer.break_even,
+                layer.dense_ms,
+                *(layer.level_ms or (None,) * len(names)),
+            )
             for layer in found.layers
         ],
     )
@@ -49,6 +103,3 @@ def command(*, model: Path, device: str, levels: str, as_json: bool) -> None:
         show(f"{verdict.name} {word}{'' if verdict.listed else ' (not in the profile)'}")
         for reason in verdict.reasons:
             show(f"    {reason}")
-    for sentence in found.advice:
-        show(sentence)
-    emit(asdict(found), as_json=as_json)

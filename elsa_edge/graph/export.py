@@ -42,6 +42,7 @@ def export_canonical(
     batch: int | None = None,
     sizes: Mapping[str, Sequence[int]] | None = None,
     outputs: Sequence[str] = (),
+    prove: bool = True,
     progress: Progress | None = None,
 ) -> CanonicalGraph:
     """Write a network with nested levels as a canonical graph.
@@ -55,6 +56,8 @@ def export_canonical(
         batch: Fix the batch at this number; None tries a free one first.
         sizes: Name of a free size -> numbers to prove the graph at; numbers that fit are looked for otherwise.
         outputs: Keep only these outputs, or what these modules return.
+        prove: Compare the graph with torch. Without it nothing may be built of the result: `preflight` only counts
+            with it, also where a network has not been trained yet and its answers say nothing.
         progress: Called with a line for each step.
 
     Returns:
@@ -73,7 +76,7 @@ def export_canonical(
     model.eval()
     try:
         ways = Ways.of(model, bind_inputs(model, inputs), examples, sizes)
-        write = _Writer(checkpoint, model, outputs, tell)
+        write = _Writer(checkpoint, model, outputs, tell, prove)
         if batch is not None:
             return write(ways.fixed(batch))
         refusal = None
@@ -118,12 +121,14 @@ class _Writer:
         model: The network.
         outputs: Outputs or modules that are wanted.
         tell: Called with a line for each step.
+        prove: Compare with torch.
     """
 
     checkpoint: NestedCheckpoint
     model: torch.nn.Module
     outputs: Sequence[str]
     tell: Progress
+    prove: bool
 
     def __call__(self, attempt: Attempt, refusal: ElsaError | None = None) -> CanonicalGraph:
         """Return the proved graph; `refusal` says why its batch is not free."""
@@ -146,6 +151,8 @@ class _Writer:
                 model, binding, attempt.trace, answer.names, related=attempt.related, keep=keep
             )
             graph = assemble(onnx_model, _under_graph_names(checkpoint, onnx_model.graph, model), names)
+            if not self.prove:
+                return graph
             self.tell(f"comparing {len(graph.ladder)} levels with torch")
             graph = prove_equal(graph, checkpoint, model, binding, attempt.proofs, real=attempt.real)
         facts = {

@@ -13,7 +13,7 @@ from elsa_edge.bundle.manifest import Variant
 from elsa_edge.errors import ElsaError, PluginError
 from elsa_edge.plugins.blame import REPORT, blamed, first_mistake
 from elsa_edge.plugins.guarded_opened import GuardedOpened
-from elsa_edge.plugins.protocols import Adapter, Exporter, Opened, Preflight
+from elsa_edge.plugins.protocols import Adapter, Exporter, Forecast, Forecaster, Opened, Preflight
 from elsa_edge.profiles.schema import DeviceProfile, Runtime
 
 if TYPE_CHECKING:
@@ -64,6 +64,23 @@ class GuardedExporter:
                 self._who, "gave reasons in preflight that are none", "a tuple of sentences", repr(reasons)
             )
         return Preflight(bool(found.applies), tuple(map(_printable, reasons)))
+
+    def forecast(self, graph: CanonicalGraph, profile: DeviceProfile) -> Forecast | None:
+        """Return what the exporter expects of its variant; None where it says nothing of it."""
+        if not isinstance(self._exporter, Forecaster):
+            return None
+        with blamed(self._who, "forecast"):
+            found: object = self._exporter.forecast(graph, profile)
+        if found is None:
+            return None
+        if not isinstance(found, Forecast) or len(found.level_ms) != len(graph.ladder):
+            _wrong(
+                self._who,
+                "forecast something else",
+                "a Forecast with a time a level, or None",
+                repr(found)[:200],
+            )
+        return found
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
         """Write the variant; see `Exporter.export`. What it returns is what the manifest will say."""

@@ -13,7 +13,7 @@ from elsa_edge.plugins.registry import ADAPTERS, EXPORTERS, KINDS, find
 __all__ = ["find_adapter", "find_exporter"]
 
 
-def find_exporter(name: str) -> Exporter:
+def find_exporter(name: str) -> GuardedExporter:
     """Return a new exporter of that name, whose calls and answers are checked.
 
     Raises:

@@ -34,6 +34,9 @@ __all__ = [
     "CacheState",
     "CacheUse",
     "Exporter",
+    "Forecast",
+    "Forecaster",
+    "LayerForecast",
     "MemoryUse",
     "Opened",
     "Preflight",
@@ -52,6 +55,51 @@ class Preflight:
 
     applies: bool
     reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LayerForecast:
+    """What one layer is expected to take at batch 1.
+
+    Attributes:
+        name: Of the layer in the graph.
+        dense_ms: With the runtime's dense kernel.
+        level_ms: At each level with the kernel that the variant would use, sparsest first.
+        break_even: Share of zeros from which a sparse kernel is faster than the dense one; None where none ever is.
+    """
+
+    name: str
+    dense_ms: float
+    level_ms: tuple[float, ...]
+    break_even: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How long inferences of a variant are expected to take before it exists.
+
+    Attributes:
+        level_ms: At each level, sparsest first.
+        layers: The layers that were priced, in the network's order; empty where they all stay dense.
+        basis: What the figures come from, for a person.
+        timed_here: Whether the dense network was timed on this machine; otherwise all comes from usual rates.
+    """
+
+    level_ms: tuple[float, ...]
+    layers: tuple[LayerForecast, ...]
+    basis: str
+    timed_here: bool
+
+
+@runtime_checkable
+class Forecaster(Protocol):
+    """An exporter that also says how fast its variant will be. Exporters need not."""
+
+    def forecast(self, graph: CanonicalGraph, profile: DeviceProfile) -> Forecast | None:
+        """Return what inferences are expected to take on the device; None where nothing sensible can be said.
+
+        Called only where `preflight` applies.
+        """
 
 
 @runtime_checkable

@@ -35,11 +35,13 @@ from elsa_edge.exporters.int8.rival import dense8
 from elsa_edge.exporters.int8.samples import calibration_samples
 from elsa_edge.exporters.nested.file import Sizes, join, save
 from elsa_edge.exporters.nested.find import find_layers, level_models
+from elsa_edge.exporters.nested.forecast import forecast_dense8, forecast_nested8
+from elsa_edge.exporters.nested.price import RATES
 from elsa_edge.exporters.nested.timing import Stopwatch
 from elsa_edge.files import write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.nested_format.library import library_path
-from elsa_edge.plugins import Preflight
+from elsa_edge.plugins import Forecast, Preflight
 from elsa_edge.profiles.schema import DeviceProfile
 
 __all__ = ["NestedInt8Exporter", "OrtInt8Exporter"]
@@ -127,6 +129,10 @@ class NestedInt8Exporter(_Int8Exporter):
         origin = profile.tflite.calibration or "the golden inputs, which must be real ones"
         return Preflight(True, (f"ranges come from {origin}", *reasons))
 
+    def forecast(self, graph: CanonicalGraph, profile: DeviceProfile) -> Forecast | None:
+        """Return what inferences will take; see `elsa_edge.plugins.Forecaster`."""
+        return forecast_nested8(graph, profile) if profile.hardware.arch in RATES else None
+
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
         """Write `model.onnx` and `model.data`; see `elsa_edge.plugins.Exporter`."""
         samples = calibration_samples(graph.inputs, profile, golden)
@@ -204,6 +210,10 @@ class OrtInt8Exporter(_Int8Exporter):
         del graph
         origin = profile.tflite.calibration or "the golden inputs, which must be real ones"
         return Preflight(True, (f"ranges come from {origin}",))
+
+    def forecast(self, graph: CanonicalGraph, profile: DeviceProfile) -> Forecast | None:
+        """Return what inferences will take; see `elsa_edge.plugins.Forecaster`."""
+        return forecast_dense8(graph, profile) if profile.hardware.arch in RATES else None
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
         """Write `model.onnx`; see `elsa_edge.plugins.Exporter`."""

@@ -19,12 +19,13 @@ from elsa_edge.bundle.instructions import Nested
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.exporters.nested.choose import Verdict, estimate, judge_by_timing, usable
 from elsa_edge.exporters.nested.find import find_layers, level_models
+from elsa_edge.exporters.nested.forecast import forecast_nested
 from elsa_edge.exporters.nested.layer_set import DENSE, KernelChoice, LayerSet, layer_set_of
 from elsa_edge.exporters.nested.price import RATES
 from elsa_edge.exporters.nested.write import write
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.nested_format.library import library_path
-from elsa_edge.plugins import Preflight
+from elsa_edge.plugins import Forecast, Preflight
 from elsa_edge.profiles.schema import DeviceProfile
 
 __all__ = ["OrtNestedExporter", "OrtNestedInt8Exporter"]
@@ -74,6 +75,10 @@ class OrtNestedExporter:
                 "python -m elsa_edge.runtime_adapters.kernels.build --target ..."
             )
         return Preflight(applies=True, reasons=(f"{len(layers)} layers can use nested kernels", *reasons))
+
+    def forecast(self, graph: CanonicalGraph, profile: DeviceProfile) -> Forecast:
+        """Return what inferences will take; see `elsa_edge.plugins.Forecaster`."""
+        return forecast_nested(graph, profile, int8=self._int8)
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
         """Write the files above."""

@@ -6,6 +6,7 @@ levels are nested is read off the constants themselves: it holds whatever transp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -120,7 +121,14 @@ def _layer(networks: Networks, position: int, taken: frozenset[int]) -> Layer | 
         activation=followed.activation,
         residual=followed.residual,
         geometry=geometry,
+        vectors=_vectors(node) if geometry is None else 1,
     )
+
+
+def _vectors(node: ir.Node) -> int:
+    """Return how many vectors a product multiplies, with every free dimension taken as 1."""
+    shape = node.outputs[0].shape
+    return math.prod(size if isinstance(size, int) else 1 for size in list(shape or ())[:-1])
 
 
 def _kind(geometry: Geometry | None, rows: int) -> str:

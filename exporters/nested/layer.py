@@ -57,6 +57,7 @@ class Layer:
         index: (rows, columns) uint8 level index.
         table: (levels, 2, rows) float32 scale and bias.
         residual: (position, input number) where the value to add is read, if any.
+        vectors: Of a product: how many vectors are multiplied at batch 1, as far as shapes tell.
     """
 
     name: str
@@ -70,11 +71,12 @@ class Layer:
     activation: Activation
     residual: tuple[int, int] | None
     geometry: Geometry | None
+    vectors: int = 1
 
     @property
     def pixels(self) -> int:
-        """Outputs of one row: positions of an image; 1 for a matrix product."""
-        return self.geometry.out_size[0] * self.geometry.out_size[1] if self.geometry else 1
+        """Outputs of one row: positions of an image, or the vectors of a matrix product."""
+        return self.geometry.out_size[0] * self.geometry.out_size[1] if self.geometry else self.vectors
 
     def density(self, level: int) -> float:
         """Return the active fraction of the weight at `level`."""

@@ -20,7 +20,7 @@ from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.store import Coded
 from elsa_edge.nested_format.planes import whole_lines
 
-__all__ = ["RATES", "Rates", "choose_layers"]
+__all__ = ["RATES", "Prices", "Rates", "choose_layers", "dense_us", "nested_us"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Rates:
         depthwise_gflops: Our depthwise convolution.
         memory_gbps: Reading weights and activations that are in no near cache.
         gather_gflops: A sparse matrix times one vector.
+        product_gflops: A sparse matrix times several vectors.
         node_us: Calling one operator.
     """
 
@@ -43,13 +44,14 @@ class Rates:
     depthwise_gflops: float
     memory_gbps: float
     gather_gflops: float
+    product_gflops: float
     node_us: float = 2.0
 
 
 # x86-64 measured (docs/kernels.md); aarch64 estimated from its vector width and load ports, not measured.
 RATES: Final[Mapping[str, Rates]] = {
-    "x86-64": Rates(100.0, 20.0, 33.0, 20.0, 10.0, 2.5),
-    "aarch64": Rates(25.0, 5.0, 11.0, 6.0, 4.0, 1.0),
+    "x86-64": Rates(100.0, 20.0, 33.0, 20.0, 10.0, 2.5, 16.0),
+    "aarch64": Rates(25.0, 5.0, 11.0, 6.0, 4.0, 1.0, 5.0),
 }
 
 
@@ -62,7 +64,8 @@ _CACHE_OVER_MEMORY: Final = 4
 _FLOAT_BYTES: Final = 4
 
 
-def _dense_us(layer: Layer, rates: Rates) -> float:
+def dense_us(layer: Layer, rates: Rates) -> float:
+    """Return what ONNX Runtime's dense kernel takes for a layer."""
     flops = 2.0 * layer.weight.size * layer.pixels
     if layer.kind == "depthwise":
         return flops / rates.dense_depthwise_gflops / 1e3
@@ -73,12 +76,14 @@ def _dense_us(layer: Layer, rates: Rates) -> float:
     return flops / (rates.dense_gflops if groups == 1 else grouped_gflops) / 1e3
 
 
-def _nested_us(layer: Layer, coded: Coded | None, level: int, rates: Rates) -> float:
+def nested_us(layer: Layer, coded: Coded | None, level: int, rates: Rates) -> float:
+    """Return what our kernel takes for a layer at a level; `coded` is None for depthwise layers."""
     if coded is None:
         return 2.0 * layer.weight.size * layer.pixels / rates.depthwise_gflops / 1e3
     work = 2.0 * coded.work[level] * layer.pixels
     if layer.geometry is None:
-        return max(work / rates.gather_gflops, coded.bytes_at(level) / rates.memory_gbps) / 1e3
+        gflops = rates.gather_gflops if layer.pixels == 1 else rates.product_gflops
+        return max(work / gflops, coded.bytes_at(level) / rates.memory_gbps) / 1e3
     # Short images fill their last vectors badly: a 7 x 7 image takes 64 positions.
     g = layer.geometry
     positions = whole_lines(g.out_size[0] * (g.out_size[1] + max(g.input_gap, g.output_gap)))
@@ -103,24 +108,52 @@ def choose_layers(
     are faster or slower than the rates say. The result is the best of three descents that change one layer at a time:
     from none, from all, and from each layer's own cost.
     """
-    usable = [layer for layer in layers if not wasteful(layer)]
-    gain = {
-        layer.position: _nested_us(layer, coded.get(layer.position), level, rates) * nested_factor
-        - _dense_us(layer, rates)
-        for layer in usable
-    }
-    borders = _borders(nodes, usable, rates)
-
-    def cost(chosen: frozenset[int]) -> float:
-        return sum(gain[position] for position in chosen) + sum(border.cost_us(chosen) for border in borders)
-
+    prices = Prices.at(nodes, layers, coded, level, rates, nested_factor=nested_factor)
+    gain = prices.gain_us
     starts = (
         frozenset[int](),
         frozenset(gain),
         frozenset(position for position, difference in gain.items() if difference < 0),
     )
-    found = [_descend(start, list(gain), cost) for start in starts]
-    return min(found, key=cost)
+    found = [_descend(start, list(gain), prices.difference_us) for start in starts]
+    return min(found, key=prices.difference_us)
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a choice of nested layers costs beside the dense network, at one level.
+
+    Attributes:
+        gain_us: Position of a layer -> nested time less dense time; only layers that may be nested.
+    """
+
+    gain_us: Mapping[int, float]
+    _borders: Sequence[_Border]
+
+    @classmethod
+    def at(
+        cls,
+        nodes: Sequence[ir.Node],
+        layers: Sequence[Layer],
+        coded: Mapping[int, Coded],
+        level: int,
+        rates: Rates,
+        *,
+        nested_factor: float = 1.0,
+    ) -> Prices:
+        """Price every layer of a network at a level."""
+        usable = [layer for layer in layers if not wasteful(layer)]
+        gain = {
+            layer.position: nested_us(layer, coded.get(layer.position), level, rates) * nested_factor
+            - dense_us(layer, rates)
+            for layer in usable
+        }
+        return cls(gain, _borders(nodes, usable, rates))
+
+    def difference_us(self, chosen: frozenset[int]) -> float:
+        """Return the time of the network with these layers nested less that of the dense network."""
+        own = sum(self.gain_us[position] for position in chosen)
+        return own + sum(border.cost_us(chosen) for border in self._borders)
 
 
 def _descend(

@@ -11,11 +11,13 @@ from pathlib import Path
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.instructions import Levels, level_role
 from elsa_edge.bundle.manifest import Variant
+from elsa_edge.exporters.nested.forecast import forecast_dense
+from elsa_edge.exporters.nested.price import RATES
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.graph.passes.encode_zeros import EncodeZeros
 from elsa_edge.graph.shared_data import save_sharing
-from elsa_edge.plugins import Preflight
+from elsa_edge.plugins import Forecast, Preflight
 from elsa_edge.profiles.schema import DeviceProfile
 
 __all__ = ["OrtLevelsExporter"]
@@ -33,6 +35,10 @@ class OrtLevelsExporter:
         if profile.runtime.optimization == "none":
             reasons.append("runtime.optimization: none decodes the weights in every inference")
         return Preflight(applies=True, reasons=tuple(reasons))
+
+    def forecast(self, graph: CanonicalGraph, profile: DeviceProfile) -> Forecast | None:
+        """Return what inferences will take; see `elsa_edge.plugins.Forecaster`."""
+        return forecast_dense(graph, profile) if profile.hardware.arch in RATES else None
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:  # noqa: ARG002
         """Write the levels."""

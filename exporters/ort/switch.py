@@ -19,11 +19,13 @@ import onnx_ir as ir
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.instructions import Switch
 from elsa_edge.bundle.manifest import Variant
+from elsa_edge.exporters.nested.forecast import forecast_dense
+from elsa_edge.exporters.nested.price import RATES
 from elsa_edge.exporters.ort.smaller import is_here, smaller_over_whole
 from elsa_edge.files import write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.cascade import level_cascade
-from elsa_edge.plugins import Preflight
+from elsa_edge.plugins import Forecast, Preflight
 from elsa_edge.profiles.schema import DeviceProfile
 
 __all__ = ["OrtSwitchExporter"]
@@ -60,6 +62,10 @@ class OrtSwitchExporter:
             applies=True,
             reasons=(f"the cache on the device takes about {file_bytes / 1e6:.0f} MB of storage",),
         )
+
+    def forecast(self, graph: CanonicalGraph, profile: DeviceProfile) -> Forecast | None:
+        """Return what inferences will take; see `elsa_edge.plugins.Forecaster`."""
+        return forecast_dense(graph, profile) if profile.hardware.arch in RATES else None
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
         """Write `model.onnx`."""

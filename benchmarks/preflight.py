@@ -1,0 +1,141 @@
+"""Times that `elsa-edge preflight` expects beside those measured, per level: five networks, float32 and 8 bits.
+
+error = expected / measured - 1
+
+Expected before the variant is built; then the variant is built, opened by its adapter and timed, levels in turns. Both
+use the CPU time of the calling thread. A variant that its exporter refuses has a row that says why.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.common import Claim, Result, Row, benchmark
+from benchmarks.latency.nets import LATENCY_NETS
+from benchmarks.sessions import profile_for
+from elsa_edge.bundle.golden import Golden
+from elsa_edge.errors import ElsaError
+from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.export import export_canonical
+from elsa_edge.plugins.installed import find_adapter, find_exporter
+from elsa_edge.proof.making import made
+from elsa_edge.running.rotation import order, rounds
+from elsa_edge.sparsify import sparsify
+from elsa_edge.tensors import TensorSpec
+
+__all__ = ["main"]
+
+NETWORKS: Final = ("mlp", "mobilenet_v2", "resnet18", "transformer", "efficientnet_lite0")
+VARIANTS: Final = ("ort-nested", "ort-switch", "ort-int8", "nested-int8")
+LADDER: Final = (0.95, 0.9, 0.8, 0.0)
+_SECONDS: Final = 6.0
+_SAMPLES: Final = 8
+_GOAL: Final = 0.2
+
+
+def _graph(name: str) -> CanonicalGraph:
+    net = LATENCY_NETS[name]
+    model = net.factory()
+    return export_canonical(sparsify(model, LADDER), model, [TensorSpec("", net.input_shape)], prove=False)
+
+
+def _measured_ms(graph: CanonicalGraph, variant: str, seconds: float) -> list[float]:
+    """Build a variant and return the median time of each level.
+
+    Raises:
+        ElsaError: When the exporter refuses.
+    """
+    profile = profile_for(variant)
+    golden = Golden(made(graph.inputs, _SAMPLES), ())
+    count = len(graph.ladder)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / variant).mkdir()
+        exporter = find_exporter(variant)
+        written = exporter.export(graph, profile, golden, folder / variant)
+        placed = written.model_copy(
+            update={"files": {role: f"{variant}/{file}" for role, file in written.files.items()}}
+        )
+        opened = find_adapter(placed.runtime).open(
+            folder, placed, level_count=count, runtime=profile.runtime, cache=None
+        )
+        feed = {name: array[:1] for name, array in golden.inputs.items()}
+        times: list[list[float]] = [[] for _ in range(count)]
+        for turn in rounds(seconds, fewest=5, most=100):
+            for level in order(count, turn):
+                opened.run(feed, level)
+                for _ in range(3):
+                    began = time.thread_time()
+                    opened.run(feed, level)
+                    times[level].append(time.thread_time() - began)
+        opened.close()
+    return [float(np.median(level)) * 1e3 for level in times]
+
+
+def _rows(name: str, graph: CanonicalGraph, seconds: float) -> list[Row]:
+    rows: list[Row] = []
+    for variant in VARIANTS:
+        profile = profile_for(variant)
+        base: dict[str, Any] = {"network": name, "variant": variant}
+        nothing = {"level": None, "expected_ms": None, "measured_ms": None, "error": None, "refused": None}
+        try:
+            began = time.perf_counter()
+            forecast = find_exporter(variant).forecast(graph, profile)
+            assert forecast is not None
+            took_s = time.perf_counter() - began
+            measured = _measured_ms(graph, variant, seconds)
+        except ElsaError as error:
+            rows.append({**base, **nothing, "refused": str(error)[:300], "forecast_s": None})
+            continue
+        rows += [
+            {
+                **base,
+                "level": level.name,
+                "expected_ms": expected,
+                "measured_ms": found,
+                "error": expected / found - 1,
+                "refused": None,
+                "forecast_s": took_s,
+            }
+            for level, expected, found in zip(graph.ladder, forecast.level_ms, measured, strict=True)
+        ]
+    return rows
+
+
+def _claims(rows: list[Row]) -> list[Claim]:
+    claims = []
+    for network in dict.fromkeys(row["network"] for row in rows):
+        for word, variants in (("float32", VARIANTS[:2]), ("8 bits", VARIANTS[2:])):
+            errors = [
+                abs(row["error"])
+                for row in rows
+                if row["network"] == network and row["variant"] in variants and row["error"] is not None
+            ]
+            worst = max(errors, default=None)
+            claims.append(
+                Claim(
+                    f"{network}, {word}: largest error of an expected time over all levels",
+                    _GOAL,
+                    worst,
+                    worst is not None and worst <= _GOAL,
+                )
+            )
+    return claims
+
+
+@benchmark("preflight")
+def main(quick: bool) -> Result:
+    """Expected beside measured times."""
+    rows: list[Row] = []
+    for name in NETWORKS[:1] if quick else NETWORKS:
+        rows += _rows(name, _graph(name), 1.0 if quick else _SECONDS)
+    return Result(rows, _claims(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,12 @@
+"""Will it be fast here? Asked before anything is trained or built.
+
+sources.py   a checkpoint, an architecture, an ONNX file or a canonical graph -> a graph with levels
+examine.py   every exporter is asked about it
+advice.py    what to change, in sentences
+"""
+
+from elsa_edge.preflight.examine import examine
+from elsa_edge.preflight.facts import LayerWork, LevelBound, Preflight, VariantVerdict
+from elsa_edge.preflight.sources import Network, graph_of
+
+__all__ = ["LayerWork", "LevelBound", "Network", "Preflight", "VariantVerdict", "examine", "graph_of"]
