@@ -34,7 +34,7 @@ NETWORKS: Final = ("mlp", "mobilenet_v2", "resnet18", "transformer", "efficientn
 VARIANTS: Final = ("ort-nested", "ort-switch", "ort-int8", "nested-int8")
 LADDER: Final = (0.95, 0.9, 0.8, 0.0)
 _SECONDS: Final = 6.0
-_SAMPLES: Final = 8
+_SAMPLES: Final = 16
 _GOAL: Final = 0.2
 
 
