@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
+from support.warm import warm_commands
 from support.zoo import ZOO, nested_checkpoint
 
 from elsa_edge.graph.canonical import CanonicalGraph
@@ -30,3 +35,12 @@ def any_graph(request) -> CanonicalGraph:
 def canonical():
     """Return a function from a zoo name to its canonical graph. Do not modify what it returns: it is shared."""
     return _canonical
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Path]:
+    """A folder for the front of PATH: `elsa-edge` and `python` that need not import torch again (support/warm.py)."""
+    folder = Path(tempfile.mkdtemp(prefix="ee-"))
+    with warm_commands(folder) as commands:
+        yield commands
+    shutil.rmtree(folder)

@@ -1,60 +1,27 @@
-"""Every command and program that the README and the pages of docs/ show is run, and the walk-through is checked.
+"""Every command and program that the README shows is run, and its walk-through is checked.
 
 The walk-through is the main job on a real, ImageNet-trained network and real photographs; building it for a second
 device and comparing every level of every variant happens here too, on what the README's commands left behind.
 """
 
-import os
 import re
-import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from support.pages import ROOT, blocks, readers_folder, run
 
-ROOT = Path(__file__).resolve().parents[1]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Built for the second device; the README's bundle has what its device asks for.
 VARIANTS = ("ort-switch", "ort-levels", "onnx-selector")
-PAGES = sorted(path.relative_to(ROOT) for path in ROOT.glob("docs/**/*.md"))
-
-
-def blocks(page, language):
-    """Return the code blocks of a page in a language, in order."""
-    return [code for found, code in BLOCK.findall((ROOT / page).read_text()) if found == language]
-
-
-def run(command, folder):
-    """Run a command as a reader would, in a folder of the reader's; fail with what it said."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "PATH": path, "ELSA_EDGE_CACHE": str(folder / "cache")},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def readers_folder(folder):
-    """Make a folder that holds what a reader has: the examples."""
-    shutil.copytree(ROOT / "examples", folder / "examples")
-    return folder
 
 
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory):
+def walked(tmp_path_factory, warm):
     """Return the folder in which every shell block of the README has been run, in order."""
     folder = readers_folder(tmp_path_factory.mktemp("readme"))
     for code in blocks("README.md", "sh"):
-        run(["bash", "-euo", "pipefail", "-c", code], folder)
+        run(["bash", "-euo", "pipefail", "-c", code], folder, warm)
     return folder
 
 
@@ -79,81 +46,6 @@ def test_the_readmes_device_is_a_valid_one(tmp_path):
         assert yaml.safe_load(text)["qos"]
         (tmp_path / f"{number}.yaml").write_text(text)
         run(["elsa-edge", "devices", "check", f"{number}.yaml"], tmp_path)
-
-
-# What a page takes for granted: the reader's own network and loop.
-BEFORE = {
-    "docs/controller.md": f"""
-import shutil, sys
-
-sys.path.insert(0, {str(ROOT / "tests")!r})
-from support.bundles import bundle
-
-shutil.copytree(bundle("conv"), "bundle")
-""",
-    "docs/repair.md": """
-from pathlib import Path
-
-from elsa_edge.sparsify import sparsify
-from elsa_edge.trained import load_dense
-from examples import repair
-from examples.cnn import tiny
-
-repair.main()
-network = tiny()
-load_dense(network, Path("net.pt"))
-sparsify(network, [0.9, 0.0]).save(Path("cut.safetensors"))
-""",
-    "docs/training.md": """
-import torch
-
-torch.manual_seed(0)
-model = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
-
-def my_training_loop(model, optimizer):
-    for _ in range(400):
-        optimizer.zero_grad()
-        model(torch.randn(4, 12)).square().mean().backward()
-        optimizer.step()
-""",
-}
-# What must then be true, beside that the program ends well.
-AFTER = {
-    "docs/controller.md": """
-assert late.total() == 2
-""",
-    "docs/repair.md": """
-told = repaired.provenance["repair"]["levels"]
-assert told["s90"]["repaired"] > told["s90"]["cut"], told
-""",
-    "docs/training.md": """
-from elsa_edge.checkpoint import NestedCheckpoint
-densities = [level.density for level in NestedCheckpoint.load(Path("nested.safetensors")).ladder]
-assert [round(density, 1) for density in densities] == [0.1, 0.1, 1.0], densities
-assert densities == sorted(densities)
-""",
-}
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=str)
-def test_every_program_of_the_pages_runs(page, tmp_path):
-    folder = readers_folder(tmp_path)
-    for code in blocks(page, "python"):
-        story = BEFORE.get(str(page), "") + code + AFTER.get(str(page), "")
-        run([sys.executable, "-W", "error", "-c", story], folder)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=str)
-def test_every_shell_block_of_the_pages_runs(page, tmp_path):
-    folder = readers_folder(tmp_path)
-    for code in blocks(page, "sh"):
-        run(["bash", "-euo", "pipefail", "-c", code], folder)
-
-
-def test_links_between_pages_lead_somewhere():
-    for page in [Path("README.md"), Path("CONTRIBUTING.md"), *PAGES]:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / page).read_text()):
-            assert (ROOT / page.parent / target).exists(), f"{page} links to {target}"
 
 
 def test_the_ten_changes_begin_in_files_that_exist():
@@ -206,7 +98,7 @@ def oracle(walked, photographs):
 
 
 @pytest.fixture(scope="module", params=["generic-x86-64", "raspberry-pi-5"])
-def bundle(request, walked):
+def bundle(request, walked, warm):
     """Return the README's bundle, or one for the other device, verified."""
     if request.param == "generic-x86-64":
         return walked / "bundle"
@@ -215,8 +107,9 @@ def bundle(request, walked):
     run(
         ["elsa-edge", "build", "model.onnx", "--device", request.param, *wanted, "-o", folder.name],
         walked,
+        warm,
     )
-    run(["elsa-edge", "verify", folder.name], walked)
+    run(["elsa-edge", "verify", folder.name], walked, warm)
     return folder
 
 

@@ -1,6 +1,6 @@
 """Commands that the pages show without running them, since they need a board: each is one that there is.
 
-Fenced `sh` blocks are run, by tests/test_readme.py; what stands indented is parsed here, word for word, by the command
+Fenced `sh` blocks are run, by tests/test_docs.py; what stands indented is parsed here, word for word, by the command
 line itself: verbs, options, how many arguments, kinds of values.
 """
 

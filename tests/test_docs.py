@@ -1,0 +1,84 @@
+"""Every command and program that the pages of docs/ show is run; links between pages lead somewhere."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from support.pages import ROOT, blocks, readers_folder, run
+
+PAGES = sorted(path.relative_to(ROOT) for path in ROOT.glob("docs/**/*.md"))
+
+# What a page takes for granted: the reader's own network and loop.
+BEFORE = {
+    "docs/controller.md": f"""
+import shutil, sys
+
+sys.path.insert(0, {str(ROOT / "tests")!r})
+from support.bundles import bundle
+
+shutil.copytree(bundle("conv"), "bundle")
+""",
+    "docs/repair.md": """
+from pathlib import Path
+
+from elsa_edge.sparsify import sparsify
+from elsa_edge.trained import load_dense
+from examples import repair
+from examples.cnn import tiny
+
+repair.main()
+network = tiny()
+load_dense(network, Path("net.pt"))
+sparsify(network, [0.9, 0.0]).save(Path("cut.safetensors"))
+""",
+    "docs/training.md": """
+import torch
+
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+
+def my_training_loop(model, optimizer):
+    for _ in range(400):
+        optimizer.zero_grad()
+        model(torch.randn(4, 12)).square().mean().backward()
+        optimizer.step()
+""",
+}
+# What must then be true, beside that the program ends well.
+AFTER = {
+    "docs/controller.md": """
+assert late.total() == 2
+""",
+    "docs/repair.md": """
+told = repaired.provenance["repair"]["levels"]
+assert told["s90"]["repaired"] > told["s90"]["cut"], told
+""",
+    "docs/training.md": """
+from elsa_edge.checkpoint import NestedCheckpoint
+densities = [level.density for level in NestedCheckpoint.load(Path("nested.safetensors")).ladder]
+assert [round(density, 1) for density in densities] == [0.1, 0.1, 1.0], densities
+assert densities == sorted(densities)
+""",
+}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=str)
+def test_every_program_of_the_pages_runs(page, tmp_path):
+    folder = readers_folder(tmp_path)
+    for code in blocks(page, "python"):
+        story = BEFORE.get(str(page), "") + code + AFTER.get(str(page), "")
+        run([sys.executable, "-W", "error", "-c", story], folder)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_shell_block_of_the_pages_runs(page, tmp_path, warm):
+    folder = readers_folder(tmp_path)
+    for code in blocks(page, "sh"):
+        run(["bash", "-euo", "pipefail", "-c", code], folder, warm)
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [Path("README.md"), Path("CONTRIBUTING.md"), *PAGES]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / page).read_text()):
+            assert (ROOT / page.parent / target).exists(), f"{page} links to {target}"
