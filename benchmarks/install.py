@@ -21,10 +21,20 @@ _MB: Final = 1_000_000
 _LIMIT_MB: Final = 150
 _PYTHON: Final = PythonFacts("/usr/bin/python3", (3, 11, 2), (2, 36))
 _PI: Final = DeviceFacts(
-    arch="aarch64", machine="aarch64", os="linux", model="Raspberry Pi", cores=4, features=("neon",),
-    memory_bytes=4 << 30, available_bytes=3 << 30, page_bytes=4096, governor="", home="/home/pi",
-    tools=frozenset({"sha256sum"}), pythons=(_PYTHON,),
-)  # fmt: skip
+    arch="aarch64",
+    machine="aarch64",
+    os="linux",
+    model="Raspberry Pi",
+    cores=4,
+    features=("neon",),
+    memory_bytes=4 << 30,
+    available_bytes=3 << 30,
+    page_bytes=4096,
+    governor="",
+    home="/home/pi",
+    tools=frozenset({"sha256sum"}),
+    pythons=(_PYTHON,),
+)
 
 
 @benchmark("install")

@@ -138,9 +138,11 @@ def _libraries(name: str) -> str:
 def _daemon(folder: Path) -> subprocess.Popen[bytes]:
     program = next(_CACHE.glob("adbd/**/platform-tools/adbd"))
     environment = {
-        "PATH": str(folder / "system"), "HOME": str(folder), "ADBD_PORT": str(_PORT),
+        "PATH": str(folder / "system"),
+        "HOME": str(folder),
+        "ADBD_PORT": str(_PORT),
         "LD_LIBRARY_PATH": _libraries("adbd"),
-    }  # fmt: skip
+    }
     script = f'{shutil.which("ip")} link set lo up && exec "$1"'
     command = [
         str(shutil.which("unshare")), "--user", "--map-root-user", "--net", "/bin/sh", "-c", script, "sh", str(program),

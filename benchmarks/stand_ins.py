@@ -46,8 +46,13 @@ def fleet(bundle: str, folder: str, count: int) -> dict[str, Any]:
         if line.startswith("VmHWM")
     )
     serving = sum(1 for name in names if (stores / name / "current" / "bundle" / "manifest.json").is_file())
-    return {"strict": _counts(strict.as_json()), "patient": _counts(patient.as_json()), "peak_mb": peak_kb / 1000,
-            "serving": serving, "stopped_after_wave": strict.stopped}  # fmt: skip
+    return {
+        "strict": _counts(strict.as_json()),
+        "patient": _counts(patient.as_json()),
+        "peak_mb": peak_kb / 1000,
+        "serving": serving,
+        "stopped_after_wave": strict.stopped,
+    }
 
 
 def _counts(report: dict[str, Any]) -> dict[str, Any]:

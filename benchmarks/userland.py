@@ -71,16 +71,24 @@ def _magic(bits: int, machine: int) -> tuple[str, str]:
 
 BOARDS: Final = {
     "arm64": Board(
-        "arm64", "qemu-aarch64-static", _magic(2, 0xB7), "Raspberry Pi 4 Model B Rev 1.4", "cortex-a72",
+        "arm64",
+        "qemu-aarch64-static",
+        _magic(2, 0xB7),
+        "Raspberry Pi 4 Model B Rev 1.4",
+        "cortex-a72",
         _cpuinfo("fp asimd evtstrm crc32 cpuid", "0xd08"),
     ),
     # The last runtime for 32 bits needs NumPy 1, for which there are no wheels: Debian has it.
     "armhf": Board(
-        "armhf", "qemu-arm-static", _magic(1, 0x28), "Raspberry Pi 2 Model B Rev 1.1", "cortex-a15",
+        "armhf",
+        "qemu-arm-static",
+        _magic(1, 0x28),
+        "Raspberry Pi 2 Model B Rev 1.1",
+        "cortex-a15",
         _cpuinfo("half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae", "0xc07"),
         ("python3-numpy", "python3-yaml"),
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -181,10 +189,15 @@ def fetch_packages(arch: str, names: Sequence[str], state: Path, suite: str | No
     sources = state / "debian.sources"
     sources.write_text(_debian_sources(suite))
     options = {
-        "Dir::State": state / "state", "Dir::State::status": state / "status", "Dir::Cache": state / "cache",
-        "APT::Architecture": arch, "APT::Architectures": arch, "APT::Sandbox::User": "root",
-        "Dir::Etc::SourceList": sources, "Dir::Etc::SourceParts": "/dev/null",
-    }  # fmt: skip
+        "Dir::State": state / "state",
+        "Dir::State::status": state / "status",
+        "Dir::Cache": state / "cache",
+        "APT::Architecture": arch,
+        "APT::Architectures": arch,
+        "APT::Sandbox::User": "root",
+        "Dir::Etc::SourceList": sources,
+        "Dir::Etc::SourceParts": "/dev/null",
+    }
     apt = [
         "apt-get",
         "-qq",

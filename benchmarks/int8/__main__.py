@@ -185,9 +185,11 @@ def _claims(rows: list[Row]) -> list[Claim]:
                 claims.append(at_least(level, target or _NEVER_BELOW, row["over_int8"]))
         elif row["engine"] == _SWITCHING:
             limits = (
-                ("over_staying", _SWITCH), ("ladder_bytes", _LADDER_BYTES),
-                ("first_level_bytes", _FIRST_BYTES), ("anonymous", _MEMORY),
-            )  # fmt: skip
+                ("over_staying", _SWITCH),
+                ("ladder_bytes", _LADDER_BYTES),
+                ("first_level_bytes", _FIRST_BYTES),
+                ("anonymous", _MEMORY),
+            )
             claims += [at_most(f"{about}: {name}", limit, row[name]) for name, limit in limits]
     return claims
 

@@ -54,10 +54,12 @@ def _trained(
     model, images, labels = make(), digits.train_images, digits.train_labels
     train(model, images, labels, epochs=epochs, seed=0)
     stages = elsa_stages(
-        model, _LADDER, sparsifier=lambda _: GradualMagnitude(steps=steps_of(epochs, images)),
+        model,
+        _LADDER,
+        sparsifier=lambda _: GradualMagnitude(steps=steps_of(epochs, images)),
         donor={name: value.clone() for name, value in model.state_dict().items()},
         nesting=Nesting(granularity=granularity),
-    )  # fmt: skip
+    )
     for stage in stages:
         rate = LEARNING_RATE / 2
         train(
@@ -105,13 +107,16 @@ def rows_of(
     for level, variant, found in _levels(graph, calibration, images):
         floats.setdefault(level, found)
         row: Row = {
-            **about, "sparsity": graph.ladder[level].sparsity,
-            "variant": variant, "images": len(images),
+            **about,
+            "sparsity": graph.ladder[level].sparsity,
+            "variant": variant,
+            "images": len(images),
             "accuracy": None if labels is None else round(float(np.mean(found == labels)), 4),
-            "lost_points": None if labels is None
+            "lost_points": None
+            if labels is None
             else round(100 * float(np.mean(floats[level] == labels) - np.mean(found == labels)), 2),
             "agreement": round(float(np.mean(found == floats[level])), 4),
-        }  # fmt: skip
+        }
         rows.append(row)
     return rows
 
@@ -125,9 +130,12 @@ def _digits_rows(quick: bool) -> list[Row]:
             checkpoint = _trained(make, granularity, digits, 1 if quick else _EPOCHS)
             graph = export_canonical(checkpoint, make(), [TensorSpec("", (1, 1, 28, 28))])
             rows += rows_of(
-                {"network": name, "granularity": granularity}, graph.with_input_names(INPUT),
-                digits.train_images[:_CALIBRATION], digits.test_images, digits.test_labels,
-            )  # fmt: skip
+                {"network": name, "granularity": granularity},
+                graph.with_input_names(INPUT),
+                digits.train_images[:_CALIBRATION],
+                digits.test_images,
+                digits.test_labels,
+            )
     return rows
 
 

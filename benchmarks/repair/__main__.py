@@ -41,8 +41,12 @@ CHOICES: Final[Runs] = (
     {"mode": "weights", "rate": 0.06},
 )
 _CHOOSING: Final = {
-    "ladder": (0.95, 0.0), "granularity": "unstructured", "seed": 100, "steps": 100, "judge": "validation",
-}  # fmt: skip
+    "ladder": (0.95, 0.0),
+    "granularity": "unstructured",
+    "seed": 100,
+    "steps": 100,
+    "judge": "validation",
+}
 PHOTOGRAPHS: Final[Runs] = tuple(
     {"network": network, "mode": mode, "ladder": ladder, "steps": 12, "batch_size": 16}
     for network in ("EfficientNet-Lite0", "MobileNetV2")
@@ -72,11 +76,16 @@ def _fashion(finished: bool) -> tuple[list[Row], list[Row]]:
             rows += kept(repaired_resnet, finished=finished, **run, seed=seed)
     chosen = [
         {
-            "chosen on": "validation", "mode": row["mode"], "rate": row["rate"], "sparsity": row["sparsity"],
-            "steps": row["asked_steps"], "accuracy": round(100.0 * row["repaired"], 2),
+            "chosen on": "validation",
+            "mode": row["mode"],
+            "rate": row["rate"],
+            "sparsity": row["sparsity"],
+            "steps": row["asked_steps"],
+            "accuracy": round(100.0 * row["repaired"], 2),
         }
-        for row in choices if row["sparsity"] > 0.0
-    ]  # fmt: skip
+        for row in choices
+        if row["sparsity"] > 0.0
+    ]
     return fashion_table(rows, cuts), chosen
 
 

@@ -88,11 +88,15 @@ def repaired_photographs(
     rows: list[Row] = []
     for k, level in enumerate(made.ladder):
         row: Row = {
-            "network": network, "mode": mode, "sparsity": level.sparsity,
-            "steps": told.get(level.name, {}).get("steps", 0), "crops_a_step": batch_size,
-            "held_out_photographs": len(photos.whole), "held_out_crops": len(photos.crops),
+            "network": network,
+            "mode": mode,
+            "sparsity": level.sparsity,
+            "steps": told.get(level.name, {}).get("steps", 0),
+            "crops_a_step": batch_size,
+            "held_out_photographs": len(photos.whole),
+            "held_out_crops": len(photos.crops),
             "dense_labelled": labelled_accuracy(dense[1], photos),
-        }  # fmt: skip
+        }
         for name, checkpoint in (("as_cut", cut), ("batch_norm", normed), ("repaired", made)):
             row |= _judged(model, checkpoint, k, photos, name=name, dense=dense[0])
         rows.append(row | {"cpu_s": round(cpu_s, 1), "wall_s": round(wall_s, 1)})

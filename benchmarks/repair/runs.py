@@ -86,9 +86,14 @@ def repaired_resnet(
         features: Modules to imitate, too.
     """
     asked = {
-        "mode": mode, "ladder": ladder, "granularity": granularity, "seed": seed, "steps": steps, "rate": rate,
+        "mode": mode,
+        "ladder": ladder,
+        "granularity": granularity,
+        "seed": seed,
+        "steps": steps,
+        "rate": rate,
         "features": features,
-    }  # fmt: skip
+    }
     data, model = fashion_images(), resnet14_trained()
     labelled = _judged(data, judge)
     order = torch.randperm(len(data.images), generator=torch.Generator().manual_seed(seed))
@@ -102,13 +107,21 @@ def repaired_resnet(
     told = made.provenance["repair"]["levels"]
     return [
         {
-            "mode": mode, "granularity": granularity, "sparsity": level.sparsity, "seed": seed, "asked_steps": steps,
-            "steps": told.get(level.name, {}).get("steps", 0), "rate": settings.rate, "dense": dense,
-            "repaired": after[k], "cpu_s": cpu_s / max(1, len(told)), "wall_s": wall_s / max(1, len(told)),
+            "mode": mode,
+            "granularity": granularity,
+            "sparsity": level.sparsity,
+            "seed": seed,
+            "asked_steps": steps,
+            "steps": told.get(level.name, {}).get("steps", 0),
+            "rate": settings.rate,
+            "dense": dense,
+            "repaired": after[k],
+            "cpu_s": cpu_s / max(1, len(told)),
+            "wall_s": wall_s / max(1, len(told)),
             "weights_kept": _weights_kept(cut, made),
         }
         for k, level in enumerate(made.ladder)
-    ]  # fmt: skip
+    ]
 
 
 def _weights_kept(before: NestedCheckpoint, after: NestedCheckpoint) -> bool:

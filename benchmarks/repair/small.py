@@ -224,8 +224,15 @@ def _rows(
     cpu_s, wall_s = time.process_time() - began_cpu, time.monotonic() - began
     return [
         {
-            "network": name, "mode": mode, "sparsity": level.sparsity, "seed": seed, "dense": dense,
-            "as_cut": before[k], "repaired": after, "cpu_s": round(cpu_s, 1), "wall_s": round(wall_s, 1),
+            "network": name,
+            "mode": mode,
+            "sparsity": level.sparsity,
+            "seed": seed,
+            "dense": dense,
+            "as_cut": before[k],
+            "repaired": after,
+            "cpu_s": round(cpu_s, 1),
+            "wall_s": round(wall_s, 1),
         }
         for k, (level, after) in enumerate(zip(made.ladder, measured(made), strict=True))
-    ]  # fmt: skip
+    ]

@@ -51,13 +51,20 @@ def fashion_table(rows: Sequence[Row], cuts: Sequence[Row]) -> list[Row]:
         }
         table.append(
             {
-                "network": "ResNet-14, Fashion-MNIST", "mode": mode, "granularity": granularity, "sparsity": sparsity,
-                "steps": steps, "seeds": len(members), "dense": round(100.0 * _mean(members, "dense"), 2),
-                **known, **_repaired(members), "cpu_s_a_level": round(_mean(members, "cpu_s"), 1),
+                "network": "ResNet-14, Fashion-MNIST",
+                "mode": mode,
+                "granularity": granularity,
+                "sparsity": sparsity,
+                "steps": steps,
+                "seeds": len(members),
+                "dense": round(100.0 * _mean(members, "dense"), 2),
+                **known,
+                **_repaired(members),
+                "cpu_s_a_level": round(_mean(members, "cpu_s"), 1),
                 "wall_s_a_level": round(_mean(members, "wall_s"), 1),
                 "weights_kept": all(row["weights_kept"] for row in members),
             }
-        )  # fmt: skip
+        )
     return table
 
 
@@ -68,9 +75,14 @@ def seeds_table(rows: Sequence[Row]) -> list[Row]:
         shown = {name: round(100.0 * _mean(members, name), 2) for name in ("dense", "as_cut")}
         table.append(
             {
-                "network": network, "mode": mode, "sparsity": sparsity, "seeds": len(members), **shown,
-                **_repaired(members), "cpu_s": round(_mean(members, "cpu_s"), 1),
+                "network": network,
+                "mode": mode,
+                "sparsity": sparsity,
+                "seeds": len(members),
+                **shown,
+                **_repaired(members),
+                "cpu_s": round(_mean(members, "cpu_s"), 1),
                 "wall_s": round(_mean(members, "wall_s"), 1),
             }
-        )  # fmt: skip
+        )
     return table

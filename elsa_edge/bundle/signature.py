@@ -79,9 +79,11 @@ def read_keys(keys: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
     for line in found:
         if not _KEY.fullmatch(line):
             raise UsageError(
-                "This is no public key to trust", expected="ssh-ed25519 AAAA...", found=line[:40],
+                "This is no public key to trust",
+                expected="ssh-ed25519 AAAA...",
+                found=line[:40],
                 fix="ssh-keygen -t ed25519 makes a pair",
-            )  # fmt: skip
+            )
     if not found:
         raise UsageError("There is no key to trust", expected="at least one line ssh-ed25519 AAAA...")
     return tuple(dict.fromkeys(found))
@@ -139,9 +141,10 @@ def check_signature(folder: Path, keys: Sequence[str | os.PathLike[str]]) -> str
         done = _run(command, manifest)
     if done.returncode:
         raise BundleError(
-            f"{folder} was not signed by a trusted key, or was changed afterwards", found=_last(done.stderr) or None,
+            f"{folder} was not signed by a trusted key, or was changed afterwards",
+            found=_last(done.stderr) or None,
             expected=f"a signature by one of {len(trusted)} trusted key{'s' if len(trusted) > 1 else ''}",
-        )  # fmt: skip
+        )
     import hashlib
 
     return hashlib.sha256(manifest).hexdigest()
@@ -161,14 +164,17 @@ def check_counter(counter: int | None, identity: str, accepted: Accepted | None)
         return
     if counter < accepted.counter:
         raise BundleError(
-            "The bundle is older than one that was accepted before", expected=f"a counter above {accepted.counter}",
-            found=counter, fix="To return to an earlier release: elsa-edge deploy --rollback",
-        )  # fmt: skip
+            "The bundle is older than one that was accepted before",
+            expected=f"a counter above {accepted.counter}",
+            found=counter,
+            fix="To return to an earlier release: elsa-edge deploy --rollback",
+        )
     if identity != accepted.identity:
         raise BundleError(
-            "Another bundle with the same counter was accepted before", found=counter,
+            "Another bundle with the same counter was accepted before",
+            found=counter,
             fix="Build it again: every release needs a counter of its own",
-        )  # fmt: skip
+        )
 
 
 def _keygen() -> str:
@@ -184,9 +190,13 @@ def _keygen() -> str:
 def _run(command: list[str], content: bytes | None) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(  # noqa: S603 - OpenSSH's own program with our own words
-            command, input=content, stdin=subprocess.DEVNULL if content is None else None, capture_output=True,
-            check=False, timeout=_LONGEST_S,
-        )  # fmt: skip
+            command,
+            input=content,
+            stdin=subprocess.DEVNULL if content is None else None,
+            capture_output=True,
+            check=False,
+            timeout=_LONGEST_S,
+        )
     except subprocess.TimeoutExpired as error:
         raise BundleError("OpenSSH did not answer; a key with a passphrase belongs into ssh-agent") from error
 

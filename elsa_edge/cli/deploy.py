@@ -119,9 +119,14 @@ def command(
     for name in names:
         book.get(name)
     options = Options(
-        packages=packages, wheels=wheels, trial_s=trial, measure_s=measure, take_over=take_over, dry_run=dry_run,
+        packages=packages,
+        wheels=wheels,
+        trial_s=trial,
+        measure_s=measure,
+        take_over=take_over,
+        dry_run=dry_run,
         **({"cache": found} if (found := default_cache()) is not None else {}),
-    )  # fmt: skip
+    )
     if form is not None and destination is not None and bundle is not None:
         if len(names) != 1:
             raise UsageError(

@@ -115,10 +115,18 @@ def check(*, name: str, as_json: bool) -> None:
     )
     lock = None if store.lock is None else {"owner": store.lock.owner, "age_s": store.lock.age_s}
     emit(
-        {"name": name, "address": device.address, **facts.as_json(), "free_bytes": store.free_bytes,
-         "current": store.current, "previous": store.previous, "releases": releases, "lock": lock},
+        {
+            "name": name,
+            "address": device.address,
+            **facts.as_json(),
+            "free_bytes": store.free_bytes,
+            "current": store.current,
+            "previous": store.previous,
+            "releases": releases,
+            "lock": lock,
+        },
         as_json=as_json,
-    )  # fmt: skip
+    )
 
 
 @command.command("wheels", epilog="Example: elsa-edge device wheels pi5 -o wheels/")
@@ -165,10 +173,14 @@ def wheels(*, name: str, runtime: str | None, destination: Path, as_json: bool) 
         f"{destination}: {len(found)} wheels, {size_bytes / _MB:.1f} MB, {unpacked_bytes / _MB:.1f} MB on the device"
     )
     emit(
-        {"output": str(destination), "size_bytes": size_bytes, "unpacked_bytes": unpacked_bytes,
-         "wheels": [wheel.path.name for wheel in found]},
+        {
+            "output": str(destination),
+            "size_bytes": size_bytes,
+            "unpacked_bytes": unpacked_bytes,
+            "wheels": [wheel.path.name for wheel in found],
+        },
         as_json=as_json,
-    )  # fmt: skip
+    )
 
 
 @command.command("trust", epilog="Example: elsa-edge device trust pi5 release-key.pub")
@@ -260,14 +272,17 @@ def _show(device: Device, facts: DeviceFacts, store: StoreFacts) -> None:
     packages = [] if python is None else [f"{name} {number}" for name, number in python.packages.items()]
     rows = [
         ("model", facts.model),
-        ("processor", f"{facts.machine}, {facts.cores} cores, {' '.join(facts.features) or 'no known extensions'}"),
+        (
+            "processor",
+            f"{facts.machine}, {facts.cores} cores, {' '.join(facts.features) or 'no known extensions'}",
+        ),
         ("memory", f"{facts.memory_bytes / _MB:.0f} MB, {facts.available_bytes / _MB:.0f} MB free"),
         ("memory pages", f"{facts.page_bytes} bytes"),
         ("clock", facts.governor or "not told"),
         ("free disk", f"{store.free_bytes / _MB:.0f} MB"),
         ("Python", "none that is new enough" if python is None else f"{python.path} {version}"),
         ("packages", ", ".join(packages) or "none"),
-    ]  # fmt: skip
+    ]
     if store.lock is not None:
         rows.append(("in use", f"{store.lock.owner}, last heard of {store.lock.age_s} s ago"))
     print_table(f"{device.name} at {device.address}", ("what", "found"), rows)

@@ -129,18 +129,26 @@ class _Job:
         first = self._activate()
         self.tell(f"{self.device.name}: {self.plan.release.hash[:12]} is in service")
         return Outcome(
-            self.device.name, "deployed", self.plan, self.packages, self.moved_bytes, verified.json(), first.json(),
+            self.device.name,
+            "deployed",
+            self.plan,
+            self.packages,
+            self.moved_bytes,
+            verified.json(),
+            first.json(),
             self._measure() if self.options.measure_s > 0 and self.packages.kind != "none" else None,
-        )  # fmt: skip
+        )
 
     def _ask(self, verb: str, **settings: str) -> Reply:
         return expect(self._try(verb, **settings), self.device)
 
     def _try(self, verb: str, **settings: str) -> Reply:
         common = {
-            "ROOT": self.device.root, "TOKEN": self.token, "RELEASE": self.plan.release.hash,
+            "ROOT": self.device.root,
+            "TOKEN": self.token,
+            "RELEASE": self.plan.release.hash,
             "PYTHON": self.packages.python.path if self.packages.python else "",
-        }  # fmt: skip
+        }
         return self.line.ask(verb, common | settings)
 
     def _bring(self, scratch: Path, blobs: Iterable[ReleaseFile]) -> list[str]:
@@ -174,10 +182,13 @@ class _Job:
             if damaged:
                 return damaged
         reply = self._try(
-            "stage", LIST=self.plan.release.listing, NAME=self.plan.release.name,
+            "stage",
+            LIST=self.plan.release.listing,
+            NAME=self.plan.release.name,
             WHEELS=" ".join(self.plan.python_path),
-            LAUNCHER=self.plan.release.launcher, PROFILE=render_profile(self.profile).rstrip("\n"),
-        )  # fmt: skip
+            LAUNCHER=self.plan.release.launcher,
+            PROFILE=render_profile(self.profile).rstrip("\n"),
+        )
         if reply.all("damaged"):
             return reply.all("damaged")
         expect(reply, self.device)

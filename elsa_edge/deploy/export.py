@@ -86,17 +86,27 @@ def _write_oci(release: Release, folder: Path, arch: str) -> str:
     blobs.mkdir(parents=True)
     plain = tar_of(release, "opt/elsa-edge/bundle-" + release.hash[:12])
     layer = gzip.compress(plain, mtime=0)
-    config = _json({
-        "architecture": _ARCH.get(arch, arch), "os": "linux", "config": {"Labels": {"elsa-edge.release": release.hash}},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(plain).hexdigest()}"]},
-    })  # fmt: skip
+    config = _json(
+        {
+            "architecture": _ARCH.get(arch, arch),
+            "os": "linux",
+            "config": {"Labels": {"elsa-edge.release": release.hash}},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(plain).hexdigest()}"]},
+        }
+    )
     base = "application/vnd.oci.image"
-    manifest = _json({
-        "schemaVersion": 2, "mediaType": f"{base}.manifest.v1+json",
-        "config": _store(blobs, config, f"{base}.config.v1+json"),
-        "layers": [_store(blobs, layer, f"{base}.layer.v1.tar+gzip")],
-        "annotations": {"org.opencontainers.image.title": release.name, "elsa-edge.identity": release.identity},
-    })  # fmt: skip
+    manifest = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": f"{base}.manifest.v1+json",
+            "config": _store(blobs, config, f"{base}.config.v1+json"),
+            "layers": [_store(blobs, layer, f"{base}.layer.v1.tar+gzip")],
+            "annotations": {
+                "org.opencontainers.image.title": release.name,
+                "elsa-edge.identity": release.identity,
+            },
+        }
+    )
     index = {
         "schemaVersion": 2,
         "manifests": [_store(blobs, manifest, f"{base}.manifest.v1+json")],

@@ -95,13 +95,21 @@ class DeviceFacts:
         """Return JSON values."""
         python = self.python
         return {
-            "arch": self.arch, "machine": self.machine, "os": self.os, "model": self.model, "cores": self.cores,
-            "features": list(self.features), "memory_bytes": self.memory_bytes,
-            "available_bytes": self.available_bytes, "page_bytes": self.page_bytes, "governor": self.governor or None,
-            "kernel": self.kernel, "tools": sorted(self.tools),
+            "arch": self.arch,
+            "machine": self.machine,
+            "os": self.os,
+            "model": self.model,
+            "cores": self.cores,
+            "features": list(self.features),
+            "memory_bytes": self.memory_bytes,
+            "available_bytes": self.available_bytes,
+            "page_bytes": self.page_bytes,
+            "governor": self.governor or None,
+            "kernel": self.kernel,
+            "tools": sorted(self.tools),
             "python": None if python is None else ".".join(map(str, python.version)),
             "packages": {} if python is None else dict(python.packages),
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True, slots=True)

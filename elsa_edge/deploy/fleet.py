@@ -63,13 +63,21 @@ class FleetReport:
     def as_json(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
-            "ok": self.ok, "waves": list(self.waves), "stopped_after_wave": self.stopped,
+            "ok": self.ok,
+            "waves": list(self.waves),
+            "stopped_after_wave": self.stopped,
             "counts": dict(Counter(result.state for result in self.results)),
             "devices": [
-                {"device": r.device, "state": r.state, "wave": r.wave, "moved_bytes": r.moved_bytes, "reason": r.reason}
+                {
+                    "device": r.device,
+                    "state": r.state,
+                    "wave": r.wave,
+                    "moved_bytes": r.moved_bytes,
+                    "reason": r.reason,
+                }
                 for r in self.results
             ],
-        }  # fmt: skip
+        }
 
 
 def roll_out(

@@ -30,8 +30,9 @@ def profile_of(name: str, facts: DeviceFacts) -> DeviceProfile:
     if facts.arch is None:
         raise DeviceError(
             f"{name} has an architecture that nothing can be built for",
-            found=facts.machine, allowed=("x86-64", "aarch64", "armv7l"),
-        )  # fmt: skip
+            found=facts.machine,
+            allowed=("x86-64", "aarch64", "armv7l"),
+        )
     threads = min(facts.cores, _MOST_THREADS)
     runtime = "litert" if facts.arch == "armv7l" else "onnxruntime"
     return DeviceProfile(

@@ -72,7 +72,13 @@ class Outcome:
             else "hashes only, on the device"
         )
         return {
-            "device": self.device, "state": self.state, "plan": self.plan.as_json(), "moved_bytes": self.moved_bytes,
-            "packages": self.packages.kind, "packages_reason": self.packages.reason, "checked": checked,
-            "verify": dict(self.verified), "first_runs": dict(self.first_runs),
-        }  # fmt: skip
+            "device": self.device,
+            "state": self.state,
+            "plan": self.plan.as_json(),
+            "moved_bytes": self.moved_bytes,
+            "packages": self.packages.kind,
+            "packages_reason": self.packages.reason,
+            "checked": checked,
+            "verify": dict(self.verified),
+            "first_runs": dict(self.first_runs),
+        }

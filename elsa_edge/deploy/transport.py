@@ -103,9 +103,14 @@ def execute(
     """
     try:
         return subprocess.run(  # noqa: S603 - the program is ours to choose, and no shell reads the words
-            list(command), input=text, capture_output=True, encoding="utf-8", errors="replace", check=False,
+            list(command),
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
             timeout=timeout_s,
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired as error:
         raise LineError(f"{Path(command[0]).name} did not answer within {timeout_s:.0f} s") from error
 

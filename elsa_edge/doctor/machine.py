@@ -63,8 +63,12 @@ def _start(module: str) -> Start:
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter, and a name of ours
             [sys.executable, "-P", "-c", f"import {module}"],
-            capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=_LONGEST_START_S,
-        )  # fmt: skip
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            timeout=_LONGEST_START_S,
+        )
     except subprocess.TimeoutExpired:
         return Start(1, f"the import takes longer than {_LONGEST_START_S} s")
     lines = done.stderr.strip().splitlines()

@@ -86,9 +86,15 @@ def encode_quads(
     if block_rows == SIDE_BY_SIDE:
         index, counts, values = _side_by_side(index, counts, values)
     return write_segment(
-        rows=rows, columns=columns, block_rows=block_rows, value_type=_VALUE_TYPE, column_block=columns,
-        counts=counts, index=index, values=values,
-    )  # fmt: skip
+        rows=rows,
+        columns=columns,
+        block_rows=block_rows,
+        value_type=_VALUE_TYPE,
+        column_block=columns,
+        counts=counts,
+        index=index,
+        values=values,
+    )
 
 
 def _side_by_side(

@@ -97,9 +97,15 @@ def encode(
         blocks = kept.reshape(groups, block_rows, columns)[group, :, column + start]  # (entries, block_rows)
         values.append(blocks.reshape(-1))
     return write_segment(
-        rows=rows, columns=columns, block_rows=block_rows, value_type=_VALUES.index(weight.dtype), column_block=width,
-        counts=np.concatenate(counts), index=np.concatenate(indices), values=np.concatenate(values),
-    )  # fmt: skip
+        rows=rows,
+        columns=columns,
+        block_rows=block_rows,
+        value_type=_VALUES.index(weight.dtype),
+        column_block=width,
+        counts=np.concatenate(counts),
+        index=np.concatenate(indices),
+        values=np.concatenate(values),
+    )
 
 
 def write_segment(

@@ -93,12 +93,16 @@ def repair(
         student.release()
     facts = {
         "repair": {
-            **chosen.plain(), "inputs": len(samples), "held_out_inputs": len(samples.held_out_places),
+            **chosen.plain(),
+            "inputs": len(samples),
+            "held_out_inputs": len(samples.held_out_places),
             "augmented": {"crop": samples.augmentation.crop, "flip": samples.augmentation.flip},
-            "seconds": round(clock.elapsed_s, 1), "processes": team.count, "outputs": guide.distance.kinds,
+            "seconds": round(clock.elapsed_s, 1),
+            "processes": team.count,
+            "outputs": guide.distance.kinds,
             "levels": {checkpoint.ladder[k].name: asdict(found) for k, found in results.items()},
         }
-    }  # fmt: skip
+    }
     repaired = student.result(facts, results)
     team.wait()
     kept.remove()

@@ -89,10 +89,12 @@ class RepairState:
         if self._path is None or not self._writes:
             return
         content = {
-            "digest": self._digest, "spent_s": spent_s, "student": student.state(),
+            "digest": self._digest,
+            "spent_s": spent_s,
+            "student": student.state(),
             "tuner": None if tuner is None else tuner.state(),
             "results": {level: asdict(found) for level, found in results.items()},
-        }  # fmt: skip
+        }
         with atomic_file(self._path) as temporary:
             torch.save(content, temporary)
 

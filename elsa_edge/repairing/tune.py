@@ -225,10 +225,15 @@ class LevelTuner:
     def state(self) -> dict[str, Any]:
         """Return what is needed to go on after an interruption."""
         return {
-            "step": self.step, "planned": self.planned, "stale": self.stale, "now": self.student.snapshot(),
-            "kept": self.kept, "optimizer": self.optimizer.state_dict(), "from_tuning": self.from_tuning,
+            "step": self.step,
+            "planned": self.planned,
+            "stale": self.stale,
+            "now": self.student.snapshot(),
+            "kept": self.kept,
+            "optimizer": self.optimizer.state_dict(),
+            "from_tuning": self.from_tuning,
             "looks": [(x.agreement, x.loss) for x in (self.cut, self.started, self.best)],
-        }  # fmt: skip
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""

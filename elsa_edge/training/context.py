@@ -126,10 +126,14 @@ class Context:
     def state_dict(self) -> dict[str, Any]:
         """Return what is needed to go on after a kill."""
         return {
-            "active": dict(self.active), "donor": dict(self.donor), "step": self.step,
-            "generator": self.generator.get_state(), "gradients": dict(self.gradients),
-            "dense_gradients": self.dense_gradients, "wants_gradients": self.wants_gradients,
-        }  # fmt: skip
+            "active": dict(self.active),
+            "donor": dict(self.donor),
+            "step": self.step,
+            "generator": self.generator.get_state(),
+            "gradients": dict(self.gradients),
+            "dense_gradients": self.dense_gradients,
+            "wants_gradients": self.wants_gradients,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Undo `state_dict`."""

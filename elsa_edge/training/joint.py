@@ -152,10 +152,14 @@ class JointLevels:
             now = sparsity if isinstance(self._pattern, NofM) else cubic(progress, sparsity)
             masks.append(
                 select(
-                    self.partition.nested, scores, 1.0 - now, allocation=self.nesting.divide, pattern=self._pattern,
+                    self.partition.nested,
+                    scores,
+                    1.0 - now,
+                    allocation=self.nesting.divide,
+                    pattern=self._pattern,
                     frozen=masks[-1] if masks else None,
                 )
-            )  # fmt: skip
+            )
         self.masks = masks
 
     @contextlib.contextmanager
@@ -307,17 +311,28 @@ class JointLevels:
         rows = [{name: table[level] for name, table in every.items()} for level in range(len(self.ladder))]
         facts = {"command": "train", "trainer": "joint", **self._settings, **(provenance or {})}
         return assemble(
-            self.model, self.ladder, self.partition, masks=self.masks, rows=rows, owned=self._nested,
-            facts=facts, accuracies=accuracies, flops_fractions=flops_fractions,
-        )  # fmt: skip
+            self.model,
+            self.ladder,
+            self.partition,
+            masks=self.masks,
+            rows=rows,
+            owned=self._nested,
+            facts=facts,
+            accuracies=accuracies,
+            flops_fractions=flops_fractions,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the network and the optimiser."""
         return {
-            "ladder": self.ladder.to_json(), "settings": dict(self._settings), "step": self.step,
-            "masks": self.masks, "tables": {n: t.detach() for n, t in self._tables.items()},
-            "buffers": dict(self._buffer_tables), "generator": self._generator.get_state(),
-        }  # fmt: skip
+            "ladder": self.ladder.to_json(),
+            "settings": dict(self._settings),
+            "step": self.step,
+            "masks": self.masks,
+            "tables": {n: t.detach() for n, t in self._tables.items()},
+            "buffers": dict(self._buffer_tables),
+            "generator": self._generator.get_state(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Undo `state_dict`.

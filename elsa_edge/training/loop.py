@@ -44,9 +44,13 @@ def train_segment(run: Run, name: str, optimizer: torch.optim.Optimizer, log: Lo
         with run.trainer.evaluated():
             run.accuracy = run.evaluate()
         row = {
-            "segment": name, "epoch": place.epoch, "loss": loss, "accuracy": run.accuracy, "lr": rate,
+            "segment": name,
+            "epoch": place.epoch,
+            "loss": loss,
+            "accuracy": run.accuracy,
+            "lr": rate,
             "seconds": round(place.seconds + time.monotonic() - run.started, 3),
-        }  # fmt: skip
+        }
         place.history.append(row)
         log.write(row)
         save_state(run, optimizer)

@@ -82,9 +82,10 @@ class Run:
         self.shares, self.share = self.accelerator.num_processes, self.accelerator.process_index
         if config.batch_size % (config.accumulate * self.shares):
             raise UsageError(
-                "The batch does not divide", expected=f"a multiple of {config.accumulate} x {self.shares} processes",
+                "The batch does not divide",
+                expected=f"a multiple of {config.accumulate} x {self.shares} processes",
                 found=config.batch_size,
-            )  # fmt: skip
+            )
         self.device = self.accelerator.device
         self._seed(0)
         self.model = build_model(config.model).to(self.device)

@@ -38,10 +38,14 @@ def save_state(run: Run, optimizer: torch.optim.Optimizer) -> None:
     run.place.seconds += time.monotonic() - run.started
     run.started = time.monotonic()
     state = {
-        "config": run.config.digest(), "place": asdict(run.place), "model": run.model.state_dict(),
-        "levels": run.levels.state_dict(), "optimizer": optimizer.state_dict(),
-        "rng": torch.get_rng_state(), "accuracy": run.accuracy,
-    }  # fmt: skip
+        "config": run.config.digest(),
+        "place": asdict(run.place),
+        "model": run.model.state_dict(),
+        "levels": run.levels.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "rng": torch.get_rng_state(),
+        "accuracy": run.accuracy,
+    }
     if run.scaler is not None:
         state["scaler"] = run.scaler.state_dict()
     with atomic_file(state_path(run)) as temporary:

@@ -81,9 +81,12 @@ def run_training(
         with run.levels.at_level(level):
             accuracies.append(run.evaluate())
     facts = {
-        "config": config.model_dump(mode="json"), "history": run.place.history, "processes": run.shares,
-        "method": config.method.name, "torch": torch.__version__,
-    }  # fmt: skip
+        "config": config.model_dump(mode="json"),
+        "history": run.place.history,
+        "processes": run.shares,
+        "method": config.method.name,
+        "torch": torch.__version__,
+    }
     if config.switch_points and isinstance(run.levels, JointLevels):
         facts["switch_points"] = _switch_points(run)
     checkpoint = run.levels.checkpoint(accuracies=accuracies, provenance=facts)

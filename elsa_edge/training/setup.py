@@ -51,9 +51,12 @@ def make_optimizer(chosen: OptimizerConfig, parameters: Any) -> torch.optim.Opti
 
     if chosen.name == "sgd":
         return torch.optim.SGD(
-            parameters, lr=chosen.lr, momentum=chosen.momentum, weight_decay=chosen.weight_decay,
+            parameters,
+            lr=chosen.lr,
+            momentum=chosen.momentum,
+            weight_decay=chosen.weight_decay,
             nesterov=chosen.nesterov,
-        )  # fmt: skip
+        )
     kind = torch.optim.Adam if chosen.name == "adam" else torch.optim.AdamW
     return kind(parameters, lr=chosen.lr, weight_decay=chosen.weight_decay)
 

@@ -99,9 +99,10 @@ class Stage:
         moved = [n for n, p in self.context.parameters.items() if p.device != self.context.active[n].device]
         if moved:
             raise UsageError(
-                "The network has moved to another device since elsa_stages", found=", ".join(moved[:3]),
+                "The network has moved to another device since elsa_stages",
+                found=", ".join(moved[:3]),
                 fix="Move it before elsa_stages",
-            )  # fmt: skip
+            )
         self.context.optimizers.append(optimizer)
         if state == "fresh":
             for parameter in held:
@@ -210,8 +211,9 @@ class Stage:
         if broken:
             raise ElsaError(
                 f"Training of level {self.name} has failed: weights are NaN or infinite",
-                found=", ".join(broken[:5]), fix="Lower the learning rate or clip gradients",
-            )  # fmt: skip
+                found=", ".join(broken[:5]),
+                fix="Lower the learning rate or clip gradients",
+            )
         self.finished = True
 
     def _agree(self) -> None:

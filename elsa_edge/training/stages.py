@@ -134,10 +134,15 @@ class ElsaStages:
         chosen = self._sparsifier
         sparsifier = copy.deepcopy(chosen) if isinstance(chosen, Sparsifier) else chosen(self._level)
         stage = Stage(
-            level=self._level, name=self.ladder[self._level].name, model=self.model, context=context,
-            sparsifier=sparsifier, owned=self._owned, shared=self._shared_values(),
+            level=self._level,
+            name=self.ladder[self._level].name,
+            model=self.model,
+            context=context,
+            sparsifier=sparsifier,
+            owned=self._owned,
+            shared=self._shared_values(),
             freeze_statistics=self.partition.freeze_statistics and self._level > 0,
-        )  # fmt: skip
+        )
         if self._pending is not None:
             stage.load_state_dict(self._pending)
             self._pending = None
@@ -156,9 +161,14 @@ class ElsaStages:
             for weight in self.partition.nested:
                 parameter, frozen = self.parameters[weight.name], context.frozen[weight.name]
                 values = free_values(
-                    self.nesting.init, weight, parameter.detach(), frozen,
-                    donor=self._donor, first=self._first, generator=context.generator,
-                )  # fmt: skip
+                    self.nesting.init,
+                    weight,
+                    parameter.detach(),
+                    frozen,
+                    donor=self._donor,
+                    first=self._first,
+                    generator=context.generator,
+                )
                 parameter.copy_(torch.where(frozen, parameter, values))
 
     def _shared_values(self) -> dict[str, Tensor]:
@@ -181,8 +191,9 @@ class ElsaStages:
         if gone:
             raise ElsaError(
                 "The network's parameters are other objects than when the stages began",
-                found=", ".join(gone[:5]), fix="Move or rebuild the network before elsa_stages, not between levels",
-            )  # fmt: skip
+                found=", ".join(gone[:5]),
+                fix="Move or rebuild the network before elsa_stages, not between levels",
+            )
         if not self._masks:
             return
         changed = [
@@ -192,9 +203,10 @@ class ElsaStages:
         ]
         if changed:
             raise ElsaError(
-                "Frozen weights were changed between two levels", found=", ".join(changed[:5]),
+                "Frozen weights were changed between two levels",
+                found=", ".join(changed[:5]),
                 fix="Train only between attach and the next level",
-            )  # fmt: skip
+            )
 
     def _finish(self, stage: Stage) -> None:
         stage.finish()
@@ -255,17 +267,30 @@ class ElsaStages:
             )
         facts = {"command": "train", "trainer": "freeze", **self.nesting.plain(), **(provenance or {})}
         return assemble(
-            self.model, self.ladder, self.partition, masks=self._masks, rows=self._rows, owned=self._owned,
-            facts=facts, accuracies=accuracies, flops_fractions=flops_fractions,
-        )  # fmt: skip
+            self.model,
+            self.ladder,
+            self.partition,
+            masks=self._masks,
+            rows=self._rows,
+            owned=self._owned,
+            facts=facts,
+            accuracies=accuracies,
+            flops_fractions=flops_fractions,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the network and the optimiser, at any moment, for resuming after a kill."""
         return {
-            "ladder": self.ladder.to_json(), "settings": self.nesting.plain(), "level": self._level,
-            "masks": self._masks, "rows": self._rows, "owned": self._owned, "donor": self._donor,
-            "first": self._first, "stage": None if self._stage is None else self._stage.state_dict(),
-        }  # fmt: skip
+            "ladder": self.ladder.to_json(),
+            "settings": self.nesting.plain(),
+            "level": self._level,
+            "masks": self._masks,
+            "rows": self._rows,
+            "owned": self._owned,
+            "donor": self._donor,
+            "first": self._first,
+            "stage": None if self._stage is None else self._stage.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken; the network's own state_dict is loaded by the caller, before.

@@ -92,9 +92,10 @@ def load_task(data: str, loss: str = "cross_entropy", metric: str = "accuracy") 
     fits = isinstance(made, (tuple, list)) and len(made) == 2
     if not fits or not all(hasattr(part, "__len__") and hasattr(part, "__getitem__") for part in made):
         raise UsageError(
-            f"{data} made no data", expected="(train, test): datasets with len() and [i] -> (inputs, targets)",
+            f"{data} made no data",
+            expected="(train, test): datasets with len() and [i] -> (inputs, targets)",
             found=type(made).__name__,
-        )  # fmt: skip
+        )
     if min(len(made[0]), len(made[1])) == 0:
         raise InputError(f"{data} made an empty dataset")
     loss_of = cross_entropy if loss == "cross_entropy" else load_factory(loss)

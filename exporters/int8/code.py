@@ -87,9 +87,15 @@ def code_layer8(
             else (-np.inf, np.inf)
         )
         tables = finish_tables(
-            layer.table, coded, x, y, bounds=bounds, residual=residual, bias_of_coding=bias,
+            layer.table,
+            coded,
+            x,
+            y,
+            bounds=bounds,
+            residual=residual,
+            bias_of_coding=bias,
             activated=layer.activation.kind in ACTIVATED,
-        )  # fmt: skip
+        )
     weights = (_depthwise(coded, levels),) if layer.kind == "depthwise" else _segments(layer, coded, levels)
     return Coded8(tables, weights, y is None)
 

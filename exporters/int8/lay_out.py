@@ -156,9 +156,15 @@ def pool_geometry(node: ir.Node) -> Geometry | None:
     if len(kernel) != 2:
         return None
     return Geometry(
-        seen[1:], made[1:], seen[0], (kernel[0], kernel[1]), (stride[0], stride[1]),
-        (dilation[0], dilation[1]), (pads[0], pads[1], pads[2], pads[3]), seen[0],
-    )  # fmt: skip
+        seen[1:],
+        made[1:],
+        seen[0],
+        (kernel[0], kernel[1]),
+        (stride[0], stride[1]),
+        (dilation[0], dilation[1]),
+        (pads[0], pads[1], pads[2], pads[3]),
+        seen[0],
+    )
 
 
 def _rows(nodes: Sequence[ir.Node], layers: Mapping[int, Layer]) -> set[ir.Value]:

@@ -151,9 +151,13 @@ class _Coder:
             assert other is not None
             residual = self._of(other)
         return code_layer8(
-            layer, self._levels, self._of(source), None if is_float else self._of(result),
-            residual=residual, means=self._observed.means(str(source.name)),
-        )  # fmt: skip
+            layer,
+            self._levels,
+            self._of(source),
+            None if is_float else self._of(result),
+            residual=residual,
+            means=self._observed.means(str(source.name)),
+        )
 
     def _of(self, value: ir.Value) -> list[Steps]:
         while value in self._codes.like:

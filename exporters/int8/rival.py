@@ -79,9 +79,15 @@ def _quantise(plain: Path, coded: Path, reader: Callable[[], Any], *, narrow: bo
         try:
             with _quiet():
                 quantize_static(
-                    str(plain), str(coded), reader(), quant_format=QuantFormat.QDQ, per_channel=per_channel,
-                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=narrow,
-                )  # fmt: skip
+                    str(plain),
+                    str(coded),
+                    reader(),
+                    quant_format=QuantFormat.QDQ,
+                    per_channel=per_channel,
+                    activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8,
+                    reduce_range=narrow,
+                )
         except (ValueError, RuntimeError, KeyError, IndexError, TypeError) as error:
             problems.append(first_line(error))
         else:

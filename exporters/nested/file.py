@@ -62,8 +62,11 @@ def join(
     names = {value.name for value in like.inputs} - {LEVEL_INPUT}
     outer = ir.Graph(
         inputs=[ir.Value(name=v.name, shape=v.shape, type=v.type) for v in like.inputs if v.name in names],
-        outputs=[], nodes=[], opset_imports={"": OPSET, DOMAIN: 1}, name="ort_nested",
-    )  # fmt: skip
+        outputs=[],
+        nodes=[],
+        opset_imports={"": OPSET, DOMAIN: 1},
+        name="ort_nested",
+    )
     level = ir.Value(name=LEVEL_INPUT, shape=ir.Shape([]), type=ir.TensorType(ir.DataType.INT64))
     outer.inputs.append(level)
     given = {str(value.name): value for value in outer.inputs}
@@ -75,9 +78,13 @@ def join(
             inner.replace_all_uses_with(given[name], replace_graph_outputs=True)
         model.graph.inputs.clear()
     choose_by_level(
-        outer, level, count, [(first, model.graph) for first, model in branches], like.outputs,
+        outer,
+        level,
+        count,
+        [(first, model.graph) for first, model in branches],
+        like.outputs,
         first_refuses=any(node.domain == DOMAIN for node in branches[0][1].graph),
-    )  # fmt: skip
+    )
     model = ir.Model(outer, ir_version=IR_VERSION, producer_name="elsa-edge")
     common.OutputFixPass()(model)
     common.RemoveUnusedNodesPass()(model)

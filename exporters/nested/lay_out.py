@@ -179,9 +179,12 @@ def _passes(node: ir.Node, inputs: Sequence[ir.Value], native: AbstractSet[ir.Va
     if node.op_type == "Clip":
         bounds = [array_of(value) for value in inputs[1:]]
         return (
-            is_native(inputs[0]) and len(node.inputs) == 3 and all(b is not None and b.size == 1 for b in bounds)
-            and len(bounds) == 2 and float(bounds[0]) <= 0 <= float(bounds[1])  # type: ignore[arg-type]
-        )  # fmt: skip
+            is_native(inputs[0])
+            and len(node.inputs) == 3
+            and all(b is not None and b.size == 1 for b in bounds)
+            and len(bounds) == 2
+            and float(bounds[0]) <= 0 <= float(bounds[1])  # type: ignore[arg-type]
+        )
     if node.op_type not in _ELEMENTWISE:
         return False
     if len(inputs) == 1:

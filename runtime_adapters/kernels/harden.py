@@ -83,9 +83,12 @@ def _fuzz(folder: Path, seconds: int) -> int:
         (corpus / str(number)).write_bytes(segment.tobytes())
     checks = "address,undefined"
     program = compile_driver(
-        "fuzz", folder, compiler="clang++",
-        compiling=[*_CAREFUL, f"-fsanitize=fuzzer-no-link,{checks}"], linking=[f"-fsanitize=fuzzer,{checks}"],
-    )  # fmt: skip
+        "fuzz",
+        folder,
+        compiler="clang++",
+        compiling=[*_CAREFUL, f"-fsanitize=fuzzer-no-link,{checks}"],
+        linking=[f"-fsanitize=fuzzer,{checks}"],
+    )
     limits = [f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=4096"]
     return subprocess.run([str(program), *limits, str(corpus)], check=False).returncode  # noqa: S603
 

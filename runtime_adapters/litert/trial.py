@@ -99,10 +99,16 @@ def try_file(
     """
     answer = _helper.ask(
         {
-            "path": str(file.path), "keys": file.keys, "inputs": file.inputs, "outputs": file.outputs,
-            "package": package, "threads": threads, "packed": packed and str(packed), "stateful": stateful,
+            "path": str(file.path),
+            "keys": file.keys,
+            "inputs": file.inputs,
+            "outputs": file.outputs,
+            "package": package,
+            "threads": threads,
+            "packed": packed and str(packed),
+            "stateful": stateful,
         }
-    )  # fmt: skip
+    )
     if "types" in answer:
         return frozenset(answer["types"])
     if "refused" in answer:

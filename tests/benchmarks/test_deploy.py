@@ -76,10 +76,16 @@ def test_a_board_on_which_a_level_was_wrong_does_not_hold() -> None:
         return {"variants": [{"name": "tflite-levels", "ok": all(right), "levels": levels}]}
 
     row = {
-        "board": "armhf", "deployed": "deployed", "table_came_home": True, "pip_there": False,
-        "old_served_after_cut": True, "deployed_after_cut": "deployed", "serves_new": True, "rolled_back": True,
+        "board": "armhf",
+        "deployed": "deployed",
+        "table_came_home": True,
+        "pip_there": False,
+        "old_served_after_cut": True,
+        "deployed_after_cut": "deployed",
+        "serves_new": True,
+        "rolled_back": True,
         "runs_under_the_controller": 3,
-    }  # fmt: skip
+    }
     good, bad = (
         claims_of_a_board(row | {"levels_verified_there": _verified(answer(*right))})
         for right in ((True, True, True), (True, False, True))

@@ -13,9 +13,17 @@ from benchmarks.repair.summary import fashion_table, seeds_table
 
 def row(mode, sparsity, repaired, *, seed=0, granularity="unstructured", weights_kept=True):
     return {
-        "mode": mode, "granularity": granularity, "sparsity": sparsity, "seed": seed, "dense": 0.91,
-        "repaired": repaired, "cpu_s": 90.0, "wall_s": 200.0, "weights_kept": weights_kept, "asked_steps": 300,
-    }  # fmt: skip
+        "mode": mode,
+        "granularity": granularity,
+        "sparsity": sparsity,
+        "seed": seed,
+        "dense": 0.91,
+        "repaired": repaired,
+        "cpu_s": 90.0,
+        "wall_s": 200.0,
+        "weights_kept": weights_kept,
+        "asked_steps": 300,
+    }
 
 
 def test_claims_compare_with_the_dense_network_at_hand():
@@ -52,11 +60,18 @@ def test_small_networks_have_a_row_a_level_over_their_seeds():
     """Means in per cent with the interval over seeds."""
     rows = [
         {
-            "network": "R-Net", "mode": "weights", "sparsity": 0.8, "seed": seed, "dense": 0.98, "as_cut": 0.5,
-            "repaired": found, "cpu_s": 3.0, "wall_s": 9.0,
+            "network": "R-Net",
+            "mode": "weights",
+            "sparsity": 0.8,
+            "seed": seed,
+            "dense": 0.98,
+            "as_cut": 0.5,
+            "repaired": found,
+            "cpu_s": 3.0,
+            "wall_s": 9.0,
         }
         for seed, found in enumerate((0.96, 0.97, 0.98))
-    ]  # fmt: skip
+    ]
     (table,) = seeds_table(rows)
     assert table["repaired"] == 97.0
     assert table["minus_dense"] == -1.0

@@ -64,8 +64,9 @@ def test_what_is_not_signed_as_demanded_does_not_open(keys, tmp_path) -> None:
     (misused / "manifest.json.sig").unlink()
     subprocess.run(
         ["ssh-keygen", "-Y", "sign", "-q", "-f", str(ours), "-n", "file", str(misused / "manifest.json")],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+    )
     with pytest.raises(BundleError, match="not signed by a trusted key"):
         AdaptiveSession.open(misused, trusted_keys=[line])
 

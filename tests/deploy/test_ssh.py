@@ -28,9 +28,12 @@ def pi(tmp_path_factory):
     folder = tmp_path_factory.mktemp("with blank")
     with server(folder / "sshd") as running:
         variables = {
-            **os.environ, "PATH": running.path(), "ELSA_EDGE_DEVICES": str(folder / "devices"), "OMP_NUM_THREADS": "1",
+            **os.environ,
+            "PATH": running.path(),
+            "ELSA_EDGE_DEVICES": str(folder / "devices"),
+            "OMP_NUM_THREADS": "1",
             "ELSA_EDGE_CACHE": str(folder / "cache"),
-        }  # fmt: skip
+        }
 
         def run(*words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
             command = [sys.executable, "-c", "from elsa_edge.cli import main; main()", *words]

@@ -67,10 +67,16 @@ def test_copies_and_constants_are_outputs_like_others(tmp_path):
     """Twice the same tensor, an input, its class twice, constants with and without axes; another batch than golden."""
     model = Network(
         lambda s, y, x: {
-            "main": y, "aux": y, "class": y.argmax(-1), "again": y.argmax(-1), "given": x,
-            "anchors": s.anchors * 2, "penalty": (s.a.weight**2).sum(), "scale": torch.tensor(3.0),
+            "main": y,
+            "aux": y,
+            "class": y.argmax(-1),
+            "again": y.argmax(-1),
+            "given": x,
+            "anchors": s.anchors * 2,
+            "penalty": (s.a.weight**2).sum(),
+            "scale": torch.tensor(3.0),
         }
-    ).eval()  # fmt: skip
+    ).eval()
 
     bundle = built(model, ["1x6"], tmp_path)
 

@@ -237,9 +237,14 @@ class TestOutputs:
             def forward(self, x):
                 y = self.b(torch.relu(self.a(x)))
                 return {
-                    "main": y, "aux": y, "anchors": self.anchors * 2, "x": x * 2, "relu": y + 1, "count": 3,
+                    "main": y,
+                    "aux": y,
+                    "anchors": self.anchors * 2,
+                    "x": x * 2,
+                    "relu": y + 1,
+                    "count": 3,
                     "w": self.a.weight,
-                }  # fmt: skip
+                }
 
         graph = exported(Net(), ["1x6"])
         assert list(graph.outputs) == ["main", "aux", "anchors", "x_output", "relu", "w"]

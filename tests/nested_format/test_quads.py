@@ -13,9 +13,13 @@ from elsa_edge.nested_format.quads import decode_quads, encode_quads
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(1, 9), st.integers(1, 30), st.sampled_from([1, 4, 8]), st.floats(0, 1), st.booleans(),
+    st.integers(1, 9),
+    st.integers(1, 30),
+    st.sampled_from([1, 4, 8]),
+    st.floats(0, 1),
+    st.booleans(),
     st.integers(0, 1 << 30),
-)  # fmt: skip
+)
 def test_levels_add_up_and_pairs_are_safe(  # noqa: PLR0917 - drawn by hypothesis
     rows: int, columns: int, block_rows: int, density: float, large: bool, seed: int
 ) -> None:

@@ -45,10 +45,14 @@ def test_codes_stay_near_the_float_layer(seed, with_residual, kind):
         activated = kind is not None
         r_steps = steps_for(float(other.min()), float(other.max()))
         tables = finish_tables(
-            table, coded, [x_steps] * LEVELS, [y_steps] * LEVELS,
+            table,
+            coded,
+            [x_steps] * LEVELS,
+            [y_steps] * LEVELS,
             bounds=(-np.inf, np.inf) if activated else (0, 6),
-            residual=[r_steps] * LEVELS if with_residual else None, activated=activated,
-        )  # fmt: skip
+            residual=[r_steps] * LEVELS if with_residual else None,
+            activated=activated,
+        )
         assert tables.fits
         sums = codes_of(x, x_steps).astype(np.int64) @ np.where(index <= level, coded.codes, 0).T.astype(
             np.int64

@@ -68,10 +68,15 @@ def test_levels_nest_and_keep_exactly_the_budget(shapes, allocation, densities):
 def test_the_pool_of_equal_units_is_what_ordering_it_gives(rows, size, budget):
     """Ties, floors and the unit more that comes nearer to the budget included."""
     layers = [
-        Layer(f"l{i}", (len(row),), torch.tensor(row, dtype=torch.float32), torch.full((len(row),), size),
-              frozen_units=min(i, len(row)))
+        Layer(
+            f"l{i}",
+            (len(row),),
+            torch.tensor(row, dtype=torch.float32),
+            torch.full((len(row),), size),
+            frozen_units=min(i, len(row)),
+        )
         for i, row in enumerate(rows)
-    ]  # fmt: skip
+    ]
     assert _pool_of_equal_units(layers, budget, size) == _pool_of_unequal_units(layers, budget)
 
 

@@ -320,8 +320,10 @@ def test_a_pipe_gets_lines_and_an_interruption_the_command_that_goes_on(write, t
     config, out = write(epochs=1), tmp_path / "out.safetensors"
     result = CliRunner().invoke(cli, ["train", str(config), "-o", str(out)], catch_exceptions=False)
     assert [line.split(",")[0] for line in result.stderr.splitlines()[:3]] == [
-        "s80: epoch 1", "s50: epoch 1", "dense: epoch 1",
-    ]  # fmt: skip
+        "s80: epoch 1",
+        "s50: epoch 1",
+        "dense: epoch 1",
+    ]
 
     def interrupt(*_arguments, **_settings):
         raise KeyboardInterrupt

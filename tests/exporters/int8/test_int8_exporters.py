@@ -192,9 +192,15 @@ def test_a_bundle_is_verified_at_every_level(small, tmp_path, monkeypatch):
         for exporter in (NestedInt8Exporter("auto"), OrtInt8Exporter()):
             writer.add_variant(exporter.export(small, TOLERANT, golden, writer.variant_folder(exporter.name)))
         writer.seal(
-            name="small", device="generic-x86-64", ladder=small.ladder, inputs=small.inputs, outputs=small.outputs,
-            golden=golden, versions={}, provenance={},
-        )  # fmt: skip
+            name="small",
+            device="generic-x86-64",
+            ladder=small.ladder,
+            inputs=small.inputs,
+            outputs=small.outputs,
+            golden=golden,
+            versions={},
+            provenance={},
+        )
         ours = writer.variants[0].notes
     assert ours["decided_by"] == ["timing"] * 3
     told = zip(ours["faster_than_dense_int8"], ours["time_over_dense_int8"], ours["kernels"], strict=True)

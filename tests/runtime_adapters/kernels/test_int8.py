@@ -105,9 +105,14 @@ def test_convolutions_agree(g: dict[str, Any]) -> None:
     if g["extreme"]:
         x[:] = 255
     sums = reference.convolve(
-        x, np.where(index <= level, codes, 0), int(points[level, 0]),
-        stride=g["stride"], pads=g["pads"], dilation=g["dilation"], groups=g["groups"],
-    )  # fmt: skip
+        x,
+        np.where(index <= level, codes, 0),
+        int(points[level, 0]),
+        stride=g["stride"],
+        pads=g["pads"],
+        dilation=g["dilation"],
+        groups=g["groups"],
+    )
     out = sums.shape[2:]
     residual = random.integers(0, 256, sums.shape).astype(np.uint8) if g["residual"] else None
     wanted = reference.finish(sums, table[level], points[level], residual, activation=CURVES[g["activation"]])
@@ -147,9 +152,14 @@ def test_depthwise_convolutions_agree(g: dict[str, Any]) -> None:
     table[:, 1, rows:] = 0 if g["activation"] else points[:, 1:2]
     x = random.integers(0, 256, (g["batch"], rows, *g["size"])).astype(np.uint8)
     sums = reference.convolve(
-        x, codes[min(level, kinds - 1)][:, None], int(points[level, 0]),
-        stride=g["stride"], pads=g["pads"], dilation=g["dilation"], groups=rows,
-    )  # fmt: skip
+        x,
+        codes[min(level, kinds - 1)][:, None],
+        int(points[level, 0]),
+        stride=g["stride"],
+        pads=g["pads"],
+        dilation=g["dilation"],
+        groups=rows,
+    )
     out, zero = sums.shape[2:], int(points[level, 1])
     residual = random.integers(0, 256, sums.shape).astype(np.uint8) if g["residual"] else None
     wanted = reference.finish(sums, table[level], points[level], residual, activation=CURVES[g["activation"]])
@@ -173,9 +183,14 @@ def test_depthwise_convolutions_agree(g: dict[str, Any]) -> None:
 
 @SLOW
 @given(
-    st.integers(1, 70), st.integers(1, 40), st.lists(st.sampled_from([1, 4, 8]), min_size=LEVELS, max_size=LEVELS),
-    st.integers(1, 5), st.integers(0, LEVELS - 1), st.booleans(), st.integers(0, 1 << 30),
-)  # fmt: skip
+    st.integers(1, 70),
+    st.integers(1, 40),
+    st.lists(st.sampled_from([1, 4, 8]), min_size=LEVELS, max_size=LEVELS),
+    st.integers(1, 5),
+    st.integers(0, LEVELS - 1),
+    st.booleans(),
+    st.integers(0, 1 << 30),
+)
 def test_products_agree(  # noqa: PLR0917 - drawn by hypothesis
     columns: int, rows: int, forms: list[int], count: int, level: int, extreme: bool, seed: int
 ) -> None:
@@ -200,9 +215,14 @@ def test_products_agree(  # noqa: PLR0917 - drawn by hypothesis
 
 @SLOW
 @given(
-    st.integers(1, 9), st.integers(1, 20), st.integers(1, 20), st.integers(0, 3), st.integers(0, 255),
-    st.floats(1e-3, 10), st.integers(0, 1 << 30),
-)  # fmt: skip
+    st.integers(1, 9),
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.integers(0, 3),
+    st.integers(0, 255),
+    st.floats(1e-3, 10),
+    st.integers(0, 1 << 30),
+)
 def test_borders_agree(  # noqa: PLR0917 - drawn by hypothesis
     channels: int, height: int, width: int, gap: int, zero: int, step: float, seed: int
 ) -> None:
@@ -269,9 +289,11 @@ def test_maxima_agree(g: dict[str, Any], channels: int, zero: int, seed: int) ->
             ]
             wanted[:, :, oy, ox] = seen.max(axis=(2, 3))
     y = run8(
-        "Int8MaxPool", {"x": to_planes(x, g["in_gap"], zero), "level": np.array(0, np.int64)},
-        {"steps": np.array([[1.0, zero]], np.float32)}, window(g, (out[0], out[1])) | {"in_quads": -(-channels // 4)},
-    )  # fmt: skip
+        "Int8MaxPool",
+        {"x": to_planes(x, g["in_gap"], zero), "level": np.array(0, np.int64)},
+        {"steps": np.array([[1.0, zero]], np.float32)},
+        window(g, (out[0], out[1])) | {"in_quads": -(-channels // 4)},
+    )
     assert np.array_equal(from_planes(y, channels, *out, g["out_gap"]), wanted)
     assert y.shape[2] == planes_stride(*out, g["out_gap"])
 
