@@ -39,12 +39,14 @@ from elsa_edge.profiles import load_profile, save_profile
 from elsa_edge.profiles.carried import carried
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.proof.tolerance import RELATIVE
+from elsa_edge.rerouting import export_rerouted
 from elsa_edge.running.peak_memory import Peak, watch_peak
 from elsa_edge.tensors import check_inputs
 from elsa_edge.verify import VariantCheck, check_variant
 
 if TYPE_CHECKING:
     from elsa_edge.graph.canonical import CanonicalGraph
+    from elsa_edge.graph.segments import Segments
 
 __all__ = ["build_bundle"]
 
@@ -64,6 +66,7 @@ def build_bundle(
     name: str | None = None,
     sign: str | os.PathLike[str] | None = None,
     counter: int | None = None,
+    reroute: int | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """Build a bundle and prove it on this machine before it appears at the destination.
@@ -77,6 +80,8 @@ def build_bundle(
         name: The bundle's name; by default the model file's.
         sign: Private Ed25519 key to sign the manifest with, or the public half of one in the ssh agent.
         counter: What must rise with every signed release; by default the time in seconds, when it is signed.
+        reroute: Cut each variant into so many segments, between which the level may become sparser while an
+            inference runs; by default what the profile says, which is not to cut.
         progress: Called with a line for each step.
 
     Raises:
@@ -95,6 +100,7 @@ def build_bundle(
     source = Path(model)
     graph = check_contract(CanonicalGraph.load(source))
     tell(f"{source.name}: {len(graph.ladder)} levels, contract holds")
+    segments = _segments(graph, profile.reroute if reroute is None else reroute, tell)
     answers = _golden(graph, golden, profile, tell)
     exporters = _applicable(graph, profile, variants, tell)
     with write_bundle(destination) as writer:
@@ -102,7 +108,7 @@ def build_bundle(
         for exporter in exporters:
             tell(f"{exporter.name}: exporting")
             try:
-                _export(exporter, graph, profile, answers, writer)
+                _export(exporter, graph, segments, profile, golden=answers, writer=writer, tell=tell)
             except ElsaError as error:
                 if len(left_out) + 1 == len(exporters):
                     raise
@@ -208,11 +214,40 @@ def _applicable(
     return chosen
 
 
+def _segments(graph: CanonicalGraph, count: int | None, tell: Progress) -> Segments | None:
+    """Cut the network where that is wanted.
+
+    Raises:
+        ExportError: When it cannot be cut into so many segments.
+    """
+    from elsa_edge.graph.segments import cut
+
+    if count is None:
+        return None
+    segments = cut(graph, count)
+    kb = ", ".join(f"{size / 1e3:.1f}" for size in segments.live_bytes)
+    work = ", ".join(f"{shares[-1]:.0%}" for shares in segments.shares())
+    tell(f"cut into {count} segments with {work} of the densest level's work; {kb} kB cross the borders")
+    return segments
+
+
 def _export(
-    exporter: Exporter, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, writer: BundleWriter
+    exporter: Exporter,
+    graph: CanonicalGraph,
+    segments: Segments | None,
+    profile: DeviceProfile,
+    *,
+    golden: Golden,
+    writer: BundleWriter,
+    tell: Progress,
 ) -> None:
     folder = writer.variant_folder(exporter.name)
-    writer.add_variant(exporter.export(graph, profile, golden, folder))
+    variant = export_rerouted(exporter, segments, profile, golden, folder) if segments is not None else None
+    if variant is None:
+        if segments is not None:
+            tell(f"{exporter.name}: stays whole, because it loads a file to change the level")
+        variant = exporter.export(graph, profile, golden, folder)
+    writer.add_variant(variant)
 
 
 def _prove(bundle: Bundle, profile: DeviceProfile, tell: Progress) -> dict[str, ElsaError]:
@@ -246,9 +281,11 @@ def _prove(bundle: Bundle, profile: DeviceProfile, tell: Progress) -> dict[str, 
                 if promise > RELATIVE
                 else ""
             )
+            points = f" and {len(check.switch_points)} switch points" if check.switch_points else ""
             needs = "" if peak.grown_bytes is None else f"; {peak.grown_bytes / 1e6:.0f} MB of memory at most"
             tell(
-                f"{variant.name}: proved at {len(check.levels)} levels, largest difference {worst:.2g}{own}{needs}"
+                f"{variant.name}: proved at {len(check.levels)} levels{points}, "
+                f"largest difference {worst:.2g}{own}{needs}"
             )
     return failures
 
@@ -299,6 +336,17 @@ def _require(check: VariantCheck) -> None:
                 expected=f"a difference of at most {level.allowed:.3g}",
                 found=f"{level.max_difference:.3g}{agreement}",
             )
+    for point in check.switch_points:
+        if not point.ok:
+            raise ContractError(
+                f"{check.name} differs from the oracle where its segments run at levels {_shown(point.levels)}",
+                expected=f"a difference of at most {point.allowed:.3g}",
+                found=f"{point.max_difference:.3g}",
+            )
+
+
+def _shown(levels: Sequence[int]) -> str:
+    return ", ".join(map(str, levels))
 
 
 def _versions() -> dict[str, str]:

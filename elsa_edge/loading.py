@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from elsa_edge.bundle import Bundle, Variant, open_bundle
+from elsa_edge.bundle.rerouted import Rerouted
 from elsa_edge.bundle.signature import Accepted, check_counter, check_signature
 from elsa_edge.errors import BundleError, ElsaError, PluginError, RuntimeUnavailableError, UnknownNameError
 from elsa_edge.plugins import Opened
+from elsa_edge.plugins.chain import Chain, segment_variants
 from elsa_edge.plugins.installed import find_adapter
 from elsa_edge.profiles import load_profile, profile_names
 from elsa_edge.profiles.carried import require_harmless
@@ -22,6 +24,7 @@ from elsa_edge.profiles.schema import DeviceProfile
 __all__ = [
     "PROFILE_NAME",
     "CachePath",
+    "choices_of",
     "choose_variant",
     "default_cache",
     "open_adapter",
@@ -118,7 +121,14 @@ def why_not_loadable(variant: Variant) -> str | None:
         adapter = find_adapter(variant.runtime)
     except (RuntimeUnavailableError, UnknownNameError, PluginError) as error:
         return str(error).rstrip(".")
-    return adapter.missing(variant)
+    return next(filter(None, map(adapter.missing, segment_variants(variant))), None)
+
+
+def choices_of(variant: Variant) -> tuple[str, ...]:
+    """Return what the profile's `runtime.choice` may name for a variant; a segment without it takes its own first."""
+    adapter = find_adapter(variant.runtime)
+    every = (adapter.choices(segment) for segment in segment_variants(variant))
+    return tuple(dict.fromkeys(choice for choices in every for choice in choices))
 
 
 def choose_variant(bundle: Bundle, profile: DeviceProfile, wanted: str | None = None) -> Variant:
@@ -152,14 +162,25 @@ def open_adapter(bundle: Bundle, variant: Variant, profile: DeviceProfile, cache
         BundleError: When the variant is damaged or does not have the levels that the manifest promises.
         RuntimeUnavailableError: When its runtime is not installed.
     """
-    count = bundle.levels_in(variant)
-    opened = find_adapter(variant.runtime).open(
-        bundle.folder,
-        variant,
-        level_count=count,
-        runtime=profile.runtime,
-        cache=None if cache is None else Path(cache),
-    )
+    adapter, parts = find_adapter(variant.runtime), segment_variants(variant)
+    opened_parts: list[Opened] = []
+    try:
+        for part in parts:
+            one = adapter.open(
+                bundle.folder,
+                part,
+                level_count=bundle.levels_in(variant),
+                runtime=profile.runtime,
+                cache=None if cache is None else Path(cache),
+            )
+            opened_parts.append(one)
+    except BaseException:
+        for one in opened_parts:
+            one.close()
+        raise
+    opened = opened_parts[0]
+    if isinstance(variant.instructions, Rerouted):
+        opened = Chain(variant.instructions.segments, opened_parts, bundle.inputs, bundle.outputs)
     try:
         _require_fit(bundle, variant, opened)
     except ElsaError:

@@ -20,10 +20,11 @@ from typing import Any, Final, Self
 import numpy.typing as npt
 
 from elsa_edge.bundle import Bundle, Variant
+from elsa_edge.bundle.rerouted import Rerouted
 from elsa_edge.bundle.signature import Accepted
 from elsa_edge.control import Controller, Decision, Observation, Policy, level_facts, make_plan
 from elsa_edge.control.deadline import level_within
-from elsa_edge.control.history import ChosenBy, History, RunEvent, SessionStats
+from elsa_edge.control.history import ChosenBy, History, Rerouting, RunEvent, SessionStats
 from elsa_edge.control.probes import Probes, Reading
 from elsa_edge.control.state import Reason
 from elsa_edge.errors import BundleError, InputError, ProfileError
@@ -31,7 +32,9 @@ from elsa_edge.files.pins import Pin
 from elsa_edge.levels import Ladder
 from elsa_edge.loading import CachePath, choose_variant, default_cache, open_adapter, open_for
 from elsa_edge.plugins import CacheUse, MemoryUse, Opened
+from elsa_edge.plugins.chain import Chain
 from elsa_edge.profiles.schema import DeviceProfile, Measured
+from elsa_edge.rerouted_runs import ReroutedRuns
 from elsa_edge.running.turns import Turn
 from elsa_edge.tensors import TensorSpec
 
@@ -92,6 +95,7 @@ class AdaptiveSession:
         self._unloadable: dict[int, str] = {}
         self._own_notes = (*_about_cache(adapter), *stale)
         self._controller = self._begin()
+        self._rerouted_runs = _rerouted_runs(variant, adapter, clock_s)
 
     def _begin(self) -> Controller:
         """Return a controller of the levels that can be loaded, which has seen nothing yet."""
@@ -201,7 +205,8 @@ class AdaptiveSession:
             level: The level to run at; by default the controller's choice. Its latency teaches either way.
             within_ms: The time that this run has, from now, where that is less than the budget: queueing and
                 pre-processing have used some of it. The densest level that is expected to end in time runs, never
-                one above the controller's choice; with too little time for any, the fastest.
+                one above the controller's choice; with too little time for any, the fastest. A variant that was
+                built with `--reroute` also looks at the time on its way, and goes on sparser where it must.
                 `stats.last.chosen_by` says which it was.
 
         Returns:
@@ -223,8 +228,19 @@ class AdaptiveSession:
             self._refresh_before(began_ms)
             began_ms = self._now_ms()
         chosen, chosen_by = self._choose(level, within_ms)
+        rerouted: Rerouting | None = None
+        limit_ms = self.profile.qos.latency_budget_ms if within_ms is None else within_ms
         try:
-            outputs = self._adapter.run(inputs, chosen)
+            if self._rerouted_runs is None:
+                outputs = self._adapter.run(inputs, chosen)
+            else:
+                outputs, rerouted = self._rerouted_runs.run(
+                    inputs,
+                    chosen,
+                    limit_ms if level is None else None,
+                    self._controller.state,
+                    self._controller.plan,
+                )
         except BundleError as error:
             if level is not None or not self._leave_out(chosen, error):
                 raise
@@ -237,7 +253,8 @@ class AdaptiveSession:
             Observation(
                 now_ms=ended_ms,
                 level=chosen,
-                latency_ms=ended_ms - began_ms,
+                # What the level would have taken: that it was left for want of time must teach.
+                latency_ms=ended_ms - began_ms if rerouted is None else rerouted.whole_ms,
                 available_bytes=reading.available_bytes,
                 pressure_percent=reading.pressure_percent,
                 temperature_c=reading.temperature_c,
@@ -248,12 +265,13 @@ class AdaptiveSession:
             level=chosen,
             chosen_by=chosen_by,
             latency_ms=ended_ms - began_ms,
-            limit_ms=self.profile.qos.latency_budget_ms if within_ms is None else within_ms,
+            limit_ms=limit_ms,
             idle_ms=0.0 if self._ended_ms is None else max(0.0, began_ms - self._ended_ms),
             available_bytes=reading.available_bytes,
             pressure_percent=reading.pressure_percent,
             temperature_c=reading.temperature_c,
             decision=decision,
+            rerouted=rerouted,
         )
         self._ended_ms = ended_ms
         self._history.add(event)
@@ -321,6 +339,13 @@ class AdaptiveSession:
                     temperature_c=reading.temperature_c,
                 )
             )
+
+
+def _rerouted_runs(variant: Variant, adapter: Opened, clock_s: Callable[[], float]) -> ReroutedRuns | None:
+    """Return what runs a variant in segments; None for one that is whole."""
+    if isinstance(variant.instructions, Rerouted) and isinstance(adapter, Chain):
+        return ReroutedRuns(adapter, variant.instructions.segments, clock_s)
+    return None
 
 
 def _about_cache(adapter: Opened) -> tuple[str, ...]:

@@ -19,9 +19,8 @@ import numpy as np
 
 from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.errors import ElsaError
-from elsa_edge.loading import CachePath, choose_variant, open_adapter, why_not_loadable
+from elsa_edge.loading import CachePath, choices_of, choose_variant, open_adapter, why_not_loadable
 from elsa_edge.measure import one_sample
-from elsa_edge.plugins.installed import find_adapter
 from elsa_edge.profiles.schema import DeviceProfile, Runtime
 from elsa_edge.running.rotation import rounds
 from elsa_edge.verify import check_variant
@@ -117,7 +116,7 @@ def _settings(bundle: Bundle, profile: DeviceProfile, preferred: Variant, cache:
             continue
         if _less_exact(variant, preferred):
             continue
-        for choice in find_adapter(variant.runtime).choices(variant) or (_NOTHING_TO_CHOOSE,):
+        for choice in choices_of(variant) or (_NOTHING_TO_CHOOSE,):
             runtime = profile.runtime.model_copy(update={"choice": choice})
             setting = (variant, profile.model_copy(update={"runtime": runtime}))
             if setting not in found and _memory_bytes(bundle, setting, cache) <= limit_bytes:

@@ -14,19 +14,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.bundle import Bundle, Tolerance, Variant
+from elsa_edge.bundle import Bundle, Golden, Tolerance, Variant
+from elsa_edge.bundle.rerouted import SWITCH_POINTS, Rerouted
 from elsa_edge.bundle.signature import Accepted
 from elsa_edge.errors import BundleError, ElsaError, RuntimeUnavailableError
-from elsa_edge.loading import CachePath, open_adapter, open_for, why_not_loadable
+from elsa_edge.loading import CachePath, choices_of, open_adapter, open_for, why_not_loadable
 from elsa_edge.plugins import Opened
-from elsa_edge.plugins.installed import find_adapter
+from elsa_edge.plugins.chain import Chain
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.proof.comparing import Comparison, agreement, compare
 from elsa_edge.proof.information import spread
 from elsa_edge.proof.making import given, made_up
 from elsa_edge.tensors import TensorSpec
 
-__all__ = ["LevelCheck", "VariantCheck", "Verification", "check_variant", "verify_bundle"]
+__all__ = ["LevelCheck", "SwitchPointCheck", "VariantCheck", "Verification", "check_variant", "verify_bundle"]
 
 Array = npt.NDArray[Any]
 
@@ -56,18 +57,43 @@ class LevelCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchPointCheck:
+    """How one way to change the level inside an inference compares with the oracle's answers.
+
+    Attributes:
+        levels: The level of each segment.
+        max_difference: As in `LevelCheck`, on the golden inputs. allowed likewise.
+        ok: Whether every output is within the contract.
+    """
+
+    levels: tuple[int, ...]
+    max_difference: float
+    allowed: float
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
 class VariantCheck:
-    """How one variant compares; `skipped` says why it could not be loaded here."""
+    """How one variant compares; `skipped` says why it could not be loaded here.
+
+    Attributes:
+        switch_points: Of a rerouted variant, the worst first; empty for others.
+    """
 
     name: str
     runtime: str
     levels: tuple[LevelCheck, ...] = ()
     skipped: str | None = None
+    switch_points: tuple[SwitchPointCheck, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether every level is within the contract; a skipped variant is not."""
-        return self.skipped is None and all(level.ok for level in self.levels)
+        """Whether every level and switch point is within the contract; a skipped variant is not."""
+        return self.skipped is None and all(level.ok for level in self.levels) and self._points_ok
+
+    @property
+    def _points_ok(self) -> bool:
+        return all(point.ok for point in self.switch_points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +128,7 @@ class Verification:
                     "ok": variant.ok,
                     "skipped": variant.skipped,
                     "levels": [asdict(level) for level in variant.levels],
+                    "switch_points": [asdict(point) for point in variant.switch_points],
                 }
                 for variant in self.variants
             ],
@@ -160,8 +187,8 @@ def verify_bundle(
 
 def check_variant(bundle: Bundle, variant: Variant, profile: DeviceProfile, cache: CachePath) -> VariantCheck:
     """Run a variant on the golden inputs at every level and compare, with every choice that a profile may make."""
-    choices = find_adapter(variant.runtime).choices(variant) or (profile.runtime.choice,)
-    runs = []
+    choices = choices_of(variant) or (profile.runtime.choice,)
+    runs, points = [], []
     for choice in choices:
         chosen = profile.model_copy(update={"runtime": profile.runtime.model_copy(update={"choice": choice})})
         adapter = open_adapter(bundle, variant, chosen, cache)
@@ -169,9 +196,38 @@ def check_variant(bundle: Bundle, variant: Variant, profile: DeviceProfile, cach
             runs.append(
                 [_check_level(adapter, bundle, variant, level) for level in range(len(bundle.ladder))]
             )
+            if isinstance(adapter, Chain):
+                points += _check_switch_points(adapter, bundle, variant)
         finally:
             adapter.close()
-    return VariantCheck(variant.name, variant.runtime, tuple(map(_worst, zip(*runs, strict=True))))
+    levels = tuple(map(_worst, zip(*runs, strict=True)))
+    points.sort(key=lambda point: (point.ok, -point.max_difference))
+    return VariantCheck(variant.name, variant.runtime, levels, switch_points=tuple(points))
+
+
+def _check_switch_points(chain: Chain, bundle: Bundle, variant: Variant) -> list[SwitchPointCheck]:
+    """Change the level inside an inference in every way that the bundle has the oracle's answer to."""
+    instructions = variant.instructions
+    assert isinstance(instructions, Rerouted)
+    points = instructions.switch_points
+    answers = Golden.load(bundle.folder / variant.files[SWITCH_POINTS], len(points))
+    checks = []
+    for point, expected in zip(points, answers.outputs, strict=True):
+        levels = point.levels
+        if max(levels) >= len(bundle.ladder):
+            continue  # of a level that this device did not take
+
+        def tolerance_of(output: str, levels: tuple[int, ...] = levels) -> Tolerance:
+            every = [bundle.manifest.tolerance(variant, output, level) for level in set(levels)]
+            return max(every, key=lambda tolerance: tolerance.noise)
+
+        def at_border(border: int, _: int, levels: tuple[int, ...] = levels) -> int:
+            return levels[border + 1]
+
+        found = chain.run_rerouted(answers.inputs, levels[0], at_border)
+        one = compare(found, expected, tolerance_of)
+        checks.append(SwitchPointCheck(levels, one.difference, one.allowed, one.ok))
+    return checks
 
 
 def _worst(checks: Sequence[LevelCheck]) -> LevelCheck:

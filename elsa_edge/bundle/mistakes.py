@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from elsa_edge.bundle import instructions
+from elsa_edge.bundle import instructions, rerouted
 from elsa_edge.bundle.manifest import FileEntry, InputOutput, LevelEntry, Manifest, Variant
 from elsa_edge.errors import closest
 
@@ -23,6 +23,8 @@ _SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "files": FileEntry,
     "inputs": InputOutput,
     "outputs": InputOutput,
+    "segments": rerouted.Segment,
+    "switch_points": rerouted.SwitchPoint,
 }
 _KINDS: Final[Mapping[str, type[BaseModel]]] = {
     "selector": instructions.Selector,
@@ -31,6 +33,7 @@ _KINDS: Final[Mapping[str, type[BaseModel]]] = {
     "nested": instructions.Nested,
     "tflite-files": instructions.TfliteFiles,
     "tflite-signatures": instructions.TfliteSignatures,
+    "rerouted": instructions.Rerouted,
     "other:": instructions.Other,
 }
 _PREFIXES: Final = ("Input should be ", "String should have ", "Tuple should have ", "Value error, ")

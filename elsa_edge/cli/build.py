@@ -38,6 +38,12 @@ __all__ = ["command"]
     help="With --sign: must rise with every release. By default the time.",
 )
 @click.option(
+    "--reroute",
+    type=int,
+    metavar="N",
+    help="Cut the network into N segments (2 to 16); a running inference that will be late goes on sparser.",
+)
+@click.option(
     "-v", "--verbose", is_flag=True, help="Also say why rewrites of the graph leave places as they are."
 )
 @json_option
@@ -51,6 +57,7 @@ def command(
     name: str | None,
     sign: Path | None,
     counter: int | None,
+    reroute: int | None,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -72,6 +79,7 @@ def command(
             name=name,
             sign=sign,
             counter=counter,
+            reroute=reroute,
             progress=say,
         )
     size_bytes = sum(entry.size_bytes for entry in bundle.manifest.files)

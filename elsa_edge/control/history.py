@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from elsa_edge.control.state import Decision
 
-__all__ = ["ChosenBy", "History", "LevelStats", "RunEvent", "SessionStats"]
+__all__ = ["ChosenBy", "History", "LevelStats", "Rerouting", "RunEvent", "SessionStats"]
 
 _KEPT_RUNS: Final = 1000
 
@@ -30,12 +30,26 @@ class ChosenBy(enum.StrEnum):
     DEADLINE_SHORT = "deadline-short"  # no level is expected to finish in the time left; the fastest ran
 
 
+class Rerouting(NamedTuple):
+    """A change of level inside an inference.
+
+    Attributes:
+        border: Where it happened first: behind this segment.
+        level: The level of the last segment.
+        whole_ms: How long the inference would have taken without it, from the pace of the rest that did run.
+    """
+
+    border: int
+    level: int
+    whole_ms: float
+
+
 class RunEvent(NamedTuple):
     """One run as it happened.
 
     Attributes:
         now_ms: The session's monotonic clock at the end of the run.
-        level: The level that ran.
+        level: The level that ran, or that it began with where the inference was rerouted.
         chosen_by: Who chose it.
         latency_ms: How long the inference took.
         limit_ms: The time it had: the deadline that the caller gave, or else the budget; None for no limit.
@@ -44,6 +58,7 @@ class RunEvent(NamedTuple):
         pressure_percent: Memory stall; None for unknown.
         temperature_c: The hottest zone; None for unknown.
         decision: What was decided after the run, for the next one.
+        rerouted: The change of level inside the inference, if there was one.
     """
 
     now_ms: float
@@ -56,6 +71,7 @@ class RunEvent(NamedTuple):
     pressure_percent: float | None
     temperature_c: float | None
     decision: Decision
+    rerouted: Rerouting | None = None
 
     @property
     def late(self) -> bool:
@@ -93,6 +109,7 @@ class SessionStats:
     Attributes:
         runs: All runs.
         late: Those over their limit.
+        rerouted: Runs whose level changed inside the inference.
         switches: Runs at another level than the run before.
         infeasible: Decisions that said that no level holds the policy.
         chosen_by: Runs by who chose the level.
@@ -104,6 +121,7 @@ class SessionStats:
 
     runs: int
     late: int
+    rerouted: int
     switches: int
     infeasible: int
     chosen_by: Mapping[str, int]
@@ -132,7 +150,7 @@ class History:
         self._latest: tuple[deque[float], ...] = tuple(deque(maxlen=_KEPT_RUNS) for _ in names)
         self._latest_of_all: deque[float] = deque(maxlen=_KEPT_RUNS)
         self._runs, self._late, self._busy_ms = [0] * len(names), [0] * len(names), [0.0] * len(names)
-        self._switches = self._infeasible = 0
+        self._switches = self._infeasible = self._rerouted = 0
         self._chosen_by: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._last: RunEvent | None = None
@@ -149,6 +167,7 @@ class History:
             self._latest[level].append(event.latency_ms)
             self._latest_of_all.append(event.latency_ms)
             self._switches += self._last is not None and self._last.level != level
+            self._rerouted += event.rerouted is not None
             self._infeasible += not event.decision.feasible
             self._chosen_by[str(event.chosen_by)] += 1
             self._reasons[str(event.decision.reason)] += 1
@@ -167,6 +186,7 @@ class History:
             return SessionStats(
                 runs=sum(self._runs),
                 late=sum(self._late),
+                rerouted=self._rerouted,
                 switches=self._switches,
                 infeasible=self._infeasible,
                 chosen_by=dict(self._chosen_by),

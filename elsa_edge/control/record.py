@@ -4,6 +4,7 @@ The CSV has the columns of `elsa_edge.control.trace` (level, latency_ms, idle_ms
 what was decided; `read_trace` reads the first and passes over the rest. Free memory is written as it would be with
 the smallest level in use, because a replay may be at another level:
 
+    latency_ms   = that of the whole inference at its level, where it was rerouted: as it would have been
     available_mb = (free + memory(level that ran) - memory(smallest level)) / 1e6
 """
 
@@ -30,7 +31,16 @@ _SEEN_COLUMNS: Final = (
     "pressure_percent",
     "temperature_c",
 )
-DECISION_COLUMNS: Final = ("late", "chosen_by", "next_level", "reason", "feasible", "predicted_ms")
+DECISION_COLUMNS: Final = (
+    "late",
+    "chosen_by",
+    "next_level",
+    "reason",
+    "feasible",
+    "predicted_ms",
+    "rerouted_ms",
+    "rerouted_to",
+)
 
 
 class _Lines:
@@ -79,11 +89,11 @@ class TraceRecorder(_Lines):
 
     def __call__(self, event: RunEvent) -> None:
         """Write one run."""
-        free, decision = event.available_bytes, event.decision
+        free, decision, rerouted = event.available_bytes, event.decision, event.rerouted
         self._writer.writerow(
             (
                 event.level,
-                f"{event.latency_ms:.4f}",
+                f"{event.latency_ms if rerouted is None else rerouted.whole_ms:.4f}",
                 f"{event.idle_ms:.4f}",
                 "" if free is None else f"{(free + self._above_smallest[event.level]) / _MB:.3f}",
                 "" if event.pressure_percent is None else event.pressure_percent,
@@ -94,6 +104,8 @@ class TraceRecorder(_Lines):
                 decision.reason,
                 int(decision.feasible),
                 "" if decision.predicted_ms is None else f"{decision.predicted_ms:.4f}",
+                "" if rerouted is None else f"{event.latency_ms:.4f}",
+                "" if rerouted is None else rerouted.level,
             )
         )
 
@@ -111,4 +123,5 @@ class JsonLog(_Lines):
     def __call__(self, event: RunEvent) -> None:
         """Write one run."""
         record = {**event._asdict(), "late": event.late, "decision": event.decision._asdict()}
+        record["rerouted"] = None if event.rerouted is None else event.rerouted._asdict()
         self.stream.write(json.dumps(record, allow_nan=False) + "\n")

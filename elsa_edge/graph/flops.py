@@ -20,7 +20,7 @@ from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.names import MASKED
 from elsa_edge.levels import active_counts
 
-__all__ = ["flops_fractions", "multiply_adds"]
+__all__ = ["at_batch_1", "flops_fractions", "multiply_adds", "work_of"]
 
 # Operators that only move a weight's numbers about on their way to the layer that multiplies with them.
 _MOVES: Final = {
@@ -101,13 +101,23 @@ def _at_batch_1(shape: ir.Shape) -> ir.Shape | None:
     return ir.Shape(sizes) if all(isinstance(size, int) for size in sizes) else None
 
 
-def multiply_adds(graph: CanonicalGraph) -> tuple[float, dict[str, float]]:
-    """Return the multiply-adds of the dense network at batch 1, and of each nested weight's own layers."""
+def at_batch_1(graph: CanonicalGraph) -> ir.Model:
+    """Return a copy of the graph in which every shape that can be known at batch 1 is."""
     model = graph.copy().model
     for value in [*model.graph.inputs, *(output for node in model.graph for output in node.outputs)]:
         if value.shape is not None:
             value.shape = _at_batch_1(value.shape)
-    model = common.ShapeInferencePass()(model).model
+    return common.ShapeInferencePass()(model).model
+
+
+def work_of(node: ir.Node) -> float:
+    """Return what a node costs, in multiply-adds: at least one for each number that it writes."""
+    return float(max(_multiply_adds(node), sum(_size(output) for output in node.outputs)))
+
+
+def multiply_adds(graph: CanonicalGraph) -> tuple[float, dict[str, float]]:
+    """Return the multiply-adds of the dense network at batch 1, and of each nested weight's own layers."""
+    model = at_batch_1(graph)
     values = {output.name: output for node in model.graph for output in node.outputs}
     of_weight = {}
     for name in graph.nested:

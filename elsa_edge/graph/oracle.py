@@ -14,7 +14,7 @@ from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.running.onnx_session import open_session, options_for
 
-__all__ = ["open_canonical", "run_canonical", "run_model"]
+__all__ = ["open_canonical", "run_canonical", "run_model", "run_model_on"]
 
 Array = npt.NDArray[Any]
 
@@ -48,6 +48,11 @@ def run_canonical(
 
 def run_model(model: ir.Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Run a model without a level input once."""
+    return run_model_on(model, [inputs])[0]
+
+
+def run_model_on(model: ir.Model, feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+    """Run a model on several feeds; a level, or several, are inputs like others here."""
     session = _session(model)
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    return [dict(zip(names, session.run(names, dict(feed)), strict=True)) for feed in feeds]

@@ -4,6 +4,7 @@ protocols.py   what they implement; its names are those of this package
 described.py   a base for loaded variants: what never changes while they are open
 registry.py    finds them by entry point
 installed.py   makes them and holds them to their protocol
+chain.py       the segments of a rerouted variant as one loaded variant
 guarded.py, guarded_opened.py   check each call and each answer
 blame.py       whatever they raise becomes an error that names them
 """

@@ -289,6 +289,11 @@ class DeviceProfile(_Strict):
         min_length=1,
         description="Exporters whose variants go into a bundle for this device; the first is preferred.",
     )
+    reroute: Annotated[int, Field(ge=2, le=16)] | None = Field(
+        default=None,
+        description="Segments that a network is cut into at build; between them a running inference may go on at a "
+        "sparser level to end in time. null: the level never changes inside an inference.",
+    )
     tflite: Tflite = Field(default_factory=Tflite, description="How TFLite variants are written.")
     probes: Probes = Field(
         default_factory=Probes, description="Where memory, pressure and temperature are read."

@@ -40,6 +40,7 @@ from elsa_edge.exporters.nested.price import RATES
 from elsa_edge.exporters.nested.timing import Stopwatch
 from elsa_edge.files import write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.inputs import take_samples
 from elsa_edge.nested_format.library import library_path
 from elsa_edge.plugins import Forecast, Preflight
 from elsa_edge.profiles.schema import DeviceProfile
@@ -147,7 +148,9 @@ class NestedInt8Exporter(_Int8Exporter):
         recipe = self._settle(plan, profile, samples)
         with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
             rival = Path(temporary, "dense.onnx")
-            watch = Stopwatch(_one_of(graph, samples), profile.runtime, _SECONDS / plan.count)
+            watch = Stopwatch(
+                take_samples(graph.inputs, samples, 0, 1), profile.runtime, _SECONDS / plan.count
+            )
             choices = self._decide(plan, profile, watch, dense_at, rival)
             sizes = _write(plan, [choice.kind for choice in choices], dense_at, folder)
             overhead = require_worthwhile(choices, watch, rival, folder / "model.onnx")
@@ -245,13 +248,6 @@ def _write(plan: Plan8, kinds: Sequence[Kind], dense_at: Any, folder: Path) -> t
 
 def _good(one: Judgement, profile: DeviceProfile) -> bool:
     return one.agreement >= 1 - profile.tflite.int8_changed_answers and one.difference <= LARGEST_TOLERANCE
-
-
-def _one_of(graph: CanonicalGraph, samples: Mapping[str, Array]) -> dict[str, Array]:
-    """Return one sample: the first along every batch axis."""
-    shapes = {name: graph.inputs[name].shape for name in samples}
-    batched = {name for name, shape in shapes.items() if shape and shape[0] is None}
-    return {name: array[:1] if name in batched else array for name, array in samples.items()}
 
 
 def _is_here(profile: DeviceProfile) -> bool:

@@ -24,6 +24,7 @@ from elsa_edge.exporters.nested.layer_set import DENSE, KernelChoice, LayerSet, 
 from elsa_edge.exporters.nested.price import RATES
 from elsa_edge.exporters.nested.write import write
 from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.inputs import take_samples
 from elsa_edge.nested_format.library import library_path
 from elsa_edge.plugins import Forecast, Preflight
 from elsa_edge.profiles.schema import DeviceProfile
@@ -118,7 +119,7 @@ class OrtNestedExporter:
         rates = RATES[profile.hardware.arch]
         if not self._is_here(profile):
             return estimate(layers, rates)
-        sample = {name: array[:1] for name, array in golden.inputs.items()}
+        sample = take_samples(layers.graph.inputs, golden.inputs, 0, 1)
         return judge_by_timing(layers, rates, sample, profile.runtime)
 
     @staticmethod

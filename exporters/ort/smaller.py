@@ -14,6 +14,7 @@ from elsa_edge.exporters.nested.timing import Stopwatch
 from elsa_edge.files import write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
+from elsa_edge.inputs import take_samples
 from elsa_edge.profiles.schema import DeviceProfile
 
 __all__ = ["is_here", "smaller_over_whole"]
@@ -39,7 +40,7 @@ def smaller_over_whole(graph: CanonicalGraph, profile: DeviceProfile, golden: Go
             files = [Path(temporary, f"{level}_{name}.onnx") for name in ("whole", "smaller")]
             for file, model in zip(files, (whole, smaller), strict=True):
                 write_bytes(file, ir.to_proto(model).SerializeToString())
-            sample = {name: array[:1] for name, array in golden.inputs.items()}
+            sample = take_samples(graph.inputs, golden.inputs, 0, 1)
             watch = Stopwatch(sample, profile.runtime, _SECONDS / len(graph.ladder))
             found[level] = watch.over_first(files, [], level)[0]
     return found
