@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from elsa_edge.cli._common import cache_option, emit, json_option, print_table, 
 
 if TYPE_CHECKING:
     from elsa_edge.bundle import Variant
+    from elsa_edge.bundle.rerouted import SwitchPoint
     from elsa_edge.evaluate.answers import Answerer
     from elsa_edge.evaluate.metrics import Figure
     from elsa_edge.levels import Ladder
@@ -22,11 +24,19 @@ __all__ = ["command"]
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is measured: what answers for it, its ladder, and how a new ladder is written."""
+    """What is measured.
+
+    Attributes:
+        answerers: What answers for it.
+        ladder: Its levels.
+        write: Writes a new ladder, and the figures of the switch points by variant.
+        points: Variant -> the levels of each switch point, and what answers there; for rerouted variants.
+    """
 
     answerers: Sequence[Callable[[], Answerer]]
     ladder: Ladder
-    write: Callable[[Ladder, Path | None], None]
+    write: Callable[[Ladder, Path | None, Mapping[str, Sequence[Figure]]], None]
+    points: Mapping[str, tuple[Sequence[Sequence[int]], Callable[[], Answerer]]] = field(default_factory=dict)
 
 
 @click.command("evaluate", epilog="Example: elsa-edge evaluate model.onnx --data labelled.npz --metric top1")
@@ -127,8 +137,21 @@ def command(
                 for k, (level, figure) in enumerate(zip(subject.ladder, measured, strict=True))
             ],
         )
+    switched: dict[str, list[Figure]] = {}
+    for name, (points, make) in subject.points.items():
+        answerer = make()
+        labelled = read_labelled(data, answerer.inputs, labels)
+        switched[name] = measure_accuracy(answerer, labelled, question)
+        print_table(
+            f"{what} ({name}), level changed inside the inference: {metric}",
+            ["levels of the segments", "accuracy"],
+            [
+                (" ".join(map(str, levels)), figure.accuracy)
+                for levels, figure in zip(points, switched[name], strict=True)
+            ],
+        )
     if not no_write:
-        subject.write(ladder, destination)
+        subject.write(ladder, destination, switched)
         say(f"Written into the ladder of {destination or what}")
     emit(
         {
@@ -150,15 +173,24 @@ def command(
                 ]
                 for name, measured in found.items()
             },
+            "switch_points": {
+                name: [
+                    {"levels": list(levels), "accuracy": figure.accuracy}
+                    for levels, figure in zip(subject.points[name][0], measured, strict=True)
+                ]
+                for name, measured in switched.items()
+            },
         },
         as_json=as_json,
     )
 
 
 def _bundle(folder: Path, device: str | None, variants: Sequence[str], cache: Path | None) -> _Subject:
-    from elsa_edge.evaluate.answers import of_adapter
+    from elsa_edge.bundle.rerouted import Rerouted
+    from elsa_edge.evaluate.answers import of_adapter, of_switch_points
     from elsa_edge.evaluate.writing import write_bundle_ladder
     from elsa_edge.loading import choose_variant, open_adapter, open_for
+    from elsa_edge.plugins.chain import Chain
 
     bundle, profile = open_for(folder, device)
     chosen = [choose_variant(bundle, profile, name) for name in (variants or (None,))]
@@ -166,10 +198,28 @@ def _bundle(folder: Path, device: str | None, variants: Sequence[str], cache: Pa
     def opener(variant: Variant) -> Callable[[], Answerer]:
         return lambda: of_adapter(variant.name, open_adapter(bundle, variant, profile, cache))
 
+    def switcher(variant: Variant, points: Sequence[SwitchPoint]) -> Callable[[], Answerer]:
+        def make() -> Answerer:
+            chain = open_adapter(bundle, variant, profile, cache)
+            assert isinstance(chain, Chain)
+            return of_switch_points(variant.name, chain, points)
+
+        return make
+
+    points = {
+        variant.name: variant.instructions.switch_points
+        for variant in chosen
+        if isinstance(variant.instructions, Rerouted)
+    }
     return _Subject(
         [opener(variant) for variant in chosen],
         bundle.ladder,
-        lambda ladder, destination: write_bundle_ladder(bundle, ladder, destination),
+        partial(write_bundle_ladder, bundle),
+        {
+            variant.name: ([p.levels for p in points[variant.name]], switcher(variant, points[variant.name]))
+            for variant in chosen
+            if variant.name in points
+        },
     )
 
 
@@ -182,7 +232,7 @@ def _graph(path: Path) -> _Subject:
     return _Subject(
         [lambda: of_graph(graph)],
         graph.ladder,
-        lambda ladder, destination: graph.with_ladder(ladder).save(destination or path),
+        lambda ladder, destination, _: graph.with_ladder(ladder).save(destination or path),
     )
 
 
@@ -203,5 +253,5 @@ def _checkpoint(path: Path, model: str | None, data: Path) -> _Subject:
     return _Subject(
         [lambda: of_checkpoint(checkpoint, network, inputs)],
         checkpoint.ladder,
-        lambda ladder, destination: checkpoint.with_ladder(ladder).save(destination or path),
+        lambda ladder, destination, _: checkpoint.with_ladder(ladder).save(destination or path),
     )

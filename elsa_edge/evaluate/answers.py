@@ -13,11 +13,13 @@ from elsa_edge.tensors import BATCH, TensorSpec
 if TYPE_CHECKING:
     from torch import nn
 
+    from elsa_edge.bundle.rerouted import SwitchPoint
     from elsa_edge.checkpoint import NestedCheckpoint
     from elsa_edge.graph.canonical import CanonicalGraph
     from elsa_edge.plugins import Opened
+    from elsa_edge.plugins.chain import Chain
 
-__all__ = ["Answerer", "inputs_from", "of_adapter", "of_checkpoint", "of_graph"]
+__all__ = ["Answerer", "inputs_from", "of_adapter", "of_checkpoint", "of_graph", "of_switch_points"]
 
 Array = npt.NDArray[Any]
 
@@ -42,6 +44,16 @@ class Answerer:
 def of_adapter(name: str, opened: Opened) -> Answerer:
     """Return a loaded variant of a bundle."""
     return Answerer(name, opened.inputs, opened.level_count, opened.run)
+
+
+def of_switch_points(name: str, chain: Chain, points: Sequence[SwitchPoint]) -> Answerer:
+    """Return the ways to change the level inside an inference as if each were a level, in the manifest's order."""
+
+    def run(inputs: Mapping[str, Array], number: int) -> dict[str, Array]:
+        levels = points[number].levels
+        return chain.run_rerouted(inputs, levels[0], lambda border, _: levels[border + 1])
+
+    return Answerer(f"{name}, rerouted", chain.inputs, len(points), run)
 
 
 def of_graph(graph: CanonicalGraph) -> Answerer:

@@ -177,3 +177,24 @@ def test_a_network_with_a_fixed_batch(folder):
     _, found = evaluate("three.onnx", "--data", "data.npz")
     assert found["measured"]["canonical graph"][1]["accuracy"] == pytest.approx(0.8)
     assert isinstance(model, nn.Module)
+
+
+def test_each_change_of_level_inside_an_inference_gets_its_accuracy(made, tmp_path):
+    """In the manifest of a rerouted bundle, and never outside what the levels themselves answer by much."""
+    bundle = tmp_path / "rerouted"
+    build_bundle(made / "model.onnx", "generic-x86-64", bundle, variants=["ort-switch"], reroute=2)
+    result = CliRunner().invoke(
+        cli, ["evaluate", str(bundle), "--data", str(made / "data.npz"), "--json"], catch_exceptions=False
+    )
+    told = json.loads(result.stdout)
+    (point,) = told["switch_points"]["ort-switch"]
+    assert point["levels"] == [1, 0]
+    (kept,) = open_bundle(bundle).manifest.variants[0].instructions.switch_points
+    assert kept.accuracy == pytest.approx(point["accuracy"])
+    with np.load(made / "data.npz") as file:
+        inputs, labels = file["x"], file["labels"]
+    with AdaptiveSession.open(bundle, cache=False) as session:
+        chain = session._adapter
+        answers = [chain.run_rerouted({"x": x[None]}, 1, lambda _border, _level: 0) for x in inputs]
+    right = [next(iter(a.values())).argmax() == label for a, label in zip(answers, labels, strict=True)]
+    assert kept.accuracy == pytest.approx(np.mean(right))
