@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import click
 from benchmarks.common import Claim, Result, Row, at_least, benchmark
 from benchmarks.sshd import SSHD, Server, server
 from benchmarks.userland import Userland, userland
+from benchmarks.wire import Wire
 
 __all__ = ["VARIANTS", "Board", "bundles", "main", "scenario"]
 
@@ -32,7 +32,9 @@ VARIANTS: Final = {
     "armhf": ("tflite-levels",),
 }
 _LADDER: Final = (0.95, 0.9, 0.0)
+_OTHER_LADDER: Final = (0.95, 0.8, 0.0)
 _TRIAL: Final = ("--trial", "1", "--measure", "0")
+_CUT_AFTER_BYTES: Final = 400_000  # on the line, of the second release's megabytes
 
 
 @dataclass
@@ -43,12 +45,14 @@ class Board:
         folder: Everything of it: the userland, keys, devices, bundles.
         there: Its file system.
         line: The SSH server in front of it.
+        wire: What goes to the server passes through it.
         steps: A row for each command.
     """
 
     folder: Path
     there: Userland
     line: Server
+    wire: Wire
     steps: list[Row] = field(default_factory=list)
 
     @property
@@ -105,16 +109,16 @@ class Board:
 
 
 def bundles(board: Board, name: str, variants: Sequence[str]) -> list[Path]:
-    """Build a network for the board's own profile, twice: the second bundle differs in what it says of itself."""
+    """Build a network for the board's own profile, twice: in the second bundle the level in the middle is another."""
     from benchmarks.nets import prepare
     from elsa_edge.build import build_bundle
 
-    prepared = prepare(name, board.folder, _LADDER)
-    made = [board.folder / "first", board.folder / "second"]
-    build_bundle(prepared.canonical, str(board.profile), made[0], variants=variants)
-    shutil.copytree(made[0], made[1])
-    path = made[1] / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"provenance": {"number": 2}}))
+    made = []
+    for folder, ladder in (("first", _LADDER), ("second", _OTHER_LADDER)):
+        place = board.folder / f"built {folder}"
+        place.mkdir()
+        made.append(board.folder / folder)
+        build_bundle(prepare(name, place, ladder).canonical, str(board.profile), made[-1], variants=variants)
     return made
 
 
@@ -124,9 +128,10 @@ def scenario(name: str, folder: Path, net: str = "mlp", variants: Sequence[str] 
     there = userland(name, folder / "userland")
     pristine = sorted(path.name for path in (there.root / "home/pi").iterdir())
     has_pip = there.run("python3", "-c", "import pip").returncode == 0
-    with server(folder / "sshd", force_command=str(there.enter)) as line:
-        board = Board(folder, there, line)
-        facts = board.ours("device", "add", "board", f"ssh://127.0.0.1:{line.port}")
+    with server(folder / "sshd", force_command=str(there.enter)) as line, Wire(line.port) as wire:
+        line.know(wire.port)
+        board = Board(folder, there, line, wire)
+        facts = board.ours("device", "add", "board", f"ssh://127.0.0.1:{wire.port}")
         first, second = bundles(board, net, variants or VARIANTS[name])
         deployed = board.ours("deploy", str(first), "--to", "board", "--trial", "1", "--measure", "0.5")
         return {
@@ -154,12 +159,7 @@ def _afterwards(board: Board, first: Path, second: Path) -> Row:
     """Deploy again, cut the next release on its way, deploy it, return to the first, run it there."""
     again = board.ours("deploy", str(first), "--to", "board", *_TRIAL)
     old = board.serves()
-    cut = board.start("deploy", str(second), "--to", "board", *_TRIAL)
-    lock = board.store / "lock"
-    while not lock.exists() and cut.poll() is None:
-        time.sleep(0.05)
-    board.line.kill_sessions()
-    cut.communicate()
+    arrived, status = _cut(board, second)
     after_cut = board.serves()
     new = board.ours("deploy", str(second), "--to", "board", *_TRIAL)
     served = board.serves()
@@ -175,11 +175,25 @@ def _afterwards(board: Board, first: Path, second: Path) -> Row:
     )
     doctor = board.theirs("doctor")
     return {
-        "again": again.get("state"), "cut_status": cut.returncode, "old_served_after_cut": after_cut == old,
+        "again": again.get("state"), "arrived_before_the_cut_bytes": arrived, "cut_status": status,
+        "old_served_after_cut": after_cut == old,
         "deployed_after_cut": new.get("state"), "serves_new": served == new.get("plan", {}).get("release"),
         "rolled_back": back == old, "runs_under_the_controller": ran.get("runs"),
         "doctor": [finding for finding in doctor.get("findings", []) if finding["state"] != "ok"],
     }  # fmt: skip
+
+
+def _cut(board: Board, bundle: Path) -> tuple[int, int]:
+    """Kill everything on the board once so many bytes have passed; return what had arrived there, and our status."""
+    board.wire.hold_after(_CUT_AFTER_BYTES)
+    deploying = board.start("deploy", str(bundle), "--to", "board", *_TRIAL)
+    while not board.wire.holds.wait(0.05) and deploying.poll() is None:
+        pass
+    board.line.kill_sessions()
+    arrived = sum(path.stat().st_size for path in (board.store / "incoming").iterdir())
+    board.wire.let_go()
+    deploying.communicate()
+    return arrived, deploying.returncode
 
 
 @benchmark(
@@ -204,7 +218,8 @@ def _claims(row: Row) -> list[Claim]:
         at_least(f"{name}: deployed and measured there, by one `device add` and one `deploy`", 1,
                  int(row["deployed"] == "deployed" and row["table_came_home"] and not row["pip_there"])),
         at_least(f"{name}: after a cut the old release is served and the next deployment succeeds", 1,
-                 int(row["old_served_after_cut"] and row["deployed_after_cut"] == "deployed" and row["serves_new"])),
+                 int(row["cut_status"] != 0 and row["old_served_after_cut"] and row["deployed_after_cut"] == "deployed"
+                     and row["serves_new"])),
         at_least(f"{name}: rolled back, and runs there under the controller", 1,
                  int(row["rolled_back"] and bool(row["runs_under_the_controller"]))),
     ]  # fmt: skip

@@ -99,10 +99,7 @@ def opened_bench(folder: Path, net: str) -> Iterator[_Bench]:
     with ExitStack() as stack:
         running = stack.enter_context(server(folder / "sshd"))
         wire = stack.enter_context(Wire(running.port))
-        known = running.folder / "known_hosts"
-        known.write_text(
-            known.read_text() + f"[127.0.0.1]:{wire.port} {(running.folder / 'host.pub').read_text()}"
-        )
+        running.know(wire.port)
         before = os.environ["PATH"]
         os.environ["PATH"] = running.path()
         stack.callback(os.environ.__setitem__, "PATH", before)
@@ -178,13 +175,13 @@ def _interrupt(bench: _Bench, kind: str, source: Path, store: Path, *, whole: bo
 
 @contextmanager
 def _small_disk(folder: Path) -> Iterator[bool]:
-    """Mount a disk of 64 MB there until the block ends; tell whether that was possible (it takes root)."""
+    """Mount a disk of 160 MB there until the block ends; tell whether that was possible (it takes root)."""
     folder.mkdir()
     mount, umount = shutil.which("mount"), shutil.which("umount")
     if mount is None or umount is None or os.getuid() != 0:
         yield False
         return
-    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], check=False)
+    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)], check=False)
     try:
         yield done.returncode == 0
     finally:

@@ -40,6 +40,12 @@ class Server:
         """PATH with this server's `ssh` and `sftp` first."""
         return f"{self.folder / 'bin'}:{os.environ['PATH']}"
 
+    def know(self, port: int) -> None:
+        """Let its users know the same server at another port of this machine, behind a forwarder."""
+        known = self.folder / "known_hosts"
+        line = f"[127.0.0.1]:{port} {(self.folder / 'host.pub').read_text()}"
+        known.write_text(known.read_text() + line)
+
     def kill_sessions(self) -> None:
         """Kill everything that runs for its users, as when the device loses power; the server itself stays."""
         for number in _children_of(self.process.pid):

@@ -1,4 +1,4 @@
-"""A line that is counted and can be cut: a forwarder between ssh and a server on loopback."""
+"""A line that is counted, and can be cut or held: a forwarder between ssh and a server on loopback."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Wire:
     Attributes:
         port: Where this listens.
         moved_bytes: Of all connections, both directions, as they are on the line: encrypted, with all overhead.
+        holds: Set while the line is held.
     """
 
     def __init__(self, port: int) -> None:
@@ -30,6 +31,10 @@ class Wire:
         self.port = int(self._listener.getsockname()[1])
         self.moved_bytes = 0
         self._left: int | None = None
+        self._hold_left: int | None = None
+        self._flows = threading.Event()
+        self._flows.set()
+        self.holds = threading.Event()
         self._guard = threading.Lock()
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -38,6 +43,18 @@ class Wire:
         """Cut all connections once so many bytes more have passed, and let no other through; None: never."""
         with self._guard:
             self._left = size_bytes
+
+    def hold_after(self, size_bytes: int) -> None:
+        """Let nothing through any more once so many bytes more have passed, until `let_go`; nobody is told."""
+        with self._guard:
+            self._hold_left = size_bytes
+
+    def let_go(self) -> None:
+        """End the hold."""
+        with self._guard:
+            self._hold_left = None
+        self.holds.clear()
+        self._flows.set()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # closed: no more connections
@@ -51,6 +68,7 @@ class Wire:
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):  # either side has hung up
             while data := source.recv(_CHUNK_BYTES):
+                self._flows.wait()
                 if self._is_cut(len(data)):
                     break
                 sink.sendall(data)
@@ -61,6 +79,11 @@ class Wire:
     def _is_cut(self, size_bytes: int) -> bool:
         with self._guard:
             self.moved_bytes += size_bytes
+            if self._hold_left is not None:
+                self._hold_left -= size_bytes
+                if self._hold_left < 0:
+                    self._flows.clear()
+                    self.holds.set()
             if self._left is None:
                 return False
             self._left -= size_bytes

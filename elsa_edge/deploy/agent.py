@@ -16,7 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Reply", "parse_reply", "script"]
+__all__ = ["ABANDONED_S", "Reply", "functions_of", "parse_reply", "script"]
+
+ABANDONED_S: Final = 900
+"""Seconds of silence after which a lock's owner counts as dead."""
 
 _MARK: Final = "@elsa "
 _MAIN: Final = "elsa_main"
@@ -46,7 +49,7 @@ def _functions() -> dict[str, str]:
 
 
 @cache
-def _needed(verb: str) -> str:
+def functions_of(verb: str) -> str:
     """Return the functions that a verb needs, and the call: a script travels at every step, so it is kept short."""
     functions = _functions()
     wanted, waiting = [], [_MAIN, f"verb_{verb}"]
@@ -68,7 +71,7 @@ def script(verb: str, settings: Mapping[str, str]) -> str:
     strange = settings.keys() - set(_SETTINGS)
     if strange:
         raise KeyError(f"agent.sh has no setting {', '.join(sorted(strange))}")
-    values, functions = {"VERB": verb} | dict(settings), _needed(verb)
+    values, functions = {"VERB": verb} | dict(settings), functions_of(verb)
     read = [name for name in _SETTINGS if name in values or name in functions]
     return "".join(f"{name}={_quoted(values.get(name, ''))}\n" for name in read) + functions
 

@@ -3,7 +3,8 @@
 #   ROOT/blobs/SHA256            immutable files by content; they appear by rename after their hash was checked
 #   ROOT/incoming/SHA256         a blob that is on its way; kept when the line breaks, so that the next try goes on
 #   ROOT/python/SHA256           an unpacked wheel
-#   ROOT/releases/HASH           a complete release (copies of blobs); `verified` and `good` say how far it came
+#   ROOT/releases/HASH           a complete release (copies of blobs); `verified` and `good` say how far it came, `tries`
+#                                how often the device itself began its first runs
 #   ROOT/current -> releases/HASH    the only thing that applications look at; switched by one rename
 #   ROOT/previous                what --rollback returns to
 #   ROOT/trusted                 whose bundles are let in; absent: anybody's
@@ -47,7 +48,6 @@ look_machine() {
   say page_bytes "$(getconf PAGESIZE 2>/dev/null || echo 4096)"
   say governor "$(first_of /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor)"
   say home "$HOME"
-  say boot "$(first_of /proc/sys/kernel/random/boot_id)"
   for tool in sha256sum rsync ssh-keygen; do
     command -v "$tool" > /dev/null 2>&1 && say tool "$tool"
   done
@@ -114,10 +114,20 @@ look_store() {
   look_lock
 }
 
-look_lock() {
-  [ -d "$ROOT/lock" ] || return 0
+boot_id() { first_of /proc/sys/kernel/random/boot_id; }
+
+# Nobody holds a lock any more that was taken before the device was started again.
+held() { [ -d "$ROOT/lock" ] && { [ ! -f "$ROOT/lock/boot" ] || [ "$(first_of "$ROOT/lock/boot")" = "$(boot_id)" ]; }; }
+
+# Seconds since its owner's last step.
+lock_age() {
   since="$(first_of "$ROOT/lock/since")"
-  say lock "$(first_of "$ROOT/lock/token") $(($(date +%s) - ${since:-0})) $(first_of "$ROOT/lock/owner")"
+  echo "$(($(date +%s) - ${since:-0}))"
+}
+
+look_lock() {
+  held || return 0
+  say lock "$(first_of "$ROOT/lock/token") $(lock_age) $(first_of "$ROOT/lock/owner")"
 }
 
 verb_look() {
@@ -132,13 +142,18 @@ verb_look() {
 # lock appears with its owner in it: a directory cannot be renamed onto one that has something in it.
 verb_lock() {
   mkdir -p "$ROOT/blobs" "$ROOT/incoming" "$ROOT/releases" "$ROOT/python" || fail "cannot write to $ROOT"
+  take_lock || { look_lock; fail locked; }
+}
+
+take_lock() {
+  held || TAKE_FROM="$(first_of "$ROOT/lock/token")"
   if [ -n "$TAKE_FROM" ] && [ "$(first_of "$ROOT/lock/token")" = "$TAKE_FROM" ]; then
     mv "$ROOT/lock" "$ROOT/.lock.$TOKEN" 2>/dev/null && rm -rf "$ROOT/.lock.$TOKEN"
   fi
   making="$ROOT/.making.$TOKEN"
-  mkdir "$making" && printf '%s\n' "$OWNER" > "$making/owner" && date +%s > "$making/since" \
+  mkdir "$making" && printf '%s\n' "$OWNER" > "$making/owner" && date +%s > "$making/since" && boot_id > "$making/boot" \
     && printf '%s\n' "$TOKEN" > "$making/token" || { rm -rf "$making"; fail "no space to write the lock"; }
-  mv -T "$making" "$ROOT/lock" 2>/dev/null || { rm -rf "$making"; look_lock; fail locked; }
+  mv -T "$making" "$ROOT/lock" 2>/dev/null || { rm -rf "$making"; return 1; }
 }
 
 ours() {
@@ -250,7 +265,7 @@ LIST
 # Runs the release's own Python. It writes to files, so that a broken line cannot disturb it; then its JSON answer comes
 # back in lines `@elsa json`, and its words on stderr.
 run_elsa() {
-  "$ROOT/releases/$RELEASE/elsa-edge" "$@" > "$ROOT/.answer.$TOKEN" 2> "$ROOT/.words.$TOKEN"
+  ELSA_EDGE_TRIAL=1 "$ROOT/releases/$RELEASE/elsa-edge" "$@" > "$ROOT/.answer.$TOKEN" 2> "$ROOT/.words.$TOKEN"
   result=$?
   while IFS= read -r line; do say json "$line"; done < "$ROOT/.answer.$TOKEN"
   tail -n 20 "$ROOT/.words.$TOKEN" >&2
@@ -305,35 +320,58 @@ verb_activate() {
   release="$ROOT/releases/$RELEASE"
   [ -f "$release/verified" ] || fail "the release was not verified"
   old="$(basename "$(readlink "$ROOT/current" 2>/dev/null)")"
-  [ "$old" = "$RELEASE" ] || printf '%s\n' "$old" | put "$release/came_from" || fail "no space"
+  if [ "$old" != "$RELEASE" ] || [ -f "$release/good" ]; then
+    printf '%s\n' "$old" | put "$release/came_from" || fail "no space"
+  fi
   [ -f "$release/device.yaml" ] && { cp "$release/device.yaml" "$release/.before.yaml" || fail "no space"; }
   [ -f "$release/.device.yaml" ] && mv "$release/.device.yaml" "$release/device.yaml"
   switch_to "$RELEASE" || fail "the switch failed"
-  if [ -n "$PYTHON" ] && ! run_elsa run "$ROOT/current/bundle" --device "$ROOT/current/device.yaml" \
-    --seconds "$TRIAL_S" --json; then
-    back_from_trial "$old"
-  fi
+  [ -z "$PYTHON" ] || first_runs || back_from_trial
   accept
   flush
   collect
+}
+
+first_runs() {
+  run_elsa run "$ROOT/current/bundle" --device "$ROOT/current/device.yaml" --seconds "$TRIAL_S" --json
+}
+
+# Called by the release's own command where the release is in service and was never marked good: power was lost in its
+# first runs, or who deployed it has died. The device ends that by itself. A release that takes the machine down with it
+# has two tries.
+verb_prove() {
+  trap '' HUP PIPE
+  release="$ROOT/releases/$RELEASE"
+  [ "$(lock_age)" -gt "$ABANDONED_S" ] && TAKE_FROM="$(first_of "$ROOT/lock/token")"
+  take_lock || return 0
+  if [ "$(basename "$(readlink "$ROOT/current")")" = "$RELEASE" ]; then
+    printf x >> "$release/tries" && flush || fail "no space"
+    if [ "$(size_of "$release/tries")" -le 2 ] && first_runs; then
+      accept
+      flush
+    else
+      (back_from_trial)
+    fi
+  fi
+  verb_unlock
 }
 
 # Mark good: from now on it is what others return to, and nothing older is let in.
 accept() {
   [ -f "$release/.accepted" ] && { put "$ROOT/counter" < "$release/.accepted" || fail "no space"; }
   before="$(first_of "$release/came_from")"
-  [ -n "$before" ] && [ -f "$ROOT/releases/$before/good" ] && { printf '%s\n' "$before" | put "$ROOT/previous" || fail "no space"; }
+  [ -n "$before" ] && [ "$before" != "$RELEASE" ] && [ -f "$ROOT/releases/$before/good" ] && { printf '%s\n' "$before" | put "$ROOT/previous" || fail "no space"; }
   : > "$release/good" || fail "no space"
-  rm -f "$release/.before.yaml" "$release/.accepted"
+  rm -f "$release/.before.yaml" "$release/.accepted" "$release/tries"
 }
 
 back_from_trial() {
-  if [ "$1" = "$RELEASE" ] && [ -f "$release/good" ] && [ -f "$release/.before.yaml" ]; then
+  before="$(first_of "$release/came_from")"
+  if [ "$before" = "$RELEASE" ] && [ -f "$release/.before.yaml" ]; then
     mv "$release/.before.yaml" "$release/device.yaml"
-    say rolled_back "$1"
+    say rolled_back "$RELEASE"
     fail "the first runs failed"
   fi
-  before="$(first_of "$release/came_from")"
   if [ -n "$before" ] && [ -f "$ROOT/releases/$before/release.list" ]; then
     switch_to "$before" || fail "the first runs failed, and the switch back too"
     say rolled_back "$before"

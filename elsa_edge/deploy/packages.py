@@ -14,7 +14,15 @@ from elsa_edge.bundle.manifest import Variant
 from elsa_edge.deploy.errors import IncompatibleError
 from elsa_edge.deploy.facts import DeviceFacts, PythonFacts
 
-__all__ = ["RUNTIMES", "PackagePlan", "choose_packages", "platform_tags", "release_numbers"]
+__all__ = [
+    "MACHINES",
+    "RUNTIMES",
+    "PackagePlan",
+    "choose_packages",
+    "platform_tags",
+    "release_numbers",
+    "takes",
+]
 
 # Runtime adapter -> packages that serve it, best first, each with its oldest release that can.
 RUNTIMES: Final[dict[str, tuple[tuple[str, tuple[int, ...]], ...]]] = {
@@ -26,7 +34,7 @@ _SYSTEMS_OWN: Final[dict[str, dict[str, str]]] = {
     "armv7l": {"numpy": "python3-numpy", "PyYAML": "python3-yaml"},
 }
 _OLDEST_GLIBC: Final = 17
-_MACHINES: Final = {"x86-64": "x86_64", "aarch64": "aarch64", "armv7l": "armv7l"}
+MACHINES: Final = {"x86-64": "x86_64", "aarch64": "aarch64", "armv7l": "armv7l"}
 
 Wish = Literal["auto", "own", "bring", "none"]
 
@@ -165,6 +173,19 @@ def platform_tags(facts: DeviceFacts, python: PythonFacts) -> list[str]:
             found=f"{facts.machine}, C library {'.'.join(map(str, python.libc)) or 'other'}",
             fix="Install elsa-edge and a runtime there by other means, then: --packages own",
         )  # fmt: skip
-    machine = _MACHINES[facts.arch]
+    machine = MACHINES[facts.arch]
     tags = [f"manylinux_2_{minor}_{machine}" for minor in range(python.libc[1], _OLDEST_GLIBC - 1, -1)]
     return [*tags, f"manylinux2014_{machine}", f"linux_{machine}"]
+
+
+def takes(wheel: str, facts: DeviceFacts, python: PythonFacts) -> bool:
+    """Return whether a device can use a wheel, by the tags in its file's name (PEP 425): Python, ABI, platform."""
+    words = wheel.removesuffix(".whl").split("-")
+    if len(words) < 5:
+        return False
+    pythons, abis, platforms = (set(word.split(".")) for word in words[-3:])
+    major, minor = python.version[:2]
+    exact, older = f"cp{major}{minor}", {f"cp{major}{n}" for n in range(2, minor + 1)}
+    interpreter = bool(pythons & {"py3", f"py{major}{minor}", exact} or ("abi3" in abis and pythons & older))
+    abi = bool(abis & {"none", "abi3", exact})
+    return interpreter and abi and ("any" in platforms or bool(platforms & set(platform_tags(facts, python))))

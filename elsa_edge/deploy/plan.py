@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from elsa_edge.bundle.manifest import Manifest
+from elsa_edge.deploy.agent import ABANDONED_S
 from elsa_edge.deploy.contents import Release, ReleaseFile
 from elsa_edge.deploy.errors import BusyError, DeviceError, IncompatibleError
 from elsa_edge.deploy.facts import DeviceFacts, Lock, StoreFacts
@@ -22,7 +23,6 @@ __all__ = ["Plan", "may_take", "notes", "plan_release", "refusals"]
 
 _MB: Final = 1_000_000
 _SPARE_BYTES: Final = 16 * _MB  # logs, a profile, the file system's own needs
-_ABANDONED_S: Final = 900
 
 Step = Literal["nothing", "verify", "bring"]
 
@@ -223,9 +223,9 @@ def may_take(lock: Lock | None, host: str, alive: bool, force: bool) -> str:
     if lock is None or not lock.token:
         return ""
     dead = lock.owner.startswith(host + " ") and not alive
-    if dead or force or lock.age_s > _ABANDONED_S:
+    if dead or force or lock.age_s > ABANDONED_S:
         return lock.token
     raise BusyError(
         f"Another deployment is at work on the device: {lock.owner}, last heard of {lock.age_s} s ago",
-        fix=f"Wait for it; it counts as dead after {_ABANDONED_S} s of silence, or say --take-over if you know it is",
+        fix=f"Wait for it; it counts as dead after {ABANDONED_S} s of silence, or say --take-over if you know it is",
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from elsa_edge.bundle import open_bundle
+from elsa_edge.bundle.instructions import Nested
 from elsa_edge.bundle.manifest import FILE_NAME, SIGNATURE_NAME
 from elsa_edge.bundle.reader import Bundle
 from elsa_edge.bundle.signature import check_signature
@@ -16,9 +17,10 @@ from elsa_edge.deploy.errors import IncompatibleError
 from elsa_edge.deploy.facts import DeviceFacts
 from elsa_edge.deploy.launcher import launcher
 from elsa_edge.deploy.outcome import Options, Tell
+from elsa_edge.deploy.own_wheel import kernels_for, own_version
 from elsa_edge.deploy.packages import PackagePlan, choose_packages
 from elsa_edge.deploy.plan import refusals
-from elsa_edge.deploy.wheels import Wheel, collect_wheels, own_version, wheels_in
+from elsa_edge.deploy.wheels import Wheel, collect_wheels, wheels_for
 from elsa_edge.profiles import load_profile, render_profile
 from elsa_edge.profiles.schema import DeviceProfile
 
@@ -48,15 +50,22 @@ def prepare(
     carried = whole.folder / _CARRIED_PROFILE
     built_for = load_profile(carried) if carried.is_file() else None
     reasons = list(refusals(kept, built_for, facts, profile, packages))
+    if packages.kind == "bring" and packages.python is not None and not options.wheels:
+        nested = [v.name for v in kept.variants if isinstance(v.instructions, Nested)]
+        _, lack = kernels_for(facts.arch, packages.python.libc)
+        if lack and len(nested) == len(kept.variants):
+            reasons.append(f"its variants need kernels, and {lack}")
+        elif lack and nested:
+            tell(f"{', '.join(nested)} will not run there: {lack}")
     if reasons:
         raise IncompatibleError(
             f"{whole.manifest.name} cannot run on this device; nothing was copied", found="; ".join(reasons),
             fix=f"Build it for the device: elsa-edge build MODEL --device {profile.name}",
         )  # fmt: skip
     wheels: list[Wheel] = []
-    if packages.kind == "bring":
+    if packages.kind == "bring" and packages.python is not None:
         wheels = (
-            wheels_in(options.wheels)
+            wheels_for(facts, packages.python, options.wheels)
             if options.wheels
             else collect_wheels(packages, facts, options.cache, tell)
         )

@@ -1,33 +1,27 @@
-"""Get the wheels that a device needs, for its processor and Python, without the device: pip downloads, nothing is run.
-
-Our own wheel is made here from what is installed, so that the device runs exactly the version that deploys.
-"""
+"""Get the wheels that a device needs, for its processor and Python, without asking it: pip downloads, nothing is run."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import struct
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
 
 from elsa_edge.deploy.errors import DeviceError, IncompatibleError
-from elsa_edge.deploy.facts import DeviceFacts
-from elsa_edge.deploy.packages import PackagePlan, platform_tags
+from elsa_edge.deploy.facts import DeviceFacts, PythonFacts
+from elsa_edge.deploy.own_wheel import kernels_for, own_wheel
+from elsa_edge.deploy.packages import PackagePlan, platform_tags, takes
 from elsa_edge.deploy.transport import execute
-from elsa_edge.files import atomic_directory, sha256_of, write_bytes
+from elsa_edge.files import atomic_directory, sha256_of
 
-__all__ = ["Wheel", "collect_wheels", "elf_alignment", "own_version", "own_wheel", "wheels_in"]
+__all__ = ["Wheel", "collect_wheels", "elf_alignment", "requirements", "wheels_for", "wheels_in"]
 
-_PACKAGE: Final = Path(__file__).parents[1]
-_TAKEN: Final = {".py", ".yaml", ".json", ".sh", ".typed", ".service"}
-_WHEN: Final = (2020, 1, 1, 0, 0, 0)  # the same content gives the same bytes
 _ELF_LOAD: Final = 1
 
 
@@ -92,71 +86,24 @@ def elf_alignment(head: bytes) -> int | None:
     return min(found, default=None)
 
 
-def own_version() -> str:
-    """Return the version of elsa-edge that is installed here.
+def wheels_for(facts: DeviceFacts, python: PythonFacts, folder: Path) -> list[Wheel]:
+    """Return the wheels of a folder, which somebody fetched, for a device.
 
     Raises:
-        DeviceError: When it is not installed, only lies on the path.
+        DeviceError: When it holds none.
+        IncompatibleError: When one is for another processor, Python or C library.
     """
-    try:
-        return version("elsa-edge")
-    except PackageNotFoundError as error:
-        raise DeviceError(
-            "elsa-edge is not installed here, so it cannot be brought to a device",
-            fix="Install it: pip install elsa-edge",
-        ) from error
-
-
-def own_wheel(folder: Path, arch: str) -> Path:
-    """Write elsa-edge as it is installed here as a wheel for devices, with kernels where there are some for them."""
-    name = f"elsa_edge-{own_version()}"
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for path, data in _own_files(arch):
-            archive.writestr(_entry(f"elsa_edge/{path}"), data)
-        for file in ("METADATA", "entry_points.txt"):
-            archive.writestr(_entry(f"{name}.dist-info/{file}"), _metadata(file))
-        archive.writestr(
-            _entry(f"{name}.dist-info/WHEEL"),
-            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    found = wheels_in(folder)
+    wrong = [wheel.path.name for wheel in found if not takes(wheel.path.name, facts, python)]
+    if wrong:
+        raise IncompatibleError(
+            f"{folder} holds wheels that the device cannot use",
+            expected=f"{facts.machine}, Python {'.'.join(map(str, python.version))}, "
+            f"glibc {'.'.join(map(str, python.libc)) or 'none'}",
+            found=", ".join(wrong),
+            fix="Fetch them for this device: elsa-edge device wheels NAME -o DIR",
         )
-    target = folder / f"{name}-py3-none-any.whl"
-    write_bytes(target, buffer.getvalue())
-    return target
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, _WHEN)
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.external_attr = 0o644 << 16
-    return entry
-
-
-def _metadata(file: str) -> str:
-    text = distribution("elsa-edge").read_text(file)
-    if text is None:
-        raise DeviceError(f"The installation of elsa-edge here has no {file}", fix="Install it again")
-    return text
-
-
-def _own_files(arch: str) -> Iterator[tuple[str, bytes]]:
-    """Yield our files by their place in the package; folders at top level of the source tree are linked into it."""
-    folders = [_PACKAGE]
-    found: dict[str, Path] = {}
-    while folders:
-        folder = folders.pop()
-        for path in folder.iterdir():
-            if path.is_dir() and path.name not in ("__pycache__", "native"):
-                folders.append(path)
-            elif path.suffix in _TAKEN:
-                found[path.relative_to(_PACKAGE).as_posix()] = path
-    for name in sorted(found):
-        yield name, found[name].read_bytes()
-    from elsa_edge.nested_format.library import library_for
-
-    library = library_for(arch)
-    if library is not None:
-        yield "runtime_adapters/kernels/libelsa_nested.so", library.read_bytes()
+    return found
 
 
 def wheels_in(folder: Path) -> list[Wheel]:
@@ -197,7 +144,8 @@ def collect_wheels(
                 runtimes = len(plan.runtimes)
                 _download(wanted[:-runtimes], python, tags, temporary)
                 _download(["--no-deps", *wanted[-runtimes:]], python, tags, temporary)
-    own = own_wheel(cache / "wheels" / "own" / str(facts.arch), str(facts.arch))
+    kernels, _ = kernels_for(facts.arch, plan.python.libc)
+    own = own_wheel(cache / "wheels" / "own" / str(facts.arch), kernels)
     return [Wheel.of(own), *wheels_in(place)]
 
 

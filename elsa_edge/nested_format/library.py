@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Final
 
-__all__ = ["LIBRARY_VARIABLE", "library_for", "library_path"]
+__all__ = ["LIBRARY_VARIABLE", "library_for", "library_path", "needed_glibc"]
 
 LIBRARY_VARIABLE: Final = "ELSA_KERNELS_LIBRARY"
 _PLACE: Final = Path(__file__).parents[1] / "runtime_adapters" / "kernels"
@@ -37,3 +38,12 @@ def library_for(arch: str) -> Path | None:
         return library_path()
     path = _PLACE / f"libelsa_nested.{arch}.so"
     return path if path.is_file() else None
+
+
+def needed_glibc(library: Path) -> tuple[int, int] | None:
+    """Return the oldest glibc that a library can be loaded with, such as (2, 18); None where it needs none.
+
+    The build of the kernels asks the same, in a file that imports nothing of ours.
+    """
+    versions = re.findall(rb"GLIBC_(\d+)\.(\d+)", library.read_bytes())
+    return max(((int(major), int(minor)) for major, minor in versions), default=None)

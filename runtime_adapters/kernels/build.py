@@ -37,8 +37,12 @@ _FLAGS = (
 _OPTIMISED = ("-O3",)
 # All instruction sets must round alike in 8 bits. gcc warns of its own header's undefined vectors.
 _EXACT = ("-ffp-contract=off", "-Wno-uninitialized", "-Wno-maybe-uninitialized")
-# -static-libgcc and -static-libstdc++: a device may have another C++ runtime, or none.
-_LINK = ("-shared", "-static-libgcc", "-static-libstdc++", "-Wl,--no-undefined", "-Wl,-z,max-page-size=16384")
+# A device may have another C++ runtime than the compiler, or none: it is inside, of which only what is used. libgcc_s
+# is not: every glibc comes with it, and the one inside would ask for the compiler's own glibc, as would unused C++.
+_LINK = (
+    "-shared", "-static-libstdc++", "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,--no-undefined",
+    "-Wl,-z,max-page-size=16384",
+)  # fmt: skip
 
 # How a command line of the compiler begins: the compiler, or a wrapper and the compiler.
 Command = tuple[str, ...]

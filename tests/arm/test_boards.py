@@ -28,6 +28,7 @@ def test_everything_that_people_do_with_a_board(name: str, tmp_path) -> None:
     assert row["table_came_home"]
     assert row["again"] == "unchanged"
     assert row["cut_status"] != 0
+    assert row["arrived_before_the_cut_bytes"] > 0
     assert row["old_served_after_cut"]
     assert row["serves_new"]
     assert row["rolled_back"]

@@ -6,26 +6,27 @@ much memory or meets an instruction that the processor has not.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.bundles import bundle
+from support.bundles import slim
 
 from elsa_edge.bundle import open_bundle
-from elsa_edge.bundle.reader import read_manifest
 from elsa_edge.deploy import Device, DeviceError, Options, deploy, look
-from elsa_edge.deploy.errors import RolledBackError
+from elsa_edge.deploy.errors import LineError, RolledBackError
 from elsa_edge.deploy.new_profile import profile_of
 from elsa_edge.deploy.transport import LocalTransport
 
 OPTIONS = Options(packages="own", trial_s=0.1)
+# "run" kills this process; "power run" the shell that called it too, as when power is lost.
 DIES = """import os, pathlib, signal, sys
-verb = pathlib.Path({place!r})
-if verb.exists() and verb.read_text() in sys.orig_argv:
-    os.kill(os.getpid(), signal.SIGKILL)
+place = pathlib.Path({place!r})
+told = place.read_text().split() if place.exists() else ["never"]
+if told[-1] in sys.orig_argv:
+    for number in ([os.getppid()] if told[0] == "power" else []) + [os.getpid()]:
+        os.kill(number, signal.SIGKILL)
 """
 
 
@@ -54,18 +55,15 @@ def put(source: Path, device: Device) -> str:
 def test_what_dies_there_is_taken_back_and_the_next_try_succeeds(device, tmp_path) -> None:
     """The first release of all, then the second; in its first runs, and while it is verified."""
     there, dies_at = device
-    second = tmp_path / "second"
-    shutil.copytree(bundle("conv"), second)
-    text = read_manifest(second).model_copy(update={"provenance": {"number": 2}}).model_dump_json()
-    (second / "manifest.json").write_text(text)
+    first_bundle, second = slim(tmp_path / "first"), slim(tmp_path / "second", counter=2)
     serves = Path(there.root, "current")
 
     dies_at("run")
     with pytest.raises(RolledBackError, match="serves nothing, as before"):
-        put(bundle("conv"), there)
+        put(first_bundle, there)
     assert not serves.exists()
     dies_at("")
-    assert put(bundle("conv"), there) == "deployed"
+    assert put(first_bundle, there) == "deployed"
     first = serves.readlink().name
 
     dies_at("run")
@@ -76,7 +74,86 @@ def test_what_dies_there_is_taken_back_and_the_next_try_succeeds(device, tmp_pat
         put(second, there)
     assert serves.readlink().name == first
     assert [path.name for path in Path(there.root, "releases").iterdir()] == [first]
-    assert open_bundle(serves / "bundle").identity == open_bundle(bundle("conv")).identity
+    assert open_bundle(serves / "bundle").identity == open_bundle(first_bundle).identity
     dies_at("")
     assert put(second, there) == "deployed"
     assert open_bundle(serves / "bundle").identity == open_bundle(second).identity
+
+
+def start(device: Device, *, again: bool = True) -> subprocess.CompletedProcess[str]:
+    """Start an application there; `again`: after the device was switched off and on."""
+    root = Path(device.root)
+    if again and (root / "lock").is_dir():
+        (root / "lock" / "boot").write_text("an earlier one\n")
+    command = ["sh", str(root / "current" / "elsa-edge"), "python", "-c", "print('at work')"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_power_lost_in_first_runs_is_made_good_by_the_next_start_of_an_application(device, tmp_path) -> None:
+    """The device itself ends the deployment: it makes the first runs, and then keeps the release or returns."""
+    there, dies_at = device
+    serves = Path(there.root, "current")
+    put(slim(tmp_path / "first"), there)
+    first = serves.readlink().name
+
+    dies_at("power run")
+    with pytest.raises(LineError):
+        put(slim(tmp_path / "healthy", counter=2), there)
+    second = serves.readlink().name
+    assert second != first
+    assert not (serves / "good").exists()
+    dies_at("")
+    assert start(there).stdout == "at work\n"
+    assert serves.readlink().name == second
+    assert (serves / "good").exists()
+    assert Path(there.root, "previous").read_text().strip() == first
+    assert not Path(there.root, "lock").exists()
+
+    dies_at("power run")
+    with pytest.raises(LineError):
+        put(slim(tmp_path / "ill", counter=3), there)
+    assert serves.readlink().name not in (first, second)
+    dies_at("run")
+    assert start(there).stdout == "at work\n"
+    assert serves.readlink().name == second
+    assert sorted(path.name for path in Path(there.root, "releases").iterdir()) == sorted([first, second])
+
+
+def test_a_release_that_takes_the_machine_down_has_two_tries_and_the_first_of_all_leaves_nothing(
+    device, tmp_path
+) -> None:
+    there, dies_at = device
+    only = slim(tmp_path / "only")
+    serves = Path(there.root, "current")
+    dies_at("power run")
+    with pytest.raises(LineError):
+        put(only, there)
+    for _ in range(2):
+        start(there)
+        assert serves.exists()
+        assert not (serves / "good").exists()
+    done = start(there)
+
+    assert done.returncode == 1
+    assert "there was none before it" in done.stderr
+    assert not serves.exists()
+    dies_at("")
+    assert put(only, there) == "deployed"
+
+
+def test_an_application_that_starts_during_first_runs_leaves_them_to_the_deployment(device, tmp_path) -> None:
+    """Whoever deploys still holds the lock: the application just starts."""
+    there, dies_at = device
+    only = slim(tmp_path / "only")
+    dies_at("power run")
+    with pytest.raises(LineError):
+        put(only, there)
+    dies_at("")
+    agent = LocalTransport()
+    agent.ask("lock", {"ROOT": there.root, "TOKEN": "t", "OWNER": "another"})
+
+    assert start(there, again=False).stdout == "at work\n"
+    assert not Path(there.root, "current", "good").exists()
+    agent.ask("unlock", {"ROOT": there.root, "TOKEN": "t"})
+    assert start(there, again=False).stdout == "at work\n"
+    assert Path(there.root, "current", "good").exists()

@@ -15,7 +15,7 @@ from elsa_edge.deploy.agent import parse_reply, script
 from elsa_edge.deploy.errors import BusyError, DeviceError, IncompatibleError
 from elsa_edge.deploy.facts import DeviceFacts, Lock, PythonFacts, StoreFacts, facts_of, store_of
 from elsa_edge.deploy.new_profile import profile_of
-from elsa_edge.deploy.packages import choose_packages, platform_tags, release_numbers
+from elsa_edge.deploy.packages import choose_packages, platform_tags, release_numbers, takes
 from elsa_edge.deploy.plan import may_take
 from elsa_edge.deploy.ssh import explain
 from elsa_edge.deploy.targets import Target, parse_target
@@ -231,6 +231,21 @@ def test_wheels_are_asked_for_the_devices_c_library() -> None:
     assert "manylinux2014_aarch64" in tags
     with pytest.raises(IncompatibleError, match="glibc"):
         platform_tags(facts(), python(libc=()))
+
+
+def test_a_wheel_says_by_its_name_which_devices_can_use_it() -> None:
+    def usable(name: str, minor: int = 11, libc: tuple[int, ...] = (2, 31)) -> bool:
+        return takes(name, facts(), python(version=(3, minor, 2), libc=libc))
+
+    assert usable("pyyaml-6-py2.py3-none-any.whl")
+    assert usable("numpy-2-cp311-cp311-manylinux2014_aarch64.manylinux_2_17_aarch64.whl")
+    assert usable("x-1-cp38-abi3-manylinux_2_28_aarch64.whl")
+    assert not usable("x-1-cp38-abi3-manylinux_2_36_aarch64.whl")
+    assert usable("x-1-cp38-abi3-manylinux_2_36_aarch64.whl", libc=(2, 36))
+    assert not usable("numpy-2-cp311-cp311-manylinux_2_17_x86_64.whl")
+    assert not usable("numpy-2-cp311-cp311-manylinux_2_17_aarch64.whl", minor=12)
+    assert not usable("numpy-2-cp312-cp312-manylinux_2_17_aarch64.whl")
+    assert not usable("numpy.whl")
 
 
 def test_version_numbers() -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.bundles import bundle
+from support.bundles import slim
 
 import elsa_edge.deploy.prepare as home
 from benchmarks.sshd import make_key
@@ -24,13 +24,7 @@ pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no O
 
 def made(folder: Path, key: Path | None, counter: int) -> Path:
     """conv's bundle with only its smallest variant, signed or not."""
-    shutil.copytree(bundle("conv"), folder)
-    data = json.loads((folder / "manifest.json").read_text())
-    data["variants"] = [v for v in data["variants"] if v["name"] == "onnx-selector"]
-    data["files"] = [f for f in data["files"] if not f["path"].startswith("ort-")]
-    for name in ("ort-levels", "ort-switch"):
-        shutil.rmtree(folder / name)
-    (folder / "manifest.json").write_text(json.dumps(data | {"counter": counter}))
+    slim(folder, counter=counter)
     if key is not None:
         sign_bundle(folder, key)
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 import tempfile
 from functools import cache
@@ -37,4 +38,16 @@ def bundle(name: str) -> Path:
     """Return a bundle of a zoo network with all three ONNX Runtime variants."""
     path = folder() / name
     build_bundle(model(name), "generic-x86-64", path, variants=VARIANTS)
+    return path
+
+
+def slim(path: Path, **changes: object) -> Path:
+    """Write conv's bundle with only its smallest variant, and with other values in its manifest; return `path`."""
+    shutil.copytree(bundle("conv"), path)
+    data = json.loads((path / "manifest.json").read_text())
+    data["variants"] = [v for v in data["variants"] if v["name"] == "onnx-selector"]
+    data["files"] = [f for f in data["files"] if not f["path"].startswith("ort-")]
+    for name in ("ort-levels", "ort-switch"):
+        shutil.rmtree(path / name)
+    (path / "manifest.json").write_text(json.dumps(data | changes))
     return path

@@ -22,7 +22,7 @@ Weights8::Weights8(const ort::Info& info, size_t first_input, int64_t rows, int6
 void Weights8::validate(int64_t level) const {
   weights_.validate(level);
   Start& start = starts_[at(level)];
-  std::call_once(start.once, [&] { start.values = add_up(sweeps(level)); });
+  start.once.run([&] { start.values = add_up(sweeps(level)); });
 }
 
 std::vector<int32_t> Weights8::add_up(const std::vector<Sweep>& sweeps) const {

@@ -1,10 +1,10 @@
 // Nested weights in 8 bits: segments of quads, as sweeps of each level, and what the sums start from.
 #pragma once
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "int8.h"
+#include "once.h"
 #include "weights.h"
 
 namespace elsa {
@@ -26,7 +26,7 @@ class Weights8 {
   std::vector<int32_t> add_up(const std::vector<Sweep>& sweeps) const;
 
   struct Start {
-    std::once_flag once;
+    Once once;
     std::vector<int32_t> values;
   };
 

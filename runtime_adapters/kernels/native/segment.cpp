@@ -52,9 +52,10 @@ Segment::Segment(const void* data, size_t size) {
 }
 
 void Segment::validate() const {
-  if (once_->done.load(std::memory_order_acquire)) return;
-  const std::lock_guard<std::mutex> lock(once_->mutex);
-  if (once_->done.load(std::memory_order_relaxed)) return;
+  once_->run([this] { check(); });
+}
+
+void Segment::check() const {
   sound(pointer_[0] == 0, "the first pointer is not 0");
   const size_t count = static_cast<size_t>(groups_) * blocks_;
   for (size_t i = 0; i < count; ++i) {
@@ -80,7 +81,6 @@ void Segment::validate() const {
     for (size_t i = 0; i < pairs; ++i) largest = std::max(largest, std::abs(code[2 * i]) + std::abs(code[2 * i + 1]));
     sound(largest <= 128, "a pair of codes is too large");
   }
-  once_->done.store(true, std::memory_order_release);
 }
 
 }  // namespace elsa

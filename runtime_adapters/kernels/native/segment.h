@@ -12,14 +12,13 @@
 // block_rows 8, of quads only: 8 rows side by side. A group has a multiple of 8 entries, number i belongs to row i % 8 of
 // it, and each has one value.
 #pragma once
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "kernels.h"
+#include "once.h"
 
 namespace elsa {
 
@@ -49,16 +48,14 @@ class Segment {
   Run run(uint32_t block) const { return {pointer_ + static_cast<size_t>(block) * groups_, index_, value_}; }
 
  private:
+  void check() const;
+
   SegmentHeader header_;
   uint32_t groups_, blocks_;
   const uint32_t* pointer_;
   const uint16_t* index_;
   const void* value_;
   std::vector<uint64_t> aligned_copy_;  // only when the bytes arrive at an odd address
-  struct Once {
-    std::mutex mutex;
-    std::atomic<bool> done{false};
-  };
   std::unique_ptr<Once> once_ = std::make_unique<Once>();
 };
 

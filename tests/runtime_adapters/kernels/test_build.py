@@ -11,7 +11,13 @@ import sys
 import pytest
 
 from elsa_edge.nested_format.library import LIBRARY_VARIABLE, library_path
-from elsa_edge.runtime_adapters.kernels.build import TARGETS, CompileError, compile_library, find_compiler
+from elsa_edge.runtime_adapters.kernels.build import (
+    TARGETS,
+    CompileError,
+    compile_library,
+    find_compiler,
+    needed_glibc,
+)
 
 
 def test_the_library_says_which_instruction_set_it_uses(library):
@@ -41,6 +47,11 @@ def test_only_the_door_is_open(library):
 
     assert hasattr(opened, "RegisterCustomOps")
     assert not hasattr(opened, "_ZN4elsa7kernelsEv")
+
+
+def test_older_c_libraries_can_load_it(library):
+    """Those of Debian 10, Ubuntu 18.04 and newer, as ONNX Runtime's wheels: see glibc.cpp and the linker."""
+    assert (needed_glibc(library) or (2, 0)) <= (2, 27)
 
 
 def test_a_compiler_that_fails_leaves_the_library_as_it_was(tmp_path):
