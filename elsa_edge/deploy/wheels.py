@@ -1,4 +1,4 @@
-"""Get the wheels that a device needs, for its processor and Python, without asking it: pip downloads, nothing is run."""
+"""Get the wheels that a device needs, for its processor and Python, without asking it: pip fetches, nothing is run."""
 
 from __future__ import annotations
 
