@@ -45,7 +45,7 @@ $(VENV)/.installed-dev: $(VENV)/.made $(PINS)
 	@touch $@ $(VENV)/.installed-quickstart
 
 $(VENV)/.installed-docs: $(VENV)/.made $(PINS)
-	$(PIP) 'mkdocs>=1.6,<2'
+	$(PIP) --requirement requirements/docs.txt
 	@touch $@
 
 # Installing compiles the kernels; this compiles them again when a source has changed. Without a compiler all else works.
@@ -99,7 +99,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open site/index.html"
 
 clean:

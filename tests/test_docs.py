@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.pages import ROOT, blocks, readers_folder, run
+from support.pages import BLOCK, ROOT, blocks, readers_folder, run
 
 PAGES = sorted(path.relative_to(ROOT) for path in ROOT.glob("docs/**/*.md"))
 
@@ -47,6 +47,32 @@ def my_training_loop(model, optimizer):
 }
 # What must then be true, beside that the program ends well.
 AFTER = {
+    "docs/howto/plug-ins.md": f"""
+import sys, tempfile
+from pathlib import Path
+
+sys.path.insert(0, {str(ROOT / "tests")!r})
+from support.bundles import model
+from elsa_edge.bundle.golden import Golden
+from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.oracle import run_canonical
+from elsa_edge.plugins.guarded import GuardedAdapter, GuardedExporter
+from elsa_edge.profiles import load_profile
+from elsa_edge.proof.making import made
+
+graph, profile = CanonicalGraph.load(model("mlp")), load_profile("generic-x86-64")
+given = made(graph.inputs, 2)
+with tempfile.TemporaryDirectory() as folder:
+    exporter = GuardedExporter("reference", ReferenceExporter())
+    assert exporter.preflight(graph, profile).applies
+    variant = exporter.export(graph, profile, Golden(given, ()), Path(folder))
+    opened = GuardedAdapter("onnx-reference", ReferenceAdapter()).open(
+        Path(folder), variant, level_count=len(graph.ladder), runtime=profile.runtime, cache=None
+    )
+    for level, expected in enumerate(run_canonical(graph, given)):
+        for name, array in opened.run(given, level).items():
+            assert np.allclose(array, expected[name], atol=1e-5), (level, name)
+""",
     "docs/controller.md": """
 assert late.total() == 2
 """,
@@ -63,19 +89,19 @@ assert densities == sorted(densities)
 }
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=str)
-def test_every_program_of_the_pages_runs(page, tmp_path):
-    folder = readers_folder(tmp_path)
-    for code in blocks(page, "python"):
-        story = BEFORE.get(str(page), "") + code + AFTER.get(str(page), "")
-        run([sys.executable, "-W", "error", "-c", story], folder)
+WITH_BLOCKS = [page for page in PAGES if blocks(page, "python") or blocks(page, "sh")]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=str)
-def test_every_shell_block_of_the_pages_runs(page, tmp_path, warm):
+@pytest.mark.parametrize("page", WITH_BLOCKS, ids=str)
+def test_every_block_of_the_pages_runs(page, tmp_path, warm):
+    """Programs and commands in their order, as a reader would: what one makes the next one finds."""
     folder = readers_folder(tmp_path)
-    for code in blocks(page, "sh"):
-        run(["bash", "-euo", "pipefail", "-c", code], folder, warm)
+    for language, code in BLOCK.findall((ROOT / page).read_text()):
+        if language == "python":
+            story = BEFORE.get(str(page), "") + code + AFTER.get(str(page), "")
+            run([sys.executable, "-W", "error", "-c", story], folder)
+        elif language == "sh":
+            run(["bash", "-euo", "pipefail", "-c", code], folder, warm)
 
 
 def test_links_between_pages_lead_somewhere():
