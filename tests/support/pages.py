@@ -9,15 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["ROOT", "blocks", "readers_folder", "run"]
+__all__ = ["BLOCK", "ROOT", "blocks", "readers_folder", "run"]
 
 ROOT = Path(__file__).resolve().parents[2]
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path | str, language: str) -> list[str]:
     """Return the code blocks of a page in a language, in order."""
-    return [code for found, code in _BLOCK.findall((ROOT / page).read_text()) if found == language]
+    return [code for found, code in BLOCK.findall((ROOT / page).read_text()) if found == language]
 
 
 def run(command: list[str], folder: Path, first_on_path: Path = Path(sys.executable).parent) -> str:
