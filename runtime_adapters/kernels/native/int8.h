@@ -65,6 +65,8 @@ struct Kernels8 {
   int max_lines;
   bool signed_pixels;  // the loops take 128 off each pixel, so sums must start at 128 * (sum of the active weights)
   void (*tile)(const Tile8&);
+  // Only the sums of the tile: (rows, max_lines * 16), from row 4 * quad_begin. What says how to finish is not read.
+  void (*tile_sums)(const Tile8&, int32_t* sums);
   void (*depthwise)(const Depthwise8&);
   // sums[row] = start[row] + products with one vector x of quads, for rows [4 * quad_begin, 4 * quad_end);
   // quad_begin is even, and sums has room for a multiple of 8

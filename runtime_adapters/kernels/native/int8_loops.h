@@ -18,10 +18,14 @@ constexpr int kMax1 = 2, kMax4 = 1;
 
 constexpr int kWidest = kMax1 * 16;  // positions
 
-// R rows over N vectors from position `at`; sums[r] are `kWidest` apart. `group` counts the segment's row groups.
+// R rows over N vectors; sums[r] are `kWidest` apart. `group` counts groups of R rows. One of 8 rows side by side finds
+// its entries 8 apart.
 template <int R, int N>
 inline void multiply(const Sweep& sweep, int32_t group, const uint8_t* x, const int32_t* offset, const int32_t* start,
                      int32_t* sums) {
+  const bool beside = R == 1 && sweep.block_rows == 8;
+  const uint32_t first = beside ? static_cast<uint32_t>(group) % 8 : 0, step = beside ? 8 : 1;
+  if (beside) group /= 8;
   Int sum[R][N];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r)
@@ -31,7 +35,7 @@ inline void multiply(const Sweep& sweep, int32_t group, const uint8_t* x, const 
     const Run& run = sweep.run[k];
     const int32_t* value = static_cast<const int32_t*>(run.value);
     const uint32_t end = run.pointer[group + 1];
-    for (uint32_t i = run.pointer[group]; i < end; ++i) {
+    for (uint32_t i = run.pointer[group] + first; i < end; i += step) {
       const uint8_t* from = x + offset[run.index[i]];
       if constexpr (R == 1) {
         const Safe w(all(value[i]));
@@ -102,28 +106,33 @@ inline void finish_quad(const int32_t* sums, int32_t lines, const float* scale, 
   }
 }
 
+// Four rows of sums over all lines of a tile.
+inline void sum_quad(const Tile8& t, int32_t q, int32_t* sums) {
+  const int32_t rows = t.row_count - 4 * q < 4 ? t.row_count - 4 * q : 4;
+  for (int32_t k = 0; k < t.sweeps; ++k) {
+    const Sweep& sweep = t.sweep[k];
+    const int32_t* start = k == 0 ? t.start + 4 * q : nullptr;
+    if (sweep.block_rows == 4) {
+      for (int32_t line = 0; line < t.lines; line += kMax4) {
+        const int32_t here = t.lines - line < kMax4 ? t.lines - line : kMax4;
+        multiply_lines<4, kMax4>(here, sweep, q, t.x + line * 64, t.offset, start, sums + line * 16);
+      }
+    } else {
+      for (int32_t r = 0; r < rows; ++r)
+        multiply_lines<1, kMax1>(t.lines, sweep, 4 * q + r, t.x, t.offset, start ? start + r : nullptr,
+                                 sums + r * kWidest);
+      for (int32_t r = rows; r < 4; ++r)
+        for (int32_t n = 0; start && n < t.lines * kSteps; ++n) store(sums + r * kWidest + n * kLanes, Int{});
+    }
+  }
+}
+
 void tile(const Tile8& t) {
   alignas(64) int32_t sums[4 * kWidest];
   for (int32_t q = t.quad_begin; q < t.quad_end; ++q) {
-    const int32_t rows = t.row_count - 4 * q < 4 ? t.row_count - 4 * q : 4;
     uint8_t* y = t.y + (q - t.quad_begin) * t.y_stride;
     for (int32_t n = 0; n < t.lines; ++n) __builtin_prefetch(y + n * 64, 1);
-    for (int32_t k = 0; k < t.sweeps; ++k) {
-      const Sweep& sweep = t.sweep[k];
-      const int32_t* start = k == 0 ? t.start + 4 * q : nullptr;
-      if (sweep.block_rows == 4) {
-        for (int32_t line = 0; line < t.lines; line += kMax4) {
-          const int32_t here = t.lines - line < kMax4 ? t.lines - line : kMax4;
-          multiply_lines<4, kMax4>(here, sweep, q, t.x + line * 64, t.offset, start, sums + line * 16);
-        }
-      } else {
-        for (int32_t r = 0; r < rows; ++r)
-          multiply_lines<1, kMax1>(t.lines, sweep, 4 * q + r, t.x, t.offset, start ? start + r : nullptr,
-                                   sums + r * kWidest);
-        for (int32_t r = rows; r < 4; ++r)
-          for (int32_t n = 0; start && n < t.lines * kSteps; ++n) store(sums + r * kWidest + n * kLanes, Int{});
-      }
-    }
+    sum_quad(t, q, sums);
     const float *scale = t.finish.scale + 4 * q, *bias = t.finish.bias + 4 * q;
     const uint8_t* residual = t.finish.residual ? t.finish.residual + (q - t.quad_begin) * t.y_stride : nullptr;
     const bool plain = t.finish.activation == Activation::kNone;
@@ -131,6 +140,10 @@ void tile(const Tile8& t) {
                                  : (plain ? finish_quad<false, false> : finish_quad<false, true>);
     finish(sums, t.lines, scale, bias, residual, y, t.finish);
   }
+}
+
+void tile_sums(const Tile8& t, int32_t* sums) {
+  for (int32_t q = t.quad_begin; q < t.quad_end; ++q) sum_quad(t, q, sums + (q - t.quad_begin) * 4 * kWidest);
 }
 
 }  // namespace

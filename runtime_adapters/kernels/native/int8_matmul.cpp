@@ -1,4 +1,4 @@
-// Rows of x one after the other, parts of the matrix on all threads.
+// A few rows of x one after the other; many as positions of an image: a weight that was fetched then serves them all.
 #include "int8_matmul.h"
 
 #include <algorithm>
@@ -11,7 +11,28 @@
 namespace elsa {
 namespace {
 
-thread_local Scratch sum_scratch;  // of each worker
+// Rows of x from which tiles pay. A tile of few rows costs as much as one of a whole line.
+constexpr int64_t kTileRows = 12;
+
+thread_local Scratch tile_scratch;  // of the calling thread, read by all
+thread_local Scratch sum_scratch;   // of each worker
+thread_local Scratch turn_scratch;  // of each worker
+
+// An int32 has the size of a float.
+int32_t* numbers(Scratch& scratch, int64_t count) {
+  return reinterpret_cast<int32_t*>(scratch.floats(static_cast<size_t>(count)));
+}
+
+// to[j * to_stride + i] = from[i * from_stride + j]; what both strides jump over stays in the first cache for a block.
+void turn(const int32_t* from, int64_t from_stride, int64_t rows, int64_t columns, int32_t* to, int64_t to_stride) {
+  constexpr int64_t kBlock = 16;
+  for (int64_t i = 0; i < rows; i += kBlock)
+    for (int64_t j = 0; j < columns; j += kBlock) {
+      const int64_t rows_end = std::min(i + kBlock, rows), columns_end = std::min(j + kBlock, columns);
+      for (int64_t c = j; c < columns_end; ++c)
+        for (int64_t r = i; r < rows_end; ++r) to[c * to_stride + r] = from[r * from_stride + c];
+    }
+}
 
 }  // namespace
 
@@ -36,7 +57,10 @@ Int8Product::Int8Product(const ort::Info& info)
     : quads_(info.integer("quads", 1, 1 << 16)),
       rows_(info.integer("rows", 1, 1 << 24)),
       weights_(info, 4, rows_, quads_, NestedWeights::Values::kQuadRows),
-      finish_(info, 2, 3, (rows_ + 3) / 4) {}
+      finish_(info, 2, 3, (rows_ + 3) / 4) {
+  const int64_t tile = kernels8().max_lines * kLine * 4;
+  for (int64_t q = 0; q < quads_; ++q) offsets_.push_back(static_cast<int32_t>(q * tile));
+}
 
 const uint8_t* Int8Product::rows_of(const ort::Context& context, int64_t last, ort::Dims* dims, int64_t* count) const {
   const ort::Tensor x = context.input(0, kOrtUint8, "the input");
@@ -52,18 +76,65 @@ template <typename Body>
 void Int8Product::sums(const ort::Context& context, const uint8_t* x, int64_t count, int64_t level, Body&& body) const {
   if (count == 0) return;
   weights_.validate(level);
+  if (count < kTileRows)
+    one_by_one(context, x, count, level, body);
+  else
+    in_tiles(context, x, count, level, body);
+}
+
+template <typename Body>
+void Int8Product::one_by_one(const ort::Context& context, const uint8_t* x, int64_t count, int64_t level,
+                             Body&& body) const {
   const auto& sweeps = weights_.sweeps(level);
-  const int64_t quads = (rows_ + 3) / 4;
-  const Split split = split_into(kTasks, quads, 2, 16);  // 8 rows side by side belong to one part
+  const Split split = split_into(kTasks, (rows_ + 3) / 4, 2, 16);  // 8 rows side by side belong to one part
   const int64_t parts = split.parts();
   context.parallel(count * parts, [&](int64_t task) {
     const int64_t n = task / parts;
     const auto [quad, quad_end] = split.part(task % parts);
-    // An int32 has the size of a float.
-    auto* sums = reinterpret_cast<int32_t*>(sum_scratch.floats(static_cast<size_t>(split.size * 4)));
+    int32_t* sums = numbers(sum_scratch, split.size * 4);
     kernels8().gemv(sweeps.data(), static_cast<int32_t>(sweeps.size()), x + n * quads_ * 4, static_cast<int32_t>(quad),
                     static_cast<int32_t>(quad_end), static_cast<int32_t>(rows_), weights_.start(level), sums);
     body(n, 4 * quad, 4 * (quad_end - quad), sums);
+  });
+}
+
+template <typename Body>
+void Int8Product::in_tiles(const ort::Context& context, const uint8_t* x, int64_t count, int64_t level,
+                           Body&& body) const {
+  const Kernels8& table = kernels8();
+  const auto& sweeps = weights_.sweeps(level);
+  // Tiles of equal size, so that the last one is not nearly empty.
+  const int64_t width = table.max_lines * kLine, lines = divide_up(count, kLine);
+  const int64_t tiles = divide_up(lines, table.max_lines);
+  const auto first_of = [&](int64_t tile) { return std::min(count, lines * tile / tiles * kLine); };
+
+  int32_t* packed = numbers(tile_scratch, tiles * quads_ * width);
+  context.parallel(tiles, [&](int64_t tile) {
+    const int64_t first = first_of(tile), here = first_of(tile + 1) - first;
+    int32_t* to = packed + tile * quads_ * width;
+    turn(reinterpret_cast<const int32_t*>(x) + first * quads_, quads_, here, quads_, to, width);
+    // Nobody reads the sums of what fills the last line, but no byte that is read may be undefined.
+    for (int64_t q = 0; q < quads_; ++q) std::fill(to + q * width + here, to + q * width + round_up(here, kLine), 0);
+  });
+
+  const Split parts = split_rows(round_up(rows_, 4), tiles);
+  context.parallel(tiles * parts.parts(), [&](int64_t task) {
+    const int64_t tile = task / parts.parts();
+    const Range rows = parts.part(task % parts.parts());
+    const int64_t first = first_of(tile), here = first_of(tile + 1) - first, height = rows.end - rows.begin;
+    Tile8 t;
+    t.x = reinterpret_cast<const uint8_t*>(packed + tile * quads_ * width);
+    t.offset = offsets_.data();
+    t.sweep = sweeps.data(), t.sweeps = static_cast<int32_t>(sweeps.size());
+    t.quad_begin = static_cast<int32_t>(rows.begin / 4), t.quad_end = static_cast<int32_t>(rows.end / 4);
+    t.row_count = static_cast<int32_t>(rows_);
+    t.lines = static_cast<int32_t>(divide_up(here, kLine));
+    t.start = weights_.start(level);
+    int32_t* sums = numbers(sum_scratch, height * width);
+    table.tile_sums(t, sums);
+    int32_t* turned = numbers(turn_scratch, height * here);
+    turn(sums, width, height, here, turned, height);
+    for (int64_t n = 0; n < here; ++n) body(first + n, rows.begin, height, turned + n * height);
   });
 }
 

@@ -34,6 +34,16 @@ class Int8Product {
   int64_t quads_, rows_;
   Weights8 weights_;
   Finish8Tables finish_;
+
+ private:
+  // One row of x at a time.
+  template <typename Body>
+  void one_by_one(const ort::Context& context, const uint8_t* x, int64_t count, int64_t level, Body&& body) const;
+  // Many rows of x at a time, as a convolution takes the positions of an image.
+  template <typename Body>
+  void in_tiles(const ort::Context& context, const uint8_t* x, int64_t count, int64_t level, Body&& body) const;
+
+  std::vector<int32_t> offsets_;  // (quads) bytes, within a packed tile
 };
 
 class Int8MatMul : Int8Product {

@@ -114,7 +114,7 @@ void add_up(const uint8_t* from, int64_t count, int64_t* sums) {
 }  // namespace
 
 extern const Kernels8 ELSA_TABLE8;
-const Kernels8 ELSA_TABLE8 = {ELSA_NAME, kMax1, ELSA_SIGNED_PIXELS, tile,    depthwise, gemv, finish, to_floats,
-                              quantize,  codes, dequantize,         maximum, add_up};
+const Kernels8 ELSA_TABLE8 = {ELSA_NAME, kMax1,     ELSA_SIGNED_PIXELS, tile,  tile_sums,  depthwise, gemv,
+                              finish,    to_floats, quantize,           codes, dequantize, maximum,   add_up};
 
 }  // namespace elsa

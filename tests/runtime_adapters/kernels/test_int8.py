@@ -186,7 +186,7 @@ def test_depthwise_convolutions_agree(g: dict[str, Any]) -> None:
     st.integers(1, 70),
     st.integers(1, 40),
     st.lists(st.sampled_from([1, 4, 8]), min_size=LEVELS, max_size=LEVELS),
-    st.integers(1, 5),
+    st.one_of(st.integers(1, 5), st.integers(11, 40), st.integers(90, 230)),
     st.integers(0, LEVELS - 1),
     st.booleans(),
     st.integers(0, 1 << 30),
@@ -194,7 +194,7 @@ def test_depthwise_convolutions_agree(g: dict[str, Any]) -> None:
 def test_products_agree(  # noqa: PLR0917 - drawn by hypothesis
     columns: int, rows: int, forms: list[int], count: int, level: int, extreme: bool, seed: int
 ) -> None:
-    """Products with one vector and several, to codes and to floats."""
+    """Products with one vector, several, a tile of rows and many tiles, to codes and to floats."""
     random = np.random.default_rng(seed)
     codes = random_codes(random, (rows, columns), extreme=extreme)
     index = random.choice(np.array([0, 1, 2, 255], np.uint8), codes.shape)
