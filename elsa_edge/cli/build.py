@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from elsa_edge.cli._common import device_option, emit, json_option, new_file, say
+
+if TYPE_CHECKING:
+    from elsa_edge.start_project import Platform
 
 __all__ = ["command"]
 
@@ -44,6 +48,12 @@ __all__ = ["command"]
     help="Cut the network into N segments (2 to 16); a running inference that will be late goes on sparser.",
 )
 @click.option(
+    "--for",
+    "platform",
+    type=click.Choice(("android", "web", "cpp")),
+    help="Write a start project with the bundle inside, instead of the bundle alone.",
+)
+@click.option(
     "-v", "--verbose", is_flag=True, help="Also say why rewrites of the graph leave places as they are."
 )
 @json_option
@@ -58,6 +68,7 @@ def command(
     sign: Path | None,
     counter: int | None,
     reroute: int | None,
+    platform: Platform | None,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -65,15 +76,24 @@ def command(
 
     Every variant is run here at every level and compared with the canonical graph before the bundle appears. What
     speaks for and against each variant is said on stderr; `elsa-edge preflight` says it of every exporter.
+
+    With --for the folder is a small application around the bundle: a Gradle project, a page, or a CMake project. Its
+    README.md says how it is built.
     """
     from elsa_edge.build import build_bundle
     from elsa_edge.graph.passes.refusals import told
+    from elsa_edge.start_project import bundle_in, start_project
 
-    with told(say) if verbose else contextlib.nullcontext():
+    with (
+        told(say) if verbose else contextlib.nullcontext(),
+        start_project(platform, destination, say)
+        if platform
+        else contextlib.nullcontext(destination) as place,
+    ):
         bundle = build_bundle(
             model,
             device,
-            destination,
+            place,
             variants=variants or None,
             golden=golden,
             name=name,
@@ -86,7 +106,7 @@ def command(
     say(f"{destination}: {size_bytes / 1e6:.2f} MB, {len(bundle.ladder)} levels")
     emit(
         {
-            "bundle": str(destination),
+            "bundle": str(destination / bundle_in(platform) if platform else destination),
             "device": bundle.manifest.device,
             "variants": [variant.name for variant in bundle.manifest.variants],
             "size_bytes": size_bytes,

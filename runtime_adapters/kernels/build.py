@@ -88,11 +88,18 @@ _HERE = (_X86, _X86_8) if platform.machine() in {"x86_64", "AMD64"} else (_ARM, 
 TARGETS = {
     "native": Target(*_HERE, ("c++", "g++", "clang++")),
     "linux-aarch64": Target(_ARM, _ARM_8, ("aarch64-linux-gnu-g++", "aarch64-linux-gnu-clang++"), "aarch64"),
-    # From an NDK: toolchains/llvm/prebuilt/HOST/bin must be on PATH. Pages of 16 KB are the linker flag above.
+    # From an NDK, which ANDROID_NDK_HOME names or whose bin is on PATH. Pages of 16 KB are the linker flag above.
     "android-arm64": Target(
         _ARM, _ARM_8, ("aarch64-linux-android24-clang++", "aarch64-linux-android26-clang++"), "android-arm64"
     ),
-}
+    # Without an NDK: zig (pip install ziglang) brings a compiler and a C++ library, which is linked in, but nothing of
+    # Android's. So it compiles against musl's headers, and BIONIC holds what the library may then ask Android for. The
+    # language's thread-local variables need Android 10.
+    "android-arm64-zig": Target(
+        _ARM, {**_ARM, "dotprod": (4, ("-mcpu=generic+dotprod",))}, ("python-zig c++",), "android-arm64",
+        ("-target", "aarch64-linux-musl"),
+    ),
+}  # fmt: skip
 
 
 def find_compiler(target: Target) -> Command | None:
@@ -106,10 +113,18 @@ def find_compiler(target: Target) -> Command | None:
     wished = os.environ.get("CXX", "") if target is TARGETS["native"] else ""
     if wished.strip():
         return _as_command("CXX", wished)
-    for name in target.compilers:
-        if found := shutil.which(name):
-            return (found,)
+    for words in target.compilers:
+        name, *rest = words.split()
+        if found := shutil.which(name) or _in_ndk(name):
+            return (found, *rest)
     return None
+
+
+def _in_ndk(name: str) -> str | None:
+    """Return a compiler of the Android NDK that ANDROID_NDK_HOME names."""
+    home = os.environ.get("ANDROID_NDK_HOME", "")
+    found = sorted(Path(home).glob(f"toolchains/llvm/prebuilt/*/bin/{name}")) if home else []
+    return str(found[0]) if found else None
 
 
 def _as_command(what: str, text: str) -> Command:
@@ -148,7 +163,7 @@ def compile_library(
     with tempfile.TemporaryDirectory() as folder:
         objects = _compile_all(command, flags, wanted, _library_sources(), Path(folder))
         made = Path(folder, "library.so")
-        _run([*command, *link, "-o", str(made), *objects])
+        _run([*command, *wanted.flags, *link, "-o", str(made), *objects])
         output.parent.mkdir(parents=True, exist_ok=True)
         beside = output.with_name(f".{output.name}.{os.getpid()}.tmp")
         shutil.copyfile(made, beside)

@@ -6,6 +6,8 @@ export interface Open {
   bundle: string;
   /** URL of the folder with the runtime's .wasm files. */
   runtime: string;
+  /** One works everywhere; several need a page that is isolated from other origins. */
+  threads: number;
 }
 
 export interface Look {

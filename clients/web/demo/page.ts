@@ -1,4 +1,4 @@
-/** Photograph in; label, level and latency out. `?bundle=URL` names another bundle than `bundle/` beside the page. */
+/** Photograph in; label, level and latency out. `?bundle=URL` names another bundle than `bundle/` beside the page, `?threads=N` wants more than one thread. */
 
 import type { Failed, Look, Open, Ready, Seen } from "./messages.js";
 
@@ -44,6 +44,11 @@ picker.onchange = async (): Promise<void> => {
   worker.postMessage(look);
 };
 
-const asked = new URLSearchParams(location.search).get("bundle") ?? "bundle/";
-const open: Open = { kind: "open", bundle: new URL(asked, location.href).href, runtime: new URL("ort/", location.href).href };
+const asked = new URLSearchParams(location.search);
+const open: Open = {
+  kind: "open",
+  bundle: new URL(asked.get("bundle") ?? "bundle/", location.href).href,
+  runtime: new URL("ort/", location.href).href,
+  threads: Number(asked.get("threads") ?? 1),
+};
 worker.postMessage(open);

@@ -1,18 +1,17 @@
 /** The session lives in a worker, so that the page stays responsive. */
 
 import * as ort from "onnxruntime-web/wasm";
-import { AdaptiveSession, fetchFrom } from "../src/index.js";
+import { AdaptiveSession, fetchFrom, prepareWasm } from "../src/index.js";
 import type { Failed, Look, Open, Ready, Seen } from "./messages.js";
 
 let session: AdaptiveSession;
 
-async function open({ bundle, runtime }: Open): Promise<Ready> {
+async function open({ bundle, runtime, threads }: Open): Promise<Ready> {
   ort.env.wasm.wasmPaths = runtime;
-  // Several threads need a page that is isolated from other origins; one works everywhere.
-  ort.env.wasm.numThreads = 1;
+  const lacking = prepareWasm(ort.env.wasm, threads);
   session = await AdaptiveSession.open({ ort, readFile: fetchFrom(bundle) });
   const [, , height, width] = session.bundle.manifest.inputs[0]!.shape;
-  return { kind: "ready", height: height ?? 224, width: width ?? 224, notes: session.notes };
+  return { kind: "ready", height: height ?? 224, width: width ?? 224, notes: [...lacking, ...session.notes] };
 }
 
 async function look({ pixels }: Look): Promise<Seen> {

@@ -6,6 +6,7 @@
  */
 
 import { BundleError } from "./errors.js";
+import { Fields } from "./fields.js";
 
 /** Reads one file of a bundle, by its path inside the bundle. */
 export type ReadFile = (path: string) => Promise<Uint8Array>;
@@ -36,6 +37,8 @@ export interface Variant {
   /** Role -> path. */
   files: ReadonlyMap<string, string>;
   relativeTolerance: number;
+  /** For variants that are not exact; null for the others. */
+  minimumAgreement: number | null;
 }
 
 export interface Manifest {
@@ -46,6 +49,12 @@ export interface Manifest {
   outputs: TensorEntry[];
   variants: Variant[];
   files: ReadonlyMap<string, { sizeBytes: number; sha256: string }>;
+  /** Path of the golden answers. */
+  golden: string;
+  /** Output to its axis of classes; null where that was not looked for. */
+  classAxes: ReadonlyMap<string, number> | null;
+  /** Output to the network's own noise per level, relative to the output's scale. */
+  noise: ReadonlyMap<string, readonly number[]>;
 }
 
 const FORMAT = 2;
@@ -92,130 +101,168 @@ function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-type Json = Record<string, unknown>;
+const DTYPES = ["float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool"];
+const LARGEST_NOISE = 0.01;
+const BELOW_ONE = 1 - Number.EPSILON / 2;
 
 function parseManifest(value: unknown): Manifest {
-  const top = asObject("manifest.json", value);
-  if (top["format"] !== FORMAT) {
-    throw new BundleError(
-      `manifest.json is of format ${JSON.stringify(top["format"])}; this client reads ${FORMAT}. Build the bundle again.`,
-    );
+  const top = new Fields("manifest.json", value, BundleError);
+  if (top.get("format") !== FORMAT) {
+    throw new BundleError(`manifest.json is of another format; this client reads ${FORMAT}. Build the bundle again.`);
   }
-  const files = new Map(
-    asList("files", top["files"]).map((entry) => {
-      const item = asObject("files", entry);
-      const sha256 = asString("files.sha256", item["sha256"]);
-      if (!/^[0-9a-f]{64}$/.test(sha256)) throw new BundleError("files.sha256 must have 64 hexadecimal digits.");
-      return [asPath(item["path"]), { sizeBytes: asCount("files.size_bytes", item["size_bytes"]), sha256 }] as const;
-    }),
-  );
-  const ladder = asList("ladder", top["ladder"]).map(parseLevel);
+  const files = new Map(top.objects("files").map(parseFile));
+  if (files.size !== top.list("files").length) throw new BundleError("A file is listed twice.");
+  const ladder = top.objects("ladder").map(parseLevel);
   if (ladder.length === 0 || ladder.length > MOST_LEVELS) {
     throw new BundleError(`The ladder must have 1 to ${MOST_LEVELS} levels, found ${ladder.length}.`);
   }
-  const variants = asList("variants", top["variants"]).map((entry) => parseVariant(entry, ladder.length, files));
-  if (variants.length === 0) throw new BundleError("The bundle has no variant.");
-  for (const [what, names] of [
-    ["level", ladder.map((level) => level.name)],
-    ["variant", variants.map((variant) => variant.name)],
-  ] as const) {
-    if (new Set(names).size !== names.length) throw new BundleError(`Two entries have the same ${what} name.`);
+  if (ladder.some((level, k) => k > 0 && level.sparsity >= ladder[k - 1]!.sparsity)) {
+    throw new BundleError("The sparsity of the levels must fall.");
   }
-  return {
-    name: asString("name", top["name"]),
-    device: asString("device", top["device"]),
+  const variants = top.objects("variants").map((item) => parseVariant(item, ladder.length, files));
+  const [inputs, outputs] = [top.objects("inputs").map(parseTensor), top.objects("outputs").map(parseTensor)];
+  for (const [what, entries] of Object.entries({ level: ladder, variant: variants, input: inputs, output: outputs })) {
+    if (entries.length === 0) throw new BundleError(`The bundle has no ${what}.`);
+    if (new Set(entries.map(({ name }) => name)).size !== entries.length) {
+      throw new BundleError(`Two entries have the same ${what} name.`);
+    }
+  }
+  const golden = pathOf(top, "golden");
+  if (!files.has(golden)) throw new BundleError(`${golden} is used but not in the list of files.`);
+  const versions = top.object("versions");
+  for (const key of versions.keys()) versions.text(key);
+  if (top.has("counter")) top.count("counter");
+  top.pass("provenance", "counter");
+  const manifest = {
+    name: top.text("name"),
+    device: top.text("device"),
     ladder,
-    inputs: asList("inputs", top["inputs"]).map(parseTensor),
-    outputs: asList("outputs", top["outputs"]).map(parseTensor),
+    inputs,
+    outputs,
     variants,
     files,
+    golden,
+    classAxes: top.has("class_axes") ? axesOf(top.object("class_axes")) : null,
+    noise: top.get("noise") === undefined ? new Map<string, number[]>() : noiseOf(top.object("noise"), ladder.length),
   };
+  top.end();
+  return manifest;
 }
 
-function parseLevel(value: unknown): LevelEntry {
-  const item = asObject("ladder", value);
-  const share = (key: string): number | null =>
-    item[key] === null || item[key] === undefined ? null : asNumber(`ladder.${key}`, item[key], 0, 1);
-  return {
-    name: asString("ladder.name", item["name"]),
-    sparsity: asNumber("ladder.sparsity", item["sparsity"], 0, 1),
-    density: share("density"),
-    flopsFraction: share("flops_fraction"),
-    accuracy: share("accuracy"),
-  };
+function parseFile(item: Fields): [string, { sizeBytes: number; sha256: string }] {
+  const path = pathOf(item, "path");
+  if (path === "manifest.json" || path === "manifest.json.sig") throw item.wrong("path", "cannot be the manifest's own.");
+  const sha256 = item.text("sha256");
+  if (!/^[0-9a-f]{64}$/.test(sha256)) throw item.wrong("sha256", "must have 64 hexadecimal digits.");
+  const sizeBytes = item.count("size_bytes");
+  item.end();
+  return [path, { sizeBytes, sha256 }];
 }
 
-function parseTensor(value: unknown): TensorEntry {
-  const item = asObject("inputs", value);
-  return {
-    name: asString("name", item["name"]),
-    shape: asList("shape", item["shape"]).map((size) => (size === null ? null : asCount("shape", size))),
-    dtype: asString("dtype", item["dtype"]),
+function parseLevel(item: Fields): LevelEntry {
+  const level = {
+    name: item.text("name"),
+    sparsity: item.number("sparsity", 0, BELOW_ONE),
+    density: item.maybe("density", 0, 1),
+    flopsFraction: item.maybe("flops_fraction", 0, 1),
+    accuracy: item.maybe("accuracy", 0, 1),
   };
+  item.pass("accuracy_low", "accuracy_high", "samples", "metric");
+  item.end();
+  return level;
 }
 
-function parseVariant(value: unknown, levels: number, listed: ReadonlyMap<string, unknown>): Variant {
-  const item = asObject("variants", value);
-  const name = asString("variants.name", item["name"]);
-  const kind = asString(`${name}: instructions.kind`, asObject(name, item["instructions"])["kind"]);
-  const files = new Map(
-    Object.entries(asObject(`${name}: files`, item["files"])).map(([role, path]) => [role, asPath(path)] as const),
-  );
+function parseTensor(item: Fields): TensorEntry {
+  const shape = item.list("shape").map((size) => (size === null ? null : item.count("shape", size)));
+  if (item.get("sizes") !== undefined) {
+    const sizes = item.list("sizes").length;
+    if (sizes !== 0 && sizes !== shape.length) throw item.wrong("sizes", "must have one entry per dimension.");
+  }
+  const dtype = item.text("dtype");
+  if (!DTYPES.includes(dtype)) throw item.wrong("dtype", `must be one of ${DTYPES.join(", ")}.`);
+  const tensor = { name: item.text("name"), shape, dtype };
+  item.end();
+  return tensor;
+}
+
+/** Per kind, the keys of its instructions and the roles that must have a file. */
+function rolesOf(told: Fields, kind: string, levels: number): string[] {
+  const each = Array.from({ length: levels }, (_, level) => `level_${level}`);
+  if (kind.startsWith("other:")) {
+    told.pass("settings");
+    return [];
+  }
+  if (kind === "rerouted") {
+    // The Python session's alone; other variants of the bundle run.
+    told.pass("segments", "switch_points");
+    return [];
+  }
+  if (kind === "nested") {
+    const choices = told.list("choices").map((choice) => told.text("choices", choice));
+    if (choices.length === 0 || told.list("nested_layers").length !== levels) {
+      throw told.wrong("choices", "must have an entry, and nested_layers one per level.");
+    }
+    return [...choices, "data"];
+  }
+  if (kind.startsWith("tflite-")) told.pass("batch", "stateful", "inputs", "outputs");
+  const roles: Record<string, string[]> = {
+    selector: ["model"],
+    switch: ["model"],
+    levels: each,
+    "tflite-files": each,
+    "tflite-signatures": ["model"],
+  };
+  if (!Object.hasOwn(roles, kind)) throw told.wrong("kind", `is unknown to this client: ${kind.slice(0, 60)}. Update it.`);
+  return roles[kind]!;
+}
+
+function parseVariant(item: Fields, levels: number, listed: ReadonlyMap<string, unknown>): Variant {
+  const name = item.text("name");
+  const told = item.object("instructions");
+  const kind = told.text("kind");
+  const paths = item.object("files");
+  const files = new Map(paths.keys().map((role) => [role, pathOf(paths, role)] as const));
   for (const path of files.values()) {
     if (!listed.has(path)) throw new BundleError(`${path} is used by ${name} but not in the list of files.`);
   }
-  const roles =
-    kind === "levels"
-      ? Array.from({ length: levels }, (_, level) => `level_${level}`)
-      : kind === "selector" || kind === "switch"
-        ? ["model"]
-        : [];
-  const absent = roles.filter((role) => !files.has(role));
+  const absent = rolesOf(told, kind, levels).filter((role) => !files.has(role));
   if (absent.length > 0) throw new BundleError(`${name} is of kind ${kind} and has no file for ${absent.join(", ")}.`);
-  return {
+  told.end();
+  const bytes = item.get("level_bytes") === undefined ? 0 : item.list("level_bytes").length;
+  if (bytes !== 0 && bytes !== levels) throw item.wrong("level_bytes", "must have one entry per level.");
+  item.pass("notes");
+  const variant = {
     name,
-    runtime: asString(`${name}: runtime`, item["runtime"]),
+    runtime: item.text("runtime"),
     kind,
     files,
-    relativeTolerance: asNumber(`${name}: relative_tolerance`, item["relative_tolerance"] ?? 1e-4, 0, Infinity),
+    relativeTolerance: item.get("relative_tolerance") === undefined ? 1e-4 : item.number("relative_tolerance", Number.MIN_VALUE, BELOW_ONE),
+    minimumAgreement: item.maybe("minimum_agreement", 0, 1),
   };
+  item.end();
+  return variant;
 }
 
-function asObject(where: string, value: unknown): Json {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new BundleError(`${where} must be an object.`);
-  return value as Json;
+function axesOf(told: Fields): Map<string, number> {
+  return new Map(told.keys().map((output) => [output, told.countOr(output, 1, 15, 1)]));
 }
 
-function asList(where: string, value: unknown): unknown[] {
-  if (!Array.isArray(value)) throw new BundleError(`${where} must be a list.`);
-  return value;
-}
-
-function asString(where: string, value: unknown): string {
-  if (typeof value !== "string" || value === "") throw new BundleError(`${where} must be a text.`);
-  return value;
-}
-
-function asNumber(where: string, value: unknown, low: number, high: number): number {
-  if (typeof value !== "number" || !(value >= low && value <= high)) {
-    throw new BundleError(`${where} must be a number from ${low} to ${high}, found ${JSON.stringify(value)}.`);
-  }
-  return value;
-}
-
-function asCount(where: string, value: unknown): number {
-  if (!Number.isSafeInteger(value) || (value as number) < 0) {
-    throw new BundleError(`${where} must be a whole number, found ${JSON.stringify(value)}.`);
-  }
-  return value as number;
+function noiseOf(told: Fields, levels: number): Map<string, number[]> {
+  return new Map(
+    told.keys().map((output) => {
+      const row = told.list(output).map((value) => told.number(output, 0, LARGEST_NOISE, value));
+      if (row.length !== levels) throw told.wrong(output, "must have one entry per level.");
+      return [output, row];
+    }),
+  );
 }
 
 /** Accept only plain relative paths: not absolute, no `..`, backslash, drive, scheme, query or fragment. */
-function asPath(value: unknown): string {
-  const path = asString("path", value);
+function pathOf(item: Fields, key: string): string {
+  const path = item.text(key);
   const parts = path.split("/");
   if (/[\\:?#%\u0000-\u001f\u007f]/.test(path) || parts.some((part) => part === "" || part === "." || part === "..")) {
-    throw new BundleError(`${JSON.stringify(path)} is no path inside the bundle.`);
+    throw item.wrong(key, `is no path inside the bundle: ${JSON.stringify(path.slice(0, 80))}.`);
   }
   return path;
 }

@@ -14,3 +14,8 @@ export class ProfileError extends Error {
 export class InputError extends Error {
   override readonly name = "InputError";
 }
+
+/** The runtime refused, or this page or program cannot run it. */
+export class RuntimeError extends Error {
+  override readonly name = "RuntimeError";
+}

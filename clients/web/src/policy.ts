@@ -1,5 +1,8 @@
 /** What the controller must hold, in its own units: milliseconds, bytes, fractions. Twin of elsa_edge/control/policy.py. */
 
+import { ProfileError } from "./errors.js";
+import { Fields } from "./fields.js";
+
 export interface Policy {
   /** Time one inference may take; Infinity for no limit. */
   budgetMs: number;
@@ -32,6 +35,8 @@ export interface Policy {
 }
 
 const MB = 1_000_000;
+const MOST = 1e15;
+const BELOW_ONE = 1 - Number.EPSILON / 2;
 
 export const DEFAULT_POLICY: Readonly<Policy> = {
   budgetMs: Infinity,
@@ -70,26 +75,32 @@ export interface QosSection {
   };
 }
 
-/** Translate the `qos` section of a device profile; a key that is left out keeps its default. */
-export function policyFromQos(qos: QosSection): Policy {
+/**
+ * Translate the `qos` section of a device profile; a key that is left out keeps its default.
+ *
+ * Throws ProfileError for a key that is unknown and a value that cannot be.
+ */
+export function policyFromQos(section: QosSection): Policy {
   const base = DEFAULT_POLICY;
-  const switching = qos.switching ?? {};
-  const bytes = (megabytes: number | undefined, otherwise: number): number =>
-    megabytes === undefined ? otherwise : megabytes * MB;
-  return {
-    budgetMs: qos.latency_budget_ms ?? Infinity,
-    allowedMissRate: qos.latency_percentile === undefined ? base.allowedMissRate : (100 - qos.latency_percentile) / 100,
-    windowRuns: qos.window_runs ?? base.windowRuns,
-    reserveBytes: bytes(qos.memory_reserve_mb, base.reserveBytes),
-    hysteresisBytes: bytes(qos.memory_hysteresis_mb, base.hysteresisBytes),
-    pressureLimitPercent: qos.memory_pressure_percent ?? base.pressureLimitPercent,
-    temperatureLimitC: qos.temperature_limit_c ?? Infinity,
-    minimumAccuracy: qos.minimum_accuracy ?? 0,
-    margin: switching.margin ?? base.margin,
-    upMargin: switching.up_margin ?? base.upMargin,
-    upAfterRuns: switching.up_after_runs ?? base.upAfterRuns,
-    dwellMs: switching.dwell_ms ?? base.dwellMs,
-    discardRuns: switching.discard_runs ?? base.discardRuns,
-    idleGapMs: switching.idle_gap_ms ?? base.idleGapMs,
+  const qos = new Fields("qos", section, ProfileError);
+  const switching = new Fields("qos.switching", qos.get("switching") ?? {}, ProfileError);
+  const policy = {
+    budgetMs: qos.numberOr("latency_budget_ms", Number.MIN_VALUE, Number.MAX_VALUE, Infinity),
+    allowedMissRate: (100 - qos.numberOr("latency_percentile", 1e-9, 100 - 1e-9, 100 - 100 * base.allowedMissRate)) / 100,
+    windowRuns: qos.countOr("window_runs", 1, 100_000, base.windowRuns),
+    reserveBytes: MB * qos.numberOr("memory_reserve_mb", 0, MOST, base.reserveBytes / MB),
+    hysteresisBytes: MB * qos.numberOr("memory_hysteresis_mb", 0, MOST, base.hysteresisBytes / MB),
+    pressureLimitPercent: qos.numberOr("memory_pressure_percent", 1e-9, 100, base.pressureLimitPercent),
+    temperatureLimitC: qos.numberOr("temperature_limit_c", Number.MIN_VALUE, Number.MAX_VALUE, Infinity),
+    minimumAccuracy: qos.numberOr("minimum_accuracy", 0, 1, 0),
+    margin: switching.numberOr("margin", 0, BELOW_ONE, base.margin),
+    upMargin: switching.numberOr("up_margin", 0, BELOW_ONE, base.upMargin),
+    upAfterRuns: switching.countOr("up_after_runs", 1, 1_000_000, base.upAfterRuns),
+    dwellMs: switching.numberOr("dwell_ms", 0, MOST, base.dwellMs),
+    discardRuns: switching.countOr("discard_runs", 0, 100, base.discardRuns),
+    idleGapMs: switching.numberOr("idle_gap_ms", Number.MIN_VALUE, MOST, base.idleGapMs),
   };
+  qos.end();
+  switching.end();
+  return policy;
 }

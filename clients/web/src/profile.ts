@@ -3,8 +3,9 @@
 import { parse } from "yaml";
 import type { Manifest } from "./bundle.js";
 import { ProfileError } from "./errors.js";
+import { Fields } from "./fields.js";
 import type { LevelFacts } from "./plan.js";
-import type { QosSection } from "./policy.js";
+import { policyFromQos, type QosSection } from "./policy.js";
 
 export interface MeasuredLevel {
   name: string;
@@ -31,10 +32,24 @@ export function parseProfile(text: string): DeviceProfile {
   } catch (error) {
     throw new ProfileError(`The device profile is no YAML (${String(error)}).`);
   }
-  if (typeof value !== "object" || value === null || !("name" in value)) {
-    throw new ProfileError("The device profile has no name; elsa-edge devices check says what else is wrong.");
-  }
+  const top = new Fields("The device profile", value, ProfileError);
+  top.text("name");
+  if (top.has("variants")) for (const name of top.list("variants")) top.text("variants", name);
+  if (top.has("qos")) policyFromQos(top.get("qos") as QosSection);
+  if (top.has("measured")) checkMeasured(top.object("measured"));
+  top.pass("description", "hardware", "runtime", "tflite", "probes", "deploy");
+  top.end();
   return value as DeviceProfile;
+}
+
+function checkMeasured(table: Fields): void {
+  if (table.has("variant")) table.text("variant");
+  for (const row of table.objects("levels")) {
+    row.text("name");
+    for (const key of ["p50_ms", "p95_ms", "cold_ms", "switch_ms", "memory_bytes"]) row.maybe(key, 0, 1e15);
+    row.maybe("accuracy", 0, 1);
+    row.end();
+  }
 }
 
 /** Join the ladder with what was measured on this device for this variant; another table is ignored. */

@@ -9,9 +9,11 @@
  */
 
 import type { InferenceSession, Tensor, TensorConstructor, InferenceSessionFactory } from "onnxruntime-common";
-import { Bundle, type ReadFile, type Variant } from "./bundle.js";
+import { Bundle, type ReadFile, type TensorEntry, type Variant } from "./bundle.js";
+import { Comparison } from "./comparison.js";
 import { Controller, type Decision } from "./controller.js";
-import { BundleError, InputError } from "./errors.js";
+import { BundleError, InputError, RuntimeError } from "./errors.js";
+import { readGolden } from "./golden.js";
 import { makePlan } from "./plan.js";
 import { policyFromQos } from "./policy.js";
 import { type DeviceProfile, levelFacts, parseProfile } from "./profile.js";
@@ -99,6 +101,18 @@ export class AdaptiveSession {
     return turn;
   }
 
+  /**
+   * Compare every level with the golden answers in the bundle, as `elsa-edge verify` does.
+   *
+   * Hashes say that the files are those of the manifest; this says that they compute what was built, here. Throws
+   * BundleError when a level answers otherwise.
+   */
+  async verify(): Promise<void> {
+    const turn = this.queue.then(() => this.verifyNow());
+    this.queue = turn.catch(() => undefined);
+    return turn;
+  }
+
   /** Release the runtime's memory, after the runs that are queued. */
   async close(): Promise<void> {
     await this.queue;
@@ -111,15 +125,7 @@ export class AdaptiveSession {
     if (!(Number.isInteger(level) && level >= 0 && level < ladder.length)) {
       throw new InputError(`There is no level ${level}: expected 0 to ${ladder.length - 1}.`);
     }
-    for (const { name, shape } of inputs) {
-      const given = feeds[name];
-      if (given === undefined) {
-        throw new InputError(`The input ${name} is missing; expected ${inputs.map((input) => input.name).join(", ")}.`);
-      }
-      if (given.dims.length !== shape.length || shape.some((size, i) => size !== null && size !== given.dims[i])) {
-        throw new InputError(`The input ${name} has the shape ${given.dims.join("x")}; expected ${shape.map((n) => n ?? "any").join("x")}.`);
-      }
-    }
+    check(inputs, feeds);
     const beganMs = this.nowMs();
     const outputs = await this.network.run(feeds, level);
     const endedMs = this.nowMs();
@@ -135,8 +141,38 @@ export class AdaptiveSession {
     return outputs;
   }
 
+  private async verifyNow(): Promise<void> {
+    const { manifest } = this.bundle;
+    const batches = await readGolden(await this.bundle.file(manifest.golden), manifest.ladder.length);
+    for (const level of manifest.ladder.keys()) {
+      const comparison = new Comparison(manifest, this.variant, level);
+      for (const { inputs, outputs } of batches) {
+        // Every type of golden array is one of the runtime's, with the data that it wants.
+        const feeds = Object.fromEntries(
+          Object.entries(inputs).map(([name, { dtype, data, dims }]) => [name, new this.options.ort.Tensor(dtype as "float32", data as Float32Array, dims)]),
+        );
+        check(manifest.inputs, feeds);
+        comparison.compare(await this.network.run(feeds, level), outputs[level]!);
+      }
+      comparison.end();
+    }
+  }
+
   private nowMs(): number {
     return (this.options.nowMs ?? (() => performance.now()))();
+  }
+}
+
+function check(inputs: readonly TensorEntry[], feeds: Feeds): void {
+  for (const { name, shape, dtype } of inputs) {
+    const given = feeds[name];
+    if (given === undefined) {
+      throw new InputError(`The input ${name} is missing; expected ${inputs.map((input) => input.name).join(", ")}.`);
+    }
+    if (given.dims.length !== shape.length || shape.some((size, i) => size !== null && size !== given.dims[i])) {
+      throw new InputError(`The input ${name} has the shape ${given.dims.join("x")}; expected ${shape.map((n) => n ?? "any").join("x")}.`);
+    }
+    if (given.type !== dtype) throw new InputError(`The input ${name} is of type ${given.type}; expected ${dtype}.`);
   }
 }
 
@@ -176,7 +212,11 @@ class Network {
     const session = await this.session(perLevel ? `level_${level}` : "model");
     const given: Record<string, Tensor> = Object.fromEntries(this.bundle.manifest.inputs.map(({ name }) => [name, feeds[name]!]));
     if (!perLevel) given["level"] = new this.ort.Tensor("int64", BigInt64Array.of(BigInt(level)), []);
-    return { ...(await session.run(given)) };
+    try {
+      return { ...(await session.run(given)) };
+    } catch (error) {
+      throw new RuntimeError(`ONNX Runtime refuses: ${String(error).slice(0, 400)}`);
+    }
   }
 
   async close(): Promise<void> {
@@ -189,12 +229,14 @@ class Network {
     const bytes = await this.bundle.file(this.variant.files.get(role)!);
     // The level before goes first: two in memory would defeat the purpose.
     await this.close();
-    const session = await this.ort.InferenceSession.create(bytes, {
-      ...this.options,
-      externalData: await this.externalData(),
-    });
-    this.loaded = { role, session };
-    return session;
+    const externalData = await this.externalData();
+    try {
+      const session = await this.ort.InferenceSession.create(bytes, { ...this.options, externalData });
+      this.loaded = { role, session };
+      return session;
+    } catch (error) {
+      throw new RuntimeError(`ONNX Runtime cannot open the network: ${String(error).slice(0, 400)}`);
+    }
   }
 
   /** Weights that lie beside the models, under the names by which the models know them. */
