@@ -1,1 +1,1 @@
-"""Benchmarks: `python -m benchmarks.NAME [--quick] [--json]`; see docs/benchmarks.md."""
+"""Benchmarks: `python -m benchmarks` names them, `python -m benchmarks.NAME [--quick] [--json]` runs one."""

@@ -110,7 +110,7 @@ class Board:
 
 def bundles(board: Board, name: str, variants: Sequence[str]) -> list[Path]:
     """Build a network for the board's own profile, twice: in the second bundle the level in the middle is another."""
-    from benchmarks.nets import prepare
+    from benchmarks.common.prepare import prepare
     from elsa_edge.build import build_bundle
 
     made = []

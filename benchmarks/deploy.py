@@ -88,7 +88,7 @@ class _Bench:
 def opened_bench(folder: Path, net: str) -> Iterator[_Bench]:
     """Build a network, and put a counted line in front of a real SSH server, until the block ends."""
     # Here, because each deployment that is cut is a process of its own, which needs neither torch nor the exporters.
-    from benchmarks.nets import prepare
+    from benchmarks.common.prepare import prepare
     from elsa_edge.build import build_bundle
 
     prepared = prepare(net, folder, _LADDER)

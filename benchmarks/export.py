@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import Claim, Result, Row, at_most, benchmark
-from benchmarks.models import NETS
-from benchmarks.nets import LADDER, folder_bytes, prepare
-from benchmarks.sessions import profile_for
+from benchmarks.common.prepare import LADDER, folder_bytes, prepare
+from benchmarks.common.sessions import profile_for
+from benchmarks.networks import FEW, NETS
 from elsa_edge.profiles import save_profile
 
 __all__ = ["main"]
@@ -49,7 +49,8 @@ def _path(name: str, folder: Path) -> list[Row]:
     """Return rows of one network: the time of each step by variant, and the size of the bundle."""
     net = prepare(name, folder)
     shape = "x".join(map(str, NETS[name].input_shape))
-    factory = f"benchmarks.models:{NETS[name].factory.__name__}"
+    made = NETS[name].factory
+    factory = f"{made.__module__}:{made.__name__}"
     checkpoint, model = str(folder / f"{name}.safetensors"), str(folder / f"{name}.onnx")
     steps = [_timed("export", checkpoint, "--model", factory, "--input-shape", shape, "-o", model)]
     rows: list[Row] = []
@@ -95,7 +96,7 @@ def _claims(rows: list[Row], timed: str) -> list[Claim]:
 @benchmark("export")
 def main(quick: bool) -> Result:
     """Time and size from a nested checkpoint to a verified bundle."""
-    nets = ["mlp"] if quick else list(NETS)
+    nets = ["mlp"] if quick else list(FEW)
     with tempfile.TemporaryDirectory() as temporary:
         rows = [row for name in nets for row in _path(name, Path(temporary))]
     rows.append(_help(3 if quick else 15))

@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.common import Claim, Result, Row, benchmark
-from benchmarks.latency.nets import LATENCY_NETS
-from benchmarks.sessions import profile_for
+from benchmarks.common.sessions import profile_for
+from benchmarks.networks import NETS
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.errors import ElsaError
 from elsa_edge.graph.canonical import CanonicalGraph
@@ -39,7 +39,7 @@ _GOAL: Final = 0.2
 
 
 def _graph(name: str) -> CanonicalGraph:
-    net = LATENCY_NETS[name]
+    net = NETS[name]
     model = net.factory()
     return export_canonical(sparsify(model, LADDER), model, [TensorSpec("", net.input_shape)], prove=False)
 

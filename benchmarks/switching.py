@@ -27,9 +27,9 @@ from benchmarks.common import (
     median_ms,
     ratio,
 )
-from benchmarks.models import NETS
-from benchmarks.nets import Prepared, prepare
-from benchmarks.sessions import INPUT, dense_session, profile_for
+from benchmarks.common.prepare import Prepared, prepare
+from benchmarks.common.sessions import INPUT, dense_session, profile_for
+from benchmarks.networks import FEW
 from elsa_edge.build import build_bundle
 from elsa_edge.bundle import open_bundle
 from elsa_edge.loading import open_adapter
@@ -192,7 +192,7 @@ def main(quick: bool) -> Result:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for name in ["mlp"] if quick else NETS:
+        for name in ["mlp"] if quick else FEW:
             net = prepare(name, folder)
             bundles = {}
             for variant in VARIANTS:

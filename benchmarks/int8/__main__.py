@@ -33,9 +33,9 @@ from benchmarks.common import (
     in_subprocess,
     parts_option,
 )
+from benchmarks.common.sessions import INPUT, profile_for
 from benchmarks.latency.files import Subject
 from benchmarks.latency.timing import Run, Samples, here, row_of, take_turns
-from benchmarks.sessions import INPUT, profile_for
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.errors import ExportError, first_line

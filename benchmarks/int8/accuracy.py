@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from benchmarks.common import Claim, Result, Row, at_most, benchmark
-from benchmarks.sessions import INPUT, profile_for
+from benchmarks.common.sessions import INPUT, profile_for
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.exporters.int8.exporter import NestedInt8Exporter, OrtInt8Exporter

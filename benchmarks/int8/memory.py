@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import anonymous_bytes
-from benchmarks.sessions import INPUT, open_variant, profile_for
+from benchmarks.common.sessions import INPUT, open_variant, profile_for
 from elsa_edge.bundle.manifest import Variant
 
 __all__ = ["anonymous"]

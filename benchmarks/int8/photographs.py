@@ -13,10 +13,10 @@ from typing import Final
 import torch
 
 from benchmarks.common import Claim, Result, Row, at_least, benchmark, parts_option
+from benchmarks.common.sessions import INPUT
 from benchmarks.int8.accuracy import rows_of
 from benchmarks.repair.imagenet import IMAGENET
 from benchmarks.repair.photographs import photographs
-from benchmarks.sessions import INPUT
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec

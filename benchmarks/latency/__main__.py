@@ -25,11 +25,12 @@ from benchmarks.latency.calls import call_claims, call_rows
 from benchmarks.latency.claims import claims_of, layer_claims
 from benchmarks.latency.layers import layer_rows
 from benchmarks.latency.measure import measure, measure_memory, plan_of
-from benchmarks.latency.nets import LATENCY_NETS
 from benchmarks.latency.report import merge, read_rows, write_csv, write_plot
+from benchmarks.networks import FEW
 from elsa_edge.errors import ElsaError, InputError
 from elsa_edge.files import write_bytes
 
+NETWORKS: Final = (*FEW, "resnet50", "mobilenet_v1", "transformer", "lstm")
 _MEMORY: Final = "memory"
 _PATTERNS: Final = ("unstructured", "block", "channel", _MEMORY)
 _SOME_NETS: Final = ("resnet18", "mobilenet_v2", "mlp")  # with channels, and with memory of few levels
@@ -37,7 +38,7 @@ _SOME_NETS: Final = ("resnet18", "mobilenet_v2", "mlp")  # with channels, and wi
 
 def _jobs(quick: bool, only: tuple[str, ...], pattern: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return (network, pattern) in the order of measuring."""
-    nets = only or (("mlp",) if quick else tuple(LATENCY_NETS))
+    nets = only or (("mlp",) if quick else NETWORKS)
     patterns = pattern or (_PATTERNS[:1] if quick else ())
     if patterns:
         return [(net, name) for net in nets for name in patterns]
@@ -79,9 +80,7 @@ def _result(rows: list[Row]) -> Result:
 
 @benchmark(
     "latency",
-    click.option(
-        "--only", multiple=True, type=click.Choice(tuple(LATENCY_NETS)), help="Only this network; repeatable."
-    ),
+    click.option("--only", multiple=True, type=click.Choice(NETWORKS), help="Only this network; repeatable."),
     click.option(
         "--pattern", multiple=True, type=click.Choice(_PATTERNS), help="Only this pattern; repeatable."
     ),

@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.common.sessions import INPUT, dense_session, open_variant, profile_for
 from benchmarks.latency.files import Subject
 from benchmarks.latency.timing import Run, here
 from benchmarks.peers import Peer, PeerError
-from benchmarks.sessions import INPUT, dense_session, open_variant, profile_for
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.errors import ElsaError, first_line
 

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from benchmarks.latency.nets import LATENCY_NETS
-from benchmarks.nets import living_levels
-from benchmarks.sessions import INPUT, profile_for
+from benchmarks.common.prepare import living_levels
+from benchmarks.common.sessions import INPUT, profile_for
+from benchmarks.networks import NETS
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.exporters.nested.exporter import OrtNestedExporter
@@ -36,7 +36,7 @@ class Subject:
     """A network with one pattern of zeros, and a folder in which its files are made when they are asked for.
 
     Attributes:
-        network: A name in `LATENCY_NETS`.
+        network: A name in `NETS`.
         granularity: "unstructured", "block" or "channel".
         folder: An existing empty folder.
         ladder: Sparsities of the levels, the last one 0.
@@ -49,7 +49,7 @@ class Subject:
     inputs: dict[str, Array] = field(init=False)
 
     def __post_init__(self) -> None:
-        shape = LATENCY_NETS[self.network].input_shape
+        shape = NETS[self.network].input_shape
         self.inputs = {INPUT: np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
         np.save(self.input_path, self.inputs[INPUT])
 
@@ -66,7 +66,7 @@ class Subject:
     @cached_property
     def graph(self) -> CanonicalGraph:
         """The canonical graph. Every level has its density in every weight, except the stem and depthwise weights."""
-        net = LATENCY_NETS[self.network]
+        net = NETS[self.network]
         model = net.factory()
         checkpoint = living_levels(model, net.input_shape, self.ladder, granularity=self.granularity)
         return export_canonical(checkpoint, model, [TensorSpec("", net.input_shape)]).with_input_names(INPUT)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.common import Row, context
+from benchmarks.common.prepare import LADDER as FEW_LEVELS
 from benchmarks.latency.engines import Absent, Engine, nested_engines, peer_engines, plain_engines
 from benchmarks.latency.files import Subject
 from benchmarks.latency.memory import memory_row
 from benchmarks.latency.timing import here, row_of, take_turns
-from benchmarks.nets import LADDER as FEW_LEVELS
 
 __all__ = ["Plan", "measure", "measure_memory", "plan_of"]
 
@@ -99,7 +99,7 @@ def measure(network: str, granularity: str, plan: Plan, folder: Path) -> list[Ro
     """Return the rows of one network with one pattern of zeros.
 
     Args:
-        network: A name in `LATENCY_NETS`.
+        network: A name in `NETS`.
         granularity: "unstructured", "block" or "channel".
         plan: How much.
         folder: An existing empty folder for its files.

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.common import Row, anonymous_bytes, in_subprocess
-from benchmarks.sessions import INPUT, dense_session, open_variant, profile_for
+from benchmarks.common.sessions import INPUT, dense_session, open_variant, profile_for
 from elsa_edge.bundle.manifest import Variant
 
 __all__ = ["dense_bytes", "memory_row", "nested_bytes"]

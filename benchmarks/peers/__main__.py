@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 import click
 
+from benchmarks.common import stdout_for_result
 from benchmarks.peers import PACKAGES, install
 
 
@@ -16,13 +18,15 @@ def main() -> None:
 
 @main.command("install")
 @click.argument("name", type=click.Choice(sorted(PACKAGES)))
-def _install(name: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def _install(name: str, *, as_json: bool) -> None:
     """Install an engine with pip into .venvs/NAME, away from elsa-edge's own environment."""
     try:
-        folder = install(name)
+        with stdout_for_result():
+            folder = install(name)
     except subprocess.CalledProcessError as error:
         raise click.ClickException(f"{name} was not installed: status {error.returncode}") from error
-    print(folder)
+    click.echo(json.dumps({"engine": name, "folder": str(folder)}) if as_json else folder)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from benchmarks.models import efficientnet_lite0, mobilenet_v2
+from benchmarks.networks.mobile import efficientnet_lite0, mobilenet_v2
 from benchmarks.repair.kept import Row, state_of
 from benchmarks.repair.photographs import Photographs, labelled_accuracy, photographs, share, top1
 from elsa_edge.checkpoint import NestedCheckpoint

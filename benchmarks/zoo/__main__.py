@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from benchmarks.common import RESULTS, context
+from benchmarks.common import RESULTS, context, same_machine, stdout_for_result
 from benchmarks.zoo import ROOT, install, interpreter
 from benchmarks.zoo.networks import NETWORKS
 from benchmarks.zoo.table import claims, table
@@ -22,16 +22,33 @@ _MARK: Final = "<!-- table -->\n"
 Row = dict[str, Any]
 
 
-def _rows(path: Path) -> list[Row]:
-    rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+def _rows(path: Path, here: Row | None = None) -> list[Row]:
+    """Return the rows of a report.
+
+    Args:
+        path: The report; without one there are no rows.
+        here: The context of rows that will stand beside them.
+
+    Raises:
+        click.UsageError: When the rows are of another machine.
+    """
+    if not path.is_file():
+        return []
+    report = json.loads(path.read_text(encoding="utf-8"))
+    if here is not None and not same_machine(here, report["context"]):
+        raise click.UsageError(f"{path} holds rows of another machine; name another file with --report")
+    rows: list[Row] = report["rows"]
     return rows
+
+
+def _report(rows: list[Row]) -> dict[str, Any]:
+    return {"benchmark": "zoo", "context": context(), "rows": rows, "claims": claims(rows)}
 
 
 def _save(path: Path, rows: list[Row]) -> None:
     order = list(NETWORKS)
     rows = sorted(rows, key=lambda row: order.index(row["network"]))
-    report = {"benchmark": "zoo", "context": context(), "rows": rows, "claims": claims(rows)}
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(_report(rows), indent=2) + "\n", encoding="utf-8")
 
 
 def _one(name: str, timeout_s: float, *, flags: tuple[str, ...]) -> Row:
@@ -65,8 +82,10 @@ def main() -> None:
 
 @main.command("install")
 def _install() -> None:
-    """Make the environment of the zoo."""
-    print(install())
+    """Make the environment of the zoo, and print where it is."""
+    with stdout_for_result():
+        folder = install()
+    click.echo(folder)
 
 
 @main.command("run")
@@ -76,11 +95,19 @@ def _install() -> None:
 @click.option("--static", is_flag=True, help="With a batch of 1, which traces in a third of the time.")
 @click.option("--timeout", default=900.0, show_default=True, help="Seconds for one network.")
 @click.option("--report", type=click.Path(path_type=Path), default=REPORT, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the whole report as one JSON object on stdout.")
 def _run(
-    names: tuple[str, ...], *, again: bool, quick: bool, static: bool, timeout: float, report: Path
+    names: tuple[str, ...],
+    *,
+    again: bool,
+    quick: bool,
+    static: bool,
+    timeout: float,
+    report: Path,
+    as_json: bool,
 ) -> None:
     """Take networks the whole way, one after the other; each result is kept at once."""
-    rows = _rows(report)
+    rows = _rows(report, context())
     flags = tuple(flag for flag, wanted in (("--quick", quick), ("--static", static)) if wanted)
     for name in names or tuple(NETWORKS):
         if not again and any(row["network"] == name for row in rows):
@@ -88,10 +115,10 @@ def _run(
         row = _one(name, timeout, flags=flags)
         rows = [*(other for other in rows if other["network"] != name), row]
         _save(report, rows)
-        print(
-            f"{name}: {row['reached']} {row.get('refusal') or row.get('crash') or row['graph_difference']}",
-            flush=True,
-        )
+        said = row.get("refusal") or row.get("crash") or row["graph_difference"]
+        click.echo(f"{name}: {row['reached']} {said}", err=True)
+    if as_json:
+        click.echo(json.dumps(_report(rows)))
 
 
 @main.command("table")

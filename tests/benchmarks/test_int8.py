@@ -7,8 +7,7 @@ from click.testing import CliRunner
 from torch import nn
 
 import benchmarks.int8.__main__ as int8
-from benchmarks.latency.nets import LATENCY_NETS
-from benchmarks.models import Net
+from benchmarks.networks import NETS, Net
 
 
 def small() -> nn.Module:
@@ -20,7 +19,7 @@ def small() -> nn.Module:
 
 def test_every_level_is_timed_against_both_rivals(monkeypatch, tmp_path):
     """A quick run has a row for each rival and level, with intervals; targets are claims."""
-    monkeypatch.setitem(LATENCY_NETS, "mlp", Net(small, (1, 64)))
+    monkeypatch.setitem(NETS, "mlp", Net(small, (1, 64)))
     path = tmp_path / "report.json"
     done = CliRunner().invoke(int8.main, ["--quick", "--json", "--out", str(path)], catch_exceptions=False)
     assert done.exit_code == 0

@@ -11,10 +11,10 @@ from benchmarks.latency import __main__ as latency
 from benchmarks.latency.calls import call_claims
 from benchmarks.latency.claims import TARGETS, claims_of
 from benchmarks.latency.measure import Plan, measure, plan_of
-from benchmarks.latency.nets import LATENCY_NETS
 from benchmarks.latency.report import merge, write_csv, write_plot
 from benchmarks.latency.timing import Samples, here, row_of, spread, take_turns
-from benchmarks.models import Net, tiny
+from benchmarks.networks import NETS, Net
+from benchmarks.networks.dense import tiny
 from elsa_edge.errors import InputError
 from elsa_edge.runtime_adapters.kernels.build import ensure_library
 from elsa_edge.runtime_adapters.mapped_pages import resident_bytes
@@ -204,7 +204,7 @@ class TestJobs:
     def test_a_full_run_covers_every_network_and_pattern(self):
         jobs = latency._jobs(quick=False, only=(), pattern=())
 
-        assert {network for network, _ in jobs} == set(LATENCY_NETS)
+        assert {network for network, _ in jobs} == set(latency.NETWORKS) <= set(NETS)
         assert {pattern for _, pattern in jobs} == {"unstructured", "block", "channel", "memory"}
         assert plan_of("resnet50", "unstructured", quick=False).peers
         assert not plan_of("lstm", "unstructured", quick=False).peers
@@ -236,7 +236,7 @@ def test_resident_pages_of_a_mapped_file_are_counted(tmp_path):
 def test_a_network_is_measured_into_rows_that_the_claims_can_read(tmp_path, monkeypatch):
     """All of it once, on a network too small for the figures to mean anything."""
     ensure_library()
-    monkeypatch.setitem(LATENCY_NETS, "tiny", Net(tiny, (1, 16)))
+    monkeypatch.setitem(NETS, "tiny", Net(tiny, (1, 16)))
     plan = Plan(int8=False, peers=False, two_threads=True, memory=True, turns_s=0.0)
     rows = measure("tiny", "unstructured", plan, tmp_path)
     ours = {(row["sparsity"], row["threads"]) for row in rows if row["engine"] == "ort-nested"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.qos import _claims, _decision_row, _replay_rows
+from benchmarks.qos.__main__ import _claims, _decision_row, _replay_rows
 
 
 def test_rows_cover_every_policy_and_claims_read_them():

@@ -6,7 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import export, switching
-from benchmarks.models import NETS, Net, tiny
+from benchmarks.networks import NETS, Net
+from benchmarks.networks.dense import tiny
 
 
 @pytest.fixture

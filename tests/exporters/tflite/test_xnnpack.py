@@ -104,7 +104,7 @@ def _times_without_avx(folder, density: float) -> dict:
     encode_weights(converted.model)
     (folder / "sparse.tflite").write_bytes(converted.model.to_bytes())
     return in_subprocess(
-        "benchmarks.tflite:stand_in", str(folder / "dense.tflite"), str(folder / "sparse.tflite"), 3
+        "benchmarks.tflite.apart:stand_in", str(folder / "dense.tflite"), str(folder / "sparse.tflite"), 3
     )
 
 

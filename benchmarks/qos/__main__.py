@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from benchmarks.common import Claim, Result, Row, at_most, benchmark
-from benchmarks.policies import EwmaTable, EwmaThreshold, Static
+from benchmarks.qos.policies import EwmaTable, EwmaThreshold, Static
 from elsa_edge.control import Controller, LevelFacts, Observation, Policy, make_plan, start, step
 from elsa_edge.control.replay import Chooser, clairvoyant, replay, score
 from elsa_edge.control.trace import SCENARIOS, scenario

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.models import NETS, noise
-from benchmarks.sessions import INPUT
+from benchmarks.common.sessions import INPUT
+from benchmarks.networks import NETS
+from benchmarks.networks.settle import noise
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.sparsify import sparsify

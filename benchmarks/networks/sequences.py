@@ -1,0 +1,69 @@
+"""Networks over steps: a transformer block, an LSTM, and both in a row."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+__all__ = ["lstm", "lstm_transformer", "transformer"]
+
+
+class _Feed(nn.Module):
+    """The feed-forward half of a transformer block, 512 wide, over 64 tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(512)
+        self.up, self.down = nn.Linear(512, 2048), nn.Linear(2048, 512)
+        self.query, self.key, self.value, self.out = (nn.Linear(512, 512) for _ in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = torch.softmax(self.query(x) @ self.key(x).transpose(1, 2) / 512**0.5, -1)
+        x = x + self.out(weight @ self.value(x))
+        y: torch.Tensor = x + self.down(torch.relu(self.up(self.norm(x))))
+        return y
+
+
+def transformer() -> nn.Module:
+    """Return one transformer block with a single head; input `(batch, 64, 512)`."""
+    torch.manual_seed(0)
+    return _Feed().eval()
+
+
+class _Lstm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTM(128, 256, batch_first=True)
+        self.head = nn.Linear(256, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.cell(x)[0].mean(1))
+        return logits
+
+
+def lstm() -> nn.Module:
+    """Return an LSTM of 256 over 32 steps; input `(batch, 32, 128)`. Its cell stays ONNX Runtime's own."""
+    torch.manual_seed(0)
+    return _Lstm().eval()
+
+
+class _Recurrent(nn.Module):
+    """An LSTM and a transformer layer over 16 steps of 32 features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(32, 64, batch_first=True)
+        layer = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True, activation="gelu")
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, _ = self.lstm(x)
+        logits: torch.Tensor = self.head(self.encoder(y).mean(1))
+        return logits
+
+
+def lstm_transformer() -> nn.Module:
+    """Return an LSTM of 64 before a transformer layer; input `(batch, 16, 32)`."""
+    torch.manual_seed(0)
+    return _Recurrent().eval()
