@@ -62,12 +62,21 @@ quickstart: $(VENV)/.installed-quickstart
 test: $(VENV)/.kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
-# Wheels for this machine and for 64-bit ARM, with kernels that are compiled already, and the sources.
+# Wheels for this machine and for 64-bit ARM, with kernels that are compiled already, and the sources. Everything is built
+# twice and must be the same to the byte; sbom.json lists what a device gets with `elsa-edge[ort]`.
 dist: $(VENV)/.kernels
 	@command -v aarch64-linux-gnu-g++ > /dev/null || { echo "needs a cross compiler: apt-get install g++-aarch64-linux-gnu"; exit 1; }
 	rm -rf dist
 	ELSA_EDGE_WHEEL_FOR=linux-aarch64 $(BIN)/python -m hatchling build -t wheel
 	$(BIN)/python -m hatchling build -t wheel -t sdist
+	ELSA_EDGE_WHEEL_FOR=linux-aarch64 $(BIN)/python -m hatchling build -d dist/again -t wheel
+	$(BIN)/python -m hatchling build -d dist/again -t wheel -t sdist
+	for file in dist/again/*; do cmp $$file dist/$$(basename $$file) || exit 1; done
+	rm -rf dist/again .cache/sbom
+	$(PYTHON) -m venv .cache/sbom && .cache/sbom/bin/python -m pip install --quiet --constraint requirements/constraints.txt '.[ort]'
+	$(PIP) cyclonedx-bom
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible -o dist/sbom.json .cache/sbom/bin/python
+	cd dist && sha256sum *.whl *.tar.gz sbom.json > SHA256SUMS
 
 test-device: $(VENV)/.kernels
 	@command -v sshd > /dev/null || test -x /usr/sbin/sshd || { echo "needs sshd and rsync: apt-get install openssh-server rsync"; exit 1; }

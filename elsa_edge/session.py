@@ -217,6 +217,15 @@ class AdaptiveSession:
             LevelError: When there is no such level.
             UsageError: When another thread is running this session, or it was opened before a fork.
         """
+        given: object = inputs  # callers without a type checker give arrays
+        if type(given) is not dict and not isinstance(given, Mapping):
+            names = ", ".join(self.bundle.inputs)
+            raise InputError(
+                "Inputs go by their names",
+                expected=f"a dictionary with {names}",
+                found=type(given).__name__,
+                fix=f"session.run({{{next(iter(self.bundle.inputs), 'input')!r}: array}})",
+            )
         with self._turn:
             return self._run(inputs, level, within_ms)
 

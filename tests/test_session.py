@@ -271,3 +271,11 @@ def test_a_device_needs_neither_torch_nor_the_onnx_tools() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_array_without_its_name_is_answered_with_the_names(tmp_path):
+    """The error says what to write, and the session goes on."""
+    with AdaptiveSession.open(bundle("mlp"), cache=tmp_path) as session:
+        with pytest.raises(InputError, match=r"Inputs go by their names.*session\.run\(\{'x': array\}\)"):
+            session.run(np.zeros((1, 24), np.float32))
+        assert session.run({"x": np.zeros((1, 24), np.float32)}, level=0)
