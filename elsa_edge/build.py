@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy.typing as npt
 
-from elsa_edge.bundle import Bundle, BundleWriter, Golden, open_bundle, write_bundle
+from elsa_edge.bundle import Bundle, BundleWriter, Golden, open_bundle, require_place, write_bundle
 from elsa_edge.bundle.signature import sign_bundle
 from elsa_edge.errors import (
     ContractError,
@@ -98,6 +98,7 @@ def build_bundle(
     tell = progress or (lambda _: None)
     profile = device if isinstance(device, DeviceProfile) else load_profile(device)
     source = Path(model)
+    require_place(destination)
     graph = check_contract(CanonicalGraph.load(source))
     tell(f"{source.name}: {len(graph.ladder)} levels, contract holds")
     segments = _segments(graph, profile.reroute if reroute is None else reroute, tell)

@@ -64,6 +64,8 @@ def golden_answers(
     levels = [level.name for level in graph.ladder]
     for note in require_telling(trial.silent, depending, levels, given=real is not None, advice=_ADVICE):
         tell(f"note: {note}")
+    for part in trial.still:
+        tell(f"note: {part}; {_ADVICE}")
     further = tuple(
         _another_batch(graph, trial.inputs, size, run=run, depending=depending, tell=tell)
         for size in _other_sizes(specs, trial.inputs, frozen)

@@ -18,7 +18,7 @@ from elsa_edge.plugins import Opened
 from elsa_edge.plugins.chain import Chain, segment_variants
 from elsa_edge.plugins.installed import find_adapter
 from elsa_edge.profiles import load_profile, profile_names
-from elsa_edge.profiles.carried import require_harmless
+from elsa_edge.profiles.carried import require_harmless, within_cores
 from elsa_edge.profiles.schema import DeviceProfile
 
 __all__ = [
@@ -66,7 +66,7 @@ def resolve_profile(bundle: Bundle, device: str | os.PathLike[str] | DeviceProfi
         return load_profile(device)
     carried = bundle.folder / PROFILE_NAME
     if any(entry.path == PROFILE_NAME for entry in bundle.manifest.files):
-        return require_harmless(load_profile(carried))
+        return within_cores(require_harmless(load_profile(carried)))
     if bundle.manifest.device not in profile_names():  # a path here would be one of the bundle's choice
         raise BundleError(
             "The bundle has no profile, and its device is none that comes with elsa-edge",

@@ -310,10 +310,11 @@ class AdaptiveSession:
         return level_within(self._controller.state, self._controller.plan, within_ms)
 
     def close(self) -> None:
-        """Release the runtime and its memory. Closing twice is fine."""
-        self._adapter.close()
-        if self._pin is not None:
-            self._pin.release()
+        """Release the runtime and its memory, after the run of another thread has ended. Closing twice is fine."""
+        with self._turn.last():
+            self._adapter.close()
+            if self._pin is not None:
+                self._pin.release()
 
     def __enter__(self) -> Self:
         return self

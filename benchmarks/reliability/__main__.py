@@ -21,6 +21,7 @@ from benchmarks.reliability.corpus import build
 from benchmarks.reliability.crowds import replaced, together
 from benchmarks.reliability.fuzzing import FAULTS, Fuzzer
 from benchmarks.reliability.kills import VERBS, killed
+from benchmarks.reliability.opening import compared
 from benchmarks.reliability.small import prepare
 from elsa_edge.files import write_bytes
 
@@ -28,10 +29,11 @@ _STATE: Final = Path(".cache/reliability")
 _MUTATIONS: Final = 10_000
 _KILLS: Final = 200
 _KILLS_AT_ONCE: Final = 4
+_PROCESSES: Final = 7
 _SLICE_S: Final = 20.0  # what is counted is written down so often
 _CROWDS: Final = (("processes", 8), ("threads", 8), ("namespaces", 4))
 _CROWDED: Final = ("ort-switch", "tflite-levels")
-_PARTS: Final = ("fuzz", "kills", "crowds", "replaced")
+_PARTS: Final = ("fuzz", "kills", "crowds", "replaced", "opening")
 
 
 class _State:
@@ -112,6 +114,11 @@ def _claims(values: dict[str, Any]) -> Iterable[Claim]:
     )
     used = [row["cached_in_the_end"].startswith("used") for row in crowds]
     yield at_least("crowds: share of caches used in the end", 1.0, sum(used) / len(used) if used else None)
+    openings = [row for key, row in values.items() if key.startswith("opening ")]
+    for what in ("first", "again"):
+        worst = max((row[f"{what}_ratio"] for row in openings), default=None)
+        said = "of a process" if what == "first" else "of the same process"
+        yield at_most(f"{what} opening {said}, against the other checkout, dearest variant", 1.1, worst)
     changes = [
         row["largest_change_under_a_new_build"] for key, row in values.items() if key.startswith("replaced ")
     ]
@@ -123,9 +130,14 @@ def _claims(values: dict[str, Any]) -> Iterable[Claim]:
 @benchmark(
     "reliability",
     click.option("--part", type=click.Choice(_PARTS), multiple=True, help="Only these; all by default."),
+    click.option(
+        "--before",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Another checkout, with its .venv, to compare openings with.",
+    ),
     click.option("--minutes", type=float, default=60.0, help="For the mutations, of both kinds together."),
 )
-def main(quick: bool, part: tuple[str, ...], minutes: float) -> Result:
+def main(quick: bool, part: tuple[str, ...], minutes: float, before: Path | None) -> Result:
     """Count what mutated bundles, kills, crowds and new builds do. Carries on where the last run ended."""
     parts = part or _PARTS
     folder = _STATE / ("quick" if quick else "full")
@@ -141,6 +153,9 @@ def main(quick: bool, part: tuple[str, ...], minutes: float) -> Result:
             for kind, count in _CROWDS:
                 if f"crowd {variant} {kind}" not in state.values:
                     state.keep(f"crowd {variant} {kind}", together(source, variant, kind, count))
+    if "opening" in parts and before is not None:
+        for row in compared(Path.cwd(), before.resolve(), 2 if quick else _PROCESSES):
+            state.keep(f"opening {row['variant']}", row)
     if "kills" in parts:
         _kills(state, 12 if quick else _KILLS)
     if "fuzz" in parts:

@@ -3,7 +3,7 @@
 from elsa_edge.bundle.golden import Golden, Tolerance, largest_difference
 from elsa_edge.bundle.manifest import FileEntry, InputOutput, LevelEntry, Manifest, Variant
 from elsa_edge.bundle.reader import Bundle, open_bundle
-from elsa_edge.bundle.writer import BundleWriter, write_bundle
+from elsa_edge.bundle.writer import BundleWriter, require_place, write_bundle
 
 __all__ = [
     "Bundle",
@@ -17,5 +17,6 @@ __all__ = [
     "Variant",
     "largest_difference",
     "open_bundle",
+    "require_place",
     "write_bundle",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,10 @@ _INPUT: Final = "input/"
 _OUTPUT: Final = "output/"
 _FURTHER: Final = "further/"
 _MOST_BATCHES: Final = 8  # each is run at every level of every variant
+_MOST_ENTRIES: Final = 100_000  # 255 levels of 40 outputs in every batch
+_ENTRY: Final = re.compile(
+    rf"({_FURTHER}(?P<place>[0-9]+)/)?({_INPUT}|{_OUTPUT}(?P<level>[0-9]+)/).*", re.DOTALL | re.ASCII
+)
 
 Array = npt.NDArray[Any]
 
@@ -83,6 +88,7 @@ class Golden:
         try:
             with zipfile.ZipFile(path) as archive:
                 size_bytes = sum(entry.file_size for entry in archive.infolist())
+                entries = archive.namelist()
             if size_bytes > LARGEST_BYTES:
                 raise BundleError(
                     f"The golden file {path.name} is too large",
@@ -90,6 +96,7 @@ class Golden:
                     found=size_bytes,
                     fix="A handful of samples is enough",
                 )
+            batches_of(entries, path.name, level_count)
             with np.load(path, allow_pickle=False) as loaded:
                 arrays = {name: loaded[name] for name in loaded.files}
         except BundleError:
@@ -98,18 +105,16 @@ class Golden:
             Exception
         ) as error:  # zipfile, zlib and numpy's parser of headers raise a dozen unrelated classes
             raise BundleError(f"The golden file {path.name} cannot be read ({first_line(error)})") from error
-        whole = _from_arrays(arrays, "", level_count)
-        further: list[Golden] = []
         strange = [name for name, array in arrays.items() if array.dtype.kind not in "fiub"]
-        places = {name.split("/")[1] for name in arrays if name.startswith(_FURTHER)}
-        if strange or len(places) > _MOST_BATCHES:
+        if strange:
             raise BundleError(
                 f"The golden file {path.name} is not one of ours",
-                expected=f"real numbers, and at most {_MOST_BATCHES} further batches",
-                found=f"{arrays[strange[0]].dtype} in {strange[0]}" if strange else f"{len(places)} batches",
+                expected="real numbers",
+                found=f"{arrays[strange[0]].dtype} in {strange[0]}",
             )
-        while str(len(further)) in places:
-            further.append(_from_arrays(arrays, f"{_FURTHER}{len(further)}/", level_count))
+        whole = _from_arrays(arrays, "", level_count)
+        count = batches_of(arrays, path.name, level_count)
+        further = [_from_arrays(arrays, f"{_FURTHER}{k}/", level_count) for k in range(count)]
         batches = (whole, *further)
         names = [(set(g.inputs), *(set(o) for o in g.outputs)) for g in batches]
         if not whole.inputs or not all(whole.outputs) or any(other != names[0] for other in names):
@@ -117,6 +122,32 @@ class Golden:
                 f"The golden file {path.name} is incomplete", expected=f"outputs of {level_count} levels"
             )
         return cls(whole.inputs, whole.outputs, tuple(further))
+
+
+def batches_of(entries: Iterable[str], file: str, level_count: int) -> int:
+    """Return how many further batches a golden file has, by the names of its entries alone: before it is unpacked.
+
+    Raises:
+        BundleError: When there are names that none of ours has, too many of them, or some are missing.
+    """
+    names = [name.removesuffix(".npy") for name in entries]
+    found = [match for match in map(_ENTRY.fullmatch, names[:_MOST_ENTRIES]) if match]
+    places = {match["place"] for match in found} - {None}
+    if len(found) != len(names) or not places <= {str(k) for k in range(min(len(places), _MOST_BATCHES))}:
+        known = {match.string for match in found}
+        odd = next((name for name in names if name not in known), f"{len(places)} further batches")
+        raise BundleError(
+            f"The golden file {file} is not one of ours",
+            expected=f"inputs and outputs of one batch and at most {_MOST_BATCHES} further ones, numbered from 0",
+            found=f"{odd[:100]!r}, {len(names)} entries in all",
+        )
+    parts = {(match["place"], match["level"]) for match in found}
+    wanted = {(place, level) for place in (None, *places) for level in (None, *map(str, range(level_count)))}
+    if not wanted <= parts:
+        raise BundleError(
+            f"The golden file {file} is incomplete", expected=f"inputs and outputs of {level_count} levels"
+        )
+    return len(places)
 
 
 def _sealed(arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -83,7 +83,7 @@ class Nested(Strict):
     """
 
     kind: Literal["nested"] = "nested"
-    choices: tuple[str, ...] = Field(min_length=1)
+    choices: tuple[str, ...] = Field(min_length=1, max_length=8)  # verify runs them all
     nested_layers: tuple[tuple[Annotated[str, Field(min_length=1)], ...], ...] = Field(min_length=1)
 
     @model_validator(mode="after")

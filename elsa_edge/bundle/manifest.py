@@ -155,12 +155,23 @@ class Manifest(_Strict):
         for path in (self.golden, *(path for variant in self.variants for path in variant.files.values())):
             if path not in listed:
                 raise ValueError(f"{path} is used but not in the list of files")
-        for output, noise in self.noise.items():
-            if len(noise) != len(self.ladder):
-                raise ValueError(f"noise of {output} must have one entry per level")
+        self._check_outputs()
         for variant in self.variants:
             self._check_variant(variant)
         return self
+
+    def _check_outputs(self) -> None:
+        """What is said of outputs is said of outputs that there are."""
+        ranks = {entry.name: len(entry.shape) for entry in self.outputs}
+        for what, said in (("noise", self.noise), ("class_axes", self.class_axes or {})):
+            for output in set(said) - set(ranks):
+                raise ValueError(f"{what} of {output}, which is no output")
+        for output, axis in (self.class_axes or {}).items():
+            if axis >= ranks[output]:
+                raise ValueError(f"class_axes of {output} is {axis}, and it has {ranks[output]} dimensions")
+        for output, noise in self.noise.items():
+            if len(noise) != len(self.ladder):
+                raise ValueError(f"noise of {output} must have one entry per level")
 
     def _check_variant(self, variant: Variant) -> None:
         if variant.level_bytes and len(variant.level_bytes) != len(self.ladder):

@@ -23,7 +23,7 @@ from elsa_edge.bundle.manifest import (
 )
 from elsa_edge.bundle.reader import read_manifest
 from elsa_edge.errors import BundleError, ElsaError
-from elsa_edge.files import atomic_directory, sha256_of
+from elsa_edge.files import atomic_directory, require_writable, sha256_of
 from elsa_edge.levels import Ladder
 from elsa_edge.tensors import TensorSpec
 
@@ -128,13 +128,26 @@ def write_bundle(destination: str | os.PathLike[str]) -> Iterator[BundleWriter]:
         ElsaError: When the destination is a folder that is not a bundle (or holds files beside one), or the
             disk refuses.
     """
-    target = Path(destination)
-    if _exists_with_content(target):
-        _check_ours(target)
+    target = require_place(destination)
     with atomic_directory(target, may_replace=FILE_NAME) as folder:
         writer = BundleWriter(folder)
         yield writer
         _flush(folder, writer.manifest)
+
+
+def require_place(destination: str | os.PathLike[str]) -> Path:
+    """Return a place where a bundle may be written: nothing there, an empty folder, or a bundle to replace.
+
+    Raises:
+        ElsaError: When there is something else, or the place cannot be written to.
+    """
+    target = Path(destination)
+    if target.exists() and not target.is_dir():
+        raise ElsaError(f"{target} is a file", expected="the name of a folder for the bundle")
+    if _exists_with_content(target):
+        _check_ours(target)
+    require_writable(target)
+    return target
 
 
 def _exists_with_content(target: Path) -> bool:

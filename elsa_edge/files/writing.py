@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -56,10 +57,10 @@ def sweep(destination: Path) -> None:
 
     A retired folder that a running session still reads from is left to a later sweep.
     """
-    # A number and nothing else, with .old behind it or not, was the name until version 0.1.
-    pattern = re.compile(re.escape(f".{destination.name}.") + r"(?:[0-9a-f]{16}|\d+)\.tmp(?:\.old)?")
+    # Only what we make: other programs call their temporary files .NAME.NUMBER.tmp, and nobody's file is a folder.
+    pattern = re.compile(re.escape(f".{destination.name}.") + r"[0-9a-f]{16}\.tmp")
     for entry in list(destination.parent.iterdir()):
-        if not pattern.fullmatch(entry.name):
+        if not pattern.fullmatch(entry.name) or entry.is_symlink() or not entry.is_dir():
             continue
         lock = Lock.take(entry)
         if lock is None:
@@ -140,11 +141,13 @@ def atomic_file(destination: str | os.PathLike[str]) -> Iterator[Path]:
         with _readable_disk_errors(target):
             folder = stack.enter_context(_workplace(target))
             temporary = folder / target.name
-            temporary.touch()  # with the user's own permissions; some writers would choose others
+            temporary.touch()
+            permissions = stat.S_IMODE(temporary.stat().st_mode)  # the user's own; some writers choose others
         with _readable_disk_errors(target, folder):
             yield temporary
         with _readable_disk_errors(target):
             with temporary.open("rb+") as stream:
+                temporary.chmod(permissions)
                 os.fsync(stream.fileno())
             temporary.replace(target)
             _sync_folder(target.parent)

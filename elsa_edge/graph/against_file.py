@@ -5,7 +5,7 @@ max |graph - file with W * mask|  <=  max(1e-4, 8 * noise) * max |file|         
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -18,15 +18,15 @@ from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import ContractError, ElsaError, InputError, first_line
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.dependence import depending_outputs, vocabularies
-from elsa_edge.graph.noise import noise_by_jitter
+from elsa_edge.graph.noise import exact_trial, noise_by_jitter
 from elsa_edge.graph.oracle import run_canonical, run_model
 from elsa_edge.graph.sizes import free_sizes
 from elsa_edge.levels import mask_at
-from elsa_edge.proof.choosing import Trial, most_telling
+from elsa_edge.proof.choosing import most_telling
 from elsa_edge.proof.comparing import compare
 from elsa_edge.proof.information import Answers, require_telling
-from elsa_edge.proof.making import KINDS, Candidate, given, made, made_up
-from elsa_edge.proof.tolerance import LARGEST_NOISE, Tolerance
+from elsa_edge.proof.making import KINDS, given, made, made_up
+from elsa_edge.proof.tolerance import Tolerance
 from elsa_edge.tensors import check_inputs
 
 __all__ = ["masked", "prove_equal_to_file"]
@@ -65,13 +65,20 @@ def prove_equal_to_file(
     depending, ranges = depending_outputs(graph.model), vocabularies(graph)
     if inputs is None:
         sizes = _sizes(graph, plain)
-        candidates = list(made_up(graph.inputs, 2, ranges, seed=0, sizes=sizes))
+        candidates = made_up(graph.inputs, 2, ranges, seed=0, sizes=sizes)
     else:
         sizes = {}
-        candidates = [given(graph.inputs, check_inputs(graph.inputs, inputs))]
-    trial, noise = _exact_trial(graph, candidates, run, depending)
+        candidates = iter([given(graph.inputs, check_inputs(graph.inputs, inputs))])
+    trial, noise = exact_trial(
+        candidates,
+        lambda some: most_telling(some, run, depending, graph.tolerance, advice=_ADVICE),
+        lambda trial: noise_by_jitter(graph.model, _runner(graph, trial.inputs), trial.answers),
+        depending,
+        advice=_ADVICE,
+    )
     levels = [level.name for level in graph.ladder]
     notes = require_telling(trial.silent, depending, levels, given=inputs is not None, advice=_ADVICE)
+    notes += trial.still
     proved = replace(graph, noise=noise).with_provenance(
         export={"sizes": sizes}, proof={"inputs": trial.kind, "notes": notes}
     )
@@ -85,33 +92,6 @@ def prove_equal_to_file(
                 found=f"{result.difference:.3g}",
             )
     return proved
-
-
-def _exact_trial(
-    graph: CanonicalGraph,
-    candidates: list[Candidate],
-    run: Callable[[Mapping[str, Array]], Answers],
-    depending: Collection[str],
-) -> tuple[Trial, dict[str, tuple[float, ...]]]:
-    """Return the most telling inputs on which float32 computes every output, and the noise of each.
-
-    Raises:
-        InputError: When there are none: on all of them some output is as small as its own rounding.
-    """
-    while candidates:
-        trial = most_telling(candidates, run, depending, graph.tolerance, advice=_ADVICE)
-        asked = trial.inputs
-        noise = noise_by_jitter(graph.model, _runner(graph, asked), trial.answers)
-        drowned = [
-            name for name, levels in noise.items() if name in depending and max(levels) >= LARGEST_NOISE
-        ]
-        if not drowned:
-            return trial, noise
-        candidates = [candidate for candidate in candidates if candidate.inputs is not asked]
-    raise InputError(
-        f"On these inputs {drowned[0]} is as small as its own rounding: a comparison would prove nothing",
-        fix=_ADVICE[:1].upper() + _ADVICE[1:],
-    )
 
 
 def _runner(graph: CanonicalGraph, inputs: Mapping[str, Array]) -> Callable[[ir.Model], Answers]:

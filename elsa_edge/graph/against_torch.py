@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,11 +20,13 @@ from elsa_edge.errors import ContractError, ElsaError, ExportError, first_line
 from elsa_edge.graph.binding import Binding
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.dependence import depending_outputs, vocabularies
-from elsa_edge.graph.noise import noise_between, noise_table, with_steps
+from elsa_edge.graph.noise import exact_trial, noise_between, noise_table, with_steps
 from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.proof.choosing import Trial, most_telling
+from elsa_edge.proof.comparing import compare
 from elsa_edge.proof.information import require_telling
 from elsa_edge.proof.making import KINDS, Candidate, given, made, made_up
+from elsa_edge.proof.tolerance import Tolerance
 from elsa_edge.tensors import TensorSpec, largest_difference
 from elsa_edge.trained import load_arrays
 
@@ -35,6 +38,11 @@ __all__ = ["differences_from_torch", "prove_equal", "torch_answers"]
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 _ADVICE: Final = "give real inputs with --data FILE.npz"
+_LOOK: Final = "Look for values that depend on the batch size, randomness or training mode in the model"
+_WHOLE: Final = (
+    "Whole numbers must be equal. Where they are places of equal values (topk or argmax of ReLU outputs), every "
+    "runtime chooses its own: break ties in the model, or keep the values alone with --outputs NAME"
+)
 
 
 def torch_answers(
@@ -140,8 +148,13 @@ def prove_equal(
         return torch_answers(checkpoint, model, binding, feed, names)
 
     candidates = _candidates(graph, proofs[0], real=real)
-    trial = most_telling(candidates, by_torch, depending, graph.tolerance, advice=_ADVICE)
-    noise = _noise(checkpoint, model, binding, trial, names)
+    trial, noise = exact_trial(
+        candidates,
+        lambda some: most_telling(some, by_torch, depending, graph.tolerance, advice=_ADVICE),
+        lambda trial: _noise(checkpoint, model, binding, trial, names),
+        depending,
+        advice=_ADVICE,
+    )
     graph = replace(graph, noise=with_steps(graph.model, noise, trial.answers))
     densest = [len(graph.ladder) - 1]
     _require_equal(graph, checkpoint, model, binding, trial.inputs, levels=range(len(graph.ladder)))
@@ -152,6 +165,7 @@ def prove_equal(
         _require_equal(graph, checkpoint, model, binding, like, levels=densest)
     levels = [level.name for level in graph.ladder]
     notes = require_telling(trial.silent, depending, levels, given=real, advice=_ADVICE)
+    notes += trial.still
     return graph.with_provenance(proof={"inputs": trial.kind, "notes": notes})
 
 
@@ -194,7 +208,8 @@ def _require_equal(
     levels: Sequence[int],
 ) -> None:
     try:
-        differences = differences_from_torch(graph, checkpoint, model, binding, examples, levels=levels)
+        expected = torch_answers(checkpoint, model, binding, examples, list(graph.outputs), levels=levels)
+        found = run_canonical(graph, examples, levels)
     except ElsaError:
         raise
     except Exception as error:
@@ -203,16 +218,19 @@ def _require_equal(
             found=_shapes(examples),
             fix="torch's exporter wrote one of the model's layers wrongly: use another form of that layer",
         ) from error
-    for level, outputs in zip(levels, differences, strict=True):
-        for name, (difference, scale) in outputs.items():
-            tolerance = graph.tolerance(name, level)
-            if not tolerance.allows(difference, scale):
-                raise ContractError(
-                    f"The exported graph does not compute what the model computes at level {graph.ladder[level].name}",
-                    expected=f"a difference of at most {tolerance.limit(scale):.3g} in {name}",
-                    found=f"{difference:.3g} with {_shapes(examples)}",
-                    fix="Look for values that depend on the batch size, randomness or training mode in the model",
-                )
+    for level, one, other in zip(levels, found, expected, strict=True):
+        result = compare(one, other, partial(_tolerance, graph, level))
+        if not result.ok:
+            raise ContractError(
+                f"The exported graph does not compute what the model computes at level {graph.ladder[level].name}",
+                expected=f"a difference of at most {result.allowed:.3g} in {result.output}",
+                found=f"{result.difference:.3g} with {_shapes(examples)}",
+                fix=_WHOLE if other[result.output].dtype.kind in "iub" else _LOOK,
+            )
+
+
+def _tolerance(graph: CanonicalGraph, level: int, output: str) -> Tolerance:
+    return graph.tolerance(output, level)
 
 
 def _shapes(examples: Mapping[str, np.ndarray[Any, Any]]) -> str:

@@ -1,6 +1,6 @@
 """How exact float32 is for a network: its result in float32 against its result in float64, output by output.
 
-    noise = max |f32(x) - f64(x)| / max |f32(x)|            at each level, at most `LARGEST_NOISE`
+    noise = max |f32(x) - f64(x)| / max |f32(x)|            at each level; an output beyond `LARGEST_NOISE` is refused
 
 A deep network whose sums cancel may lie 0.1 % from its own exact result; another order of its sums then differs as
 much, and is not wrong. With torch at hand (`elsa_edge.graph.against_torch`) the float64 result is torch's. Without it
@@ -14,19 +14,23 @@ that numbers of size 1e-3 are only as exact as those of size 1. Its noise is at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from elsa_edge.errors import InputError
 from elsa_edge.graph.multiplied import sets_sizes
+from elsa_edge.proof.choosing import Trial
 from elsa_edge.proof.information import Answers
+from elsa_edge.proof.making import Candidate
 from elsa_edge.proof.tolerance import LARGEST_NOISE
 from elsa_edge.tensors import largest_difference
 
-__all__ = ["jittered", "noise_between", "noise_by_jitter", "noise_table", "with_steps"]
+__all__ = ["exact_trial", "jittered", "noise_between", "noise_by_jitter", "noise_table", "with_steps"]
 
 Array = npt.NDArray[Any]
 _STEP: Final = 2.0**-23
@@ -44,7 +48,7 @@ def noise_between(single: Mapping[str, Array], exact: Mapping[str, Array]) -> di
         if array.dtype.kind != "f":
             continue
         difference, scale = largest_difference(exact[name], array)
-        noise[name] = min(difference / scale, LARGEST_NOISE) if scale > 0.0 else 0.0
+        noise[name] = difference / scale if scale > 0.0 else 0.0
     return noise
 
 
@@ -79,6 +83,41 @@ def noise_by_jitter(
     moved = run(jittered(model))
     table = noise_table([noise_between(a, b) for a, b in zip(answers, moved, strict=True)])
     return with_steps(model, table, answers)
+
+
+def exact_trial(
+    candidates: Iterator[Candidate],
+    choose: Callable[[Iterator[Candidate]], Trial],
+    noise_of: Callable[[Trial], dict[str, tuple[float, ...]]],
+    depending: Collection[str],
+    *,
+    advice: str,
+) -> tuple[Trial, dict[str, tuple[float, ...]]]:
+    """Return the most telling inputs on which float32 computes every output, and the noise of each.
+
+    Args:
+        candidates: Inputs to try.
+        choose: Takes candidates until one tells enough.
+        noise_of: Measures the noise on chosen inputs.
+        depending: Outputs that are computed from inputs.
+        advice: How to give real inputs.
+
+    Raises:
+        InputError: When there are none: on all of them float32 and float64 disagree about an output.
+    """
+    reason = ""
+    while (first := next(candidates, None)) is not None or not reason:
+        trial = choose(candidates if first is None else chain((first,), candidates))
+        noise = noise_of(trial)
+        worst = {name: max(noise.get(name, (0.0,))) for name in depending}
+        drowned = max(worst, key=lambda name: worst[name], default="")
+        if not drowned or worst[drowned] < LARGEST_NOISE:
+            return trial, noise
+        reason = f"float32 does not compute {drowned}: another rounding moves it by {worst[drowned]:.0%} of its size"
+    raise InputError(
+        f"On these inputs {reason}, so a comparison would prove nothing",
+        fix=f"{advice[:1].upper()}{advice[1:]}, leave out the level where sums cancel, or scale the network",
+    )
 
 
 def with_steps(

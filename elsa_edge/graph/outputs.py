@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from elsa_edge.errors import ExportError, UnknownNameError
 from elsa_edge.graph.names import LEVEL_INPUT
+from elsa_edge.tensors import DTYPES
 
 if TYPE_CHECKING:
     import torch
@@ -197,7 +198,26 @@ def _names(
         if free != name:
             notes.append(f"The output {name} is called {free}: the name is taken.")
         names.append(free)
+        _require_known_type(free, dict(leaves)[name])
     return tuple(names), tuple(notes)
+
+
+def _require_known_type(name: str, tensor: Any) -> None:
+    """Refuse an output that no bundle can hold, before anything is traced and compared."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype in DTYPES:
+        return
+    instead = {
+        "bfloat16": "x.float()",
+        "complex64": "torch.view_as_real(x)",
+        "complex128": "torch.view_as_real(x)",
+    }
+    raise ExportError(
+        f"The output {name} has a type that a bundle cannot hold",
+        expected=", ".join(DTYPES),
+        found=dtype,
+        fix=f"Return {instead.get(dtype, 'x.to(torch.int32)')} from forward, or keep others only: --outputs NAME",
+    )
 
 
 def _apart(tensors: Sequence[Tensor], given: Sequence[object], model: torch.nn.Module) -> tuple[Tensor, ...]:

@@ -1,6 +1,7 @@
 """The profile inside a bundle comes with the network, from whoever made it: it may tune, not reach out.
 
     runtime.options   only those below: no name of a file to write, of a library to load
+    runtime.threads   at most the cores that are here: a thousand threads would take the memory, or hang
     probes            only the usual places of Linux below /; any other path may hang, or read what is private
 
 A profile that the owner of the device gives (`--device FILE`) may say anything.
@@ -8,29 +9,31 @@ A profile that the owner of the device gives (`--device FILE`) may say anything.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from elsa_edge.errors import BundleError
 from elsa_edge.profiles.schema import DeviceProfile, Probes
 
-__all__ = ["HARMLESS_OPTIONS", "carried", "require_harmless"]
+__all__ = ["HARMLESS_OPTIONS", "carried", "require_harmless", "within_cores"]
 
-HARMLESS_OPTIONS: Final = frozenset(
-    {
-        "litert.package",
-        "mlas.disable_kleidiai",
-        "mlas.enable_gemm_fastmath_arm64_bfloat16",
-        "session.disable_prepacking",
-        "session.dynamic_block_base",
-        "session.force_spinning_stop",
-        "session.inter_op.allow_spinning",
-        "session.intra_op.allow_spinning",
-        "session.qdq_matmulnbits_accuracy_level",
-        "session.set_denormal_as_zero",
-        "session.use_device_allocator_for_initializers",
-    }
-)
+_SWITCH: Final = "[01]"
+# Name -> what its value may be: a runtime answers odd ones with errors that blame the network.
+HARMLESS_OPTIONS: Final[Mapping[str, str]] = {
+    "litert.package": r"ai-edge-litert|tflite-runtime",
+    "mlas.disable_kleidiai": _SWITCH,
+    "mlas.enable_gemm_fastmath_arm64_bfloat16": _SWITCH,
+    "session.disable_prepacking": _SWITCH,
+    "session.dynamic_block_base": r"[0-9]{1,4}",
+    "session.force_spinning_stop": _SWITCH,
+    "session.inter_op.allow_spinning": _SWITCH,
+    "session.intra_op.allow_spinning": _SWITCH,
+    "session.qdq_matmulnbits_accuracy_level": "[0-4]",
+    "session.set_denormal_as_zero": _SWITCH,
+    "session.use_device_allocator_for_initializers": _SWITCH,
+}
 _USUAL: Final = {
     "root": re.compile(r"/"),
     "meminfo": re.compile(r"proc/meminfo"),
@@ -54,8 +57,16 @@ def _unusual_probes(probes: Probes) -> list[str]:
 
 
 def _unusual(profile: DeviceProfile) -> list[str]:
-    options = [f"runtime.options: {name}" for name in profile.runtime.options if name not in HARMLESS_OPTIONS]
+    options = [
+        f"runtime.options: {name}{'' if name not in HARMLESS_OPTIONS else f'={value[:40]}'}"
+        for name, value in profile.runtime.options.items()
+        if not _is_harmless(name, value)
+    ]
     return [*options, *_unusual_probes(profile.probes)]
+
+
+def _is_harmless(option: str, value: str) -> bool:
+    return option in HARMLESS_OPTIONS and re.fullmatch(HARMLESS_OPTIONS[option], value) is not None
 
 
 def require_harmless(profile: DeviceProfile) -> DeviceProfile:
@@ -74,12 +85,20 @@ def require_harmless(profile: DeviceProfile) -> DeviceProfile:
     return profile
 
 
+def within_cores(profile: DeviceProfile) -> DeviceProfile:
+    """Return a profile with no more threads than this machine has cores."""
+    cores = os.cpu_count() or 1
+    if profile.runtime.threads <= cores:
+        return profile
+    return profile.model_copy(update={"runtime": profile.runtime.model_copy(update={"threads": cores})})
+
+
 def carried(profile: DeviceProfile) -> tuple[DeviceProfile, list[str]]:
     """Return what of a profile may travel in a bundle, and what was left out."""
     unusual = _unusual(profile)
     if not unusual:
         return profile, []
-    options = {name: value for name, value in profile.runtime.options.items() if name in HARMLESS_OPTIONS}
+    options = {name: value for name, value in profile.runtime.options.items() if _is_harmless(name, value)}
     usual = Probes()
     places = {
         name: getattr(usual, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,14 @@ import numpy.typing as npt
 from elsa_edge.errors import ElsaError, InputError, first_line
 from elsa_edge.proof.information import Answers, Silence, ToleranceOf, silences
 from elsa_edge.proof.making import Candidate
+from elsa_edge.proof.parts import still_parts
 from elsa_edge.tensors import is_number
 
 __all__ = ["Trial", "most_telling"]
 
 Array = npt.NDArray[Any]
 Run = Callable[[Mapping[str, Array]], Answers]
+_MOST_TELLING: Final = 3  # candidates, of which a part stands still; each costs runs at every level
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Trial:
         answers: Outputs at every level.
         silent: Outputs that say nothing.
         finite: Share of finite numbers in the output that has fewest.
+        still: A sentence for each output of which a part is the same for all inputs.
     """
 
     kind: str
@@ -38,6 +41,7 @@ class Trial:
     answers: Answers
     silent: tuple[Silence, ...]
     finite: float = 1.0
+    still: tuple[str, ...] = ()
 
 
 def most_telling(
@@ -49,6 +53,8 @@ def most_telling(
     advice: str,
 ) -> Trial:
     """Return the first candidate on which every output is finite and tells something at every level, else the best.
+
+    Where only a part of an output stands still, a few candidates more are tried, one of which may move it.
 
     Args:
         candidates: Inputs to try.
@@ -63,6 +69,7 @@ def most_telling(
     best: Trial | None = None
     reason = ""
     kinds: list[str] = []
+    telling_so_far = 0
     for candidate in candidates:
         kinds.append(candidate.kind)
         try:
@@ -79,13 +86,25 @@ def most_telling(
             others = _others(islice(further, 1), run)
             if not others:
                 break
-            still = silences(answers, others, depending, tolerance_of)
-            silent = [silence for silence in silent if silence in still]
-        trial = Trial(candidate.kind, candidate.inputs, answers, tuple(silent), _finite(answers, depending))
-        if not silent and trial.finite == 1.0:
+            again = silences(answers, others, depending, tolerance_of)
+            silent = [silence for silence in silent if silence in again]
+        still = still_parts(answers, others, depending)
+        trial = Trial(
+            candidate.kind,
+            candidate.inputs,
+            answers,
+            tuple(silent),
+            _finite(answers, depending),
+            tuple(still),
+        )
+        telling = not silent and trial.finite == 1.0
+        if telling and not still:
             return trial
+        telling_so_far += telling
         if best is None or _rank(trial) < _rank(best):
             best = trial
+        if telling_so_far == _MOST_TELLING:
+            break
     if best is None:
         raise InputError(
             f"The network does not run on the {' or '.join(dict.fromkeys(kinds))} inputs ({reason})",
@@ -116,7 +135,7 @@ def _finite(answers: Answers, depending: Collection[str]) -> float:
     return min(shares, default=1.0)
 
 
-def _rank(trial: Trial) -> tuple[int, int, float]:
-    """Order trials: the fewest silences of floats, then of whole numbers, then the most finite places."""
+def _rank(trial: Trial) -> tuple[int, int, float, int]:
+    """Order trials: the fewest silences of floats, then of whole numbers, the most finite places, the fewest still."""
     floats = sum(not silence.whole for silence in trial.silent)
-    return floats, len(trial.silent) - floats, -trial.finite
+    return floats, len(trial.silent) - floats, -trial.finite, len(trial.still)

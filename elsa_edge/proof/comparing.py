@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from elsa_edge.proof.parts import worst_part
 from elsa_edge.proof.tolerance import RELATIVE, Tolerance
 from elsa_edge.tensors import largest_difference
 
@@ -23,8 +24,8 @@ class Comparison:
 
     Attributes:
         output: The output that is nearest to its limit, or farthest beyond it.
-        difference: Its largest absolute difference; infinite where shapes or NaNs differ.
-        allowed: What its contract allows.
+        difference: Its largest absolute difference, or that of a part of it; infinite where shapes or NaNs differ.
+        allowed: What its contract allows, for that part.
         ok: Whether every output is within its contract.
     """
 
@@ -48,7 +49,7 @@ def _strain(comparison: Comparison) -> float:
 def compare(
     found: Mapping[str, Array], expected: Mapping[str, Array], tolerance_of: Callable[[str], Tolerance]
 ) -> Comparison:
-    """Compare every expected output with what was found; both have the same names."""
+    """Compare every expected output with what was found, as a whole and in parts; both have the same names."""
     worst: Comparison | None = None
     for name, array in expected.items():
         difference, scale = largest_difference(found[name], array)
@@ -56,7 +57,14 @@ def compare(
         allowed = tolerance.limit(scale)
         if array.dtype.kind in "iub" and tolerance.relative <= RELATIVE:
             allowed = 0.0  # a token or a place is right or wrong, however large the vocabulary
-        one = Comparison(name, difference, allowed, difference <= allowed)
+        part = None
+        if array.dtype.kind == "f" and difference <= allowed:
+            part = worst_part(found[name], array, tolerance, scale)
+        one = (
+            Comparison(name, difference, allowed, difference <= allowed)
+            if part is None
+            else Comparison(name, *part, ok=False)
+        )
         worst = one if worst is None else worst.worse(one)
     assert worst is not None  # a network has an output
     return worst

@@ -165,7 +165,9 @@ def made_up(
 
 
 def given(specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array]) -> Candidate:
-    """Return real inputs with variations of themselves: samples in other places, floats halved, axes turned round.
+    """Return real inputs with variations of themselves.
+
+    Samples in other places, floats halved, axes turned round, whole numbers drawn anew from those that are there.
 
     Which of these a network can run is found out by running it.
     """
@@ -179,7 +181,17 @@ def given(specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array]) -> Candi
         for name, array in inputs.items()
     }
     flipped = {name: array[..., ::-1].copy() if array.ndim else array for name, array in inputs.items()}
-    return Candidate("given", dict(inputs), (rolled, halved, flipped))
+    generator = np.random.default_rng(0)
+    drawn = {
+        name: generator.choice(array.reshape(-1), array.shape)
+        if array.dtype.kind in "iu" and array.size
+        else array
+        for name, array in inputs.items()
+    }
+    others = [rolled, halved, flipped]
+    if any(drawn[name] is not array for name, array in inputs.items()):
+        others.append(drawn)
+    return Candidate("given", dict(inputs), tuple(others))
 
 
 def sizes_unlike(count: int, frozen: set[int]) -> list[int]:

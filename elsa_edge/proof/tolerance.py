@@ -19,6 +19,8 @@ __all__ = ["LARGEST_NOISE", "NOISE_MARGIN", "RELATIVE", "Tolerance"]
 
 RELATIVE: Final = 1e-4  # sums in another order stay far below it
 NOISE_MARGIN: Final = 8.0
+PART_MARGIN: Final = 8.0
+PART_NOISE_MARGIN: Final = 32.0
 # Beyond this float32 does not compute the network any more, and nothing could be proved about it.
 LARGEST_NOISE: Final = 1e-2
 
@@ -38,6 +40,19 @@ class Tolerance:
     def limit(self, scale: float) -> float:
         """Return the largest difference that is allowed for an output of that scale."""
         return max(self.relative, NOISE_MARGIN * self.noise) * scale
+
+    @property
+    def divides(self) -> bool:
+        """Whether parts of an output are held to their own scale: where the noise is known, and no more is promised."""
+        return self.noise > 0.0 and self.relative <= RELATIVE
+
+    def part_limit(self, part_scale: float, scale: float) -> float:
+        """Return the largest difference that is allowed in a part of that scale of an output of `scale`.
+
+        See `elsa_edge.proof.parts`.
+        """
+        own = self.relative * min(scale, PART_MARGIN * part_scale)
+        return min(self.limit(scale), max(own, PART_NOISE_MARGIN * self.noise * scale))
 
     def allows(self, difference: float, scale: float) -> bool:
         """Return whether a largest difference is within the contract; NaN never is."""

@@ -6,8 +6,10 @@ its first run there waits for ever.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from types import TracebackType
 
 from elsa_edge.errors import UsageError
@@ -20,6 +22,7 @@ class Turn:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._holder: int | None = None
         self._process = os.getpid()
 
     def __enter__(self) -> None:
@@ -34,8 +37,22 @@ class Turn:
                 expected="one caller at a time",
                 fix="Give each thread a session of its own (they share the weights), or take turns with a lock",
             )
+        self._holder = threading.get_ident()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._holder = None
         self._lock.release()
+
+    @contextlib.contextmanager
+    def last(self) -> Iterator[None]:
+        """Wait until nobody has a turn and keep everybody out meanwhile: for closing.
+
+        Who holds the turn (a listener that closes the session it was told of), or comes after a fork, does not wait.
+        """
+        if self._holder == threading.get_ident() or os.getpid() != self._process:
+            yield
+            return
+        with self._lock:
+            yield

@@ -141,3 +141,54 @@ def test_a_further_batch_without_an_output_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BundleError, match="incomplete"):
         Golden.load(tmp_path / "g.npz", 1)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        np.array(["x", "y"]),
+        np.zeros(2, [("a", "f4"), ("b", "i8")]),
+        np.array([1 + 5j, 2]),
+        np.array(["now"], "M8[s]"),
+    ],
+    ids=["text", "records", "complex", "dates"],
+)
+def test_golden_numbers_are_real_numbers(tmp_path: Path, strange: np.ndarray) -> None:
+    """Text cannot be compared, and of complex numbers half would be dropped."""
+    np.savez(tmp_path / "g.npz", **{"input/x": np.ones(2), "output/0/y": strange})
+
+    with pytest.raises(BundleError, match="is not one of ours"):
+        Golden.load(tmp_path / "g.npz", 1)
+
+
+PARTS = ("input/x", "output/0/y")
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        (
+            [
+                "input/x",
+                "output/0/y",
+                *(f"further/{k}/{part}" for k in range(9) for part in ("input/x", "output/0/y")),
+            ],
+            "8",
+        ),
+        (["input/x", "output/0/y", "further/1/input/x", "further/1/output/0/y"], "numbered from 0"),
+        (["input/x", "output/0/y", "notes"], "'notes'"),
+        (["input/x"], "incomplete"),
+        (["output/0/y"], "incomplete"),
+        (["input/x", "output/0/y", "further/0/input/x"], "incomplete"),
+    ],
+)
+def test_names_are_looked_at_before_anything_is_unpacked(
+    tmp_path: Path, entries: list[str], words: str
+) -> None:
+    """Each batch is run at every level of every variant: there are few, and all of each is there."""
+    with zipfile.ZipFile(tmp_path / "g.npz", "w") as archive:
+        for name in entries:
+            archive.writestr(f"{name}.npy", b"no array, and nobody reads it")
+
+    with pytest.raises(BundleError, match=words):
+        Golden.load(tmp_path / "g.npz", 1)

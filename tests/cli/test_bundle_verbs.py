@@ -97,6 +97,30 @@ def test_run_once_with_own_inputs_and_written_outputs(tmp_path: Path) -> None:
     fails("run", bundle("two_inputs"), "--input", tmp_path / "bad.npz", code=1, words="other names")
 
 
+def test_run_writes_over_nothing_that_it_did_not_make(tmp_path: Path) -> None:
+    """Its inputs, a checkpoint, a source file, a file of a bundle: refused without --force, and untouched."""
+    here = shutil.copytree(bundle("mlp"), tmp_path / "b")
+    inputs = {name: array[:1] for name, array in open_bundle(here).golden.inputs.items()}
+    np.savez(tmp_path / "x.npz", **inputs)
+    (tmp_path / "net.pt").write_bytes(b"trained for a week")
+    (tmp_path / "net.py").write_text("written by hand")
+    for name in ("x.npz", "net.pt", "net.py", "b/golden.npz"):
+        before = (tmp_path / name).read_bytes()
+        fails(
+            "run",
+            here,
+            "--level",
+            0,
+            "--input",
+            tmp_path / "x.npz",
+            "-o",
+            tmp_path / name,
+            code=2,
+            words="--force",
+        )
+        assert (tmp_path / name).read_bytes() == before
+
+
 def test_run_for_a_while_and_at_a_level() -> None:
     """Runs are counted by level; a level that is not there is wrong usage."""
     found = run("run", bundle("conv"), "--device", DEVICE, "--seconds", "0.2", "--level", "1")

@@ -190,14 +190,27 @@ class TestReplacing:
         assert names(tmp_path) == ["out"]
         assert (tmp_path / "out" / "m").read_text() == "old"
 
-    def test_what_older_versions_left_is_swept(self, tmp_path):
-        """Their names carried the process id, and one of two had no pattern at all; other names are left alone."""
-        for name in (".out.4242.tmp", ".out.4242.tmp.old", ".out.0123456789abcdef.tmp"):
-            (tmp_path / name).mkdir()
-        for name in (".out.tmp", ".other.4242.tmp", "out.4242.tmp", ".out.0123456789abcdeg.tmp"):
+    def test_only_our_own_litter_is_swept(self, tmp_path):
+        """Other programs write atomically too, to .NAME.NUMBER.tmp, and a file of our name is not ours either."""
+        (tmp_path / ".out.0123456789abcdef.tmp").mkdir()
+        theirs = [".out.4242.tmp", ".out.fedcba9876543210.tmp"]
+        folders = [".out.tmp", ".other.4242.tmp", "out.4242.tmp", ".out.0123456789abcdeg.tmp"]
+        for name in theirs:
+            (tmp_path / name).write_text("of another program")
+        for name in folders:
             (tmp_path / name).mkdir()
         sweep(tmp_path / "out")
-        assert names(tmp_path) == [".other.4242.tmp", ".out.0123456789abcdeg.tmp", ".out.tmp", "out.4242.tmp"]
+        assert names(tmp_path) == sorted(theirs + folders)
+
+    def test_a_writer_that_makes_its_own_file_does_not_choose_its_permissions(self, tmp_path):
+        """A library that writes a private file beside and renames it: the user's umask holds all the same."""
+        with atomic_file(tmp_path / "out") as temporary:
+            private = temporary.with_name("private")
+            private.write_text("new")
+            private.chmod(0o600)
+            private.replace(temporary)
+        (tmp_path / "plain").write_text("by the umask")
+        assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
     def test_a_folder_that_is_read_from_stays_until_it_is_not(self, tmp_path):
         """A session keeps the files that it opened, whatever is built over them."""

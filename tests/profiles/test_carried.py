@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from elsa_edge.errors import BundleError
 from elsa_edge.files import sha256_of
 from elsa_edge.loading import resolve_profile
 from elsa_edge.profiles import load_profile, profile_names, save_profile
-from elsa_edge.profiles.carried import carried, require_harmless
+from elsa_edge.profiles.carried import carried, require_harmless, within_cores
 from elsa_edge.profiles.schema import DeviceProfile
 
 PLAIN = load_profile("generic-x86-64")
@@ -24,6 +25,9 @@ REACHING = {
         "runtime": {"options": {"session.collect_node_memory_stats_to_file": "/home/me/.profile"}}
     },
     "loads a library": {"runtime": {"options": {"session.custom_op_library": "x.so"}}},
+    "an odd switch": {"runtime": {"options": {"session.set_denormal_as_zero": "lots"}}},
+    "a number below zero": {"runtime": {"options": {"session.dynamic_block_base": "-9"}}},
+    "another package": {"runtime": {"options": {"litert.package": "mine"}}},
     "another root": {"probes": {"root": "/home/me"}},
     "a pipe that hangs": {"probes": {"meminfo": "tmp/fifo"}},
     "the kernel's log": {"probes": {"pressure": "proc/kmsg"}},
@@ -108,3 +112,12 @@ def test_a_bundle_without_a_profile_names_one_of_ours_or_none(tmp_path: Path, de
     opened = open_bundle(tampered(tmp_path / "b", None, device=device))
     with pytest.raises(BundleError, match="none that comes with elsa-edge"):
         resolve_profile(opened, None)
+
+
+def test_a_bundle_has_no_more_threads_than_there_are_cores(tmp_path: Path) -> None:
+    """A thousand threads take the memory of a board, or hang; the owner's own profile may say what it likes."""
+    many = changed({"runtime": {"threads": 1024}})
+    opened = open_bundle(tampered(tmp_path / "b", many))
+    assert resolve_profile(opened, None).runtime.threads == os.cpu_count()
+    assert resolve_profile(opened, many).runtime.threads == 1024
+    assert within_cores(PLAIN) is PLAIN

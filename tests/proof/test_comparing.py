@@ -60,3 +60,11 @@ def test_agreement_counts_places_over_all_outputs() -> None:
     found = {"a": np.eye(2), "b": np.array([[1.0, 0.0]]), "c": np.zeros((3, 1))}
     assert agreement(found, expected, dict.fromkeys("abc", 1)) == pytest.approx(2 / 3)
     assert agreement({"a": np.eye(3)}, {"a": np.eye(2)}, {"a": 1}) is None
+
+
+def test_whole_numbers_are_right_or_wrong() -> None:
+    """A token of a vocabulary of 30,000 that is wrong by two is another word; int8 may promise less."""
+    expected = np.array([29_999, 17, 4])
+    assert not compare({"ids": expected + 2}, {"ids": expected}, lambda _: Tolerance()).ok
+    assert compare({"ids": expected}, {"ids": expected}, lambda _: Tolerance()).ok
+    assert compare({"ids": expected + 2}, {"ids": expected}, lambda _: Tolerance(0.05)).ok

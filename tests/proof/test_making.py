@@ -92,7 +92,10 @@ def test_real_inputs_come_with_variations() -> None:
     """Samples in other places, halved, turned round; the originals untouched."""
     real = {"image": np.arange(24, dtype=np.float32).reshape(2, 3, 4), "tokens": np.arange(14).reshape(2, 7)}
     candidate = given({name: SPECS[name] for name in real}, real)
-    rolled, halved, flipped = candidate.others
+    rolled, halved, flipped, drawn = candidate.others
+    assert set(drawn["tokens"].reshape(-1)) <= set(range(14))
+    assert not np.array_equal(np.sort(drawn["tokens"], None), np.arange(14))
+    assert drawn["image"] is real["image"]
     np.testing.assert_array_equal(candidate.inputs["image"], real["image"])
     np.testing.assert_array_equal(rolled["image"], real["image"][::-1])
     np.testing.assert_array_equal(rolled["tokens"], real["tokens"][::-1])
