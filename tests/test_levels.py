@@ -106,6 +106,11 @@ class TestIndex:
         with pytest.raises(LevelError, match=problem):
             check_index("w", index, (2, 2), 3)
 
+    def test_a_few_of_the_strange_levels_are_named(self):
+        """Five, and not the whole weight."""
+        with pytest.raises(LevelError, match=r"found 3, 4, 5, 6, 7\.?$"):
+            check_index("w", np.arange(1, 9, dtype=np.uint8), (8,), 3)
+
     def test_no_weights_are_all_active(self):
         """A network without nested weights is dense at every level."""
         assert measured_densities({}, 2) == (1.0, 1.0)
@@ -164,6 +169,21 @@ class TestLadder:
         """Only a LevelError comes out of a damaged ladder."""
         with pytest.raises(LevelError):
             Ladder.from_json(text)
+
+    def test_what_was_measured_comes_back(self):
+        """Accuracy, its interval, the samples and the metric."""
+        level = Level(
+            "a", 0.5, accuracy=0.9, accuracy_low=0.8, accuracy_high=0.95, samples=200, metric="top1"
+        )
+        assert Ladder.from_json(Ladder((level,)).to_json()) == Ladder((level,))
+
+    @pytest.mark.parametrize(
+        "figure", ['"samples": "many"', '"samples": true', '"samples": 1.5', '"metric": 5']
+    )
+    def test_a_figure_of_another_type_is_refused(self, figure):
+        """Samples are counted, a metric has a name."""
+        with pytest.raises(LevelError):
+            Ladder.from_json('{"levels": [{"name": "a", "sparsity": 0.5, ' + figure + "}]}")
 
     def test_json_is_plain(self):
         """The serial form is what docs/format.md shows."""

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["EQUAL", "Change", "sample"]
 
 # The changed line as it then stands -> why nobody can tell it from the original.
-EQUAL: Final[dict[str, str]] = {}
+EQUAL: Final[dict[str, str]] = {
+    "histogram = np.bincount(index.reshape(-1), minlength=NEVER | 1)[:level_count]": "cut below 255 afterwards",
+    "return index.astype(np.uint8, copy=True)": "one copy more of a fresh array",
+    "if density >= 2.0:": "a shortcut: every weight is kept without it, too",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,9 @@ __all__ = ["DATA_NAME", "MODEL_NAME", "optimise"]
 MODEL_NAME: Final = "model.onnx"
 DATA_NAME: Final = "model.bin"
 _MOST_LEVELS: Final = 255
-_TOLERANCE: Final = Tolerance()  # of each output by itself; a refusal costs only the cache
+# Of each output by itself. The same operators in the same order on both sides: there is no noise of the network to
+# forgive, and a refusal costs only the cache.
+_TOLERANCE: Final = Tolerance()
 _SMALLEST_EXTERNAL_BYTES: Final = (
     1024  # smaller tensors stay in the model file; mapping them would save nothing
 )

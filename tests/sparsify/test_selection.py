@@ -133,6 +133,11 @@ def test_keep_highest_breaks_ties_by_position():
     assert keep_highest(scores, 9).all()
 
 
+def test_of_many_ties_only_the_missing_ones_are_kept():
+    """One above, three of five equal ones."""
+    assert keep_highest(torch.tensor([1.0, 2.0, 1.0, 1.0, 1.0, 1.0]), 4).tolist() == [True] * 4 + [False] * 2
+
+
 def test_n_of_m_nests_inside_each_group():
     """1:4 lies in 2:4: every group of four consecutive inputs holds exactly N."""
     weight = Prunable("w", (8, 8, 3, 3), "conv")
