@@ -20,7 +20,7 @@ from elsa_edge.errors import ContractError, ElsaError, ExportError, first_line
 from elsa_edge.graph.binding import Binding
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.dependence import depending_outputs, vocabularies
-from elsa_edge.graph.noise import exact_trial, noise_between, noise_table, with_steps
+from elsa_edge.graph.noise import noise_between, noise_table, why_drowned, with_steps
 from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.proof.choosing import Trial, most_telling
 from elsa_edge.proof.comparing import compare
@@ -148,16 +148,15 @@ def prove_equal(
         return torch_answers(checkpoint, model, binding, feed, names)
 
     candidates = _candidates(graph, proofs[0], real=real)
-    trial, noise = exact_trial(
-        candidates,
-        lambda some: most_telling(some, by_torch, depending, graph.tolerance, advice=_ADVICE),
-        lambda trial: _noise(checkpoint, model, binding, trial, names),
-        depending,
-        advice=_ADVICE,
-    )
-    graph = replace(graph, noise=with_steps(graph.model, noise, trial.answers))
+    trial = most_telling(candidates, by_torch, depending, graph.tolerance, advice=_ADVICE)
+    noise = _noise(checkpoint, model, binding, trial, names)
+    drowned = why_drowned(noise, depending, advice=_ADVICE)
+    # Noise beyond all measure is not forgiven: it may be randomness.
+    graph = replace(graph, noise={} if drowned else with_steps(graph.model, noise, trial.answers))
     densest = [len(graph.ladder) - 1]
     _require_equal(graph, checkpoint, model, binding, trial.inputs, levels=range(len(graph.ladder)))
+    if drowned is not None:
+        raise drowned
     for shapes in proofs[1:]:
         like = (
             shapes if real else made(_fixed(shapes), 1, kind=trial.kind, ranges=vocabularies(graph), seed=1)

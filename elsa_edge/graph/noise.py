@@ -30,7 +30,15 @@ from elsa_edge.proof.making import Candidate
 from elsa_edge.proof.tolerance import LARGEST_NOISE
 from elsa_edge.tensors import largest_difference
 
-__all__ = ["exact_trial", "jittered", "noise_between", "noise_by_jitter", "noise_table", "with_steps"]
+__all__ = [
+    "exact_trial",
+    "jittered",
+    "noise_between",
+    "noise_by_jitter",
+    "noise_table",
+    "why_drowned",
+    "with_steps",
+]
 
 Array = npt.NDArray[Any]
 _STEP: Final = 2.0**-23
@@ -105,17 +113,33 @@ def exact_trial(
     Raises:
         InputError: When there are none: on all of them float32 and float64 disagree about an output.
     """
-    reason = ""
-    while (first := next(candidates, None)) is not None or not reason:
+    refusal: InputError | None = None
+    while (first := next(candidates, None)) is not None or refusal is None:
         trial = choose(candidates if first is None else chain((first,), candidates))
         noise = noise_of(trial)
-        worst = {name: max(noise.get(name, (0.0,))) for name in depending}
-        drowned = max(worst, key=lambda name: worst[name], default="")
-        if not drowned or worst[drowned] < LARGEST_NOISE:
+        refusal = why_drowned(noise, depending, advice=advice)
+        if refusal is None:
             return trial, noise
-        reason = f"float32 does not compute {drowned}: another rounding moves it by {worst[drowned]:.0%} of its size"
-    raise InputError(
-        f"On these inputs {reason}, so a comparison would prove nothing",
+    raise refusal
+
+
+def why_drowned(
+    noise: Mapping[str, tuple[float, ...]], depending: Collection[str], *, advice: str
+) -> InputError | None:
+    """Return the refusal of a network that float32 does not compute, or None where it does.
+
+    Args:
+        noise: Of each output at each level.
+        depending: Outputs that are computed from inputs.
+        advice: How to give real inputs.
+    """
+    worst = {name: max(noise.get(name, (0.0,))) for name in depending}
+    drowned = max(worst, key=lambda name: worst[name], default="")
+    if not drowned or worst[drowned] < LARGEST_NOISE:
+        return None
+    return InputError(
+        f"On these inputs float32 does not compute {drowned}: another rounding moves it by {worst[drowned]:.0%} of its "
+        "size, so a comparison would prove nothing",
         fix=f"{advice[:1].upper()}{advice[1:]}, leave out the level where sums cancel, or scale the network",
     )
 
