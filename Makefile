@@ -60,7 +60,7 @@ quickstart: $(VENV)/.installed-quickstart
 	$(BIN)/elsa-edge quickstart --out quickstart
 
 test: $(VENV)/.kernels
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Wheels for this machine and for 64-bit ARM, with kernels that are compiled already, and the sources. Everything is built
 # twice and must be the same to the byte; sbom.json lists what a device gets with `elsa-edge[ort]`.

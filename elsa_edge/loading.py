@@ -69,7 +69,7 @@ def resolve_profile(bundle: Bundle, device: str | os.PathLike[str] | DeviceProfi
         return within_cores(require_harmless(load_profile(carried)))
     if bundle.manifest.device not in profile_names():  # a path here would be one of the bundle's choice
         raise BundleError(
-            "The bundle has no profile, and its device is none that comes with elsa-edge",
+            "The bundle has no profile, and elsa-edge comes with none for its device",
             found=repr(bundle.manifest.device),
             fix="Give one with --device NAME_OR_YAML",
         )

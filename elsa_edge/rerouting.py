@@ -35,7 +35,7 @@ _ANSWERS: Final = "switch_points.npz"
 
 
 def switch_points(segments: int, levels: int) -> list[tuple[int, ...]]:
-    """Return the vectors of levels to prove, one level a segment: one change each, and one of several.
+    """Return the vectors of levels to prove, one level per segment: one change each, and one of several.
 
     All pairs at all borders where these are few, or else the changes from and to the extremes, at every border.
     """

@@ -43,7 +43,7 @@ class TensorSpec:
 
     Attributes:
         name: Its name in the graph.
-        shape: One entry a dimension; None where any size is allowed (the batch, usually first).
+        shape: One entry per dimension; None where any size is allowed (the batch, usually first).
         dtype: A numpy type name from `DTYPES`.
         sizes: What the free sizes are called, None for fixed ones: `("batch", None, "S")`; empty where nobody has said.
     """

@@ -18,6 +18,21 @@ from elsa_edge.graph.export import export_canonical
 
 torch.set_num_threads(1)
 
+# Minutes each: begun last, one of them would leave the other worker with nothing to do.
+_LONG = (
+    "test_readme.py",
+    "test_docs.py",
+    "benchmarks/test_switching_and_export.py",
+    "quickstart/test_quickstart.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; within a file, and among the others, the order stays."""
+    tests = Path(__file__).parent
+    long = {tests / name for name in _LONG}
+    items.sort(key=lambda item: item.path not in long)
+
 
 @cache
 def _canonical(name: str) -> CanonicalGraph:

@@ -4,8 +4,8 @@
 
 writes `traces.json` (policies, levels, observations, decisions), `bundle/`, `golden.json` (inputs, and the canonical
 graph's outputs per level) and `hostile/`: folders with the files of the bundle that somebody changed, 500 of each kind.
-`manifest-N` and `data-N` have hashes that fit, `unhashed-N` has not. `signed/` has a signed manifest and two keys. The
-controller's rows have the form of tests/control/golden_traces.json.
+`manifest-N` and `data-N` have hashes that fit, those of `unhashed-N` do not. `signed/` has a signed manifest and two
+keys. The controller's rows have the form of tests/control/golden_traces.json.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def _repaired(rows: Sequence[Row]) -> Row:
 
 
 def fashion_table(rows: Sequence[Row], cuts: Sequence[Row]) -> list[Row]:
-    """Return one row a mode, granularity and level, beside what the cut was worth before the repair.
+    """Return one row per mode, granularity and level, beside what the cut was worth before the repair.
 
     Args:
         rows: Of `repaired_resnet`, one a seed and level.
@@ -69,7 +69,7 @@ def fashion_table(rows: Sequence[Row], cuts: Sequence[Row]) -> list[Row]:
 
 
 def seeds_table(rows: Sequence[Row]) -> list[Row]:
-    """Return one row a network, mode and level of the small networks."""
+    """Return one row per network, mode and level of the small networks."""
     table = []
     for (network, mode, sparsity), members in _grouped(rows, ("network", "mode", "sparsity")).items():
         shown = {name: round(100.0 * _mean(members, name), 2) for name in ("dense", "as_cut")}

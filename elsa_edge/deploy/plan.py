@@ -87,7 +87,7 @@ def refusals(
         else:
             lacks = sorted(set(hardware.features) - set(facts.features) - {"neon"})
             if lacks:
-                yield f"it was built for processors with {', '.join(lacks)}, which this one has not"
+                yield f"it was built for processors with {', '.join(lacks)}, which this one lacks"
         if hardware.os != facts.os and "android" in (hardware.os, facts.os):
             yield f"it was built for {hardware.os}, the device runs {facts.os}"
     if packages.kind != "none" and not _served(manifest, packages):

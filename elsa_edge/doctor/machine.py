@@ -59,7 +59,7 @@ def _installed(name: str) -> str | None:
 
 
 def _start(module: str) -> Start:
-    """Import a module in a child: an instruction that this processor has not then kills the child alone."""
+    """Import a module in a child: an instruction that this processor lacks then ends the child alone."""
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter, and a name of ours
             [sys.executable, "-P", "-c", f"import {module}"],

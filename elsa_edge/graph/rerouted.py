@@ -28,12 +28,12 @@ Array = npt.NDArray[Any]
 def run_rerouted(
     segments: Segments, inputs: Mapping[str, Array], vectors: Sequence[Sequence[int]]
 ) -> tuple[dict[str, Array], ...]:
-    """Return the outputs for each vector of levels, one level a segment.
+    """Return the outputs for each vector of levels, one level per segment.
 
     Args:
         segments: Where the network is cut.
         inputs: Input name -> array.
-        vectors: Each has one level a segment.
+        vectors: Each has one level per segment.
     """
     model = with_level_vector(segments)
     feeds = (

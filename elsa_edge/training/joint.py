@@ -272,10 +272,10 @@ class JointLevels:
 
     @contextlib.contextmanager
     def rerouted(self, vector: Sequence[int]) -> Iterator[nn.Module]:
-        """Let the network have one level a step of depth for a while, not rising, for evaluation.
+        """Let the network have one level per step of depth for a while, not rising, for evaluation.
 
         Raises:
-            LevelError: When the vector has another length, rises, or names a level that the ladder has not.
+            LevelError: When the vector has another length, rises, or names a level that is not in the ladder.
         """
         for level in vector:
             self.ladder.check(level)

@@ -47,7 +47,7 @@ def layer_order(model: nn.Module, weights: Sequence[Prunable]) -> list[list[str]
 def levels_of_tensors(
     order: Sequence[Sequence[str]], vector: Sequence[int], names: Iterable[str]
 ) -> dict[str, int]:
-    """Return the level of each tensor for one level a step of depth.
+    """Return the level of each tensor for one level per step of depth.
 
     Raises:
         LevelError: When the vector has another length or rises along the depth.
@@ -78,7 +78,7 @@ def rerouted_state(
         vector: One level a step of depth, not rising.
 
     Raises:
-        LevelError: When the vector does not fit, or names a level that the ladder has not.
+        LevelError: When the vector does not fit, or names a level that is not in the ladder.
     """
     for level in vector:
         checkpoint.ladder.check(level)

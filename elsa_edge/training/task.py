@@ -92,7 +92,7 @@ def load_task(data: str, loss: str = "cross_entropy", metric: str = "accuracy") 
     fits = isinstance(made, (tuple, list)) and len(made) == 2
     if not fits or not all(hasattr(part, "__len__") and hasattr(part, "__getitem__") for part in made):
         raise UsageError(
-            f"{data} made no data",
+            f"{data} returned no data",
             expected="(train, test): datasets with len() and [i] -> (inputs, targets)",
             found=type(made).__name__,
         )

@@ -23,7 +23,9 @@ __all__ = ["Stopwatch"]
 _ROUNDS: Final = 15
 _FEWEST_ROUNDS: Final = 3
 _SMALL_FILE_BYTES: Final = 16_000_000
-_COPIES_OF_SMALL: Final = 3  # sessions of one small network differ by up to 10 %, by luck of their addresses
+_COPIES_OF_SMALL: Final = (
+    3  # where memory happens to lie makes sessions of one small network differ by up to 10 %
+)
 
 
 class Stopwatch:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -40,18 +42,40 @@ _TYPES: Final = frozenset({"float32", "int32", "int8", "bool"})
 _ROOM_FACTOR: Final = 4
 
 
+def _scratch() -> IO[bytes]:
+    """Return a file that vanishes, in memory where the system has such."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("notes"), "r+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
+
+
+# How the runtime begins what it tells about itself: "INFO: [accelerator_registry.cc:43] ...".
+_NOTE: Final = re.compile(
+    rb"(?:VERBOSE|DEBUG|INFO|WARNING|ERROR): \[[^\]]+\.(?:cc|h|cpp):\d+\]|INFO: Created TensorFlow"
+)
+
+
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the runtime's notes about accelerators that we do not ask for off stderr; it has no switch for them."""
+def _without_notes() -> Iterator[None]:
+    """Keep the runtime's notes about accelerators that we do not ask for off stderr; it has no switch for them.
+
+    stderr is one for all threads: what others write meanwhile is kept and written when this ends.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
     try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        yield
+        with _scratch() as collected:
+            os.dup2(collected.fileno(), 2)
+            try:
+                yield
+            finally:
+                sys.stderr.flush()
+                os.dup2(kept, 2)
+                collected.seek(0)
+                for line in collected.read().splitlines(keepends=True):
+                    if not _NOTE.match(line):
+                        os.write(2, line)
     finally:
-        os.dup2(kept, 2)
         os.close(kept)
 
 
@@ -70,7 +94,7 @@ class CachedEngine:
         options = Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
         elsewhere = str(packed.parent)  # no accelerator lies there: the CPU is all that is wanted
         try:
-            with _silence():
+            with _without_notes():
                 environment = Environment.create(
                     runtime_path=elsewhere, compiler_plugin_path=elsewhere, dispatch_library_path=elsewhere
                 )
@@ -86,7 +110,7 @@ class CachedEngine:
         self._buffers: dict[str | None, tuple[int, list[Any], list[Any]]] = {}
         self._shapes: dict[str | None, list[tuple[tuple[int, ...], np.dtype[Any]]]] = {}
 
-        with _silence():
+        with _without_notes():
             self._first_write()
 
     def _first_write(self) -> None:
@@ -139,7 +163,7 @@ class CachedEngine:
 
     def close(self) -> None:
         """Release the model and its buffers."""
-        with _silence():
+        with _without_notes():
             self._buffers = {}
             self._model = None
 

@@ -16,6 +16,7 @@ from elsa_edge.exporters.tflite.merge import merge
 from elsa_edge.plugins import CacheUse, Opened
 from elsa_edge.profiles.schema import Runtime
 from elsa_edge.runtime_adapters.litert import adapter as litert_adapter
+from elsa_edge.runtime_adapters.litert import cached
 from elsa_edge.runtime_adapters.litert import engines as litert_engines
 from elsa_edge.runtime_adapters.litert.adapter import LitertAdapter
 
@@ -267,3 +268,20 @@ def test_what_other_threads_say_during_an_inference_is_heard(tmp_path):
     adapter.run({"x": np.ones((1, 8), np.float32)}, 1)
 
     assert [(entry.st_dev, entry.st_ino) for entry in seen] == [(before.st_dev, before.st_ino)]
+
+
+def test_what_other_threads_say_while_a_file_is_opened_is_heard(tmp_path, capfd):
+    """Only the runtime's own notes are kept off stderr: another thread's last words may stand between them."""
+    _cached(tmp_path, tmp_path / "cache").close()
+    capfd.readouterr()
+    original = cached.CachedEngine._first_write
+
+    def others_speak(engine):
+        os.write(2, b"INFO: [made_up.cc:7] a note of the runtime\nTraceback: the words of another thread\n")
+        original(engine)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cached.CachedEngine, "_first_write", others_speak)
+        _cached(tmp_path, tmp_path / "cache").close()
+
+    assert capfd.readouterr().err == "Traceback: the words of another thread\n"
