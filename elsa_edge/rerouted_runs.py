@@ -12,10 +12,9 @@ from typing import Any, Final
 import numpy.typing as npt
 
 from elsa_edge.bundle.rerouted import Segment
+from elsa_edge.control import Controller
 from elsa_edge.control.history import Rerouting
-from elsa_edge.control.plan import Plan
 from elsa_edge.control.reroute import Rest, first_parts, learn_parts, level_of_rest, quiet_ms
-from elsa_edge.control.state import State
 from elsa_edge.plugins.chain import Chain
 
 __all__ = ["ReroutedRuns"]
@@ -39,7 +38,12 @@ class ReroutedRuns:
         self.parts = first_parts([segment.work[: chain.level_count] for segment in segments])
 
     def run(
-        self, inputs: Mapping[str, Array], level: int, limit_ms: float | None, state: State, plan: Plan
+        self,
+        inputs: Mapping[str, Array],
+        level: int,
+        limit_ms: float | None,
+        controller: Controller,
+        head_bytes: float,
     ) -> tuple[dict[str, Array], Rerouting | None]:
         """Run one inference that begins at `level`.
 
@@ -47,13 +51,13 @@ class ReroutedRuns:
             inputs: Input name -> array.
             level: The level of the first segment.
             limit_ms: The time that it has from now; None to keep the level whatever happens.
-            state: What the controller believes of the levels.
-            plan: The levels.
+            controller: What is believed of the levels.
+            head_bytes: Free memory beyond the reserve.
 
         Returns:
             The outputs; and the change of level, if there was one.
         """
-        usual = None if limit_ms is None else quiet_ms(state, plan, level)
+        usual = None if limit_ms is None else quiet_ms(controller.state, controller.plan, level, head_bytes)
         began_ms = self._clock_s() * _MS_PER_S
         at_ms = [began_ms]
         expected_ms = 0.0

@@ -247,8 +247,8 @@ class AdaptiveSession:
                     inputs,
                     chosen,
                     limit_ms if level is None else None,
-                    self._controller.state,
-                    self._controller.plan,
+                    self._controller,
+                    self._head_bytes(),
                 )
         except BundleError as error:
             if level is not None or not self._leave_out(chosen, error):
@@ -307,7 +307,13 @@ class AdaptiveSession:
             return level, ChosenBy.CALLER
         if within_ms is None:
             return self._controller.level, ChosenBy.CONTROLLER
-        return level_within(self._controller.state, self._controller.plan, within_ms)
+        return level_within(self._controller.state, self._controller.plan, within_ms, self._head_bytes())
+
+    def _head_bytes(self) -> float:
+        """Return the free memory beyond the reserve, as of the latest reading; without limit where none is read."""
+        free = self._reading.available_bytes
+        reserve_bytes = self._controller.plan.policy.reserve_bytes
+        return float("inf") if free is None else max(0.0, free - reserve_bytes)
 
     def close(self) -> None:
         """Release the runtime and its memory, after the run of another thread has ended. Closing twice is fine."""

@@ -16,16 +16,20 @@ from elsa_edge.errors import InputError
 __all__ = ["level_within"]
 
 
-def level_within(state: State, plan: Plan, time_left_ms: float) -> tuple[int, ChosenBy]:
+def level_within(
+    state: State, plan: Plan, time_left_ms: float, head_bytes: float = 0.0
+) -> tuple[int, ChosenBy]:
     """Return the level to run when one run must end within a time of its own, and why it was chosen.
 
     The controller's choice already holds the budget and the memory, so nothing above it is taken, and nothing that
-    needs more memory. A level whose latency was neither measured nor observed is never counted on.
+    needs more memory than is there. A level whose latency was neither measured nor observed is never counted on.
 
     Args:
         state: What the controller remembers.
         plan: The levels and the policy.
         time_left_ms: From now to the deadline; 0 or less when it has passed.
+        head_bytes: Free memory beyond the reserve: what a level may need more than the controller's choice. A sparse
+            level can need more than a dense one, whose weights it has in another form beside it.
 
     Raises:
         InputError: When the time is not a number.
@@ -39,7 +43,8 @@ def level_within(state: State, plan: Plan, time_left_ms: float) -> tuple[int, Ch
     usable = [
         p
         for p in range(here + 1)
-        if memory[p] <= memory[here] and (p == here or is_known(state.estimate, plan, p))
+        if memory[p] <= memory[here] + max(0.0, head_bytes)
+        and (p == here or is_known(state.estimate, plan, p))
     ]
     limit = math.log(time_left_ms) if time_left_ms > 0.0 else -math.inf
     fitting = [p for p in usable if predicted[p] <= limit]

@@ -70,11 +70,12 @@ def learn_parts(parts: Parts, level: int, segment_ms: Sequence[float]) -> Parts:
     return Parts((*parts.rows[:level], row, *parts.rows[level + 1 :]))
 
 
-def quiet_ms(state: State, plan: Plan, level: int) -> dict[int, float] | None:
+def quiet_ms(state: State, plan: Plan, level: int, head_bytes: float = 0.0) -> dict[int, float] | None:
     """Return how long an inference is expected to take on a quiet device: at a level, and at those that may replace it.
 
-    None where the latency of the level is not known: nothing is changed on a guess. Levels that need more memory, or
-    are denser, are left out. The present level comes first, then less and less valuable ones.
+    None where the latency of the level is not known: nothing is changed on a guess. Denser levels are left out, and
+    those that need more than `head_bytes` beyond the present level's memory. The present level comes first, then less
+    and less valuable ones.
     """
     here = plan.positions[level]
     if here < 0 or not is_known(state.estimate, plan, here):
@@ -84,7 +85,7 @@ def quiet_ms(state: State, plan: Plan, level: int) -> dict[int, float] | None:
         # Without the tail: most runs must not be changed for what happens to few.
         plan.candidates[p]: math.exp(predicted[p] - state.estimate.tail)
         for p in range(here, -1, -1)
-        if plan.memory_bytes[p] <= plan.memory_bytes[here] and plan.candidates[p] <= level
+        if plan.memory_bytes[p] <= plan.memory_bytes[here] + head_bytes and plan.candidates[p] <= level
     }
 
 

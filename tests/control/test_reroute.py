@@ -81,6 +81,7 @@ def test_quiet_times_are_of_the_levels_that_may_replace_the_present_one(ladder) 
 
 
 def test_a_level_that_needs_more_memory_replaces_none(ladder) -> None:
-    """Going sparser never allocates."""
+    """Going sparser allocates nothing that is not there."""
     plan = make_plan(ladder(10.0, 20.0, 40.0, memory_mb=[9, 5, 7]), Policy(budget_ms=50.0))
     assert list(quiet_ms(start(plan)[0], plan, 2) or {}) == [2, 1]
+    assert list(quiet_ms(start(plan)[0], plan, 2, head_bytes=2e6) or {}) == [2, 1, 0]
