@@ -62,6 +62,7 @@ class Target:
         compilers: Commands to try, best first.
         arch: What its library's file is called after; empty for this machine's.
         flags: Flags of every file.
+        without: Flags of the link that its linker does not know.
     """
 
     tables: dict[str, tuple[int, tuple[str, ...]]]
@@ -69,6 +70,7 @@ class Target:
     compilers: tuple[str, ...]
     arch: str = ""
     flags: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mprefer-vector-width=512")
@@ -93,11 +95,11 @@ TARGETS = {
         _ARM, _ARM_8, ("aarch64-linux-android24-clang++", "aarch64-linux-android26-clang++"), "android-arm64"
     ),
     # Without an NDK: zig (pip install ziglang) brings a compiler and a C++ library, which is linked in, but nothing of
-    # Android's. So it compiles against musl's headers, and BIONIC holds what the library may then ask Android for. The
+    # Android's. So it compiles against musl's headers, and native/bionic.cpp has what Android calls otherwise. The
     # language's thread-local variables need Android 10.
     "android-arm64-zig": Target(
         _ARM, {**_ARM, "dotprod": (4, ("-mcpu=generic+dotprod",))}, ("python-zig c++",), "android-arm64",
-        ("-target", "aarch64-linux-musl"),
+        ("-target", "aarch64-linux-musl", "-DELSA_BIONIC", "-s"), ("-Wl,--exclude-libs,ALL",),
     ),
 }  # fmt: skip
 
@@ -155,7 +157,10 @@ def compile_library(
     """
     wanted = TARGETS[target]
     command = _command_of(wanted, target, compiler)
-    flags, link = [*_FLAGS, *_OPTIMISED, *wanted.flags], list(_LINK)
+    flags, link = (
+        [*_FLAGS, *_OPTIMISED, *wanted.flags],
+        [flag for flag in _LINK if flag not in wanted.without],
+    )
     if sanitize:
         # Sanitizer runtimes are shared and preloaded: static ones would be loaded too late into Python.
         flags += [f"-fsanitize={sanitize}", "-g", "-O1", "-fno-omit-frame-pointer"]

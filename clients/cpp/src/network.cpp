@@ -1,6 +1,8 @@
 #include "network.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 
 namespace elsa_edge {
 namespace {
@@ -60,6 +62,35 @@ Tensor tensor_of(const Runtime::Handles& handles, OrtValue* value) {
   throw RuntimeError("The network answers with an element type that this client does not know.");
 }
 
+// A folder that vanishes with what is in it; what is mapped stays in memory.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    const char* place = std::getenv("TMPDIR");
+    path_ = std::string(place != nullptr ? place : "/tmp") + "/elsa-edge-XXXXXX";
+    if (mkdtemp(path_.data()) == nullptr) throw RuntimeError("Cannot make " + path_ + ". Set TMPDIR.");
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() {
+    for (const std::string& file : files_) std::remove(file.c_str());
+    std::remove(path_.c_str());
+  }
+  const std::string& write(const std::string& name, const std::string& bytes) const {
+    files_.push_back(path_ + "/" + name);
+    std::FILE* file = std::fopen(files_.back().c_str(), "wb");
+    const bool whole = file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+    if ((file != nullptr && std::fclose(file) != 0) || !whole)
+      throw RuntimeError(files_.back() +
+                         " cannot be written. Set TMPDIR to a folder with room for the bundle's weights.");
+    return files_.back();
+  }
+
+ private:
+  std::string path_;
+  mutable std::vector<std::string> files_;
+};
+
 }  // namespace
 
 Network::Network(std::shared_ptr<Runtime> runtime, const Bundle& bundle, const Variant& variant, const Profile& profile,
@@ -98,24 +129,22 @@ void Network::load(const std::string& role) {
   handles.check(ort::AddSessionConfigEntry(handles.api, options, "session.intra_op.allow_spinning", "0"));
   if (variant_.kind == "nested")
     handles.check(ort::RegisterCustomOpsLibrary_V2(handles.api, options, kernels_.c_str()));
-  std::vector<const char*> names;
-  std::vector<char*> buffers;
-  std::vector<size_t> sizes;
+  std::map<std::string, std::string> beside;
   for (const auto& [other, path] : variant_.files) {
     const bool a_model = other == "model" || other.rfind("level_", 0) == 0 ||
                          std::find(variant_.choices.begin(), variant_.choices.end(), other) != variant_.choices.end();
-    if (a_model) continue;
-    const auto [entry, fresh] = beside_.try_emplace(path.substr(path.rfind('/') + 1));
-    if (fresh) entry->second = bundle_.file(path);
-    names.push_back(entry->first.c_str());
-    buffers.push_back(entry->second.data());
-    sizes.push_back(entry->second.size());
+    if (!a_model) beside[path.substr(path.rfind('/') + 1)] = bundle_.file(path);
   }
-  if (!names.empty()) {
-    handles.check(ort::AddExternalInitializersFromFilesInMemory(handles.api, options, names.data(), buffers.data(),
-                                                                sizes.data(), names.size()));
+  if (beside.empty()) {
+    handles.check(
+        ort::CreateSessionFromArray(handles.api, handles.env, model.data(), model.size(), options, &session_));
+  } else {
+    // Weights in a file of their own: the runtime reads it itself, so it gets copies of what was checked.
+    const TemporaryFolder folder;
+    for (const auto& [name, bytes] : beside) folder.write(name, bytes);
+    handles.check(
+        ort::CreateSession(handles.api, handles.env, folder.write("model.onnx", model).c_str(), options, &session_));
   }
-  handles.check(ort::CreateSessionFromArray(handles.api, handles.env, model.data(), model.size(), options, &session_));
   loaded_ = role;
 }
 

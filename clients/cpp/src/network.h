@@ -26,8 +26,6 @@ class Network {
   const int threads_;
   const std::string kernels_;
   std::string model_role_, loaded_;
-  // What lies beside the models; the runtime may read it as long as the session lives.
-  std::map<std::string, std::string> beside_;
   OrtSession* session_ = nullptr;
 };
 

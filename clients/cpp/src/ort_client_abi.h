@@ -9,11 +9,13 @@ struct OrtMemoryInfo;
 
 namespace elsa::ort {
 
-// ONNX Runtime 1.18, the first that takes external weights from memory.
+// ONNX Runtime 1.18.
 constexpr uint32_t kClientApiVersion = 18;
 
 inline constexpr Entry<3, Status(int severity, const char* name, OrtEnv**)> CreateEnv{};
 inline constexpr Entry<6, Status(const OrtEnv*)> DisableTelemetryEvents{};
+inline constexpr Entry<7, Status(const OrtEnv*, const char* path, const OrtSessionOptions*, OrtSession**)>
+    CreateSession{};
 inline constexpr Entry<8, Status(const OrtEnv*, const void* bytes, size_t size, const OrtSessionOptions*, OrtSession**)>
     CreateSessionFromArray{};
 inline constexpr Entry<9, Status(OrtSession*, const OrtRunOptions*, const char* const* inputs, const OrtValue* const*,
@@ -34,8 +36,5 @@ inline constexpr Entry<96, void(OrtValue*)> ReleaseValue{};
 inline constexpr Entry<100, void(OrtSessionOptions*)> ReleaseSessionOptions{};
 inline constexpr Entry<130, Status(OrtSessionOptions*, const char* key, const char* value)> AddSessionConfigEntry{};
 inline constexpr Entry<228, Status(OrtSessionOptions*, const char* path)> RegisterCustomOpsLibrary_V2{};
-inline constexpr Entry<279, Status(OrtSessionOptions*, const char* const* names, char* const* buffers,
-                                   const size_t* sizes, size_t)>
-    AddExternalInitializersFromFilesInMemory{};
 
 }  // namespace elsa::ort

@@ -120,7 +120,10 @@ AdaptiveSession::~AdaptiveSession() = default;
 
 std::unique_ptr<AdaptiveSession> AdaptiveSession::open(std::shared_ptr<Runtime> runtime, ReadFile read,
                                                        OpenOptions options) {
-  auto state = std::make_unique<State>(std::move(runtime), Bundle::open(std::move(read)), std::move(options));
+  Bundle bundle = Bundle::open(std::move(read));
+  // Also what will not be read today: a bundle with one changed file is not the one that was built.
+  for (const auto& file : bundle.manifest().files) bundle.file(file.first);
+  auto state = std::make_unique<State>(std::move(runtime), std::move(bundle), std::move(options));
   return std::unique_ptr<AdaptiveSession>(new AdaptiveSession(std::move(state)));
 }
 
