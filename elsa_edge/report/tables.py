@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +12,16 @@ from elsa_edge.report.advice import dense_rows
 from elsa_edge.report.against import Change
 from elsa_edge.report.record import Check, LevelFact, Record
 
-__all__ = ["Table", "changes_table", "checks_table", "facts_table", "levels_table", "number", "tables"]
+__all__ = [
+    "Table",
+    "changes_of_level_table",
+    "changes_table",
+    "checks_table",
+    "facts_table",
+    "levels_table",
+    "number",
+    "tables",
+]
 
 
 _LEVEL_COLUMNS: Final = (
@@ -28,6 +38,10 @@ _LEVEL_COLUMNS: Final = (
     "files MB",
     "accuracy",
 )
+
+
+# Changes of level that are shown one by one.
+_MOST_CHANGES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +67,7 @@ def number(value: float | None, unit: str = "") -> str:
 
 def tables(record: Record) -> list[Table]:
     """Return all tables of a record that have rows."""
-    found = [levels_table(record), checks_table(record), facts_table(record)]
+    found = [levels_table(record), changes_of_level_table(record), checks_table(record), facts_table(record)]
     return [table for table in found if table.rows]
 
 
@@ -91,6 +105,28 @@ def levels_table(record: Record) -> Table:
         _LEVEL_COLUMNS,
         tuple(rows),
         frozenset(place for place, row in enumerate(record.rows) if (row.variant, row.level) in marked),
+    )
+
+
+def changes_of_level_table(record: Record) -> Table:
+    """Return why the controller changed the level in the recorded run: the decision stands in the run before."""
+    told = []
+    for before, after in zip(record.runs, record.runs[1:], strict=False):
+        if before.level != after.level:
+            names = f"{record.levels[before.level].name} → {record.levels[after.level].name}"
+            told.append((names, before.reason or "-", before.at_ms, before.latency_ms, before.available_mb))
+    reasons = Counter(reason for _, reason, *_ in told)
+    often = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+    left = len(told) - _MOST_CHANGES
+    more = f" The first {_MOST_CHANGES} of {len(told)} stand here." if left > 0 else ""
+    return Table(
+        "Why the level changed",
+        f"In the recorded run: {often}.{more}",
+        ("change", "reason", "after s", "latency ms", "free MB"),
+        tuple(
+            (names, reason, number(at_ms / 1e3), number(latency_ms), number(free_mb))
+            for names, reason, at_ms, latency_ms, free_mb in told[:_MOST_CHANGES]
+        ),
     )
 
 

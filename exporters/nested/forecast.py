@@ -3,7 +3,7 @@
     dense network      timed here where the device is of this machine's kind; else the sum over layers at usual rates
     nested level       dense network + what the chosen layers cost beside their dense kernels (price.py)
     8-bit network      timed here with made-up ranges (they change no time); else a usual share of the float one
-    nested in 8 bits   rest + (SLOWNESS * density) of the 8-bit network's products
+    nested in 8 bits   rest + (SLOWNESS * share of fours with any weight) of the 8-bit network's products
 
 No trained weight is needed: random ones take the same time.
 """
@@ -30,7 +30,7 @@ from elsa_edge.exporters.nested.price import RATES, Prices, Rates, dense_us, nes
 from elsa_edge.exporters.ort.smaller import is_here
 from elsa_edge.files import write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
-from elsa_edge.graph.flops import flops_fractions
+from elsa_edge.graph.flops import multiply_adds
 from elsa_edge.graph.names import MASKED
 from elsa_edge.plugins import Forecast, LayerForecast
 from elsa_edge.profiles.schema import DeviceProfile
@@ -51,6 +51,7 @@ _INT8_SHARE: Final = {"x86-64": 0.6, "aarch64": 0.5}
 # (docs/int8.md: three networks, AVX2).
 _SLOWNESS_8: Final = 3.3
 _REST_8: Final = 0.05
+_TOGETHER: Final = 4
 _CALIBRATION_SAMPLES: Final = 2
 
 Array = npt.NDArray[Any]
@@ -104,8 +105,25 @@ def forecast_nested8(graph: CanonicalGraph, profile: DeviceProfile) -> Forecast:
     """Forecast `nested-int8`: a level whose nested kernels are not faster runs the dense 8-bit network."""
     pace = _pace(profile)
     dense8_ms = _dense8_ms(graph, profile, pace)
-    shares = [_REST_8 + _SLOWNESS_8 * fraction for fraction in flops_fractions(graph)]
+    shares = [_REST_8 + _SLOWNESS_8 * share for share in _work_in_fours(graph)]
     return Forecast(tuple(dense8_ms * min(1.0, share) for share in shares), (), pace.basis, pace.here)
+
+
+def _work_in_fours(graph: CanonicalGraph) -> list[float]:
+    """Return each level's share of the work when four input channels are multiplied together or not at all.
+
+    Single zeros then save little: at 10 % of the weights, spread by chance, a third of the fours hold one.
+    """
+    total, works = multiply_adds(graph)
+    shares = np.zeros(len(graph.ladder))
+    for name, work in works.items():
+        index = graph.index(name)
+        fours = index
+        if index.ndim > 1 and index.shape[1] % _TOGETHER == 0:
+            fours = index.reshape(index.shape[0], -1, _TOGETHER, *index.shape[2:]).min(axis=2)
+        shares += work * np.array([np.mean(fours <= level) for level in range(len(graph.ladder))])
+    rest = max(0.0, total - sum(works.values()))
+    return [float((share + rest) / max(total, 1.0)) for share in shares]
 
 
 def _pace(profile: DeviceProfile) -> _Pace:

@@ -11,8 +11,8 @@ from support.records import record
 from elsa_edge.errors import InputError
 from elsa_edge.report.markdown import markdown
 from elsa_edge.report.page import page
-from elsa_edge.report.record import read_record
-from elsa_edge.report.tables import number
+from elsa_edge.report.record import Run, read_record
+from elsa_edge.report.tables import changes_of_level_table, number
 
 
 class Tree(HTMLParser):
@@ -146,3 +146,20 @@ def _contrast(a, b):
 )
 def test_numbers_are_read_at_a_glance(value, text):
     assert number(value) == text
+
+
+def test_each_change_of_level_has_its_reason():
+    """The reason is that of the decision after the run before; a run without changes has no such table."""
+    runs = (
+        Run(at_ms=1000.0, level=2, latency_ms=9.0, reason="down-latency", available_mb=200.0),
+        Run(at_ms=2000.0, level=0, latency_ms=3.0, reason="hold"),
+        Run(at_ms=3000.0, level=0, latency_ms=3.0, reason="up"),
+        Run(at_ms=4000.0, level=1, latency_ms=5.0, reason="hold"),
+    )
+    table = changes_of_level_table(record(runs=runs))
+    assert table.rows == (
+        ("dense → s95", "down-latency", "1.00", "9.00", "200"),
+        ("s95 → s90", "up", "3.00", "3.00", "-"),
+    )
+    assert "down-latency (1), up (1)" in table.note
+    assert not changes_of_level_table(record(runs=runs[:1])).rows
