@@ -267,6 +267,12 @@ def _memory(whole: Path, seconds: float) -> tuple[list[Row], list[Claim]]:
     }  # fmt: skip
     return [row], [
         at_most("memory: processes killed and inferences failed", 0, row["killed_or_failed"]),
+        # Where the dense level needs the least memory there is nothing to leave it for, and this does not hold.
+        at_most(
+            "memory: sparsest level under the limit is below the densest",
+            top - 1,
+            min(row["levels_seen"][1], default=None),
+        ),
         at_least("memory: level at the end, the limit being gone", top, row["last_level"]),
     ]
 
