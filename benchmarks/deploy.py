@@ -37,7 +37,7 @@ from elsa_edge.errors import ElsaError
 from elsa_edge.files import sha256_of
 from elsa_edge.profiles.schema import DeviceProfile
 
-__all__ = ["byte_claims", "main", "moved_rows", "opened_bench"]
+__all__ = ["byte_claims", "cut_claims", "interruptions", "main", "moved_rows", "opened_bench"]
 
 _QUICK: Final = Options(
     packages="none", trial_s=0.0
@@ -147,30 +147,40 @@ def child(bundle: str, device: dict[str, str], profile: dict[str, Any], whole: b
     return {"state": outcome.state}
 
 
-def _interrupt(bench: _Bench, kind: str, source: Path, store: Path, *, whole: bool, seconds: float) -> bool:
-    """Begin a deployment and cut it; return whether it was still going on."""
+def _interrupt(bench: _Bench, kind: str, source: Path, store: Path, *, whole: bool, point: int) -> bool:
+    """Begin a deployment and cut it once so many bytes have passed; return whether it failed of that.
+
+    The line stands still while the deed is done, so that it hits a deployment at work, however slow the machine is.
+    """
     device = bench.device(store)
     if kind == "line cut":
-        bench.wire.cut_after(random.randrange(4000, 400_000))  # noqa: S311
-    process = _in_process(source, device, bench.profile, whole, dict(os.environ))
-    if kind == "line cut":
-        status = process.wait()
+        bench.wire.cut_after(point)
+        status = _in_process(source, device, bench.profile, whole, dict(os.environ)).wait()
         bench.wire.cut_after(None)
         return status != 0
-    time.sleep(random.uniform(0.3, seconds))  # noqa: S311
-    running = process.poll() is None
+    bench.wire.hold_after(point)
+    process = _in_process(source, device, bench.profile, whole, dict(os.environ))
+    while not bench.wire.holds.wait(0.05) and process.poll() is None:
+        pass
+    filler = store.parent / "filler"
     if kind == "disk full":
-        filler = store.parent / "filler"
         _fill(filler)
-        status = process.wait()
-        filler.unlink()
-        return status != 0
-    if kind == "deployer killed":
+    elif kind == "deployer killed":
         os.killpg(process.pid, signal.SIGKILL)
     else:
         bench.running.kill_sessions()
-    process.wait()
-    return running
+    bench.wire.let_go()
+    status = process.wait()
+    filler.unlink(missing_ok=True)
+    return status != 0
+
+
+def _point(conversation_bytes: int) -> int:
+    """Return where to cut: in the questions before the files, in the files, or in what follows them, each as often."""
+    few = 12_000
+    parts = [(2_000, few), (few, conversation_bytes - few), (conversation_bytes - few, conversation_bytes)]
+    low, high = random.choice(parts)  # noqa: S311
+    return random.randrange(low, high)  # noqa: S311
 
 
 @contextmanager
@@ -211,7 +221,7 @@ def _in_process(
     )  # fmt: skip
 
 
-def _interruptions(bench: _Bench, count: int) -> list[Row]:
+def interruptions(bench: _Bench, count: int) -> list[Row]:
     """Cut deployments at random; after each the device must serve old or new, whole, and the next one must succeed."""
     random.seed(13)
     with _small_disk(bench.folder / "small disk") as full:
@@ -223,7 +233,11 @@ def _cut_and_try(bench: _Bench, store: Path, count: int, kinds: Sequence[str]) -
     device = bench.device(store)
     options = {True: _WHOLE, False: _QUICK}
     deploy(bench.bundle, device, bench.profile, _QUICK, tell=_silent)
-    serving = open_bundle(store / "current" / "bundle").identity
+    usual = _variation(bench.bundle, bench.folder / "usual", count)
+    before = bench.wire.moved_bytes
+    deploy(usual, device, bench.profile, _QUICK, tell=_silent)
+    conversation = bench.wire.moved_bytes - before
+    serving = open_bundle(usual).identity
     rows = []
     for number in range(count):
         kind, whole = kinds[number % len(kinds)], number % 10 == 9
@@ -234,7 +248,8 @@ def _cut_and_try(bench: _Bench, store: Path, count: int, kinds: Sequence[str]) -
             _variation(bench.bundle, new, number)
         _rehash(new, provenance={"number": number})
         identity = open_bundle(new).identity
-        cut = _interrupt(bench, kind, new, store, whole=whole, seconds=4.0)
+        point = _point(conversation)
+        cut = _interrupt(bench, kind, new, store, whole=whole, point=point)
         after = open_bundle(store / "current" / "bundle").identity
         began = time.perf_counter()
         again, problem = "", ""
@@ -244,7 +259,7 @@ def _cut_and_try(bench: _Bench, store: Path, count: int, kinds: Sequence[str]) -
             problem = str(error)
         finally_serving = open_bundle(store / "current" / "bundle").identity
         rows.append(
-            {"number": number, "kind": kind, "was_cut": cut, "with_python": whole,
+            {"number": number, "kind": kind, "after_bytes": point, "was_cut": cut, "with_python": whole,
              "served_whole": after in (serving, identity), "served": "new" if after == identity else "old",
              "next": again or problem[:80], "recovered": finally_serving == identity,
              "seconds": round(time.perf_counter() - began, 2)}
@@ -332,7 +347,7 @@ def main(quick: bool) -> Result:
         stand_ins = in_subprocess(
             "benchmarks.stand_ins:fleet", str(b.bundle), str(b.folder / "fleet"), 20 if quick else 200
         )
-        cuts = _interruptions(b, 4 if quick else 50)
+        cuts = interruptions(b, 4 if quick else 50)
     return Result(
         rows=[*moved, *attacks, stand_ins, *cuts], claims=_claims(moved, attacks, stand_ins, cuts, quick)
     )
@@ -351,15 +366,22 @@ def byte_claims(moved: list[Row]) -> list[Claim]:
     ]  # fmt: skip
 
 
-def _claims(
-    moved: list[Row], attacks: list[Row], fleet_row: Row, cuts: list[Row], quick: bool
-) -> list[Claim]:
-    count = 20 if quick else 200
+def cut_claims(cuts: list[Row]) -> list[Claim]:
+    """Return the claims about interruptions."""
     return [
         at_least("interruptions after which the device served the old or the new release, whole", len(cuts),
                  sum(row["served_whole"] for row in cuts)),
         at_least("interruptions after which the next deployment succeeded", len(cuts),
                  sum(row["recovered"] for row in cuts)),
+    ]  # fmt: skip
+
+
+def _claims(
+    moved: list[Row], attacks: list[Row], fleet_row: Row, cuts: list[Row], quick: bool
+) -> list[Claim]:
+    count = 20 if quick else 200
+    return [
+        *cut_claims(cuts),
         *byte_claims(moved),
         at_least("attacks that the device refused by itself", len(attacks),
                  sum(row["refused_there"] for row in attacks)),

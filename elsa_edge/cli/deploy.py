@@ -151,7 +151,14 @@ def _names(targets: str) -> list[str]:
     from elsa_edge.errors import UsageError
 
     path = Path(targets)
-    names = read_names(path.read_text(encoding="utf-8") if path.is_file() else targets)
+    try:
+        names = read_names(path.read_text(encoding="utf-8") if path.is_file() else targets)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            "The list of devices cannot be read",
+            expected="text with a name in each line",
+            found=f"{targets} ({error})",
+        ) from error
     if not names:
         raise UsageError(
             "No device is named", expected="names, or a file with a name in each line", found=targets
