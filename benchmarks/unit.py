@@ -158,7 +158,7 @@ def main(quick: bool) -> Result:  # noqa: ARG001 - every benchmark has it
     """Run the unit of a release under a real systemd."""
     if lack := lacks():
         raise RuntimeError(f"this needs {lack}")
-    from benchmarks.nets import prepare
+    from benchmarks.common.prepare import prepare
     from elsa_edge.build import build_bundle
 
     with workplace() as folder:
