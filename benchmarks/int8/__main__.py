@@ -73,20 +73,18 @@ def export(
 ) -> tuple[Variant, str | None]:
     """Write `nested-int8` as a build does, and the dense rival beside it; return why a build would leave it out.
 
-    What would be left out is measured all the same, with nested kernels at every level.
+    What would be left out is measured all the same, with nested kernels at every level. Random weights change their
+    mind easily: here only speed is asked for.
     """
     random = np.random.default_rng(1)
     samples = {INPUT: random.standard_normal((_SAMPLES, *subject.inputs[INPUT].shape[1:])).astype(np.float32)}
     profile = profile_for(_OURS)
-    # Random weights change their mind easily; here only speed is asked for.
-    free = profile.tflite.model_copy(update={"int8_changed_answers": 1.0})
-    profile = profile.model_copy(update={"tflite": free})
     golden, refused = Golden(samples, ()), None
     try:
-        variant = NestedInt8Exporter(choose).export(subject.graph, profile, golden, folder)
+        variant = NestedInt8Exporter(choose, strict=False).export(subject.graph, profile, golden, folder)
     except ExportError as error:
         refused = first_line(error)
-        variant = NestedInt8Exporter("nested").export(subject.graph, profile, golden, folder)
+        variant = NestedInt8Exporter("nested", strict=False).export(subject.graph, profile, golden, folder)
     dense = dense8(subject.graph, subject.dense, samples, profile)
     write_bytes(folder / "rival.onnx", ir.to_proto(dense).SerializeToString())
     return variant, refused
