@@ -56,7 +56,7 @@ def find_layers(models: Sequence[ir.Model]) -> tuple[list[Layer], dict[str, str]
     taken: frozenset[int] = frozenset()
     for position, node in enumerate(networks.nodes):
         if node.op_type not in ("Conv", "Gemm", "MatMul") or node.domain not in ("", "ai.onnx"):
-            if _loses_weights(networks, position):
+            if position not in taken and _loses_weights(networks, position):
                 refused[_called(node, position)] = f"no nested kernel computes {node.op_type}"
             continue
         layer = _layer(networks, position, taken)
@@ -73,10 +73,13 @@ def _called(node: ir.Node, position: int) -> str:
 
 
 def _loses_weights(networks: Networks, position: int) -> bool:
-    """Tell whether a node reads a constant that has more zeros at the sparsest level than at the densest."""
+    """Tell whether a node reads a matrix that has more zeros at the sparsest level than at the densest.
+
+    Vectors are scales, biases and statistics, with zeros where a channel is dead.
+    """
     for number in range(len(networks.nodes[position].inputs)):
         values = networks.constants(position, number)
-        if values and np.count_nonzero(values[0]) < np.count_nonzero(values[-1]):
+        if values and values[0].ndim > 1 and np.count_nonzero(values[0]) < np.count_nonzero(values[-1]):
             return True
     return False
 
