@@ -80,6 +80,7 @@ def test_a_board_on_which_a_level_was_wrong_does_not_hold() -> None:
         "deployed": "deployed",
         "table_came_home": True,
         "pip_there": False,
+        "cut_status": 1,
         "old_served_after_cut": True,
         "deployed_after_cut": "deployed",
         "serves_new": True,

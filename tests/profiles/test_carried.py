@@ -110,7 +110,7 @@ def test_a_bundle_that_reaches_out_is_not_run(tmp_path: Path) -> None:
 def test_a_bundle_without_a_profile_names_one_of_ours_or_none(tmp_path: Path, device: str) -> None:
     """A path would be read from a place of the bundle's choice."""
     opened = open_bundle(tampered(tmp_path / "b", None, device=device))
-    with pytest.raises(BundleError, match="none that comes with elsa-edge"):
+    with pytest.raises(BundleError, match="elsa-edge comes with none for its device"):
         resolve_profile(opened, None)
 
 

@@ -195,7 +195,7 @@ def test_two_processes_train_what_one_does(write, tmp_path):
         ({"batch_size": 1000}, 2, "smaller than one batch"),
         ({"method": "magnitud"}, 2, "Nearest: 'magnitude'"),
         ({"method": {"name": "rigl", "evry": 2}}, 2, "has no option 'evry'"),
-        ({"data": "support.tasks:nonsense"}, 2, "made no data"),
+        ({"data": "support.tasks:nonsense"}, 2, "returned no data"),
         ({"data": "support.tasks:empty"}, 1, "empty dataset"),
         ({"model": "support.nets:not_a_network"}, 2, "returned no network"),
         ({"compressed_start": "none.safetensors"}, 1, "no compressed start"),
