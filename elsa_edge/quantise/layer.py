@@ -109,7 +109,7 @@ def finish_tables(
     Args:
         table: (levels, 2, rows) scale and bias in floats, BatchNorm included.
         weight: The codes.
-        x: How the input is coded, one a level.
+        x: How the input is coded, one per level.
         y: How the output is coded.
         bounds: Of the activation, such as (0, 6).
         residual: How the value that is added is coded, if there is one.

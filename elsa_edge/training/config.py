@@ -160,7 +160,7 @@ class TrainConfig(_Strict):
 
     @property
     def segments(self) -> int:
-        """How many trainings follow each other: one a level, or one for all."""
+        """How many trainings follow each other: one per level, or one for all."""
         return 1 if self.trainer == "joint" else len(self.ladder)
 
     def epochs_of(self, segment: int) -> int:

@@ -52,7 +52,7 @@ class JointLevels:
         steps: Optimiser steps of the whole training.
         end: Fraction of the steps after which the masks are fixed.
         every: Steps between new masks; None makes about 50.
-        weights: a_k, one a level; None for 1 / K each.
+        weights: a_k, one per level; None for 1 / K each.
         distillation: b; the closure must then return (loss, logits).
         switch_points: Also train one network a step that changes level at a layer drawn by lot.
         nesting: What is cut together and what is nested; None for the defaults. Norm layers and biases have rows per

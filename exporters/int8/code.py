@@ -33,7 +33,7 @@ class Coded8:
 
     Attributes:
         tables: Multipliers, biases, points.
-        weights: Segments, one a level that the layer has, or one array of depthwise codes.
+        weights: Segments, one per level that the layer has, or one array of depthwise codes.
         is_float: Its output is float32: multipliers and biases are those of the values.
     """
 
@@ -71,7 +71,7 @@ def code_layer8(
     Args:
         layer: What `why_not8` accepts.
         levels: Of the ladder.
-        x: How its input is coded, one a level.
+        x: How its input is coded, one per level.
         y: How its output is coded; None leaves it in float32.
         residual: How the value that is added is coded, if there is one.
         means: (levels, channels) mean inputs, for the correction of biases.

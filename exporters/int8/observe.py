@@ -33,7 +33,7 @@ class Observed:
         self._levels = levels
 
     def steps(self, name: str) -> list[Steps]:
-        """Return how to code a value, one a level."""
+        """Return how to code a value, one per level."""
         return [level[name].steps() for level in self._levels]
 
     def means(self, name: str) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The nested weights of a layer as segments, one a level, and which blocks each level uses.
+"""The nested weights of a layer as segments, one per level, and which blocks each level uses.
 
 cost of single rows: entries        cost of blocks of 4: 4 * blocks * BLOCK_ADVANTAGE        the cheaper one is written
 """

@@ -161,7 +161,7 @@ def test_hard_swish_and_silu_stay_in_codes(tmp_path):
 
 
 def timed(monkeypatch, *ratios):
-    """Let a build measure these times over the dense 8-bit network: one a level, then twice the densest level's."""
+    """Let a build measure these times over the dense 8-bit network: one per level, then twice the densest level's."""
     told = iter(ratios)
     monkeypatch.setattr(Stopwatch, "over_first", lambda *_: [next(told)])
 
