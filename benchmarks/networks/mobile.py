@@ -5,24 +5,20 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from benchmarks.networks.settle import IMAGE, settled
+from benchmarks.networks.settle import IMAGE, norm_relu, settled
 
 __all__ = ["efficientnet_lite0", "mobilenet_v1", "mobilenet_v2"]
-
-
-def _norm_relu(channels: int) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels), nn.ReLU()]
 
 
 def mobilenet_v1() -> nn.Module:
     """Return MobileNetV1, 4.2 M weights, random; input `(batch, 3, 224, 224)`."""
     torch.manual_seed(0)
-    layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, 2, 1, bias=False), *_norm_relu(32)]
+    layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, 2, 1, bias=False), *norm_relu(32)]
     plan = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
     inputs = 32
     for outputs, stride in plan:
-        layers += [nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False), *_norm_relu(inputs)]
-        layers += [nn.Conv2d(inputs, outputs, 1, bias=False), *_norm_relu(outputs)]
+        layers += [nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False), *norm_relu(inputs)]
+        layers += [nn.Conv2d(inputs, outputs, 1, bias=False), *norm_relu(outputs)]
         inputs = outputs
     return settled(
         nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 1000)), IMAGE

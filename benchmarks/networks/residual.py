@@ -5,23 +5,17 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from benchmarks.networks.settle import IMAGE, settled
+from benchmarks.networks.settle import IMAGE, norm_relu, settled
 
 __all__ = ["resnet18", "resnet50"]
 
 
-class _Block(nn.Module):
-    """ResNet's basic block: two 3x3 convolutions beside an identity or a 1x1 convolution."""
+class _Residual(nn.Module):
+    """`relu(main(x) + x)`, with a 1x1 convolution on x where its shape changes."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, main: nn.Sequential, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.main = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(),
-            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
+        self.main = main
         self.side: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.side = nn.Sequential(
@@ -32,6 +26,17 @@ class _Block(nn.Module):
         return torch.relu(self.main(x) + self.side(x))
 
 
+def _block(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """Return ResNet's basic block: two 3x3 convolutions."""
+    main = nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+        *norm_relu(outputs),
+        nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+    )
+    return _Residual(main, inputs, outputs, stride)
+
+
 class _ResNet18(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +44,7 @@ class _ResNet18(nn.Module):
             nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
         )
         widths = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
-        self.blocks = nn.Sequential(*(nn.Sequential(_Block(i, o, s), _Block(o, o, 1)) for i, o, s in widths))
+        self.blocks = nn.Sequential(*(nn.Sequential(_block(i, o, s), _block(o, o, 1)) for i, o, s in widths))
         self.head = nn.Linear(512, 1000)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -53,40 +58,28 @@ def resnet18() -> nn.Module:
     return settled(_ResNet18(), IMAGE)
 
 
-def _norm_relu(channels: int) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels), nn.ReLU()]
-
-
-class _Bottleneck(nn.Module):
-    def __init__(self, inputs: int, middle: int, stride: int) -> None:
-        super().__init__()
-        outputs = 4 * middle
-        self.main = nn.Sequential(
-            nn.Conv2d(inputs, middle, 1, bias=False),
-            *_norm_relu(middle),
-            nn.Conv2d(middle, middle, 3, stride, 1, bias=False),
-            *_norm_relu(middle),
-            nn.Conv2d(middle, outputs, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
-        self.side: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.side = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.main(x) + self.side(x))
+def _bottleneck(inputs: int, middle: int, stride: int) -> nn.Module:
+    """Return ResNet-50's block: 1x1, 3x3 and 1x1 convolutions."""
+    outputs = 4 * middle
+    main = nn.Sequential(
+        nn.Conv2d(inputs, middle, 1, bias=False),
+        *norm_relu(middle),
+        nn.Conv2d(middle, middle, 3, stride, 1, bias=False),
+        *norm_relu(middle),
+        nn.Conv2d(middle, outputs, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+    )
+    return _Residual(main, inputs, outputs, stride)
 
 
 def resnet50() -> nn.Module:
     """Return ResNet-50, 25.6 M weights, random; input `(batch, 3, 224, 224)`."""
     torch.manual_seed(0)
-    layers: list[nn.Module] = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), *_norm_relu(64), nn.MaxPool2d(3, 2, 1)]
+    layers: list[nn.Module] = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), *norm_relu(64), nn.MaxPool2d(3, 2, 1)]
     inputs = 64
     for middle, count, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
         for number in range(count):
-            layers.append(_Bottleneck(inputs, middle, stride if number == 0 else 1))
+            layers.append(_bottleneck(inputs, middle, stride if number == 0 else 1))
             inputs = 4 * middle
     return settled(
         nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 1000)), IMAGE

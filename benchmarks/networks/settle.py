@@ -9,10 +9,15 @@ from torch import nn
 
 from elsa_edge.sparsify.norms import reestimate
 
-__all__ = ["IMAGE", "noise", "settled"]
+__all__ = ["IMAGE", "noise", "norm_relu", "settled"]
 
 # One image.
 IMAGE: Final = (1, 3, 224, 224)
+
+
+def norm_relu(channels: int) -> list[nn.Module]:
+    """Return what follows a convolution: a BatchNorm, whose statistics `settled` sets, and ReLU."""
+    return [nn.BatchNorm2d(channels), nn.ReLU()]
 
 
 def noise(input_shape: tuple[int, ...], seed: int = 1) -> torch.Tensor:

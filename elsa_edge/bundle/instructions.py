@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import Discriminator, Tag
+from pydantic import Tag
 
 from elsa_edge.bundle.kinds import (
     OTHER,
@@ -26,8 +26,8 @@ from elsa_edge.bundle.kinds import (
     Switch,
     TfliteFiles,
     TfliteSignatures,
+    by_kind,
     level_role,
-    tag_of,
 )
 from elsa_edge.bundle.rerouted import Rerouted
 
@@ -59,9 +59,5 @@ Instructions = Annotated[
     | Annotated[TfliteSignatures, Tag("tflite-signatures")]
     | Annotated[Rerouted, Tag("rerouted")]
     | Annotated[Other, Tag(OTHER)],
-    Discriminator(
-        tag_of,
-        custom_error_type="unknown_kind",
-        custom_error_message=f"expected one of the kinds {', '.join(_KINDS)} or {OTHER}NAME",
-    ),
+    by_kind(f"one of the kinds {', '.join(_KINDS)} or {OTHER}NAME"),
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
 
 from elsa_edge.tensors import TO_NHWC
 
@@ -25,8 +25,8 @@ __all__ = [
     "Switch",
     "TfliteFiles",
     "TfliteSignatures",
+    "by_kind",
     "level_role",
-    "tag_of",
 ]
 
 Dtype = Literal["float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool"]
@@ -204,7 +204,14 @@ class Other(Strict):
         return ()
 
 
-def tag_of(value: object) -> str | None:
+def by_kind(expected: str) -> Discriminator:
+    """Choose the class that reads instructions by their kind; another kind is answered with what was `expected`."""
+    return Discriminator(
+        _tag_of, custom_error_type="unknown_kind", custom_error_message=f"expected {expected}"
+    )
+
+
+def _tag_of(value: object) -> str | None:
     """Return the tag of the class that reads instructions, or None where no class does."""
     kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
     if not isinstance(kind, str):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
-from elsa_edge.bundle.kinds import OTHER, Nested, Other, Selector, Strict, Switch, TfliteSignatures, tag_of
+from elsa_edge.bundle.kinds import OTHER, Nested, Other, Selector, Strict, Switch, TfliteSignatures, by_kind
 
 __all__ = ["SWITCH_POINTS", "Rerouted", "Segment", "SwitchPoint", "segment_role"]
 
@@ -27,11 +27,7 @@ _Whole = Annotated[
     | Annotated[Nested, Tag("nested")]
     | Annotated[TfliteSignatures, Tag("tflite-signatures")]
     | Annotated[Other, Tag(OTHER)],
-    Discriminator(
-        tag_of,
-        custom_error_type="unknown_kind",
-        custom_error_message="expected a kind with all levels in one file",
-    ),
+    by_kind("a kind with all levels in one file"),
 ]
 
 
