@@ -26,7 +26,6 @@ from elsa_edge.proof.choosing import most_telling
 from elsa_edge.proof.comparing import compare
 from elsa_edge.proof.information import Answers, require_telling
 from elsa_edge.proof.making import KINDS, given, made, made_up
-from elsa_edge.proof.tolerance import Tolerance
 from elsa_edge.tensors import check_inputs
 
 __all__ = ["masked", "prove_equal_to_file"]
@@ -84,7 +83,7 @@ def prove_equal_to_file(
     )
     for level, found in enumerate(trial.answers):
         expected = run_model(masked(plain, checkpoint, level), dict(trial.inputs))
-        result = compare(found, expected, partial(_tolerance, proved, level))
+        result = compare(found, expected, partial(proved.tolerance, level=level))
         if not result.ok:
             raise ContractError(
                 f"The graph does not compute what the file computes at level {graph.ladder[level].name}",
@@ -96,10 +95,6 @@ def prove_equal_to_file(
 
 def _runner(graph: CanonicalGraph, inputs: Mapping[str, Array]) -> Callable[[ir.Model], Answers]:
     return lambda model: run_canonical(replace(graph, model=model), inputs)
-
-
-def _tolerance(graph: CanonicalGraph, level: int, output: str) -> Tolerance:
-    return graph.tolerance(output, level)
 
 
 def masked(plain: ir.Model, checkpoint: NestedCheckpoint, level: int) -> ir.Model:

@@ -26,7 +26,6 @@ from elsa_edge.proof.choosing import Trial, most_telling
 from elsa_edge.proof.comparing import compare
 from elsa_edge.proof.information import require_telling
 from elsa_edge.proof.making import KINDS, Candidate, given, made, made_up
-from elsa_edge.proof.tolerance import Tolerance
 from elsa_edge.tensors import TensorSpec, largest_difference
 from elsa_edge.trained import load_arrays
 
@@ -218,7 +217,7 @@ def _require_equal(
             fix="torch's exporter wrote one of the model's layers wrongly: use another form of that layer",
         ) from error
     for level, one, other in zip(levels, found, expected, strict=True):
-        result = compare(one, other, partial(_tolerance, graph, level))
+        result = compare(one, other, partial(graph.tolerance, level=level))
         if not result.ok:
             raise ContractError(
                 f"The exported graph does not compute what the model computes at level {graph.ladder[level].name}",
@@ -226,10 +225,6 @@ def _require_equal(
                 found=f"{result.difference:.3g} with {_shapes(examples)}",
                 fix=_WHOLE if other[result.output].dtype.kind in "iub" else _LOOK,
             )
-
-
-def _tolerance(graph: CanonicalGraph, level: int, output: str) -> Tolerance:
-    return graph.tolerance(output, level)
 
 
 def _shapes(examples: Mapping[str, np.ndarray[Any, Any]]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.bundle.golden import Golden, Tolerance
+from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.instructions import FileLayout, Port, TfliteFiles, TfliteSignatures, level_role
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.errors import ExportError
@@ -85,10 +85,6 @@ def _specs(
     return fixed
 
 
-def _tolerance(graph: CanonicalGraph, level: int, output: str) -> Tolerance:
-    return graph.tolerance(output, level)
-
-
 def convert_levels(graph: CanonicalGraph, profile: DeviceProfile, golden: Golden) -> LevelModels:
     """Convert every level and compare each with ONNX Runtime.
 
@@ -114,7 +110,7 @@ def convert_levels(graph: CanonicalGraph, profile: DeviceProfile, golden: Golden
         model = at_level(graph, k)
         prepared = prepare(model, shapes, profile.tflite.input_layout)
         result = convert(prepared)
-        compare(result, to_file(prepared, samples), partial(_tolerance, graph, k), level.name)
+        compare(result, to_file(prepared, samples), partial(graph.tolerance, level=k), level.name)
         converted.append(result)
     first = converted[0].prepared
     out_shapes = {
