@@ -160,10 +160,21 @@ def build_bundle(
 
 
 def _layers(graph: CanonicalGraph) -> list[dict[str, Any]]:
-    """Return which share of each nested weight every level uses: for reports, nothing reads it on a device."""
+    """Return which share of each nested weight every level uses: for reports, nothing reads it on a device.
+
+    The names are what a runtime may call the layer's operator (`elsa_edge.graph.layer_names`).
+    """
+    from elsa_edge.graph.layer_names import names_by_weight
+
     indices = {name: graph.index(name) for name in graph.nested}
+    names = names_by_weight(graph)
     return [
-        {"name": name, "shape": list(indices[name].shape), "densities": [round(share, 6) for share in shares]}
+        {
+            "name": name,
+            "shape": list(indices[name].shape),
+            "densities": [round(share, 6) for share in shares],
+            "names": list(names.get(name, ())),
+        }
         for name, shares in densities_by_weight(indices, len(graph.ladder)).items()
     ]
 

@@ -155,24 +155,41 @@ def choose_variant(bundle: Bundle, profile: DeviceProfile, wanted: str | None = 
     )
 
 
-def open_adapter(bundle: Bundle, variant: Variant, profile: DeviceProfile, cache: CachePath) -> Opened:
+def open_adapter(
+    bundle: Bundle, variant: Variant, profile: DeviceProfile, cache: CachePath, *, into: Path | None = None
+) -> Opened:
     """Load a variant of a bundle.
+
+    Args:
+        bundle: The bundle.
+        variant: Its variant.
+        profile: Runtime settings.
+        cache: Folder for files that the runtime derives.
+        into: Existing folder; the times of operators are noted in its folders `0`, `1` ..., one per segment
+            (`elsa_edge.plugins.OperatorTimer`).
 
     Raises:
         BundleError: When the variant is damaged or does not have the levels that the manifest promises.
-        RuntimeUnavailableError: When its runtime is not installed.
+        RuntimeUnavailableError: When its runtime is not installed, or tells no times of operators.
     """
     adapter, parts = find_adapter(variant.runtime), segment_variants(variant)
     opened_parts: list[Opened] = []
+    place = None if cache is None else Path(cache)
+    levels, runtime = bundle.levels_in(variant), profile.runtime
     try:
-        for part in parts:
-            one = adapter.open(
-                bundle.folder,
-                part,
-                level_count=bundle.levels_in(variant),
-                runtime=profile.runtime,
-                cache=None if cache is None else Path(cache),
-            )
+        for number, part in enumerate(parts):
+            if into is None:
+                one = adapter.open(bundle.folder, part, level_count=levels, runtime=runtime, cache=place)
+            else:
+                (into / str(number)).mkdir()
+                one = adapter.open_timed(
+                    bundle.folder,
+                    part,
+                    level_count=levels,
+                    runtime=runtime,
+                    cache=place,
+                    into=into / str(number),
+                )
             opened_parts.append(one)
     except BaseException:
         for one in opened_parts:

@@ -1,8 +1,9 @@
 """Measure a bundle on this machine: latency, switch cost and memory of every level, into a profile's `measured` table.
 
     memory     in a process of its own per level: resident memory after running - before loading
+    first      from opening the variant in that process to its first answer
     cold       the first inference of that process
-    p50, p95   warm inferences; the levels take turns, so that a slow minute hits all of them
+    p50 .. p99 warm inferences; the levels take turns, so that a slow minute hits all of them
     switch     first inference after coming from another level - p50
 
 `python -m elsa_edge.measure` is the process of its own; nobody else needs to call it.
@@ -62,6 +63,10 @@ class LevelTimes:
         """Return a percentile of the warm inferences."""
         return float(np.percentile(self.warm_ms, percent))
 
+    def quantiles(self) -> dict[str, float]:
+        """Return p50, p90, p95 and p99 as `p50_ms` and so on."""
+        return {f"p{percent}_ms": self.quantile_ms(percent) for percent in (50, 90, 95, 99)}
+
     @property
     def switch_ms(self) -> float:
         """What a change to this level costs beyond one warm inference."""
@@ -113,8 +118,8 @@ def measure_bundle(
         rows.append(
             MeasuredLevel(
                 name=row.name,
-                p50_ms=warm[level].quantile_ms(50),
-                p95_ms=warm[level].quantile_ms(95),
+                **warm[level].quantiles(),
+                first_ms=fresh.get("first_ms"),
                 cold_ms=fresh.get("cold_ms"),
                 switch_ms=warm[level].switch_ms,
                 memory_bytes=int(fresh.get("memory_bytes", estimate.at(level))),
@@ -167,7 +172,8 @@ def fresh_level(
     """Load and run one level in a process of its own; empty where none can be started.
 
     Returns:
-        `cold_ms` of its first inference and, where the system tells, `memory_bytes` that it added.
+        `first_ms` from opening to the first answer, `cold_ms` of that inference alone and, where the system tells,
+        `memory_bytes` that it added.
 
     Raises:
         ElsaError: When it fails there.
@@ -199,11 +205,13 @@ def _child(request: Mapping[str, Any]) -> dict[str, float]:
     variant = bundle.manifest.variant(request["variant"])
     inputs = one_sample(bundle)
     before = _resident_bytes()  # the runtime's own code is loaded with the first session, and counts
+    began = time.perf_counter()
     adapter = open_adapter(bundle, variant, profile, request["cache"])
     cold_ms = _timed_ms(adapter, inputs, request["level"])
+    first_ms = (time.perf_counter() - began) * 1e3
     for _ in range(_WARM_UP_RUNS):
         adapter.run(inputs, request["level"])
-    answer = {"cold_ms": cold_ms}
+    answer = {"first_ms": first_ms, "cold_ms": cold_ms}
     after = _resident_bytes()
     if before is not None and after is not None:
         answer["memory_bytes"] = max(0, after - before)

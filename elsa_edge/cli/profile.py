@@ -32,6 +32,9 @@ __all__ = ["command"]
     show_default=True,
     help="Time for warm inferences.",
 )
+@click.option(
+    "--layers", is_flag=True, help="Also time each layer, by the runtime's own profiling; reports show it."
+)
 @cache_option
 @json_option
 def command(
@@ -41,6 +44,7 @@ def command(
     destination: Path,
     variant: str | None,
     seconds: float,
+    layers: bool,
     cache: Path | None,
     as_json: bool,
 ) -> None:
@@ -49,6 +53,7 @@ def command(
     Run it on the device. The profile that it writes names the fastest variant first, with its fastest choice of
     kernels; the controller starts from its figures.
     """
+    from elsa_edge.layer_times import with_layer_times
     from elsa_edge.loading import open_for
     from elsa_edge.measure import measure_bundle
     from elsa_edge.profiles import save_profile
@@ -59,6 +64,11 @@ def command(
     if variant is None:
         tuned, timed = tune(opened, tuned, cache=cache, seconds=seconds / 2, tell=say)
     profile = measure_bundle(opened, tuned, variant=variant, cache=cache, seconds=seconds, progress=say)
+    if layers:
+        say("time of each layer")
+        profile = with_layer_times(opened, profile, cache)
+        if profile.measured is not None and not profile.measured.layers:
+            say(f"{profile.runtime.name} does not tell how long layers take")
     save_profile(profile, destination)
     measured = profile.measured
     assert measured is not None  # measure_bundle has just filled it
@@ -71,7 +81,10 @@ def command(
             "flops_fraction": entry.flops_fraction,
             "accuracy": entry.accuracy,
             "p50_ms": row.p50_ms,
+            "p90_ms": row.p90_ms,
             "p95_ms": row.p95_ms,
+            "p99_ms": row.p99_ms,
+            "first_ms": row.first_ms,
             "cold_ms": row.cold_ms,
             "switch_ms": row.switch_ms,
             "memory_bytes": row.memory_bytes,
@@ -80,13 +93,15 @@ def command(
     ]
     print_table(
         f"{opened.manifest.name} ({measured.variant}) on {profile.name}",
-        ("level", "density", "p50 ms", "p95 ms", "cold ms", "switch ms", "memory MB"),
+        ("level", "density", "p50 ms", "p95 ms", "p99 ms", "first ms", "cold ms", "switch ms", "memory MB"),
         [
             (
                 f"{k['level']} {k['name']}",
                 k["density"],
                 k["p50_ms"],
                 k["p95_ms"],
+                k["p99_ms"],
+                k["first_ms"],
                 k["cold_ms"],
                 k["switch_ms"],
                 None if k["memory_bytes"] is None else float(str(k["memory_bytes"])) / 1e6,

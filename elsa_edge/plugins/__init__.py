@@ -2,6 +2,7 @@
 
 protocols.py   what they implement; its names are those of this package
 described.py   a base for loaded variants: what never changes while they are open
+timing.py      what an adapter may offer beside: the time of each operator
 registry.py    finds them by entry point
 installed.py   makes them and holds them to their protocol
 chain.py       the segments of a rerouted variant as one loaded variant
@@ -23,6 +24,7 @@ from elsa_edge.plugins.protocols import (
     Preflight,
     check_level,
 )
+from elsa_edge.plugins.timing import OperatorTime, OperatorTimer
 
 __all__ = [
     "NO_CACHE",
@@ -35,6 +37,8 @@ __all__ = [
     "LayerForecast",
     "MemoryUse",
     "Opened",
+    "OperatorTime",
+    "OperatorTimer",
     "Preflight",
     "check_level",
 ]

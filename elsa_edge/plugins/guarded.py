@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.manifest import Variant
-from elsa_edge.errors import ElsaError, PluginError
+from elsa_edge.errors import ElsaError, PluginError, RuntimeUnavailableError
 from elsa_edge.plugins.blame import REPORT, blamed, first_mistake
 from elsa_edge.plugins.guarded_opened import GuardedOpened
 from elsa_edge.plugins.protocols import Adapter, Exporter, Forecast, Forecaster, Opened, Preflight
+from elsa_edge.plugins.timing import OperatorTime, OperatorTimer
 from elsa_edge.profiles.schema import DeviceProfile, Runtime
 
 if TYPE_CHECKING:
@@ -168,3 +169,41 @@ class GuardedAdapter:
                 folder, variant, level_count=level_count, runtime=runtime, cache=cache
             )
         return GuardedOpened.of(self._who, opened)
+
+    @property
+    def times_operators(self) -> bool:
+        """Whether the adapter can tell how long each operator takes."""
+        return isinstance(self._adapter, OperatorTimer)
+
+    def open_timed(
+        self,
+        folder: Path,
+        variant: Variant,
+        *,
+        level_count: int,
+        runtime: Runtime,
+        cache: Path | None,
+        into: Path,
+    ) -> Opened:
+        """Load a variant that notes the times of its operators; see `OperatorTimer.open_timed`."""
+        with blamed(self._who, "open_timed"):
+            opened: object = self._timer().open_timed(
+                folder, variant, level_count=level_count, runtime=runtime, cache=cache, into=into
+            )
+        return GuardedOpened.of(self._who, opened)
+
+    def operator_times(self, into: Path) -> list[list[OperatorTime]]:
+        """Return what was noted, a list per run; see `OperatorTimer.operator_times`."""
+        with blamed(self._who, "operator_times"):
+            found: object = self._timer().operator_times(into)
+        runs = [list(run) for run in found] if isinstance(found, (list, tuple)) else []
+        if not runs or not all(isinstance(one, OperatorTime) for run in runs for one in run):
+            _wrong(
+                self._who, "told other operator times", "a list of OperatorTime per run", repr(found)[:200]
+            )
+        return runs
+
+    def _timer(self) -> OperatorTimer:
+        if not isinstance(self._adapter, OperatorTimer):
+            raise RuntimeUnavailableError(f"{self._who} does not tell how long operators take")
+        return self._adapter

@@ -27,7 +27,7 @@ def find_exporter(name: str) -> GuardedExporter:
     return GuardedExporter(name, made)
 
 
-def find_adapter(runtime: str) -> Adapter:
+def find_adapter(runtime: str) -> GuardedAdapter:
     """Return a new adapter for a runtime; checked and raising as `find_exporter` does."""
     made = _made(ADAPTERS, runtime)
     if not _satisfies(made, Adapter, ADAPTERS, runtime):

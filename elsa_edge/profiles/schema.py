@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,6 +12,7 @@ __all__ = [
     "DeviceProfile",
     "Hardware",
     "Measured",
+    "MeasuredLayer",
     "MeasuredLevel",
     "Probes",
     "QoS",
@@ -237,8 +239,17 @@ class MeasuredLevel(_Strict):
 
     name: str = Field(min_length=1, description="The level's name in the ladder.")
     p50_ms: Positive | None = Field(default=None, description="Median latency of a warm inference.")
+    p90_ms: Positive | None = Field(
+        default=None, description="90th percentile of the latency of a warm inference."
+    )
     p95_ms: Positive | None = Field(
         default=None, description="95th percentile of the latency of a warm inference."
+    )
+    p99_ms: Positive | None = Field(
+        default=None, description="99th percentile of the latency of a warm inference."
+    )
+    first_ms: Positive | None = Field(
+        default=None, description="From opening the variant to its first answer, in a process of its own."
     )
     cold_ms: Positive | None = Field(default=None, description="First inference after loading.")
     switch_ms: Annotated[float, Field(ge=0)] | None = Field(
@@ -251,9 +262,22 @@ class MeasuredLevel(_Strict):
 
     @model_validator(mode="after")
     def _quantiles_are_ordered(self) -> MeasuredLevel:
-        if self.p50_ms is not None and self.p95_ms is not None and self.p95_ms < self.p50_ms:
-            raise ValueError(f"p95_ms must be at least p50_ms, which is {self.p50_ms:g}")
+        names = ("p50_ms", "p90_ms", "p95_ms", "p99_ms")
+        known = [(name, value) for name in names if (value := getattr(self, name)) is not None]
+        for (before, low), (name, high) in itertools.pairwise(known):
+            if high < low:
+                raise ValueError(f"{name} must be at least {before}, which is {low:g}")
         return self
+
+
+class MeasuredLayer(_Strict):
+    """What one layer took, by the runtime's own profiling."""
+
+    name: str = Field(min_length=1, description="Its nested weight, or the runtime's operator.")
+    kind: str = Field(default="", description="Types of its operators, in the runtime's words.")
+    level_ms: tuple[Annotated[float, Field(ge=0)] | None, ...] = Field(
+        max_length=255, description="Milliseconds at each level, sparsest first; null: does not run there."
+    )
 
 
 class Measured(_Strict):
@@ -264,9 +288,21 @@ class Measured(_Strict):
     levels: tuple[MeasuredLevel, ...] = Field(
         min_length=1, max_length=255, description="One row per level, sparsest first."
     )
+    layers: tuple[MeasuredLayer, ...] = Field(
+        default=(),
+        max_length=10_000,
+        description="Time of each layer, from `profile --layers`; only reports read it.",
+    )
     context: dict[str, Any] = Field(
         default_factory=dict, description="Conditions of the measurement, for people."
     )
+
+    @model_validator(mode="after")
+    def _layers_have_every_level(self) -> Measured:
+        for layer in self.layers:
+            if len(layer.level_ms) != len(self.levels):
+                raise ValueError(f"{layer.name} needs {len(self.levels)} times, one per level")
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Measured:

@@ -111,8 +111,10 @@ def run_quickstart(
         ElsaError: When a step fails, with its reason; the files of the steps before are there.
     """
     from elsa_edge.build import build_bundle
+    from elsa_edge.bundle import open_bundle
     from elsa_edge.graph.export import export_canonical
     from elsa_edge.inputs import write_arrays
+    from elsa_edge.layer_times import with_layer_times
     from elsa_edge.measure import measure_bundle
     from elsa_edge.profiles import save_profile
     from elsa_edge.quickstart.levels import train_levels
@@ -142,6 +144,7 @@ def run_quickstart(
     with steps("measure"):
         profile = measure_bundle(out / "bundle", cache=out / "cache", seconds=seconds, progress=progress)
         levels = _measured(out, profile, digits)
+        profile = with_layer_times(open_bundle(out / "bundle"), profile, out / "cache")
         save_profile(profile, out / "device.yaml")
     with steps("run"):
         controlled, runs = _under_control(out, profile, digits, seconds)

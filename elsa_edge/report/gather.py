@@ -12,7 +12,7 @@ from typing import Any
 from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.errors import InputError
 from elsa_edge.profiles.schema import DeviceProfile, Measured
-from elsa_edge.report.record import LayerFact, LevelFact, Missing, Record, Row
+from elsa_edge.report.record import LayerFact, LayerTime, LevelFact, Missing, Record, Row
 
 __all__ = ["from_bundle", "from_profile", "precision_of", "what_is_missing", "with_measured"]
 
@@ -98,8 +98,15 @@ def with_measured(record: Record, profile: DeviceProfile) -> Record:
             variant=variant, runtime=profile.runtime.name, precision=precision_of(variant), level=number
         )
         rows.append(base.model_copy(update=found.model_dump(exclude={"name"})))
+    timed = [LayerTime(variant=variant, **layer.model_dump()) for layer in table.layers]
+    others = [layer for layer in record.layer_times if layer.variant != variant]
     return record.model_copy(
-        update={"rows": tuple(rows), "device": profile.name, "conditions": dict(table.context)}
+        update={
+            "rows": tuple(rows),
+            "layer_times": (*others, *timed),
+            "device": profile.name,
+            "conditions": dict(table.context),
+        }
     )
 
 
@@ -117,6 +124,13 @@ def what_is_missing(record: Record, source: str) -> tuple[Missing, ...]:
         found.append(Missing(what="Latency and memory: nothing was measured.", how=f"On the device: {again}"))
     elif unmeasured:
         found.append(Missing(what=f"Latency of {', '.join(unmeasured)}.", how=f"On the device: {again}"))
+    if record.measured and not record.layer_times:
+        found.append(
+            Missing(
+                what="Which layers take the time.",
+                how=f"{again}, or elsa-edge profile {source} --layers -o FILE.yaml (ONNX Runtime tells it, LiteRT not)",
+            )
+        )
     if all(record.accuracy(row) is None for row in record.rows):
         found.append(
             Missing(
@@ -170,5 +184,9 @@ def _layers(found: Any, levels: int) -> tuple[LayerFact, ...]:
     """Read the layers that `build` notes; a bundle of an older version has none."""
     if not isinstance(found, Sequence):
         return ()
-    layers = tuple(LayerFact.model_validate(layer) for layer in found)
+    known = LayerFact.model_fields.keys()
+    layers = tuple(
+        LayerFact.model_validate({key: value for key, value in layer.items() if key in known})
+        for layer in found
+    )
     return layers if all(len(layer.densities) == levels for layer in layers) else ()

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from elsa_edge.report.advice import advice
 from elsa_edge.report.against import Change
+from elsa_edge.report.contents import tables
 from elsa_edge.report.record import Record
-from elsa_edge.report.tables import Table, changes_table, tables
+from elsa_edge.report.tables import Table, changes_table
 
 __all__ = ["markdown"]
 

@@ -9,8 +9,9 @@ from elsa_edge.errors import RuntimeUnavailableError
 from elsa_edge.report.advice import advice
 from elsa_edge.report.against import Change
 from elsa_edge.report.charts import Chart, charts
+from elsa_edge.report.contents import tables
 from elsa_edge.report.record import Record
-from elsa_edge.report.tables import changes_table, tables
+from elsa_edge.report.tables import changes_table
 
 __all__ = ["page"]
 

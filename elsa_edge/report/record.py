@@ -17,6 +17,7 @@ __all__ = [
     "FORMAT",
     "Check",
     "LayerFact",
+    "LayerTime",
     "LevelFact",
     "Missing",
     "Record",
@@ -59,6 +60,18 @@ class LayerFact(_Strict):
     densities: tuple[Share, ...]
 
 
+class LayerTime(_Strict):
+    """What a layer of a variant takes at each level, by the runtime's own profiling; None where it does not run.
+
+    Its name is that of its nested weight (a `LayerFact`), or of the runtime's operator where it has none.
+    """
+
+    variant: str
+    name: str
+    kind: str = ""
+    level_ms: tuple[Ms | None, ...]
+
+
 class Row(_Strict):
     """One level of one variant as it ran on the device."""
 
@@ -71,6 +84,7 @@ class Row(_Strict):
     p90_ms: Ms | None = None
     p95_ms: Ms | None = None
     p99_ms: Ms | None = None
+    first_ms: Ms | None = None
     cold_ms: Ms | None = None
     switch_ms: Ms | None = None
     memory_bytes: Bytes | None = None
@@ -130,6 +144,7 @@ class Record(_Strict):
     levels: tuple[LevelFact, ...] = Field(min_length=1, max_length=255)
     rows: tuple[Row, ...] = ()
     layers: tuple[LayerFact, ...] = ()
+    layer_times: tuple[LayerTime, ...] = ()
     checks: tuple[Check, ...] = ()
     sustained_variant: str | None = None
     sustained_level: int | None = None
@@ -141,7 +156,7 @@ class Record(_Strict):
 
     @model_validator(mode="after")
     def _levels_exist(self) -> Record:
-        """Every row, check and run is of a level that the record has; every layer has a density for each."""
+        """Every row, check and run is of a level that the record has; every layer has a density and a time for each."""
         count = len(self.levels)
         numbers = [
             *(row.level for row in self.rows),
@@ -153,6 +168,9 @@ class Record(_Strict):
         for layer in self.layers:
             if len(layer.densities) != count:
                 raise ValueError(f"{layer.name} needs {count} densities, one per level")
+        for timed in self.layer_times:
+            if len(timed.level_ms) != count:
+                raise ValueError(f"{timed.name} needs {count} times, one per level")
         seen = [(row.variant, row.level) for row in self.rows]
         if len(set(seen)) != len(seen):
             raise ValueError("a level of a variant has two rows")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from elsa_edge.report.advice import dense_rows
@@ -13,6 +13,7 @@ from elsa_edge.report.against import Change
 from elsa_edge.report.record import Check, LevelFact, Record
 
 __all__ = [
+    "Shade",
     "Table",
     "changes_of_level_table",
     "changes_table",
@@ -20,7 +21,7 @@ __all__ = [
     "facts_table",
     "levels_table",
     "number",
-    "tables",
+    "percent",
 ]
 
 
@@ -31,6 +32,7 @@ _LEVEL_COLUMNS: Final = (
     "p90",
     "p95",
     "p99",
+    "first",
     "cold",
     "switch",
     "memory MB",
@@ -45,14 +47,23 @@ _MOST_CHANGES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
+class Shade:
+    """How dark a cell is, 0 to 1, in which tone: `cool` or `warm`."""
+
+    tone: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """A table: title, what a reader must know of it, columns, rows, and which rows are marked."""
+    """A table: title, what a reader must know of it, columns, rows; marked rows, and shades by (row, column)."""
 
     title: str
     note: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     marked: frozenset[int] = frozenset()
+    shades: Mapping[tuple[int, int], Shade] = field(default_factory=dict)
 
 
 def number(value: float | None, unit: str = "") -> str:
@@ -63,12 +74,6 @@ def number(value: float | None, unit: str = "") -> str:
         return f"{value:g}{unit}"
     places = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:.{min(places, 4)}f}{unit}"
-
-
-def tables(record: Record) -> list[Table]:
-    """Return all tables of a record that have rows."""
-    found = [levels_table(record), changes_of_level_table(record), checks_table(record), facts_table(record)]
-    return [table for table in found if table.rows]
 
 
 def levels_table(record: Record) -> Table:
@@ -84,11 +89,12 @@ def levels_table(record: Record) -> Table:
         rows.append(
             (
                 f"{row.variant} · {level.name}" + (f" (dense {name})" if name else ""),
-                _percent(level.density),
+                percent(level.density),
                 number(row.p50_ms),
                 number(row.p90_ms),
                 number(row.p95_ms),
                 number(row.p99_ms),
+                number(row.first_ms),
                 number(row.cold_ms),
                 number(row.switch_ms),
                 _mb(row.memory_bytes),
@@ -99,9 +105,10 @@ def levels_table(record: Record) -> Table:
         )
     return Table(
         "Every level of every variant",
-        "Times in ms per inference of one sample: p50 to p99 warm, cold the first one of a process, switch what "
-        "changing to the level costs. Memory is what loading and running added to a process; weights are "
-        "what the level reads; files are the whole variant." + _about_accuracy(record),
+        "Times in ms per inference of one sample: p50 to p99 warm; first from opening the variant in a new process to "
+        "its first answer; cold that first inference alone; switch what changing to the level costs. Memory is what "
+        "loading and running added to a process; weights are what the level reads; files are the whole variant."
+        + _about_accuracy(record),
         _LEVEL_COLUMNS,
         tuple(rows),
         frozenset(place for place, row in enumerate(record.rows) if (row.variant, row.level) in marked),
@@ -186,7 +193,8 @@ def _about_accuracy(record: Record) -> str:
     return f" Accuracy is{over or ' as the ladder says'}; in brackets the points beside the dense level."
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """Return a share as three digits of a hundred; a dash for what is not known."""
     return "-" if share is None else f"{share * 100:.3g} %"
 
 

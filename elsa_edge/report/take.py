@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
 from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.errors import ElsaError
+from elsa_edge.layer_times import tells_layer_times, time_layers
 from elsa_edge.loading import CachePath, open_adapter, why_not_loadable
 from elsa_edge.measure import LevelTimes, conditions, fresh_level, one_sample, time_levels
 from elsa_edge.profiles.schema import DeviceProfile
-from elsa_edge.report.record import Check, Record, Window
+from elsa_edge.report.record import Check, LayerTime, Record, Window
 from elsa_edge.verify import VariantCheck, check_variant
 
 __all__ = ["measure_into", "sustain_into"]
@@ -41,6 +42,7 @@ class _Place:
 class _Taken:
     rows: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
+    layer_times: list[LayerTime] = field(default_factory=list)
     caches: list[str] = field(default_factory=list)
 
 
@@ -91,6 +93,7 @@ def measure_into(
         update={
             "rows": rows,
             "checks": tuple(taken.checks),
+            "layer_times": tuple(taken.layer_times),
             "conditions": conditions(profile, seconds, "; ".join(taken.caches))
             | {"choice": profile.runtime.choice},
         }
@@ -152,18 +155,23 @@ def _measure(taken: _Taken, place: _Place, variant: Variant, seconds: float) -> 
         fresh = fresh_level(*where, level)
         memory = int(fresh.get("memory_bytes", estimate.at(level)))
         rows[variant.name, level] = _figures(found) | {
+            "first_ms": fresh.get("first_ms"),
             "cold_ms": fresh.get("cold_ms"),
             "memory_bytes": memory,
         }
+    timed: list[LayerTime] = []
+    if tells_layer_times(variant):
+        place.tell(f"{variant.name}: time of each layer")
+        timed = [LayerTime(variant=variant.name, **asdict(layer)) for layer in time_layers(*where)]
     taken.rows |= rows
+    taken.layer_times += timed
     taken.caches.append(cache)
     taken.checks += _checks(check)
 
 
 def _figures(times: LevelTimes) -> dict[str, Any]:
     """Return the fields of a row that come from warm inferences."""
-    quantiles = {f"p{percent}_ms": times.quantile_ms(percent) for percent in (50, 90, 95, 99)}
-    return {"runs": len(times.warm_ms), "switch_ms": times.switch_ms, **quantiles}
+    return {"runs": len(times.warm_ms), "switch_ms": times.switch_ms, **times.quantiles()}
 
 
 def _checks(check: VariantCheck) -> list[Check]:

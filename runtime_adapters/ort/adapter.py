@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -24,13 +23,14 @@ from elsa_edge.errors import BundleError, LevelError, RuntimeUnavailableError, f
 from elsa_edge.files import sha256_of
 from elsa_edge.levels import Ladder
 from elsa_edge.nested_format.library import library_path
-from elsa_edge.plugins import NO_CACHE, CacheState, MemoryUse, Opened
+from elsa_edge.plugins import NO_CACHE, CacheState, MemoryUse, Opened, OperatorTime
 from elsa_edge.profiles.schema import Runtime
 from elsa_edge.running.onnx_session import SessionSettings, Settings, onnx_runtime, open_session, options_for
 from elsa_edge.runtime_adapters.derived import Derived, not_derived
 from elsa_edge.runtime_adapters.mapped_pages import release_clean_pages
 from elsa_edge.runtime_adapters.ort.cache import MODEL_NAME, optimised_model
 from elsa_edge.runtime_adapters.ort.header import inputs_and_outputs
+from elsa_edge.runtime_adapters.ort.operator_times import PREFIX, read_operator_times
 from elsa_edge.runtime_adapters.ort.sessions import (
     LevelInputSession,
     SessionPerLevel,
@@ -46,7 +46,12 @@ _LADDER_KEY: Final = "elsa_edge.ladder"
 _KERNELS: Final = "python -m elsa_edge.runtime_adapters.kernels.build"
 
 
-def _open(path: Path, settings: SessionSettings, libraries: Sequence[Path] = ()) -> Session:
+def _open(
+    path: Path,
+    settings: SessionSettings,
+    libraries: Sequence[Path] = (),
+    profile_prefix: Path | None = None,
+) -> Session:
     """Open a session.
 
     Raises:
@@ -55,7 +60,8 @@ def _open(path: Path, settings: SessionSettings, libraries: Sequence[Path] = ())
     """
     version = onnx_runtime().__version__
     try:
-        session = open_session(path, options_for(settings, libraries=libraries))
+        options = options_for(settings, libraries=libraries, profile_prefix=profile_prefix)
+        session = open_session(path, options)
     except Exception as error:
         raise BundleError(
             f"ONNX Runtime {version} cannot open {path.name} ({first_line(error)})",
@@ -68,13 +74,21 @@ def _open(path: Path, settings: SessionSettings, libraries: Sequence[Path] = ())
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A variant of a bundle and how it is wanted; see `elsa_edge.plugins.Adapter.open`."""
+    """A variant of a bundle and how it is wanted; see `elsa_edge.plugins.Adapter.open`, for `into` `OperatorTimer`."""
 
     folder: Path
     variant: Variant
     level_count: int
     runtime: Runtime
     cache: Path | None
+    into: Path | None = None
+
+    def session(
+        self, path: Path, libraries: Sequence[Path] = (), settings: SessionSettings | None = None
+    ) -> Session:
+        """Open a file as wanted; raises as `_open` does."""
+        prefix = None if self.into is None else self.into / PREFIX
+        return _open(path, settings or self.runtime, libraries, prefix)
 
     def file(self, role: str) -> Path:
         """Return the file of a role.
@@ -114,6 +128,28 @@ class OnnxRuntimeAdapter:
         self, folder: Path, variant: Variant, *, level_count: int, runtime: Runtime, cache: Path | None
     ) -> Opened:
         """Open a variant; see `elsa_edge.plugins.Adapter.open`."""
+        return self._opened(_Request(folder, variant, level_count, runtime, cache))
+
+    def open_timed(
+        self,
+        folder: Path,
+        variant: Variant,
+        *,
+        level_count: int,
+        runtime: Runtime,
+        cache: Path | None,
+        into: Path,
+    ) -> Opened:
+        """Open a variant with ONNX Runtime's profiler on; see `elsa_edge.plugins.OperatorTimer`."""
+        return self._opened(_Request(folder, variant, level_count, runtime, cache, into))
+
+    def operator_times(self, into: Path) -> list[list[OperatorTime]]:
+        """Return what the profiler noted; see `elsa_edge.plugins.OperatorTimer`."""
+        return read_operator_times(into)
+
+    @staticmethod
+    def _opened(request: _Request) -> Opened:
+        variant = request.variant
         opener = _OPENERS.get(type(variant.instructions))
         if opener is None:
             raise BundleError(
@@ -121,12 +157,12 @@ class OnnxRuntimeAdapter:
                 expected="instructions of the kind " + ", ".join(_OPENABLE),
                 found=variant.instructions.kind,
             )
-        return opener(_Request(folder, variant, level_count, runtime, cache))
+        return opener(request)
 
 
 def _open_selector(request: _Request) -> Opened:
     model = request.file("model")
-    session = _open(model, request.runtime)
+    session = request.session(model)
     memory = MemoryUse(model.stat().st_size, (0,) * request.level_count)  # all is resident at every level
     return _with_level_input(session, request, memory)
 
@@ -144,7 +180,7 @@ def _open_nested(request: _Request) -> Opened:
             f"The variant {request.variant.name} needs our kernels, which were not compiled on this machine",
             fix=f"Run: {_KERNELS}",
         )
-    session = _open(model, request.runtime, (library,))
+    session = request.session(model, (library,))
     release_clean_pages(data)
     memory = MemoryUse(model.stat().st_size, (0,) * request.level_count)
     if len(instructions.nested_layers) == len(sizes) == request.level_count:
@@ -170,7 +206,8 @@ def _open_switch(request: _Request) -> Opened:
     if folder is not None:
         optimised = folder / MODEL_NAME
         try:
-            session = _open(optimised, runtime.model_copy(update={"optimization": "none"}))
+            as_it_is = runtime.model_copy(update={"optimization": "none"})
+            session = request.session(optimised, settings=as_it_is)
         except BundleError as error:
             found = not_derived(error.problem)
         else:
@@ -180,7 +217,7 @@ def _open_switch(request: _Request) -> Opened:
             memory = MemoryUse(optimised.stat().st_size, level_bytes)
             return _with_level_input(session, request, memory, found.state)
     memory = MemoryUse(model.stat().st_size + sum(sizes), (0,) * count)
-    return _with_level_input(_open(model, runtime), request, memory, found.state)
+    return _with_level_input(request.session(model), request, memory, found.state)
 
 
 def _open_levels(request: _Request) -> Opened:
@@ -188,15 +225,14 @@ def _open_levels(request: _Request) -> Opened:
     models = [request.file(role) for role in instructions.roles(request.level_count)]
     onnx_runtime()  # an absent runtime must show when opening, not at the first run
     sizes = request.variant.level_bytes or tuple(path.stat().st_size for path in models)
-    open_session = partial(_open, settings=request.runtime)
     try:
         inputs, outputs = inputs_and_outputs(models[0])
     except ValueError:  # of another tool, or damaged: the runtime can say more about it
-        session = open_session(models[0])
+        session = request.session(models[0])
         inputs, outputs = specs_of(session.get_inputs()), specs_of(session.get_outputs())
         del session
         give_memory_back()
-    return SessionPerLevel(models, open_session, MemoryUse(0, sizes), inputs, outputs)
+    return SessionPerLevel(models, request.session, MemoryUse(0, sizes), inputs, outputs)
 
 
 _OPENERS: Final[dict[type, Callable[[_Request], Opened]]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from elsa_edge.report.record import Check, LayerFact, LevelFact, Record, Row, Run, Window
+from elsa_edge.report.record import Check, LayerFact, LayerTime, LevelFact, Record, Row, Run, Window
 
 __all__ = ["LEVELS", "record", "row"]
 
@@ -45,6 +45,13 @@ def record(**changes: Any) -> Record:
         levels=LEVELS,
         rows=tuple(rows),
         layers=(LayerFact(name="conv.weight", shape=(8, 4, 3, 3), densities=(0.05, 0.1, 1.0)),),
+        layer_times=(
+            LayerTime(
+                variant="ort-nested", name="conv.weight", kind="NestedConv, Conv", level_ms=(0.5, 0.9, 4.0)
+            ),
+            LayerTime(variant="ort-nested", name="mean", kind="ReduceMean", level_ms=(0.25, 0.25, None)),
+            LayerTime(variant="ort-nested", name="gather", kind="Gather", level_ms=(0.001, 0.001, 0.002)),
+        ),
         checks=(
             Check(variant="ort-nested", level=0, max_difference=1e-6, allowed=1e-4, agreement=1.0, ok=True),
         ),
