@@ -39,10 +39,16 @@ class Wire:
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut_after(self, size_bytes: int | None) -> None:
-        """Cut all connections once so many bytes more have passed, and let no other through; None: never."""
+    def cut_after(self, size_bytes: int | None) -> bool:
+        """Cut all connections once so many bytes more have passed, and let no other through; None: never.
+
+        Returns:
+            Whether the line is cut by what was said before.
+        """
         with self._guard:
+            was_cut = self._left is not None and self._left < 0
             self._left = size_bytes
+            return was_cut
 
     def hold_after(self, size_bytes: int) -> None:
         """Let nothing through any more once so many bytes more have passed, until `let_go`; nobody is told."""

@@ -11,7 +11,8 @@ from support.bundles import bundle
 
 from benchmarks.boards import _claims as claims_of_a_board
 from benchmarks.boards import _verified
-from benchmarks.deploy import _claims, _variation
+from benchmarks.deploy import _claims
+from benchmarks.deploy_bench import variation
 from benchmarks.wire import Wire
 from elsa_edge.bundle import open_bundle
 
@@ -41,16 +42,17 @@ def test_a_line_counts_both_ways_and_is_cut_where_it_is_told(echo) -> None:
             caller.sendall(bytes(1000))
             assert len(caller.recv(1000, socket.MSG_WAITALL)) == 1000
             assert wire.moved_bytes == 2000
-        wire.cut_after(500)
+        assert not wire.cut_after(500)
         with socket.create_connection(("127.0.0.1", wire.port)) as caller:
             caller.sendall(bytes(1000))
             # A reset says the same, with more emphasis.
             with contextlib.suppress(ConnectionResetError):
                 assert caller.recv(1000) == b""
+        assert wire.cut_after(None)
 
 
 def test_a_variation_is_a_bundle_of_which_one_level_differs(tmp_path) -> None:
-    original, other = open_bundle(bundle("conv")), open_bundle(_variation(bundle("conv"), tmp_path / "x", 3))
+    original, other = open_bundle(bundle("conv")), open_bundle(variation(bundle("conv"), tmp_path / "x", 3))
     hashes = [{entry.path: entry.sha256 for entry in each.manifest.files} for each in (original, other)]
 
     assert hashes[0].keys() == hashes[1].keys()
@@ -64,7 +66,10 @@ def test_claims_fail_where_they_should() -> None:
         for what, line in (("unchanged", 70_000), ("one level changed", 120_000), ("max_level: 0", 20_000))
     ]
     attacks = [{"refused_there": True}, {"refused_there": False}]
-    cuts = [{"served_whole": True, "recovered": True}, {"served_whole": False, "recovered": False}]
+    cuts = [
+        {"at_work": True, "served_whole": True, "recovered": True},
+        {"at_work": False, "served_whole": False, "recovered": False},
+    ]
     fleet = {"peak_mb": 300, "serving": 10, "stopped_after_wave": 4}
 
     assert not [claim.claim for claim in _claims(moved, attacks, fleet, cuts, quick=True) if claim.holds]
