@@ -29,7 +29,7 @@ from elsa_edge.deploy import Device, deploy
 from elsa_edge.errors import ElsaError
 from elsa_edge.profiles.schema import DeviceProfile
 
-__all__ = ["child", "cut_claims", "interruptions", "main"]
+__all__ = ["child", "cut_claims", "fill", "interruptions", "main", "small_disk"]
 
 _KINDS: Final = ("deployer killed", "device killed", "line cut", "disk full")
 _QUESTIONS_BYTES: Final = 12_000  # about what is said before files travel, and after
@@ -71,7 +71,7 @@ def _interrupt(bench: Bench, kind: str, source: Path, store: Path, *, whole: boo
     at_work = process.poll() is None
     filler = store.parent / "filler"
     if kind == "disk full":
-        _fill(filler)
+        fill(filler)
     elif kind == "deployer killed":
         os.killpg(process.pid, signal.SIGKILL)
     else:
@@ -90,14 +90,16 @@ def _point(chance: random.Random, conversation_bytes: int) -> int:
 
 
 @contextmanager
-def _small_disk(folder: Path) -> Iterator[bool]:
-    """Mount a disk of 160 MB there until the block ends; tell whether that was possible (it takes root)."""
+def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
+    """Mount a small disk there until the block ends; tell whether that was possible (it takes root)."""
     folder.mkdir()
     mount, umount = shutil.which("mount"), shutil.which("umount")
     if mount is None or umount is None or os.getuid() != 0:
         yield False
         return
-    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)], check=False)
+    done = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], check=False
+    )
     try:
         yield done.returncode == 0
     finally:
@@ -105,7 +107,7 @@ def _small_disk(folder: Path) -> Iterator[bool]:
             subprocess.run([umount, "--lazy", str(folder)], check=False)
 
 
-def _fill(path: Path) -> None:
+def fill(path: Path) -> None:
     """Write until the disk is full."""
     with path.open("wb", buffering=0) as stream:
         try:
@@ -127,7 +129,7 @@ def interruptions(bench: Bench, count: int, kept: Path | None = None) -> list[Ro
     rows: list[Row] = []
     if kept is not None and kept.is_file():
         rows = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()][:count]
-    with _small_disk(bench.folder / "small disk") as full:
+    with small_disk(bench.folder / "small disk", 160) as full:
         store = bench.folder / "small disk" / "store"
         for row in _cut_and_try(bench, store, range(len(rows), count), _KINDS if full else _KINDS[:3]):
             rows.append(row)
