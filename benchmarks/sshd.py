@@ -90,6 +90,7 @@ def server(folder: Path, *, force_command: str | None = None, port: int | None =
     assert SSHD is not None
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
+    (folder / "home").mkdir(exist_ok=True)
     make_key(folder / "host")
     (folder / "authorized").write_text(make_key(folder / "user") + "\n")
     host_key = (folder / "host.pub").read_text()
@@ -100,6 +101,9 @@ def server(folder: Path, *, force_command: str | None = None, port: int | None =
         f'HostKey "{folder}/host"', f'AuthorizedKeysFile "{folder}/authorized"',
         "UsePAM no", "StrictModes no", "PasswordAuthentication no", f'PidFile "{folder}/pid"', "MaxStartups 100",
         "PermitRootLogin yes",
+        # A home of its own: what this machine's user has in ~/.bashrc takes its time at every step, and may wait for a
+        # lock of a session that was killed.
+        f'SetEnv "HOME={folder}/home"',
         # A command that stands for a board has a program there.
         f"Subsystem sftp {'/usr/lib/openssh/sftp-server' if force_command else 'internal-sftp'}",
     ]  # fmt: skip
