@@ -22,10 +22,11 @@ import click
 
 from benchmarks.common import Claim, Result, Row, at_least, benchmark
 from benchmarks.sshd import SSHD, Server, server
-from benchmarks.userland import Userland, userland
+from benchmarks.userland import Userland, missing_tools, userland
 from benchmarks.wire import Wire
+from elsa_edge.runtime_adapters.kernels.build import TARGETS, ensure_library, find_compiler
 
-__all__ = ["VARIANTS", "Board", "bundles", "main", "scenario"]
+__all__ = ["VARIANTS", "Board", "bundles", "lacks", "main", "scenario"]
 
 VARIANTS: Final = {
     "arm64": ("ort-switch", "ort-levels", "ort-nested", "ort-nested-int8"),
@@ -122,9 +123,20 @@ def bundles(board: Board, name: str, variants: Sequence[str]) -> list[Path]:
     return made
 
 
+def lacks(name: str) -> list[str]:
+    """Return the Debian packages that this machine lacks for a board and a server in front of it."""
+    server_is_missing = [] if SSHD else ["openssh-server"]
+    compiler = find_compiler(TARGETS["linux-aarch64"]) if name == "arm64" else ("not needed",)
+    return [*missing_tools(name), *server_is_missing, *([] if compiler else ["g++-aarch64-linux-gnu"])]
+
+
 def scenario(name: str, folder: Path, net: str = "mlp", variants: Sequence[str] | None = None) -> Row:
     """Take a fresh board through everything that people do with one, and return what happened."""
+    if missing := lacks(name):
+        raise RuntimeError(f"missing here: apt-get install {' '.join(missing)}")
     folder.mkdir(parents=True)
+    if name == "arm64":
+        ensure_library("linux-aarch64")
     there = userland(name, folder / "userland")
     pristine = sorted(path.name for path in (there.root / "home/pi").iterdir())
     has_pip = there.run("python3", "-c", "import pip").returncode == 0
@@ -201,8 +213,6 @@ def _cut(board: Board, bundle: Path) -> tuple[int, int]:
 )
 def main(quick: bool, only: str | None) -> Result:
     """Put a bundle onto emulated boards, over a real SSH server."""
-    if SSHD is None:
-        raise RuntimeError("this needs sshd (Debian: apt-get install openssh-server)")
     names = [only] if only else ["arm64"] if quick else list(VARIANTS)
     with tempfile.TemporaryDirectory(prefix="elsa-edge-") as scratch:
         rows = [scenario(name, Path(scratch, name)) for name in names]

@@ -104,11 +104,11 @@ class _Desk:
 
 
 def _content(store: Path) -> dict[str, str]:
-    """Return everything below a folder: path -> hash, or where a link leads."""
+    """Return everything below a folder but what is just arriving: path -> hash, or where a link leads."""
     return {
         str(path.relative_to(store)): str(path.readlink()) if path.is_symlink() else sha256_of(path)
         for path in store.rglob("*")
-        if path.is_symlink() or path.is_file()
+        if "incoming" not in path.relative_to(store).parts and (path.is_symlink() or path.is_file())
     }
 
 

@@ -9,22 +9,18 @@ There is no account and no server: these two files are all that is known of a de
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
 
 from elsa_edge.deploy.errors import DeviceError
 from elsa_edge.deploy.targets import Target, parse_target
 from elsa_edge.errors import UnknownNameError, UsageError
 from elsa_edge.files import write_bytes
-from elsa_edge.profiles import load_profile, save_profile
+from elsa_edge.profiles import added_folder, load_profile, save_profile
 from elsa_edge.profiles.schema import NAME_PATTERN, DeviceProfile
 
 __all__ = ["Device", "DeviceBook"]
-
-_FOLDER_VARIABLE: Final = "ELSA_EDGE_DEVICES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +54,7 @@ class DeviceBook:
     @classmethod
     def default(cls) -> DeviceBook:
         """Return the user's: $ELSA_EDGE_DEVICES, or elsa-edge/devices in the user's configuration."""
-        told = os.environ.get(_FOLDER_VARIABLE)
-        if told:
-            return cls(Path(told))
-        base = os.environ.get("XDG_CONFIG_HOME")
-        return cls((Path(base) if base else Path.home() / ".config") / "elsa-edge" / "devices")
+        return cls(added_folder())
 
     def names(self) -> list[str]:
         """Return the names of all devices, sorted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import secrets
 import socket
@@ -52,7 +53,7 @@ def expect(reply: Reply, device: Device) -> Reply:
         )
     if reply.error is not None:
         words = reply.words.strip().splitlines()
-        said = f": {words[-1][:1000]}" if words else ""
+        said = f": {words[-1].removeprefix('Error: ').rstrip('.')[:1000]}" if words else ""
         full = "space" in reply.error or "No space left" in reply.words
         raise DeviceError(
             f"{device.name} says: {reply.error}{said}",
@@ -65,6 +66,13 @@ def _host() -> str:
     return socket.gethostname().split()[0] if socket.gethostname() else "unknown"
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container whose user has no name
+        return str(os.getuid())
+
+
 def _alive(owner: str) -> bool:
     """Whether the process that a lock of this machine names still runs, as the same user's."""
     number = owner.rpartition(" process ")[2]
@@ -75,7 +83,7 @@ def _alive(owner: str) -> bool:
 def locked(line: Transport, device: Device, store: StoreFacts, take_over: bool) -> Iterator[str]:
     """Hold the device's lock; let it go at the end, as far as the line allows."""
     token = secrets.token_hex(8)
-    owner = f"{_host()} {os.environ.get('USER') or os.environ.get('LOGNAME') or os.getuid()} process {os.getpid()}"
+    owner = f"{_host()} {_user()} process {os.getpid()}"
     take = may_take(store.lock, _host(), _alive(store.lock.owner) if store.lock else False, take_over)
     settings = {"ROOT": device.root, "TOKEN": token, "OWNER": owner, "TAKE_FROM": take}
     reply = line.ask("lock", settings)

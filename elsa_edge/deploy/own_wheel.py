@@ -21,6 +21,10 @@ from elsa_edge.nested_format.library import library_for, needed_glibc
 __all__ = ["Kernels", "kernels_for", "own_version", "own_wheel"]
 
 _PACKAGE: Final = Path(__file__).parents[1]
+_HOW: Final = {
+    "aarch64": " (apt-get install g++-aarch64-linux-gnu, then python -m elsa_edge.runtime_adapters.kernels.build "
+    "--target linux-aarch64)"
+}
 _TAKEN: Final = {".py", ".yaml", ".json", ".sh", ".typed", ".service"}
 _WHEN: Final = (2020, 1, 1, 0, 0, 0)  # the same content gives the same bytes
 
@@ -57,7 +61,7 @@ def kernels_for(arch: str | None, libc: Sequence[int]) -> tuple[Kernels | None, 
     """
     library = library_for(arch or "")
     if library is None or arch is None:
-        return None, f"no kernels for {arch} were compiled here"
+        return None, f"no kernels for {arch} were compiled here{_HOW.get(arch or '', '')}"
     needed = needed_glibc(library)
     if needed is not None and needed > tuple(libc[:2]):
         told = ["{}.{}".format(*version) if version else "none" for version in (needed, tuple(libc[:2]))]

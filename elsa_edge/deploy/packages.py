@@ -99,7 +99,7 @@ def choose_packages(facts: DeviceFacts, variants: Sequence[Variant], wish: Wish,
         return PackagePlan("own", python, runtimes, f"elsa-edge {version} is installed there")
     if wish == "own":
         raise IncompatibleError(
-            "What is installed on the device does not serve this bundle", found=missing,
+            f"What is installed on the device does not serve this bundle: {missing}",
             fix="Install it there, or let deploy bring it: --packages bring",
         )  # fmt: skip
     wanted = tuple(
@@ -158,7 +158,7 @@ def _missing(python: PythonFacts, variants: Sequence[Variant], version: str) -> 
         for runtime in dict.fromkeys(v.runtime for v in variants)
         for name, oldest in RUNTIMES[runtime]
     )
-    return f"needed is {needed} or newer, there is {', '.join(found) or 'none'}"
+    return f"it needs {needed} or newer, and there is {', '.join(found) or 'none'}"
 
 
 def platform_tags(facts: DeviceFacts, python: PythonFacts) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
@@ -14,9 +15,10 @@ from elsa_edge.errors import ProfileError, UnknownNameError, closest
 from elsa_edge.profiles.schema import NAME_PATTERN, RELATIVE_PATTERN, DeviceProfile
 from elsa_edge.profiles.source import KeyPath, Source, parse
 
-__all__ = ["find_problems", "load_profile", "profile_names"]
+__all__ = ["added_folder", "find_problems", "load_profile", "profile_names"]
 
 _FOLDER: Final = Path(__file__).parents[1] / "device_profiles"
+_ADDED_VARIABLE: Final = "ELSA_EDGE_DEVICES"
 _LARGEST_BYTES: Final = 1 << 20
 _LAST_LINE: Final = 1 << 30
 _PATTERNS: Final = {
@@ -30,13 +32,24 @@ def profile_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
-def load_profile(name_or_path: str | os.PathLike[str]) -> DeviceProfile:
-    """Return a device profile by its built-in name or from a YAML file.
+def added_folder() -> Path:
+    """Return where profiles of devices lie that were added: $ELSA_EDGE_DEVICES, or in the user's configuration."""
+    told = os.environ.get(_ADDED_VARIABLE)
+    if told:
+        return Path(told)
+    # Path.home() would raise for a user without a home; such a one has added no device.
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+    return Path(base, "elsa-edge", "devices")
 
-    Text that is a built-in name means that profile; anything else is a path.
+
+def load_profile(name_or_path: str | os.PathLike[str]) -> DeviceProfile:
+    """Return a device profile: a built-in one or that of an added device by name, or from a YAML file.
+
+    Text that is a built-in name means that profile, before a device that was added under that name; anything else is a
+    path.
 
     Raises:
-        UnknownNameError: When it is neither a built-in name nor an existing file.
+        UnknownNameError: When it is neither such a name nor an existing file.
         ProfileError: When the file has a mistake; the message names the first, with its line.
     """
     profile, problems = _read(_find(name_or_path))
@@ -68,12 +81,17 @@ def _find(name_or_path: str | os.PathLike[str]) -> Path:
         return _FOLDER / f"{text}.yaml"
     if path.is_file():
         return path
+    added = added_folder() / f"{text}.yaml"
+    if re.fullmatch(NAME_PATTERN, text) and added.is_file():
+        return added
     if path.suffix in {".yaml", ".yml"} or path.parent != Path() or path.exists():
         raise ProfileError(
             f"There is no device profile at {path}",
             fix="`elsa-edge devices new NAME -o FILE` writes one to start from",
         )
-    raise UnknownNameError("device", text, profile_names())
+    raise UnknownNameError(
+        "device", text, [*profile_names(), *(p.stem for p in added_folder().glob("*.yaml"))]
+    )
 
 
 def _read(path: Path) -> tuple[DeviceProfile | None, list[ProfileError]]:

@@ -246,12 +246,17 @@ def ensure_library(target: str = "native") -> Path:
     Raises:
         CompileError: When there is none and it cannot be compiled.
     """
-    arch = TARGETS[target].arch
-    library = LIBRARY.with_suffix(f".{arch}.so") if arch else LIBRARY
+    library = _place_of(target)
     sources = [*NATIVE_SOURCES.iterdir(), Path(__file__)]
     if library.is_file() and all(source.stat().st_mtime <= library.stat().st_mtime for source in sources):
         return library
     return compile_library(library, target=target)
+
+
+def _place_of(target: str) -> Path:
+    """Return where the library of a target is looked for: beside this file, another machine's under its own name."""
+    arch = TARGETS[target].arch
+    return LIBRARY.with_suffix(f".{arch}.so") if arch else LIBRARY
 
 
 def needed_glibc(library: Path) -> tuple[int, int] | None:
@@ -280,11 +285,19 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--sanitize", default="", metavar="LIST", help="address,undefined or thread")
     parser.add_argument("--compiler", help="the C++ compiler to use")
-    parser.add_argument("-o", "--output", type=Path, default=LIBRARY, help="where to write the library")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="the library to write (default: beside this file, under the target's name)",
+    )
     given = parser.parse_args(arguments)
     try:
         path = compile_library(
-            given.output, target=given.target, sanitize=given.sanitize, compiler=given.compiler
+            given.output or _place_of(given.target),
+            target=given.target,
+            sanitize=given.sanitize,
+            compiler=given.compiler,
         )
     except CompileError as error:
         sys.stderr.write(f"The kernels were not built: {error}\n")

@@ -6,9 +6,7 @@ import os
 
 import pytest
 
-from benchmarks.boards import VARIANTS, scenario
-from benchmarks.sshd import SSHD
-from benchmarks.userland import missing_tools
+from benchmarks.boards import VARIANTS, lacks, scenario
 
 pytestmark = [pytest.mark.arm, pytest.mark.timeout(3600)]
 
@@ -16,8 +14,8 @@ pytestmark = [pytest.mark.arm, pytest.mark.timeout(3600)]
 @pytest.mark.parametrize("name", VARIANTS)
 def test_everything_that_people_do_with_a_board(name: str, tmp_path) -> None:
     """Add, deploy, deploy again, cut, deploy, roll back, run under the controller, doctor."""
-    if SSHD is None or missing_tools(name):
-        pytest.skip(f"needs: apt-get install openssh-server {' '.join(missing_tools(name))}")
+    if missing := lacks(name):
+        pytest.skip(f"needs: apt-get install {' '.join(missing)}")
     row = scenario(name, tmp_path / "board")
 
     assert row["home_was"] == []

@@ -68,7 +68,8 @@ def test_claims_fail_where_they_should() -> None:
     attacks = [{"refused_there": True}, {"refused_there": False}]
     cuts = [
         {"at_work": True, "served_whole": True, "recovered": True},
-        {"at_work": False, "served_whole": False, "recovered": False},
+        {"at_work": True, "served_whole": False, "recovered": False},
+        {"at_work": False, "served_whole": True, "recovered": True},
     ]
     fleet = {"peak_mb": 300, "serving": 10, "stopped_after_wave": 4}
 

@@ -104,9 +104,9 @@ def release():
 
 
 def test_the_tar_is_the_bundle_and_always_the_same_bytes(release) -> None:
-    data = tar_of(release, "p")
+    data = tar_of(release, "p/")
 
-    assert data == tar_of(release, "p")
+    assert data == tar_of(release, "p/")
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         found = {e.name.removeprefix("p/bundle/"): archive.extractfile(e).read() for e in archive}
     assert found == {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from elsa_edge.errors import ProfileError, UnknownNameError
-from elsa_edge.profiles import find_problems, load_profile, profile_names
+from elsa_edge.profiles import find_problems, load_profile, profile_names, save_profile
 
 MINIMAL = """\
 name: my-board
@@ -187,3 +187,16 @@ def test_a_huge_file_is_refused(tmp_path):
 
     with pytest.raises(ProfileError, match="too large"):
         load_profile(path)
+
+
+def test_a_device_that_was_added_is_found_by_its_name(tmp_path, monkeypatch) -> None:
+    """Where `device add` writes; built-in names come first, and a name that is neither is answered with all of them."""
+    monkeypatch.setenv("ELSA_EDGE_DEVICES", str(tmp_path))
+    base = load_profile("raspberry-pi-5")
+    for name in ("kitchen", "raspberry-pi-4"):
+        save_profile(base.model_copy(update={"name": "kitchen"}), tmp_path / f"{name}.yaml")
+
+    assert load_profile("kitchen").name == "kitchen"
+    assert load_profile("raspberry-pi-4").name == "raspberry-pi-4"
+    with pytest.raises(UnknownNameError, match="kitchen"):
+        load_profile("kitchens")
