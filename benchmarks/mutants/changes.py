@@ -87,8 +87,11 @@ def _lines(source: str, changed: str) -> tuple[str, str]:
     return before, after
 
 
-def sample(source: str, count: int, seed: int = 0) -> list[Change]:
-    """Return `count` random changes of a source, the same ones for the same seed, one of a kind for each line first."""
+def sample(source: str, count: int, seed: int = 0) -> tuple[list[Change], int]:
+    """Return `count` random changes of a source, one of a kind for each line first, and how many places there are.
+
+    The same seed draws the same changes.
+    """
     from cosmic_ray.mutating import mutate_code
 
     every = list(_places(source))
@@ -108,4 +111,4 @@ def sample(source: str, count: int, seed: int = 0) -> list[Change]:
                 found.append(Change(name, changed, *_lines(source, changed)))
         if len(found) == count:
             break
-    return found
+    return found, len(every)

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.errors import InputError
-from elsa_edge.exporters.tflite.compare import Interpreter, to_file
+from elsa_edge.exporters.tflite.compare import to_file
+from elsa_edge.exporters.tflite.interpreter import Interpreter
 from elsa_edge.exporters.tflite.level_models import one_batch
 from elsa_edge.exporters.tflite.model import TfliteModel
 from elsa_edge.exporters.tflite.prepare import Prepared

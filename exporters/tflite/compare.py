@@ -18,69 +18,26 @@ from elsa_edge.bundle.golden import Tolerance, largest_difference
 from elsa_edge.errors import ContractError
 from elsa_edge.exporters.tflite.convert import Converted
 from elsa_edge.exporters.tflite.copies import INPUT, OUTPUT
+from elsa_edge.exporters.tflite.interpreter import Interpreter
 from elsa_edge.exporters.tflite.prepare import Prepared
 from elsa_edge.running.onnx_session import open_session, options_for
 from elsa_edge.tensors import TO_NHWC
 
-__all__ = ["Interpreter", "compare", "first_diverging", "require_equal", "run_onnx", "to_file"]
+__all__ = ["compare", "first_diverging", "require_equal", "run_onnx", "to_file"]
 
 Array = npt.NDArray[Any]
 _LAYER_TOLERANCE: Final = Tolerance(1e-3)  # looser than the contract: rounding accumulates inside
 
 
-class Interpreter:
-    """A plain interpreter over a model in memory, for exporters; devices use runtime_adapters/litert/adapter.py.
-
-    Args:
-        content: The flatbuffer.
-        keep_all: Keep the values of all tensors, on the builtin kernels instead of XNNPACK.
-        threads: Threads.
-    """
-
-    def __init__(self, content: bytes, *, keep_all: bool = False, threads: int = 1) -> None:
-        from ai_edge_litert import interpreter as litert
-
-        options: dict[str, Any] = {"num_threads": threads}
-        if keep_all:
-            options["experimental_preserve_all_tensors"] = True
-            options["experimental_op_resolver_type"] = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        try:
-            self._interpreter = litert.Interpreter(model_content=content, **options)
-            self._interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as error:
-            raise ContractError(
-                f"The TFLite runtime does not accept the file ({str(error).strip()[:300]})"
-            ) from error
-
-    def run(self, inputs: Mapping[str, Array], signature: str | None = None) -> dict[str, Array]:
-        """Run a signature (the first by default) on inputs in the file's layout and types."""
-        runner = self._interpreter.get_signature_runner(signature)
-        if signature is None:
-            self._interpreter.reset_all_variables()  # recurrent kernels keep their state from run to run
-        try:
-            return dict(runner(**inputs))
-        except (RuntimeError, ValueError) as error:
-            raise ContractError(
-                f"The TFLite runtime cannot run the file ({str(error).strip()[:300]})"
-            ) from error
-
-    def tensors(self) -> dict[str, Array]:
-        """Return every readable tensor of the first subgraph by name, after a run with `keep_all`."""
-        values = {}
-        for detail in self._interpreter.get_tensor_details():
-            try:
-                values[str(detail["name"])] = self._interpreter.get_tensor(detail["index"])
-            except ValueError:
-                continue
-        return values
-
-
 def to_file(prepared: Prepared, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Return canonical inputs in the layout of the file; names stay canonical."""
-    return {
-        name: np.ascontiguousarray(inputs[name].transpose(TO_NHWC)) if layout == "NHWC" else inputs[name]
-        for name, layout in zip(prepared.inputs, prepared.input_layouts, strict=True)
-    }
+    """Return canonical inputs in the layout and type of the file; names stay canonical."""
+    files = {}
+    places = zip(prepared.inputs, prepared.input_layouts, prepared.model.graph.inputs, strict=True)
+    for name, layout, value in places:
+        array = inputs[name].transpose(TO_NHWC) if layout == "NHWC" else inputs[name]
+        # ascontiguousarray would make a scalar 1-D
+        files[name] = np.asarray(array, None if value.dtype is None else value.dtype.numpy(), order="C")
+    return files
 
 
 def run_onnx(

@@ -21,6 +21,7 @@ from elsa_edge.bundle.instructions import FileLayout
 from elsa_edge.errors import ExportError
 from elsa_edge.exporters.tflite.blame import module_of, no_tflite_form
 from elsa_edge.exporters.tflite.copies import INPUT, OUTPUT, copied_outputs
+from elsa_edge.exporters.tflite.types import compute_in_wider_types
 from elsa_edge.graph.silence import silent
 from elsa_edge.tensors import FROM_NHWC, TO_NHWC, TensorSpec
 
@@ -288,10 +289,11 @@ def prepare(
         input_layout: "NHWC" moves the channels of image inputs last; "NCHW" leaves them. Outputs stay as they are.
 
     Raises:
-        ExportError: When a shape depends on the data.
+        ExportError: When a shape depends on the data, or an operator on narrow integers has no form.
     """
     _fix_shapes(model, shapes)
     _require_fixed(model)
+    compute_in_wider_types(model)
     _keep_reduced_axes(model)
     _widen_grouped_1d(model)
     inputs = tuple(str(value.name) for value in model.graph.inputs)

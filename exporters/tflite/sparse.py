@@ -12,9 +12,10 @@ import onnx_ir as ir
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.errors import ExportError
-from elsa_edge.exporters.tflite.compare import Interpreter, require_equal
+from elsa_edge.exporters.tflite.compare import require_equal
 from elsa_edge.exporters.tflite.convert import missing_converter
 from elsa_edge.exporters.tflite.densify import DirectPolicy, encode_weights
+from elsa_edge.exporters.tflite.interpreter import Interpreter
 from elsa_edge.exporters.tflite.level_models import RUNTIME, convert_levels, write_variant
 from elsa_edge.exporters.tflite.model import TfliteModel
 from elsa_edge.exporters.tflite.transposes import transposes_images

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from support.tflite_models import fully_connected, sparse_weight
 
-from elsa_edge.exporters.tflite.compare import Interpreter
 from elsa_edge.exporters.tflite.densify import DirectPolicy, encode_weights
+from elsa_edge.exporters.tflite.interpreter import Interpreter
 from elsa_edge.exporters.tflite.model import TfliteModel
 
 ALWAYS = DirectPolicy(largest_csr_density=1.0, largest_block_density=1.0, smallest_weights=1, largest_rows=99)

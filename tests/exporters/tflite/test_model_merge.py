@@ -8,7 +8,7 @@ import pytest
 from support.tflite_models import fully_connected, sparse_weight
 
 from elsa_edge.errors import ContractError, ExportError
-from elsa_edge.exporters.tflite.compare import Interpreter
+from elsa_edge.exporters.tflite.interpreter import Interpreter
 from elsa_edge.exporters.tflite.merge import merge
 from elsa_edge.exporters.tflite.model import TfliteModel
 

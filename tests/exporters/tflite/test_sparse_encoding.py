@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tflite_models import fully_connected, sparse_weight
 
-from elsa_edge.exporters.tflite.compare import Interpreter
 from elsa_edge.exporters.tflite.densify import encode_weights
+from elsa_edge.exporters.tflite.interpreter import Interpreter
 from elsa_edge.exporters.tflite.sparse_encoding import decode, encode, smallest
 
 weights = st.builds(

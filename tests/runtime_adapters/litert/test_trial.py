@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -19,17 +17,6 @@ from elsa_edge.runtime_adapters.litert.model_file import ModelFile
 
 def file(path: Path) -> ModelFile:
     return ModelFile(path, (None,), ("x",), ("y",))
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_what_ends_the_process_that_tries_is_told(monkeypatch):
-    """Only the fork dies; its signal or exit status comes back."""
-    monkeypatch.setattr(trial, "_open_and_run", lambda _: os.kill(os.getpid(), signal.SIGKILL))
-    assert trial._apart({}) == {"ended": "ended with signal 9"}
-    monkeypatch.setattr(trial, "_open_and_run", lambda _: os._exit(3))
-    assert trial._apart({}) == {"ended": "ended with 3"}
-    monkeypatch.setattr(trial, "_open_and_run", lambda question: {"types": [question["package"]]})
-    assert trial._apart({"package": "float32"}) == {"types": ["float32"]}
 
 
 def test_a_file_that_ends_the_parser_is_called_damaged(monkeypatch, tmp_path):
