@@ -103,6 +103,8 @@ def torch_to_onnx(
     """
     import torch
 
+    from elsa_edge.graph.recurrent import recurrent_layers_whole, translations
+
     arguments, keywords = binding.arguments(examples)
     batch = torch.export.Dim.DYNAMIC if related else torch.export.Dim("batch")
 
@@ -115,7 +117,7 @@ def torch_to_onnx(
     dynamic: Any = {spec.name: free(spec) for spec in binding.inputs}
     if binding.variadic:
         dynamic = (tuple(free(spec) for spec in binding.inputs),)
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), _quiet(), recurrent_layers_whole():
         try:
             program = torch.export.export(model, arguments, keywords, dynamic_shapes=dynamic)
         except Exception as error:
@@ -127,6 +129,7 @@ def torch_to_onnx(
                 optimize=False,
                 verbose=False,
                 opset_version=OPSET,
+                custom_translation_table=translations(),
                 input_names=[spec.name for spec in binding.inputs],
                 output_names=[_PLACEHOLDER.format(place) for place in range(len(output_names))],
             )

@@ -58,6 +58,19 @@ class Flat(nn.Module):
         return self.linear(x.reshape(1, 12))
 
 
+class Heard(nn.Module):
+    """A keyword spotter's shape: recurrent layers over as many frames as there are."""
+
+    def __init__(self, layer, batch_first, bidirectional) -> None:
+        super().__init__()
+        self.cells = layer(4, 8, 2, batch_first=batch_first, bidirectional=bidirectional)
+        self.head = nn.Linear(16 if bidirectional else 8, 3)
+
+    def forward(self, x):
+        y, state = self.cells(x)
+        return self.head(y), state[0] if isinstance(state, tuple) else state
+
+
 class State(nn.Module):
     """A streaming cell: the batch of a state is its second axis."""
 
@@ -104,6 +117,19 @@ def test_a_free_sentence_length():
     np.testing.assert_allclose(
         dense(graph, tokens=tokens.numpy())["output"], model(tokens).detach().numpy(), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize(("batch_first", "bidirectional"), [(True, False), (False, True)])
+def test_recurrent_layers_over_a_free_length(layer, batch_first, bidirectional):
+    """torch.export alone makes a number of the length of an LSTM; every length is answered as torch does."""
+    model = Heard(layer, batch_first, bidirectional).eval()
+    shape, given = ("x=1xTx4", (3, 9, 4)) if batch_first else ("x=TxNx4", (9, 3, 4))
+    graph = exported(model, [shape], sizes={"T": [6, 11]})
+    assert graph.provenance["export"]["batch"] == "free"
+    x = torch.randn(given)
+    for value, wanted in zip(dense(graph, x=x.numpy()).values(), model(x), strict=True):
+        np.testing.assert_allclose(value, wanted.detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_network_for_one_sample_gets_a_fixed_batch():
