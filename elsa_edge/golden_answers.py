@@ -8,16 +8,16 @@ answers at two batch sizes are kept, neither of them a size that a file is fixed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy.typing as npt
 
 from elsa_edge.bundle import Golden
 from elsa_edge.errors import ElsaError, InputError
-from elsa_edge.proof.batches import WAYS, resized, samples_differ
-from elsa_edge.proof.choosing import most_telling
-from elsa_edge.proof.information import require_telling
+from elsa_edge.proof.batches import WAYS, mixed, resized, samples_differ
+from elsa_edge.proof.choosing import Trial, most_telling
+from elsa_edge.proof.information import require_telling, told_apart
 from elsa_edge.proof.making import given, made_up, sizes_unlike
 
 if TYPE_CHECKING:
@@ -66,16 +66,32 @@ def golden_answers(
         tell(f"note: {note}")
     for part in trial.still:
         tell(f"note: {part}; {_ADVICE}")
-    further = tuple(
-        _another_batch(graph, trial.inputs, size, run=run, depending=depending, tell=tell)
+    further = [
+        _another_batch(graph, trial, size, run=run, depending=depending, tell=tell)
         for size in _other_sizes(specs, trial.inputs, frozen)
-    )
-    return Golden(trial.inputs, tuple(trial.answers), further)
+    ]
+    further += _that_move(graph, trial, further)
+    return Golden(trial.inputs, tuple(trial.answers), tuple(further))
+
+
+def _that_move(graph: CanonicalGraph, trial: Trial, further: Sequence[Golden]) -> list[Golden]:
+    """Return the other inputs without which a level's answers would all be the same, for whoever checks a bundle."""
+    axes = {name: spec.batch_axis for name, spec in graph.outputs.items()}
+    batches = [trial.answers, *(batch.outputs for batch in further)]
+    kept: list[Golden] = []
+    for level in range(len(graph.ladder)):
+        for inputs, answers in trial.others:
+            if told_apart([batch[level] for batch in batches], axes):
+                break
+            if told_apart([trial.answers[level], answers[level]], axes):
+                kept.append(Golden(inputs, tuple(answers)))
+                batches.append(answers)
+    return kept
 
 
 def _another_batch(
     graph: CanonicalGraph,
-    inputs: Inputs,
+    trial: Trial,
     size: int,
     *,
     run: Callable[[Inputs], tuple[dict[str, Array], ...]],
@@ -93,20 +109,21 @@ def _another_batch(
         if name in depending and spec.batch_axis is not None
     }
     first: Golden | None = None
-    for way in WAYS:
+    refused: Exception | None = None
+    for batch in _ways(graph.inputs, trial, size):
         try:
-            batch = resized(graph.inputs, inputs, size, way)
             answered = Golden(batch, run(batch))
         except ElsaError:
             raise
-        except Exception:
-            if way == list(WAYS)[-1] and first is None:
-                raise
-            continue  # a change that the network does not take
+        except Exception as error:  # noqa: BLE001 - a change that the network does not take
+            refused = error
+            continue
         if not axes or samples_differ(axes, answered.outputs, graph.tolerance):
             return answered
         first = first or answered
-    assert first is not None
+    if first is None:
+        assert refused is not None  # there is at least one way
+        raise refused
     if all(first.outputs[0][name].dtype.kind != "f" for name in axes):
         tell("note: all samples get the same class, so that samples do not meet in the network is not proved")
         return first
@@ -114,6 +131,12 @@ def _another_batch(
         "The samples of the golden inputs are the same to the network: nothing shows whether samples of a batch meet",
         fix="Give at least two different samples with --golden FILE.npz",
     )
+
+
+def _ways(specs: Mapping[str, TensorSpec], trial: Trial, size: int) -> Iterator[Inputs]:
+    """Yield batches of a size: the samples changed in every way, then those of other inputs among them."""
+    yield from (resized(specs, trial.inputs, size, way) for way in WAYS)
+    yield from (mixed(specs, trial.inputs, others, size) for others, _ in trial.others)
 
 
 def _other_sizes(specs: Mapping[str, TensorSpec], inputs: Inputs, frozen: set[int]) -> list[int]:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.bundle import Bundle, Golden, Tolerance, Variant
@@ -23,7 +22,7 @@ from elsa_edge.plugins import Opened
 from elsa_edge.plugins.chain import Chain
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.proof.comparing import Comparison, agreement, compare
-from elsa_edge.proof.information import spread
+from elsa_edge.proof.information import spread, told_apart
 from elsa_edge.proof.making import given, made_up
 from elsa_edge.tensors import TensorSpec
 
@@ -240,7 +239,7 @@ def _check_level(adapter: Opened, bundle: Bundle, variant: Variant, level: int) 
         return bundle.manifest.tolerance(variant, output, level)
 
     worst: Comparison | None = None
-    first: dict[str, Array] = {}
+    answers: list[dict[str, Array]] = []
     for batch in bundle.golden.batches:
         expected, found = batch.outputs[level], adapter.run(batch.inputs, level)
         if set(found) != set(expected):
@@ -251,12 +250,12 @@ def _check_level(adapter: Opened, bundle: Bundle, variant: Variant, level: int) 
             )
         one = compare(found, expected, tolerance_of)
         worst = one if worst is None else worst.worse(one)
-        first = first or found
+        answers.append(found)
     assert worst is not None  # there is at least one batch
     golden = bundle.golden
-    same = agreement(first, golden.outputs[level], _class_axes(bundle))
+    same = agreement(answers[0], golden.outputs[level], _class_axes(bundle))
     enough = variant.minimum_agreement is None or same is None or same >= variant.minimum_agreement
-    follows = _follows(adapter, bundle, level, first)
+    follows = _follows(adapter, bundle, level, answers)
     return LevelCheck(
         level=level,
         name=bundle.ladder[level].name,
@@ -276,23 +275,21 @@ def _class_axes(bundle: Bundle) -> Mapping[str, int]:
     return {name: array.ndim - 1 for name, array in bundle.golden.outputs[0].items() if array.ndim >= 2}
 
 
-def _follows(adapter: Opened, bundle: Bundle, level: int, answer: Mapping[str, Array]) -> bool:
+def _follows(adapter: Opened, bundle: Bundle, level: int, answers: Sequence[Mapping[str, Array]]) -> bool:
     """Tell whether a level answers otherwise to other inputs.
 
-    The samples of a batch are such inputs. Where they get the same answer (a class, say), the golden inputs are changed
-    (`elsa_edge.proof.making.given`), then replaced by made-up ones. Runs that the network refuses say nothing.
+    The golden samples and batches are such inputs; `build` keeps among them what it has seen to move a class. Bundles
+    of before may hold one input only: it is changed (`elsa_edge.proof.making.given`), then replaced by made-up ones.
+    Runs that the network refuses say nothing.
     """
-    for name, spec in bundle.outputs.items():
-        if spec.batch_axis is not None:
-            first, *others = np.moveaxis(answer[name], spec.batch_axis, 0)
-            if spread(first, others) > 0.0:
-                return True
+    if told_apart(answers, {name: spec.batch_axis for name, spec in bundle.outputs.items()}):
+        return True
     for other in _other_inputs(bundle):
         try:
             moved = adapter.run(other, level)
         except ElsaError:
             continue
-        if any(spread(array, [moved[name]]) > 0.0 for name, array in answer.items()):
+        if any(spread(array, [moved[name]]) > 0.0 for name, array in answers[0].items()):
             return True
     return False
 

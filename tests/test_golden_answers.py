@@ -12,6 +12,8 @@ from elsa_edge.errors import InputError
 from elsa_edge.golden_answers import golden_answers
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.oracle import run_canonical
+from elsa_edge.proof.batches import resized
+from elsa_edge.proof.information import told_apart
 from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import parse_inputs
 from elsa_edge.verify import verify_bundle
@@ -29,19 +31,26 @@ class Cloud(nn.Module):
         return self.out(h - h.mean(0, keepdim=True) * self.share)
 
 
-class Classes(nn.Module):
-    """Answers with a class and nothing else."""
+class Answering(nn.Module):
+    """Answers with what `end` makes of its scores, and nothing else."""
 
-    def __init__(self) -> None:
+    def __init__(self, end) -> None:
         super().__init__()
-        self.a, self.o = nn.Linear(8, 32), nn.Linear(32, 10)
+        self.a, self.o, self.end = nn.Linear(8, 32), nn.Linear(32, 10), end
 
     def forward(self, x):
-        return self.o(torch.relu(self.a(x))).argmax(1)
+        return self.end(self.o(torch.relu(self.a(x))))
+
+
+ENDS = {
+    "class": lambda y: y.argmax(1),
+    "class in eight bits": lambda y: y.argmax(1).to(torch.uint8),
+    "flag": lambda y: y[:, :1] > 0,
+    "class without a batch": lambda y: y.argmax(),
+}
 
 
 def exported(model: nn.Module, shape: str):
-    torch.manual_seed(0)
     return export_canonical(sparsify(model, [0.5, 0.0]), model, parse_inputs([shape]))
 
 
@@ -61,7 +70,9 @@ def test_one_real_sample_still_shows_that_samples_meet(frozen):
 
 def test_samples_that_are_the_same_to_the_network_are_refused(monkeypatch):
     """Where no change of the one sample is noticed, a batch proves nothing: a second sample is asked for."""
-    monkeypatch.setattr("elsa_edge.golden_answers.WAYS", ("turned",))
+    monkeypatch.setattr(
+        "elsa_edge.golden_answers._ways", lambda specs, trial, size: [resized(specs, trial.inputs, size)]
+    )
     graph = exported(Cloud(0.5).eval(), "x=1x3x20")
     real = {"x": np.random.default_rng(1).standard_normal((1, 3, 20)).astype(np.float32)}
 
@@ -69,9 +80,40 @@ def test_samples_that_are_the_same_to_the_network_are_refused(monkeypatch):
         golden_answers(graph, real, {1}, lambda _: None)
 
 
-def test_a_classifier_that_returns_only_a_class_is_built_and_verified(tmp_path):
-    """Its class changes seldom: build and verify look at more inputs before they call a level dead."""
-    exported(Classes().eval(), "x=1x8").save(tmp_path / "m.onnx")
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_what_has_moved_a_class_is_kept_for_who_verifies(end, seed):
+    """Every level's answers differ between two samples or batches of the bundle's own; nothing is left to luck."""
+    torch.manual_seed(seed)
+    graph = exported(Answering(end).eval(), "x=1x8")
+
+    golden = golden_answers(graph, None, {1}, lambda _: None)
+
+    axes = {name: spec.batch_axis for name, spec in graph.outputs.items()}
+    for level in range(2):
+        assert told_apart([batch.outputs[level] for batch in golden.batches], axes)
+    for batch in golden.batches:
+        for level, expected in enumerate(run_canonical(graph, batch.inputs)):
+            np.testing.assert_equal(dict(batch.outputs[level]), expected)
+
+
+def test_samples_that_meet_on_the_way_to_a_class_are_seen():
+    """A batch of another size has samples of different classes in it, so pieces of it answer otherwise."""
+    torch.manual_seed(0)
+    graph = exported(Answering(lambda y: (y - y.mean(0, keepdim=True)).argmax(1)).eval(), "x=1x8")
+
+    golden = golden_answers(graph, None, {1}, lambda _: None)
+
+    x, whole = golden.further[0].inputs["x"], golden.further[0].outputs[1]["output"]
+    pieces = [run_canonical(graph, {"x": x[k : k + 1]})[1]["output"] for k in range(len(x))]
+    assert (np.concatenate(pieces) != whole).any()
+
+
+def test_a_classifier_that_returns_only_a_class_is_built_and_verified(tmp_path, monkeypatch):
+    """Its class changes seldom: what moves it travels with the bundle, and no other input is needed."""
+    torch.manual_seed(0)
+    exported(Answering(ENDS["class"]).eval(), "x=1x8").save(tmp_path / "m.onnx")
+    monkeypatch.setattr("elsa_edge.verify._other_inputs", lambda _: [])
 
     build_bundle(tmp_path / "m.onnx", "generic-x86-64", tmp_path / "b", variants=["ort-switch"])
 

@@ -52,6 +52,8 @@ FILES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 
 
 def _try(name: str, count: int, seed: int, ends: float, row: dict[str, Any]) -> None:
+    if time.monotonic() > ends:
+        return
     path, tests = FILES[name]
     source = Path(path).read_text(encoding="utf-8")
     if "cpu_s" not in row:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from elsa_edge.proof.information import STEPS, Answers, ToleranceOf
 from elsa_edge.tensors import TensorSpec, is_number
 
-__all__ = ["WAYS", "resized", "samples_differ"]
+__all__ = ["WAYS", "mixed", "resized", "samples_differ"]
 
 Array = npt.NDArray[Any]
 _Change = Callable[
@@ -68,6 +68,30 @@ def resized(
             again = np.take(array, np.arange(min(count, batch - turn * count)), axis)
             parts.append(WAYS[way](again, axis, turn))
         arrays[name] = np.concatenate(parts, axis)
+    return arrays
+
+
+def mixed(
+    specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array], others: Mapping[str, Array], batch: int
+) -> dict[str, Array]:
+    """Return inputs with `batch` samples, taken by turns from two inputs; what has no samples is the first one's.
+
+    Args:
+        specs: The network's inputs.
+        inputs: Arrays that fit them.
+        others: The same.
+        batch: Samples.
+    """
+    arrays = {}
+    for name, array in inputs.items():
+        axis = specs[name].batch_axis
+        if axis is None or array.shape[axis] == 0:
+            arrays[name] = array
+            continue
+        turns = [
+            np.take((array, others[name])[k % 2], [k // 2 % array.shape[axis]], axis) for k in range(batch)
+        ]
+        arrays[name] = np.concatenate(turns, axis)
     return arrays
 
 

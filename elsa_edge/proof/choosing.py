@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -34,6 +34,7 @@ class Trial:
         silent: Outputs that say nothing.
         finite: Share of finite numbers in the output that has fewest.
         still: A sentence for each output of which a part is the same for all inputs.
+        others: Other inputs with their answers, by which was seen what moves.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Trial:
     silent: tuple[Silence, ...]
     finite: float = 1.0
     still: tuple[str, ...] = ()
+    others: tuple[tuple[Mapping[str, Array], Answers], ...] = ()
 
 
 def most_telling(
@@ -79,16 +81,17 @@ def most_telling(
         except Exception as error:  # noqa: BLE001 - a runtime's errors have no common class
             reason = reason or first_line(error)
             continue
-        others = _others(candidate.others, run)
-        silent = silences(answers, others, depending, tolerance_of)
+        others = _answered(candidate.others, run)
+        silent = silences(answers, _answers_of(others), depending, tolerance_of)
         further = candidate.further()
         while silent and all(silence.whole for silence in silent):  # a class, a flag: these change seldom
-            others = _others(islice(further, 1), run)
-            if not others:
+            more = _answered(islice(further, 1), run)
+            if not more:
                 break
-            again = silences(answers, others, depending, tolerance_of)
+            others += more
+            again = silences(answers, _answers_of(more), depending, tolerance_of)
             silent = [silence for silence in silent if silence in again]
-        still = still_parts(answers, others, depending)
+        still = still_parts(answers, _answers_of(others), depending)
         trial = Trial(
             candidate.kind,
             candidate.inputs,
@@ -96,6 +99,7 @@ def most_telling(
             tuple(silent),
             _finite(answers, depending),
             tuple(still),
+            tuple(others),
         )
         telling = not silent and trial.finite == 1.0
         if telling and not still:
@@ -113,16 +117,22 @@ def most_telling(
     return best
 
 
-def _others(variations: Iterable[Mapping[str, Array]], run: Run) -> list[Answers]:
+def _answered(
+    variations: Iterable[Mapping[str, Array]], run: Run
+) -> list[tuple[Mapping[str, Array], Answers]]:
     found = []
     for inputs in variations:
         try:
-            found.append(run(inputs))
+            found.append((inputs, run(inputs)))
         except ElsaError:
             raise
         except Exception:  # noqa: BLE001, S112 - a variation that the network does not take is no evidence
             continue
     return found
+
+
+def _answers_of(others: Sequence[tuple[Mapping[str, Array], Answers]]) -> list[Answers]:
+    return [answers for _, answers in others]
 
 
 def _finite(answers: Answers, depending: Collection[str]) -> float:

@@ -20,7 +20,16 @@ from elsa_edge.errors import ContractError, InputError
 from elsa_edge.proof.tolerance import Tolerance
 from elsa_edge.tensors import is_number
 
-__all__ = ["LEAST_FINITE", "STEPS", "Answers", "Silence", "require_telling", "silences", "spread"]
+__all__ = [
+    "LEAST_FINITE",
+    "STEPS",
+    "Answers",
+    "Silence",
+    "require_telling",
+    "silences",
+    "spread",
+    "told_apart",
+]
 
 Array = npt.NDArray[Any]
 Answers = Sequence[Mapping[str, Array]]  # one mapping per level, sparsest first
@@ -69,6 +78,22 @@ def spread(answer: Array, others: Sequence[Array]) -> float:
         both = is_number(a) & is_number(b)
         moves = max(moves, float(np.max(np.abs(a[both] - b[both]), initial=0.0)))
     return moves
+
+
+def told_apart(batches: Sequence[Mapping[str, Array]], axes: Mapping[str, int | None]) -> bool:
+    """Tell whether two samples, or two batches of one shape, are answered otherwise.
+
+    Args:
+        batches: Outputs of one level, one mapping a batch.
+        axes: Output -> the axis of its samples; None where it has none.
+    """
+    for name, axis in axes.items():
+        arrays = [batch[name] for batch in batches]
+        ones = arrays if axis is None else [one for array in arrays for one in np.moveaxis(array, axis, 0)]
+        alike = [one for one in ones[1:] if one.shape == ones[0].shape]
+        if spread(ones[0], alike) > 0.0:
+            return True
+    return False
 
 
 def silences(

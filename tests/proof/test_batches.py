@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from elsa_edge.proof.batches import WAYS, resized, samples_differ
+from elsa_edge.proof.batches import WAYS, mixed, resized, samples_differ
 from elsa_edge.proof.tolerance import Tolerance
 from elsa_edge.tensors import TensorSpec
 
@@ -29,6 +29,26 @@ def test_resizing_repeats_samples_but_never_equal_ones() -> None:
     assert five["state"].shape == (2, 5, 6)
     np.testing.assert_array_equal(five["image"][2:4], np.roll(real["image"], 1, -1))
     np.testing.assert_array_equal(five["image"][4], np.roll(real["image"][0], 2, -1))
+
+
+def test_mixed_batches_have_samples_of_both_inputs() -> None:
+    """By turns, along the axis of the batch, starting over where there are too few; a lone state is the first one's."""
+    specs = SPECS | {"gain": TensorSpec("gain", (1,))}
+    one = {
+        "image": np.arange(24.0).reshape(2, 3, 4),
+        "state": np.zeros((2, 2, 6)),
+        "tokens": np.zeros((2, 7), np.int64),
+        "gain": np.ones(1),
+    }
+    two = {name: array + 100 for name, array in one.items()}
+    made = mixed(specs, one, two, 5)
+    np.testing.assert_array_equal(
+        made["image"],
+        np.stack([one["image"][0], two["image"][0], one["image"][1], two["image"][1], one["image"][0]]),
+    )
+    np.testing.assert_array_equal(made["state"][0, :, 0], [0, 100, 0, 100, 0])
+    assert made["tokens"].dtype == np.int64
+    np.testing.assert_array_equal(made["gain"], one["gain"])
 
 
 @pytest.mark.parametrize("way", WAYS)

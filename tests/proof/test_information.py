@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from elsa_edge.errors import ContractError, InputError
-from elsa_edge.proof.information import require_telling, silences, spread
+from elsa_edge.proof.information import require_telling, silences, spread, told_apart
 from elsa_edge.proof.tolerance import Tolerance
 
 ADVICE = "give real inputs with --golden FILE.npz"
@@ -107,3 +107,17 @@ def test_a_class_may_stay_while_the_scores_move() -> None:
 def test_nothing_silent_is_nothing_to_say() -> None:
     """No notes."""
     assert require_telling([], ("y",), ["a"], given=False, advice=ADVICE) == []
+
+
+def test_answers_are_told_apart_by_samples_or_by_batches() -> None:
+    """Two samples of a batch, or two batches of one shape; batches of other sizes, NaN and constants tell nothing."""
+    same, other = np.ones((2, 3)), np.array([[1.0, 1, 1], [1, 2, 1]])
+    nothing = np.full((2, 3), np.nan)
+
+    assert told_apart([{"y": other}], {"y": 0})
+    assert told_apart([{"y": same}, {"y": same[:1] * 2}], {"y": 0})
+    assert told_apart([{"y": same}, {"y": same * 2}], {"y": None})
+    assert told_apart([{"x": same, "y": other}], {"x": 0, "y": 0})
+    assert not told_apart([{"y": other}], {"y": None})
+    assert not told_apart([{"y": same}, {"y": same[:1]}], {"y": None})
+    assert not told_apart([{"y": nothing}, {"y": same}], {"y": 0})
