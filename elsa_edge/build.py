@@ -9,7 +9,6 @@ import contextlib
 import os
 import platform
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -28,7 +27,7 @@ from elsa_edge.errors import (
     RuntimeUnavailableError,
     first_line,
 )
-from elsa_edge.files import sha256_of
+from elsa_edge.files import scratch_folder, sha256_of
 from elsa_edge.golden_answers import golden_answers
 from elsa_edge.inputs import read_inputs
 from elsa_edge.levels import densities_by_weight
@@ -334,7 +333,7 @@ def _own_errors(variant: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as folder:
+    with scratch_folder() as folder:
         yield Path(folder)
 
 

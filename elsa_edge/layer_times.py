@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 import statistics
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from elsa_edge.bundle import Bundle, Variant
+from elsa_edge.files import scratch_folder
 from elsa_edge.loading import CachePath, open_adapter
 from elsa_edge.measure import one_sample
 from elsa_edge.plugins import OperatorTime
@@ -105,7 +105,7 @@ class _Place:
     def level(self, level: int) -> dict[str, tuple[float, str]]:
         """Return layer -> median milliseconds and kinds, at one level."""
         adapter, inputs = find_adapter(self.variant.runtime), one_sample(self.bundle)
-        with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+        with scratch_folder() as temporary:
             into = Path(temporary)
             opened = open_adapter(self.bundle, self.variant, self.profile, self.cache, into=into)
             try:

@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ import numpy.typing as npt
 
 from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.errors import ElsaError
+from elsa_edge.files import scratch_folder
 from elsa_edge.inputs import take_samples
 from elsa_edge.loading import CachePath, choose_variant, open_adapter, open_for, resolve_profile
 from elsa_edge.plugins import Opened
@@ -180,7 +180,7 @@ def fresh_level(
     """
     if not sys.executable:
         return {}
-    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as folder:
+    with scratch_folder() as folder:
         settings = Path(folder) / "device.yaml"
         save_profile(profile.model_copy(update={"measured": None}), settings)
         request = {

@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Final
 
 from elsa_edge.bundle.manifest import FILE_NAME, SIGNATURE_NAME
 from elsa_edge.errors import BundleError, RuntimeUnavailableError, UsageError
-from elsa_edge.files import write_bytes
+from elsa_edge.files import scratch_folder, write_bytes
 
 __all__ = ["Accepted", "check_counter", "check_signature", "read_keys", "sign_bundle"]
 
@@ -101,7 +100,7 @@ def sign_bundle(folder: Path, key: Path) -> None:
     """
     if not key.is_file():
         raise UsageError(f"There is no key at {key}", fix="ssh-keygen -t ed25519 -f FILE makes one")
-    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as scratch:
+    with scratch_folder() as scratch:
         copy = Path(scratch, FILE_NAME)
         shutil.copyfile(folder / FILE_NAME, copy)
         command = [_keygen(), "-Y", "sign", "-q", "-f", str(key), "-n", _NAMESPACE, str(copy)]
@@ -131,7 +130,7 @@ def check_signature(folder: Path, keys: Sequence[str | os.PathLike[str]]) -> str
     if path.stat().st_size > _LARGEST_BYTES:
         raise BundleError(f"{path} is too large for a signature")
     manifest = (folder / FILE_NAME).read_bytes()
-    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as scratch:
+    with scratch_folder() as scratch:
         allowed, signature = Path(scratch, "allowed"), Path(scratch, "signature")
         allowed.write_text("".join(f"{_SIGNER} {line}\n" for line in trusted), encoding="utf-8")
         shutil.copyfile(path, signature)

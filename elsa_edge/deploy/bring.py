@@ -6,7 +6,6 @@ first runs fail. Every step can be cut anywhere: the next deployment takes up wh
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from elsa_edge.deploy.plan import Plan, notes, plan_release
 from elsa_edge.deploy.prepare import prepare, profile_hash
 from elsa_edge.deploy.ssh import SshTransport
 from elsa_edge.deploy.transport import Parcel, Transport
+from elsa_edge.files import scratch_folder
 from elsa_edge.profiles import load_profile, render_profile
 from elsa_edge.profiles.schema import DeviceProfile
 
@@ -110,7 +110,7 @@ class _Job:
 
     def run(self) -> Outcome:
         """Bring, verify, switch, measure."""
-        with tempfile.TemporaryDirectory(prefix="elsa-edge-") as scratch:
+        with scratch_folder() as scratch:
             for attempt in range(_TRIES):
                 damaged = self._bring(
                     Path(scratch), self.plan.blobs if attempt == 0 else self.plan.release.unique
@@ -220,7 +220,7 @@ class _Job:
     def _measure(self) -> DeviceProfile:
         self.tell(f"{self.device.name}: measuring there")
         reply = self._ask("measure", SECONDS_EACH=f"{self.options.measure_s:g}")
-        with tempfile.TemporaryDirectory(prefix="elsa-edge-") as scratch:
+        with scratch_folder() as scratch:
             path = Path(scratch, "measured.yaml")
             path.write_text("\n".join(reply.all("profile")) + "\n", encoding="utf-8")
             return load_profile(path)

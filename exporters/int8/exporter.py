@@ -9,7 +9,6 @@ Both take their ranges from real inputs and say how far they are from the float 
 from __future__ import annotations
 
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -38,7 +37,7 @@ from elsa_edge.exporters.nested.find import find_layers, level_models
 from elsa_edge.exporters.nested.forecast import forecast_dense8, forecast_nested8
 from elsa_edge.exporters.nested.price import RATES
 from elsa_edge.exporters.nested.timing import Stopwatch
-from elsa_edge.files import write_bytes
+from elsa_edge.files import scratch_folder, write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.inputs import take_samples
 from elsa_edge.nested_format.library import library_path
@@ -157,7 +156,7 @@ class NestedInt8Exporter(_Int8Exporter):
             return dense[level].clone()
 
         recipe = self._settle(plan, profile, samples)
-        with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+        with scratch_folder() as temporary:
             rival = Path(temporary, "dense.onnx")
             watch = Stopwatch(
                 take_samples(graph.inputs, samples, 0, 1), profile.runtime, _SECONDS / plan.count
@@ -187,7 +186,7 @@ class NestedInt8Exporter(_Int8Exporter):
         for recipe in ("everything", "inner layers"):
             if not plan.layers:
                 break
-            with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+            with scratch_folder() as temporary:
                 _write(plan, ["nested"] * plan.count, None, Path(temporary))
                 judged = judge(Path(temporary, "model.onnx"), plan.models, samples)
             if all(self._good(one, profile) for one in judged):

@@ -6,7 +6,6 @@ What every user gets with one call of `quantize_static`; a nested level must be 
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from elsa_edge.errors import ExportError, first_line
-from elsa_edge.files import write_bytes
+from elsa_edge.files import scratch_folder, write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.profiles.schema import DeviceProfile
@@ -60,7 +59,7 @@ def dense8(
             return {n: a[start : start + 1] if len(a) == count else a for n, a in samples.items()}
 
     narrow = profile.hardware.arch == "x86-64" and not any("vnni" in f for f in profile.hardware.features)
-    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+    with scratch_folder() as temporary:
         plain, coded = Path(temporary, "plain.onnx"), Path(temporary, "coded.onnx")
         model = at_level(graph, level, drop_dead_channels=False)
         write_bytes(plain, ir.to_proto(model).SerializeToString())

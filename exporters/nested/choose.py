@@ -10,7 +10,6 @@ border between the two lies, so a handful of borders covers most machines withou
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from elsa_edge.exporters.nested.layer_set import DENSE, KernelChoice, LayerSet
 from elsa_edge.exporters.nested.price import Rates, choose_layers
 from elsa_edge.exporters.nested.timing import Stopwatch
 from elsa_edge.exporters.nested.write import write, write_dense
+from elsa_edge.files import scratch_folder
 from elsa_edge.profiles.schema import Runtime
 
 __all__ = ["Verdict", "estimate", "judge_by_timing", "usable"]
@@ -71,7 +71,7 @@ def judge_by_timing(
     smaller = {level for level in range(layers.count - 1) if layers.smaller_when_dense(level)}
     timed = [level for level, found in enumerate(by_level) if found or level in smaller]
     verdicts = [Verdict(DENSE, "estimate") for _ in range(layers.count)]
-    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+    with scratch_folder() as temporary:
         folder = Path(temporary)
         files = _write(layers, by_level, folder)
         dense = {level: folder / f"dense_{level}.onnx" for level in {layers.count - 1, *smaller}}

@@ -10,7 +10,6 @@ No trained weight is needed: random ones take the same time.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from elsa_edge.exporters.nested.layer_set import LayerSet, layer_set_of
 from elsa_edge.exporters.nested.pace import rates_here, time_ms
 from elsa_edge.exporters.nested.price import RATES, Prices, Rates, dense_us, nested_us
 from elsa_edge.exporters.ort.smaller import is_here
-from elsa_edge.files import write_bytes
+from elsa_edge.files import scratch_folder, write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.flops import multiply_adds
 from elsa_edge.graph.names import MASKED
@@ -205,7 +204,7 @@ def _dense8_ms(graph: CanonicalGraph, profile: DeviceProfile, pace: _Pace) -> fl
 
 def _timed_ms(model: ir.Model, graph: CanonicalGraph, profile: DeviceProfile) -> float | None:
     """Return the time of a plain network on made-up inputs; None where it does not run on them."""
-    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+    with scratch_folder() as temporary:
         file = Path(temporary, "network.onnx")
         write_bytes(file, ir.to_proto(model).SerializeToString())
         feed = _inputs(graph, 1)

@@ -7,7 +7,6 @@ A difference leaves out what every call costs. Dense rates come from the densest
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from elsa_edge.exporters.nested.layer_set import DENSE, LayerSet, layer_set_of
 from elsa_edge.exporters.nested.price import RATES, Rates
 from elsa_edge.exporters.nested.write import write, write_dense
-from elsa_edge.files import write_bytes
+from elsa_edge.files import scratch_folder, write_bytes
 from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.nested_format.library import library_path
 from elsa_edge.onnx_levels import nest_onnx
@@ -109,7 +108,7 @@ def _time(
 ) -> _Times:
     """Time a chain of equal layers at two nested levels and dense."""
     content, sample = _chain(operator, attributes, shape, weights)
-    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+    with scratch_folder() as temporary:
         folder = Path(temporary)
         write_bytes(folder / "chain.onnx", content)
         graph, _ = nest_onnx(folder / "chain.onnx", _LEVELS, prove=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +10,7 @@ import onnx_ir as ir
 
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.exporters.nested.timing import Stopwatch
-from elsa_edge.files import write_bytes
+from elsa_edge.files import scratch_folder, write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.inputs import take_samples
@@ -31,7 +30,7 @@ def is_here(profile: DeviceProfile) -> bool:
 def smaller_over_whole(graph: CanonicalGraph, profile: DeviceProfile, golden: Golden) -> dict[int, float]:
     """Return level -> time without dead channels over time with them; levels without such channels are left out."""
     found: dict[int, float] = {}
-    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+    with scratch_folder() as temporary:
         for level in range(len(graph.ladder)):
             whole = at_level(graph, level, drop_dead_channels=False)
             smaller = at_level(graph, level)

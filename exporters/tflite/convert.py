@@ -6,12 +6,12 @@ Runtime (exporters/tflite/compare.py) before it may be used.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import io
 import logging
 import random
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ from elsa_edge.exporters.tflite.copies import INPUT, OUTPUT, append_copy, withou
 from elsa_edge.exporters.tflite.model import NUMPY_TYPES, TfliteModel, schema
 from elsa_edge.exporters.tflite.prepare import SHIELD, Prepared
 from elsa_edge.exporters.tflite.transposes import cancel_transposes, reshape_trivial
+from elsa_edge.files import scratch_folder
 from elsa_edge.tensors import FROM_NHWC, TO_NHWC
 
 __all__ = [
@@ -83,9 +84,11 @@ def require_converter() -> None:
 
 
 @lru_cache(maxsize=1)
-def _folder() -> tempfile.TemporaryDirectory[str]:
+def _folder() -> Path:
     """Return the one folder of this process that the converter writes to: it caches its schema by folder."""
-    return tempfile.TemporaryDirectory(prefix="elsa-edge-")
+    kept = contextlib.ExitStack()
+    atexit.register(kept.close)
+    return kept.enter_context(scratch_folder())
 
 
 @contextlib.contextmanager
@@ -251,7 +254,7 @@ def convert(prepared: Prepared) -> Converted:
     from onnx2tf import convert as run_converter
 
     proto = without_copies(ir.to_proto(prepared.model), prepared.copies)
-    folder = Path(_folder().name)
+    folder = _folder()
     written = folder / "model_float32.tflite"
     written.unlink(missing_ok=True)
     with quiet() as said:

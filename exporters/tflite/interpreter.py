@@ -7,7 +7,6 @@ of 8-bit numbers without a scale did. A build must survive that, and leave the v
 from __future__ import annotations
 
 import importlib
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.errors import ContractError, ExportError
+from elsa_edge.files import scratch_folder
 from elsa_edge.running.apart import ENDED, Apart, serve
 
 __all__ = ["Interpreter"]
@@ -89,10 +89,10 @@ _helper = Apart(__name__)
 
 
 def _require_survives(content: bytes, *, keep_all: bool, threads: int) -> None:
-    with tempfile.NamedTemporaryFile(prefix="elsa-edge-", suffix=".tflite") as file:
-        file.write(content)
-        file.flush()
-        answer = _helper.ask({"path": file.name, "keep_all": keep_all, "threads": threads})
+    with scratch_folder() as folder:
+        file = folder / "model.tflite"
+        file.write_bytes(content)
+        answer = _helper.ask({"path": str(file), "keep_all": keep_all, "threads": threads})
     if ENDED in answer:
         raise ExportError(
             f"The TFLite runtime {answer[ENDED]} when the converted file was opened in a process apart",
