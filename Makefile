@@ -4,7 +4,8 @@
 #   make test-device   deployment over a real SSH server, onto emulated boards too (needs Debian packages; says which)
 #   make docs          the site in site/    make setup    only the environment, in .venv
 #   make test-browser  the report's page in a headless Chromium (needs a Debian package; says which)
-#   make test-clients  the clients of applications; alone: test-client-web (node, npm, chromium), -cpp (cmake, c++), -java (a JDK)
+#   make test-clients  the clients of applications; alone: test-client-web (node, npm, chromium), -cpp (cmake, c++), -java (a JDK),
+#                      -arm (qemu), test-start-projects; make aar packs the Android library with its kernels
 #   make dist          wheels with compiled kernels, for this machine and 64-bit ARM (needs a cross compiler)
 #   make test-arm      the ARM variants and wheels under emulation (needs Debian packages; says which)
 # Each target installs what it needs once; a stamp in .venv remembers it until pyproject.toml or requirements/ change.
@@ -27,7 +28,7 @@ NATIVE := $(wildcard runtime_adapters/kernels/native/*.h runtime_adapters/kernel
 .PHONY: help setup quickstart test dist test-arm test-device test-browser check fuzz mutants docs clean
 
 help:
-	@sed -n 's/^#  *//p' Makefile | head -9
+	@sed -n 's/^#  *//p' Makefile | head -10
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

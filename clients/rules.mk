@@ -10,12 +10,23 @@ JAVA_FLAGS := --release 8 -Xlint:all,-options,-classfile,-try -Werror
 JAVA_PATH := $(JAVA_OUT)/main:$(JAVA_OUT)/platform:$(JVM)/classes.jar
 KERNELS_HERE := runtime_adapters/kernels/libelsa_nested.so
 
-.PHONY: test-clients test-client-web test-client-cpp test-client-java client-fixtures test-start-projects aar
+.PHONY: test-clients test-client-web test-client-cpp test-client-arm test-client-java client-fixtures
+.PHONY: android-kernels test-start-projects aar
 
-test-clients: test-client-cpp test-client-java test-client-web test-start-projects
+test-clients: test-client-cpp test-client-java test-client-web test-client-arm aar test-start-projects
 
-client-fixtures: $(VENV)/.kernels
+# Made again when what they are made with has changed.
+FIXTURES := $(CLIENTS)/.made
+client-fixtures: $(FIXTURES)
+$(FIXTURES): $(VENV)/.kernels $(shell find elsa_edge -name '*.py') benchmarks/clients/fixtures.py benchmarks/clients/traces.py \
+  benchmarks/reliability/corpus.py benchmarks/reliability/mutations.py tests/control/golden_traces.json
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.clients.fixtures $(CLIENTS)
+	@touch $@
+
+# What linkers made for years, and pages of 16 KB refuse.
+SMALL_PAGES := .cache/libsmall_pages.so
+$(SMALL_PAGES):
+	mkdir -p .cache && cc -shared -fPIC -Wl,-z,max-page-size=4096 -x c /dev/null -o $@
 
 test-client-web: client-fixtures
 	@for tool in node npm; do command -v $$tool > /dev/null || { echo "make test-client-web needs $$tool"; exit 1; }; done
@@ -27,14 +38,32 @@ test-client-web: client-fixtures
 	$(BIN)/python -m benchmarks.clients.collect web .cache/client-web/found.jsonl
 
 # ONNX Runtime's library is the one inside the Python package.
-test-client-cpp: client-fixtures
+test-client-cpp: client-fixtures $(SMALL_PAGES)
 	@command -v cmake > /dev/null || { echo "make test-client-cpp needs cmake and a C++ compiler: apt-get install cmake g++"; exit 1; }
 	cmake -S clients/cpp -B .cache/client-cpp && cmake --build .cache/client-cpp --target test_client
 	.cache/client-cpp/test_client $(CLIENTS) \
 	  $$($(BIN)/python -c 'import glob, onnxruntime; print(glob.glob(onnxruntime.__path__[0] + "/capi/libonnxruntime.so.*")[0])') \
-	  $(KERNELS_HERE) > .cache/client-cpp/found.jsonl
+	  $(KERNELS_HERE) $(SMALL_PAGES) > .cache/client-cpp/found.jsonl
 	size .cache/client-cpp/libelsa_edge.a | awk 'NR == 2 {print "{\"code_bytes\": " $$1 + $$2 "}"}' >> .cache/client-cpp/found.jsonl
 	$(BIN)/python -m benchmarks.clients.collect cpp .cache/client-cpp/found.jsonl
+
+# The kernels for Android without an NDK: zig, a compiler that is a package.
+ZIG := .cache/zig
+ANDROID_KERNELS := runtime_adapters/kernels/libelsa_nested.android-arm64.so
+android-kernels: $(ANDROID_KERNELS)
+$(ZIG)/.made:
+	$(PYTHON) -m venv $(ZIG) && $(ZIG)/bin/python -m pip install --quiet ziglang==0.17.1
+	@touch $@
+$(ANDROID_KERNELS): $(KERNELS) $(if $(ANDROID_NDK_HOME),,$(ZIG)/.made)
+	PATH="$(CURDIR)/$(ZIG)/bin:$$PATH" $(BIN)/python -m elsa_edge.runtime_adapters.kernels.build \
+	  --target android-arm64$(if $(ANDROID_NDK_HOME),,-zig) -o $@
+
+# The C++ client on an emulated 64-bit ARM, with the kernels for Android; see benchmarks/clients/emulated.py.
+AAR_OF_ORT := $(ORT)/package/Plugins/Android/onnxruntime.aar
+test-client-arm: client-fixtures $(ANDROID_KERNELS) $(JVM)/classes.jar
+	mkdir -p .cache/client-arm
+	$(BIN)/python -m benchmarks.clients.emulated $(ANDROID_KERNELS) $(CLIENTS) .cache/client-arm $(AAR_OF_ORT) > .cache/client-arm/found.jsonl
+	$(BIN)/python -m benchmarks.clients.collect arm .cache/client-arm/found.jsonl
 
 # Android's own release of ONNX Runtime, made to run on this machine's JVM: see benchmarks/clients/jvm_natives.py.
 $(JVM)/classes.jar: benchmarks/clients/jvm_natives.py
@@ -56,12 +85,12 @@ $(JAVA_OUT)/.compiled: $(JVM)/classes.jar $(shell find clients/android -name '*.
 	@touch $@
 
 # JSON lines of rounds that say the same are kept once.
-test-client-java: client-fixtures $(JAVA_OUT)/.compiled
+test-client-java: client-fixtures $(SMALL_PAGES) $(JAVA_OUT)/.compiled
 	java -cp $(JAVA_PATH):$(JAVA_OUT)/test elsa.edge.TracesTest $(CLIENTS) > $(JAVA_OUT)/all.jsonl
 	sort -u $(JAVA_OUT)/all.jsonl > $(JAVA_OUT)/found.jsonl
-	java -cp $(JAVA_PATH):$(JAVA_OUT)/test elsa.edge.AndroidTest $(CLIENTS) $(KERNELS_HERE) >> $(JAVA_OUT)/found.jsonl
+	java -cp $(JAVA_PATH):$(JAVA_OUT)/test elsa.edge.AndroidTest $(CLIENTS) $(KERNELS_HERE) $(SMALL_PAGES) >> $(JAVA_OUT)/found.jsonl
 	java -Donnxruntime.native.path=$(CURDIR)/$(JVM) -cp $(JAVA_PATH):$(JAVA_OUT)/test elsa.edge.SessionTest $(CLIENTS) \
-	  $(CURDIR)/$(KERNELS_HERE) $(JAVA_OUT)/scratch $(BIN)/python benchmarks/clients/litert_bridge.py >> $(JAVA_OUT)/found.jsonl
+	  $(CURDIR)/$(KERNELS_HERE) $(SMALL_PAGES) $(JAVA_OUT)/scratch $(BIN)/python benchmarks/clients/litert_bridge.py >> $(JAVA_OUT)/found.jsonl
 	wc -c < $(JAVA_OUT)/classes.jar | awk '{print "{\"code_bytes\": " $$1 "}"}' >> $(JAVA_OUT)/found.jsonl
 	$(BIN)/python -m benchmarks.clients.collect java $(JAVA_OUT)/found.jsonl
 	@if command -v kotlinc > /dev/null; then $(MAKE) --no-print-directory test-client-kotlin; \
@@ -81,10 +110,16 @@ test-client-kotlin: $(JAVA_OUT)/.compiled
 
 # What `elsa-edge build --for` writes, with the platforms' own tools; and Android's archive.
 START := .cache/start
-test-start-projects: client-fixtures
+test-start-projects: client-fixtures $(JAVA_OUT)/.compiled
 	rm -rf $(START)
 	for platform in android web cpp; do $(BIN)/elsa-edge build $(CLIENTS)/model.onnx --device generic-x86-64 \
 	  --variant ort-switch --for $$platform -o $(START)/$$platform || exit 1; done
+	mkdir -p $(START)/classes
+	javac $(JAVA_FLAGS) -cp $(JAVA_OUT)/platform:$(JVM)/classes.jar -d $(START)/classes \
+	  $$(find $(START)/android/library/src/main -name '*.java')
+	if command -v kotlinc > /dev/null; then kotlinc -nowarn -jvm-target 1.8 -d $(START)/classes \
+	  -cp $(START)/classes:$(JAVA_OUT)/platform:$(JVM)/classes.jar:/usr/share/java/kotlin-stdlib-jdk7.jar \
+	  $$(find $(START)/android/app/src -name '*.kt'); else echo "The application in Kotlin is not compiled: apt-get install kotlin"; fi
 	cmake -S $(START)/cpp -B $(START)/cpp/build && cmake --build $(START)/cpp/build
 	$(START)/cpp/build/classify $(START)/cpp/bundle \
 	  $$($(BIN)/python -c 'import glob, onnxruntime; print(glob.glob(onnxruntime.__path__[0] + "/capi/libonnxruntime.so.*")[0])')
@@ -98,8 +133,7 @@ test-start-projects: client-fixtures
 	cd $(START)/web && npx tsc --noEmit --strict --target ES2022 --module NodeNext --lib ES2022,DOM --types node snippet.ts
 
 # Packed with the tools at hand: classes, natives where they were compiled, and the rules for shrinking. Gradle makes its own.
-ANDROID_KERNELS := runtime_adapters/kernels/libelsa_nested.android-arm64.so
-aar: $(JAVA_OUT)/.compiled
+aar: $(JAVA_OUT)/.compiled $(ANDROID_KERNELS)
 	rm -rf .cache/aar && mkdir -p .cache/aar/META-INF/com/android/build/gradle
 	sed 's|<manifest |<manifest package="elsa.edge" |; s|/>|><uses-sdk android:minSdkVersion="26" /></manifest>|' \
 	  clients/android/library/src/main/AndroidManifest.xml > .cache/aar/AndroidManifest.xml
@@ -107,8 +141,6 @@ aar: $(JAVA_OUT)/.compiled
 	touch .cache/aar/R.txt
 	printf 'aarFormatVersion=1.0\naarMetadataVersion=1.0\nminCompileSdk=1\n' \
 	  > .cache/aar/META-INF/com/android/build/gradle/aar-metadata.properties
-	if [ -f $(ANDROID_KERNELS) ]; then mkdir -p .cache/aar/jni/arm64-v8a && \
-	  cp $(ANDROID_KERNELS) .cache/aar/jni/arm64-v8a/libelsa_nested.so; else \
-	  echo "Without kernels: $(BIN)/python -m elsa_edge.runtime_adapters.kernels.build --target android-arm64 -o $(ANDROID_KERNELS)"; fi
+	mkdir -p .cache/aar/jni/arm64-v8a && cp $(ANDROID_KERNELS) .cache/aar/jni/arm64-v8a/libelsa_nested.so
 	mkdir -p dist && jar --create --no-manifest --file dist/elsa-edge.aar -C .cache/aar .
 	@ls -l dist/elsa-edge.aar

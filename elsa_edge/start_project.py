@@ -117,7 +117,8 @@ def _check(folder: Path, kind: _Kind, platform: Platform, tell: Callable[[str], 
 def _bring_kernels(folder: Path, nested: list[str], *, others: bool, tell: Callable[[str], None]) -> None:
     library = library_for("android-arm64")
     remedy = (
-        "python -m elsa_edge.runtime_adapters.kernels.build --target android-arm64, with an NDK or ziglang"
+        "python -m elsa_edge.runtime_adapters.kernels.build --target android-arm64 with an NDK, "
+        "or --target android-arm64-zig after pip install ziglang"
     )
     if library is not None:
         (folder / _NATIVES).parent.mkdir(parents=True)

@@ -117,7 +117,9 @@ def find_compiler(target: Target) -> Command | None:
         return _as_command("CXX", wished)
     for words in target.compilers:
         name, *rest = words.split()
-        if found := shutil.which(name) or _in_ndk(name):
+        # A compiler that is a package lies beside the Python that has it, which need not be on the PATH.
+        beside_python = str(Path(sys.executable).parent)
+        if found := shutil.which(name) or shutil.which(name, path=beside_python) or _in_ndk(name):
             return (found, *rest)
     return None
 

@@ -134,11 +134,16 @@ struct TensorEntry {
   std::string name;
   std::vector<std::optional<int64_t>> shape;  // nothing where any size fits
   std::string dtype;
+  // Of outputs: the network's own noise at each level, if known; the axis of its classes, 0 for none, -1 for the last.
+  std::vector<double> noise;
+  int class_axis = -1;
 };
 struct Variant {
   std::string name, runtime, kind;
   std::map<std::string, std::string> files;  // role to path
   std::vector<std::string> choices;          // of the kind `nested`, the preferred first
+  double relative_tolerance = 1e-4;          // what `verify` allows, relative to the largest expected number
+  std::optional<double> minimum_agreement;   // of variants that are not exact: share of places with the same class
 };
 struct FileEntry {
   uint64_t size_bytes = 0;
@@ -150,6 +155,7 @@ struct Manifest {
   std::vector<TensorEntry> inputs, outputs;
   std::vector<Variant> variants;
   std::map<std::string, FileEntry> files;
+  std::string golden;  // path of the golden answers
 };
 
 // A bundle: its manifest, and its files, each compared with its size and SHA-256 before anything else sees it.
@@ -244,6 +250,10 @@ class AdaptiveSession {
   ~AdaptiveSession();
   // Runs one inference, at the controller's level or at one that the caller chooses.
   Tensors run(const Tensors& inputs, std::optional<int> level = std::nullopt);
+  // Compares every level with the golden answers in the bundle, as `elsa-edge verify` does; throws BundleError when one
+  // answers otherwise. Hashes say that the files are those of the manifest, this says that they compute what was built,
+  // here: worth a moment after an update.
+  void verify();
   int level() const;
   Decision last_decision() const;
   const Bundle& bundle() const;

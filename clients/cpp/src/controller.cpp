@@ -9,6 +9,7 @@
 
 #include "elsa_edge.h"
 #include "estimate.h"
+#include "text.h"
 
 namespace elsa_edge {
 namespace {
@@ -16,9 +17,9 @@ namespace {
 constexpr double kFirstStayRuns = 50, kLeastStayRuns = 8, kLeastMs = 1e-6;
 constexpr int kLargestBackoff = 10, kLeastWindowRuns = 20;
 
-Plan checked(Plan plan) {
+const Plan& checked(const Plan& plan) {
   if (plan.candidates.empty() || plan.policy.window_runs < 1)
-    throw ProfileError("A plan needs a level, and window_runs of at least 1.");
+    fail<ProfileError>({"A plan needs a level, and window_runs of at least 1."});
   return plan;
 }
 
@@ -68,9 +69,9 @@ struct Controller::State {
   std::vector<double> predicted;
   std::vector<char> permitted;
 
-  State(Plan given, double now_ms, std::optional<double> available_bytes)
-      : plan(checked(std::move(given))),
-        estimate(plan),
+  State(Plan&& given, double now_ms, std::optional<double> available_bytes)
+      : plan(std::move(given)),
+        estimate(checked(plan)),
         last_ms(now_ms),
         cold_left(plan.policy.discard_runs),
         switched_ms(now_ms),
@@ -137,17 +138,17 @@ struct Controller::State {
   }
 
   void check(const Observation& seen) const {
-    if (!std::isfinite(seen.now_ms)) throw InputError("The time of an observation must be finite.");
+    if (!std::isfinite(seen.now_ms)) fail<InputError>({"The time of an observation must be finite."});
     if (seen.latency_ms.has_value() != seen.level.has_value()) {
-      throw InputError("An observation has a level and a latency, or neither of them.");
+      fail<InputError>({"An observation has a level and a latency, or neither of them."});
     }
     if (seen.latency_ms && !(std::isfinite(*seen.latency_ms) && *seen.latency_ms >= 0)) {
-      throw InputError("A latency must be a finite number of milliseconds, 0 or more.");
+      fail<InputError>({"A latency must be a finite number of milliseconds, 0 or more."});
     }
     const int last = static_cast<int>(plan.levels.size()) - 1;
     if (seen.level && (*seen.level < 0 || *seen.level > last)) {
-      throw InputError("The observed level does not exist: expected 0 to " + std::to_string(last) + ", found " +
-                       std::to_string(*seen.level) + ".");
+      fail<InputError>({"The observed level does not exist: expected 0 to ", std::to_string(last), ", found ",
+                        std::to_string(*seen.level), "."});
     }
   }
 

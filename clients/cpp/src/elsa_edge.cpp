@@ -1,6 +1,8 @@
 // The whole client as one source: compile this file alone, with include/, src/ and the folder of ort_abi.h on the path.
 #include "bundle.cpp"
+#include "comparison.cpp"
 #include "controller.cpp"
+#include "golden.cpp"
 #include "json.cpp"
 #include "network.cpp"
 #include "plan.cpp"

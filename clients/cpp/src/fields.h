@@ -6,49 +6,51 @@
 
 #include "elsa_edge.h"
 #include "json.h"
+#include "text.h"
 
 namespace elsa_edge {
 
-// `Wrong` is the error to throw: BundleError or ProfileError.
-template <typename Wrong>
-struct Fields {
-  static const std::map<std::string, Json>& object(const std::string& where, const Json& value) {
-    if (!value.is(Json::Kind::kObject)) throw Wrong(where + " must be an object.");
+// Where a field lies is told in parts, which are put together only when it is wrong.
+class Fields {
+ public:
+  // `wrong` throws: a BundleError or a ProfileError.
+  explicit constexpr Fields(void (*wrong)(const std::string&)) : wrong_(wrong) {}
+
+  const std::map<std::string, Json, std::less<>>& object(Parts where, const Json& value) const {
+    if (!value.is(Json::Kind::kObject)) refuse(where, " must be an object.");
     return value.object;
   }
-  static const std::vector<Json>& list(const std::string& where, const Json& value) {
-    if (!value.is(Json::Kind::kList)) throw Wrong(where + " must be a list.");
+  const std::vector<Json>& list(Parts where, const Json& value) const {
+    if (!value.is(Json::Kind::kList)) refuse(where, " must be a list.");
     return value.list;
   }
-  static const std::string& text(const std::string& where, const Json& value) {
-    if (!value.is(Json::Kind::kText) || value.text.empty()) throw Wrong(where + " must be a text.");
+  const std::string& text(Parts where, const Json& value) const {
+    if (!value.is(Json::Kind::kText) || value.text.empty()) refuse(where, " must be a text.");
     return value.text;
   }
-  static double number(const std::string& where, const Json& value, double low, double high) {
+  double number(Parts where, const Json& value, double low, double high) const {
     if (!value.is(Json::Kind::kNumber) || !(value.number >= low && value.number <= high)) {
-      throw Wrong(where + " must be a number from " + plain(low) + " to " + plain(high) + ".");
+      refuse(where, joined({" must be a number from ", plain(low), " to ", plain(high), "."}));
     }
     return value.number;
   }
-  static double number(const std::string& where, const Json& value, double low, double high, double otherwise) {
+  double number(Parts where, const Json& value, double low, double high, double otherwise) const {
     return value.is(Json::Kind::kNull) ? otherwise : number(where, value, low, high);
   }
-  static std::optional<double> maybe(const std::string& where, const Json& value, double low, double high) {
+  std::optional<double> maybe(Parts where, const Json& value, double low, double high) const {
     if (value.is(Json::Kind::kNull)) return std::nullopt;
     return number(where, value, low, high);
   }
-  static uint64_t count(const std::string& where, const Json& value, double high = 9007199254740991.0) {
+  uint64_t count(Parts where, const Json& value, double high = 9007199254740991.0) const {
     const double found = number(where, value, 0, high);
-    if (found != std::floor(found)) throw Wrong(where + " must be a whole number.");
+    if (found != std::floor(found)) refuse(where, " must be a whole number.");
     return static_cast<uint64_t>(found);
   }
 
  private:
-  static std::string plain(double value) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%g", value);
-    return text;
-  }
+  void refuse(Parts where, std::string_view must) const { wrong_(joined({joined(where), must})); }
+
+  void (*wrong_)(const std::string&);
 };
 
 }  // namespace elsa_edge

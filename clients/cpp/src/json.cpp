@@ -6,12 +6,12 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "text.h"
+
 namespace elsa_edge {
 namespace {
 
 constexpr int kDeepest = 64;
-
-[[noreturn]] void refuse(const std::string& why) { throw std::invalid_argument(why); }
 
 // Numbers as JSON has them, whatever the locale.
 bool as_number(const std::string& text, double& number) {
@@ -44,13 +44,13 @@ class Reader {
   Json whole() {
     Json value = any(0);
     skip();
-    if (at_ != text_.size()) refuse("something follows the end");
+    if (at_ != text_.size()) refuse({"something follows the end"});
     return value;
   }
 
  private:
   void skip() {
-    while (at_ < text_.size() && std::string(" \t\r\n").find(text_[at_]) != std::string::npos) ++at_;
+    while (at_ < text_.size() && std::string_view(" \t\r\n").find(text_[at_]) != std::string::npos) ++at_;
   }
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
   char next() {
@@ -58,20 +58,20 @@ class Reader {
     return peek();
   }
   void expect(char c) {
-    if (next() != c) refuse(std::string("expected ") + c + " at byte " + std::to_string(at_));
+    if (next() != c) refuse({"expected ", std::string_view(&c, 1), " at byte ", std::to_string(at_)});
     ++at_;
   }
 
   Json any(int depth) {
-    if (depth > kDeepest) refuse("deeper than 64 levels");
+    if (depth > kDeepest) refuse({"deeper than 64 levels"});
     Json value;
     const char c = next();
     if (c == '{') {
       value.kind = Json::Kind::kObject;
       each('}', [&] {
-        std::string key = next() == '"' ? quoted() : plain_ ? word() : (refuse("a key must be quoted"), "");
+        std::string key = next() == '"' ? quoted() : plain_ ? word() : (refuse({"a key must be quoted"}), "");
         expect(':');
-        if (!value.object.emplace(key, any(depth + 1)).second) refuse("the key " + key + " is there twice");
+        if (!value.object.emplace(key, any(depth + 1)).second) refuse({"the key ", key, " is there twice"});
       });
     } else if (c == '[') {
       value.kind = Json::Kind::kList;
@@ -103,7 +103,7 @@ class Reader {
   std::string word() {
     const size_t begin = at_;
     while (at_ < text_.size() &&
-           std::string(plain_ ? ",:{}[]\"\n" : ",:{}[]\" \t\r\n").find(text_[at_]) == std::string::npos)
+           std::string_view(plain_ ? ",:{}[]\"\n" : ",:{}[]\" \t\r\n").find(text_[at_]) == std::string::npos)
       ++at_;
     size_t end = at_;
     while (end > begin && text_[end - 1] == ' ') --end;
@@ -118,12 +118,12 @@ class Reader {
       value.boolean = word == "true";
     } else if (as_number(word, value.number)) {
       value.kind = Json::Kind::kNumber;
-    } else if (plain_ && !word.empty() && std::string("&*!|>%@`'#?-~.").find(word[0]) == std::string::npos &&
+    } else if (plain_ && !word.empty() && std::string_view("&*!|>%@`'#?-~.").find(word[0]) == std::string::npos &&
                word.find(" #") == std::string::npos) {
       value.kind = Json::Kind::kText;
       value.text = word;
     } else {
-      refuse("unexpected \"" + word.substr(0, 40) + "\" at byte " + std::to_string(at_));
+      refuse({"unexpected \"", word.substr(0, 40), "\" at byte ", std::to_string(at_)});
     }
     return value;
   }
@@ -131,7 +131,7 @@ class Reader {
   std::string quoted() {
     std::string out;
     for (++at_; peek() != '"';) {
-      if (at_ >= text_.size() || static_cast<unsigned char>(text_[at_]) < 0x20) refuse("a text has no end");
+      if (at_ >= text_.size() || static_cast<unsigned char>(text_[at_]) < 0x20) refuse({"a text has no end"});
       if (text_[at_] != '\\') {
         out += text_[at_++];
         continue;
@@ -139,7 +139,7 @@ class Reader {
       ++at_;
       const char c = peek();
       ++at_;
-      const size_t simple = std::string("\"\\/bfnrt").find(c);
+      const size_t simple = std::string_view("\"\\/bfnrt").find(c);
       if (c == 'u') {
         append(out, code_point());
       } else if (c == 'x' && plain_) {
@@ -147,7 +147,7 @@ class Reader {
       } else if (c != '\0' && simple != std::string::npos) {
         out += "\"\\/\b\f\n\r\t"[simple];
       } else {
-        refuse("an unknown escape in a text");
+        refuse({"an unknown escape in a text"});
       }
     }
     ++at_;
@@ -157,7 +157,7 @@ class Reader {
   unsigned hex(size_t digits) {
     const std::string part = text_.substr(at_ < text_.size() ? at_ : text_.size(), digits);
     if (part.size() != digits || part.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
-      refuse("an escape needs hexadecimal digits");
+      refuse({"an escape needs hexadecimal digits"});
     at_ += digits;
     return static_cast<unsigned>(std::strtoul(part.c_str(), nullptr, 16));
   }
@@ -165,10 +165,10 @@ class Reader {
   unsigned code_point() {
     const unsigned first = hex(4);
     if (first < 0xd800 || first > 0xdfff) return first;
-    if (first > 0xdbff || text_.compare(at_, 2, "\\u") != 0) refuse("half of a surrogate pair");
+    if (first > 0xdbff || text_.compare(at_, 2, "\\u") != 0) refuse({"half of a surrogate pair"});
     at_ += 2;
     const unsigned second = hex(4);
-    if (second < 0xdc00 || second > 0xdfff) refuse("half of a surrogate pair");
+    if (second < 0xdc00 || second > 0xdfff) refuse({"half of a surrogate pair"});
     return 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
   }
 
@@ -210,7 +210,7 @@ std::vector<Line> lines_of(const std::string& text) {
 }
 
 Json block(const std::vector<Line>& lines, size_t& at, int depth) {
-  if (depth > kDeepest) refuse("deeper than 64 levels");
+  if (depth > kDeepest) refuse({"deeper than 64 levels"});
   Json value;
   const size_t indent = lines[at].indent;
   const bool list = lines[at].text.rfind("- ", 0) == 0;
@@ -218,13 +218,13 @@ Json block(const std::vector<Line>& lines, size_t& at, int depth) {
   for (; at < lines.size() && lines[at].indent == indent;) {
     const std::string& line = lines[at].text;
     if (list) {
-      if (line.rfind("- ", 0) != 0) refuse("a list has another line in it: " + line.substr(0, 40));
+      if (line.rfind("- ", 0) != 0) refuse({"a list has another line in it: ", line.substr(0, 40)});
       value.list.push_back(Reader(line.substr(2), true).whole());
       ++at;
       continue;
     }
     const size_t colon = line[0] == '"' ? line.find("\":") + 1 : line.find(':');
-    if (colon == std::string::npos || colon == 0) refuse("no key in the line " + line.substr(0, 40));
+    if (colon == std::string::npos || colon == 0) refuse({"no key in the line ", line.substr(0, 40)});
     const std::string key = line[0] == '"' ? Reader(line.substr(0, colon), true).whole().text : line.substr(0, colon);
     const std::string rest = line.substr(colon + 1);
     ++at;
@@ -234,10 +234,10 @@ Json block(const std::vector<Line>& lines, size_t& at, int depth) {
     } else if (at < lines.size() && lines[at].indent > indent) {
       inner = block(lines, at, depth + 1);
     }
-    if (!value.object.emplace(key, std::move(inner)).second) refuse("the key " + key + " is there twice");
+    if (!value.object.emplace(key, std::move(inner)).second) refuse({"the key ", key, " is there twice"});
   }
   if (at < lines.size() && lines[at].indent > indent)
-    refuse("a line is indented too far: " + lines[at].text.substr(0, 40));
+    refuse({"a line is indented too far: ", lines[at].text.substr(0, 40)});
   return value;
 }
 
@@ -247,15 +247,15 @@ Json Json::parse(const std::string& text) { return Reader(text, false).whole(); 
 
 Json Json::parse_profile(const std::string& text) {
   const std::vector<Line> lines = lines_of(text);
-  if (lines.empty()) refuse("it is empty");
+  if (lines.empty()) refuse({"it is empty"});
   if (lines[0].text[0] == '{') return parse(text);
   size_t at = 0;
   Json value = block(lines, at, 0);
-  if (at != lines.size()) refuse("a line is indented too little: " + lines[at].text.substr(0, 40));
+  if (at != lines.size()) refuse({"a line is indented too little: ", lines[at].text.substr(0, 40)});
   return value;
 }
 
-const Json& Json::at(const std::string& key) const {
+const Json& Json::at(std::string_view key) const {
   static const Json kNothing;
   const auto found = object.find(key);
   return found == object.end() ? kNothing : found->second;

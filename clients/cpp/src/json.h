@@ -3,6 +3,7 @@
 #pragma once
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace elsa_edge {
@@ -15,7 +16,7 @@ struct Json {
   double number = 0;
   std::string text;
   std::vector<Json> list;
-  std::map<std::string, Json> object;
+  std::map<std::string, Json, std::less<>> object;
 
   // Strict JSON of at most 64 levels; a key twice is refused. Throws std::invalid_argument.
   static Json parse(const std::string& text);
@@ -24,7 +25,7 @@ struct Json {
 
   bool is(Kind wanted) const { return kind == wanted; }
   // The value of a key; null where there is none.
-  const Json& at(const std::string& key) const;
+  const Json& at(std::string_view key) const;
 };
 
 }  // namespace elsa_edge

@@ -4,34 +4,21 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "elements.h"
+
 namespace elsa_edge {
 namespace {
 
 namespace ort = elsa::ort;
 
-struct Element {
-  const char* dtype;
-  int type;
-  size_t bytes;
-};
-// ONNX's numbers of element types.
-constexpr Element kElements[] = {{"float32", 1, 4},  {"uint8", 2, 1},   {"int8", 3, 1},  {"uint16", 4, 2},
-                                 {"int16", 5, 2},    {"int32", 6, 4},   {"int64", 7, 8}, {"bool", 9, 1},
-                                 {"float16", 10, 2}, {"float64", 11, 8}};
-
-const Element& element_of(const std::string& dtype) {
-  for (const Element& element : kElements) {
-    if (dtype == element.dtype) return element;
-  }
-  throw InputError("Tensors of type " + dtype + " are not supported by this client.");
-}
+const std::string kLevel = "level";
 
 // The tensor reads the bytes where they are; they must outlive it.
 auto value_of(const Runtime::Handles& handles, const Tensor& tensor) {
   const Element& element = element_of(tensor.dtype);
   size_t count = 1;
   for (const int64_t size : tensor.dims) count *= static_cast<size_t>(std::max<int64_t>(0, size));
-  if (tensor.bytes.size() != count * element.bytes) throw InputError("A tensor's bytes do not fit its shape.");
+  if (tensor.bytes.size() != count * element.bytes) fail<InputError>({"A tensor's bytes do not fit its shape."});
   OrtValue* value = nullptr;
   handles.check(ort::CreateTensorWithDataAsOrtValue(handles.api, handles.memory, const_cast<char*>(tensor.bytes.data()),
                                                     tensor.bytes.size(), tensor.dims.data(), tensor.dims.size(),
@@ -59,7 +46,7 @@ Tensor tensor_of(const Runtime::Handles& handles, OrtValue* value) {
     tensor.bytes.assign(static_cast<const char*>(data), count * element.bytes);
     return tensor;
   }
-  throw RuntimeError("The network answers with an element type that this client does not know.");
+  fail<RuntimeError>({"The network answers with an element type that this client does not know."});
 }
 
 // A folder that vanishes with what is in it; what is mapped stays in memory.
@@ -67,8 +54,8 @@ class TemporaryFolder {
  public:
   TemporaryFolder() {
     const char* place = std::getenv("TMPDIR");
-    path_ = std::string(place != nullptr ? place : "/tmp") + "/elsa-edge-XXXXXX";
-    if (mkdtemp(path_.data()) == nullptr) throw RuntimeError("Cannot make " + path_ + ". Set TMPDIR.");
+    path_ = joined({place != nullptr ? place : "/tmp", "/elsa-edge-XXXXXX"});
+    if (mkdtemp(path_.data()) == nullptr) fail<RuntimeError>({"Cannot make ", path_, ". Set TMPDIR."});
   }
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
@@ -77,12 +64,12 @@ class TemporaryFolder {
     std::remove(path_.c_str());
   }
   const std::string& write(const std::string& name, const std::string& bytes) const {
-    files_.push_back(path_ + "/" + name);
+    files_.push_back(joined({path_, "/", name}));
     std::FILE* file = std::fopen(files_.back().c_str(), "wb");
     const bool whole = file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
     if ((file != nullptr && std::fclose(file) != 0) || !whole)
-      throw RuntimeError(files_.back() +
-                         " cannot be written. Set TMPDIR to a folder with room for the bundle's weights.");
+      fail<RuntimeError>(
+          {files_.back(), " cannot be written. Set TMPDIR to a folder with room for the bundle's weights."});
     return files_.back();
   }
 
@@ -154,25 +141,20 @@ Tensors Network::run(const Tensors& inputs, int level) {
   const Runtime::Handles& handles = runtime_->handles();
   const Manifest& manifest = bundle_.manifest();
   const Tensor asked = Tensor::of<int64_t>({}, {level});
-  using Value = decltype(value_of(handles, asked));
-  std::vector<Value> values;
-  std::vector<const char*> names, outputs;
-  std::vector<const OrtValue*> given;
-  for (const TensorEntry& entry : manifest.inputs) {
-    names.push_back(entry.name.c_str());
-    values.push_back(value_of(handles, inputs.at(entry.name)));
+  const size_t inputs_count = manifest.inputs.size(), count = inputs_count + !per_level;
+  std::vector<decltype(value_of(handles, asked))> values(count), kept(manifest.outputs.size());
+  std::vector<const char*> names(count), outputs(kept.size());
+  std::vector<OrtValue*> given(count), found(kept.size());
+  for (size_t i = 0; i < count; ++i) {
+    const std::string& name = i < inputs_count ? manifest.inputs[i].name : kLevel;
+    names[i] = name.c_str();
+    values[i] = value_of(handles, i < inputs_count ? inputs.at(name) : asked);
+    given[i] = values[i].get();
   }
-  if (!per_level) {
-    names.push_back("level");
-    values.push_back(value_of(handles, asked));
-  }
-  for (const Value& value : values) given.push_back(value.get());
-  for (const TensorEntry& entry : manifest.outputs) outputs.push_back(entry.name.c_str());
-  std::vector<OrtValue*> found(outputs.size(), nullptr);
-  handles.check(ort::Run(handles.api, session_, nullptr, names.data(), given.data(), given.size(), outputs.data(),
+  for (size_t i = 0; i < outputs.size(); ++i) outputs[i] = manifest.outputs[i].name.c_str();
+  handles.check(ort::Run(handles.api, session_, nullptr, names.data(), given.data(), count, outputs.data(),
                          outputs.size(), found.data()));
-  std::vector<Value> kept;
-  for (OrtValue* value : found) kept.push_back(owned(handles.api, value, ort::ReleaseValue));
+  for (size_t i = 0; i < kept.size(); ++i) kept[i] = owned(handles.api, found[i], ort::ReleaseValue);
   Tensors answers;
   for (size_t i = 0; i < outputs.size(); ++i) answers[outputs[i]] = tensor_of(handles, found[i]);
   return answers;

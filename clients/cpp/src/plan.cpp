@@ -6,6 +6,7 @@
 
 #include "elsa_edge.h"
 #include "normal.h"
+#include "text.h"
 
 namespace elsa_edge {
 namespace {
@@ -14,33 +15,28 @@ constexpr double kFixedShare = 0.15, kSame = 1.02;
 constexpr double kMeasuredVariance = 0.01, kPriorVariance = 0.36, kScaleVariance = 0.09, kNoScaleVariance = 25;
 constexpr double kDefaultTail = 0.1;
 
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g", value);
-  return text;
-}
-
 std::vector<int> accurate_enough(const std::vector<LevelFacts>& levels, const Policy& policy,
                                  std::vector<std::string>& notes) {
-  if (levels.empty()) throw ProfileError("A plan needs at least one level.");
+  if (levels.empty()) fail<ProfileError>({"A plan needs at least one level."});
   std::vector<int> allowed;
   std::string unknown;
   for (size_t k = 0; k < levels.size(); ++k) {
-    if (policy.minimum_accuracy > 0 && !levels[k].accuracy) unknown += (unknown.empty() ? "" : ", ") + levels[k].name;
+    if (policy.minimum_accuracy > 0 && !levels[k].accuracy)
+      unknown += joined({unknown.empty() ? "" : ", ", levels[k].name});
     const bool enough = policy.minimum_accuracy <= 0 || levels[k].accuracy.value_or(1) >= policy.minimum_accuracy;
     if (enough) {
       allowed.push_back(static_cast<int>(k));
     } else {
-      notes.push_back(levels[k].name + " is left out: its accuracy " + number(*levels[k].accuracy) +
-                      " is below the minimum " + number(policy.minimum_accuracy) + ".");
+      notes.push_back(joined({levels[k].name, " is left out: its accuracy ", plain(*levels[k].accuracy),
+                              " is below the minimum ", plain(policy.minimum_accuracy), "."}));
     }
   }
-  const std::string wanted = "qos.minimum_accuracy";
   if (!unknown.empty()) {
-    throw ProfileError(wanted + " is " + number(policy.minimum_accuracy) + ", but no accuracy is known for " + unknown +
-                       ". Measure it with elsa-edge evaluate, or set minimum_accuracy to null.");
+    fail<ProfileError>({"qos.minimum_accuracy is ", plain(policy.minimum_accuracy), ", but no accuracy is known for ",
+                        unknown, ". Measure it with elsa-edge evaluate, or set minimum_accuracy to null."});
   }
-  if (allowed.empty()) throw ProfileError("No level reaches " + wanted + ", " + number(policy.minimum_accuracy) + ".");
+  if (allowed.empty())
+    fail<ProfileError>({"No level reaches qos.minimum_accuracy, ", plain(policy.minimum_accuracy), "."});
   return allowed;
 }
 
@@ -48,13 +44,13 @@ bool has(const std::optional<double>& value) { return value && *value != 0; }
 
 // Expected warm median of each level in ms; in arbitrary units while nothing was measured.
 std::vector<double> reference_ms(const std::vector<LevelFacts>& levels) {
-  std::vector<double> reference;
+  std::vector<double> reference(levels.size());
   double logs = 0;
   int count = 0;
-  for (const LevelFacts& level : levels) {
-    reference.push_back(kFixedShare + (1 - kFixedShare) * std::clamp(level.work, 0.0, 1.0));
-    if (has(level.p50_ms)) {
-      logs += std::log(*level.p50_ms / reference.back());
+  for (size_t k = 0; k < levels.size(); ++k) {
+    reference[k] = kFixedShare + (1 - kFixedShare) * std::clamp(levels[k].work, 0.0, 1.0);
+    if (has(levels[k].p50_ms)) {
+      logs += std::log(*levels[k].p50_ms / reference[k]);
       ++count;
     }
   }
@@ -68,8 +64,8 @@ std::vector<double> reference_ms(const std::vector<LevelFacts>& levels) {
 std::vector<double> memory_of(const std::vector<LevelFacts>& levels) {
   const bool known =
       std::all_of(levels.begin(), levels.end(), [](const LevelFacts& level) { return level.memory_bytes.has_value(); });
-  std::vector<double> memory;
-  for (size_t k = 0; k < levels.size(); ++k) memory.push_back(known ? *levels[k].memory_bytes : static_cast<double>(k));
+  std::vector<double> memory(levels.size());
+  for (size_t k = 0; k < levels.size(); ++k) memory[k] = known ? *levels[k].memory_bytes : static_cast<double>(k);
   return memory;
 }
 
@@ -87,12 +83,12 @@ std::vector<int> without_dominated(const std::vector<int>& order, const std::vec
     if (better == kept.end()) {
       kept.insert(kept.begin(), *k);
     } else {
-      notes.push_back(levels[*k].name + " is left out: " + levels[*better].name +
-                      " is worth more, as fast and as small here.");
+      notes.push_back(joined(
+          {levels[*k].name, " is left out: ", levels[*better].name, " is worth more, as fast and as small here."}));
     }
   }
   if (kept.size() == 1 && order.size() > 1) {
-    notes.push_back("Only " + levels[kept[0]].name + " is left, so there is nothing to adapt on this device.");
+    notes.push_back(joined({"Only ", levels[kept[0]].name, " is left, so there is nothing to adapt on this device."}));
   }
   return kept;
 }
@@ -115,7 +111,7 @@ Plan make_plan(const std::vector<LevelFacts>& levels, const Policy& policy) {
   Plan plan;
   plan.policy = policy;
   plan.levels = levels;
-  std::vector<int> order = accurate_enough(levels, policy, plan.notes);
+  const std::vector<int> allowed = accurate_enough(levels, policy, plan.notes);
   const std::vector<double> reference = reference_ms(levels), memory = memory_of(levels);
   const bool accurate =
       std::all_of(levels.begin(), levels.end(), [](const LevelFacts& level) { return level.accuracy.has_value(); });
@@ -123,7 +119,9 @@ Plan make_plan(const std::vector<LevelFacts>& levels, const Policy& policy) {
   const auto value = [&](int k) {
     return accurate ? std::tuple(*levels[k].accuracy, -reference[k], k) : std::tuple(double(k), 0.0, k);
   };
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return value(a) < value(b); });
+  const auto less = [&](int a, int b) { return value(a) < value(b); };
+  std::vector<int> order;
+  for (const int k : allowed) order.insert(std::upper_bound(order.begin(), order.end(), k, less), k);
   plan.candidates = without_dominated(order, levels, plan.notes);
   for (const LevelFacts& level : levels) plan.any_measured |= level.p50_ms.has_value();
   if (!plan.any_measured)
@@ -131,17 +129,21 @@ Plan make_plan(const std::vector<LevelFacts>& levels, const Policy& policy) {
   plan.positions.assign(levels.size(), -1);
   plan.all_measured = true;
   bool any_candidate_measured = false;
+  for (auto* numbers : {&plan.reference_log_ms, &plan.residual_variance, &plan.memory_bytes, &plan.switch_share}) {
+    numbers->resize(plan.candidates.size());
+  }
+  plan.measured.resize(plan.candidates.size());
   for (size_t p = 0; p < plan.candidates.size(); ++p) {
     const int k = plan.candidates[p];
     const bool measured = levels[k].p50_ms.has_value();
     plan.positions[k] = static_cast<int>(p);
-    plan.reference_log_ms.push_back(std::log(reference[k]));
-    plan.residual_variance.push_back(measured ? kMeasuredVariance : kPriorVariance);
-    plan.measured.push_back(measured);
+    plan.reference_log_ms[p] = std::log(reference[k]);
+    plan.residual_variance[p] = measured ? kMeasuredVariance : kPriorVariance;
+    plan.measured[p] = measured;
     plan.all_measured &= measured;
     any_candidate_measured |= measured;
-    plan.memory_bytes.push_back(memory[k]);
-    plan.switch_share.push_back(plan.any_measured ? levels[k].switch_ms / reference[k] : 0);
+    plan.memory_bytes[p] = memory[k];
+    plan.switch_share[p] = plan.any_measured ? levels[k].switch_ms / reference[k] : 0;
     if (reference[k] < reference[plan.candidates[plan.fastest]]) plan.fastest = static_cast<int>(p);
   }
   const auto [least, most] = std::minmax_element(memory.begin(), memory.end());

@@ -24,7 +24,7 @@ std::string machine_name(uint16_t machine) {
   if (machine == EM_AARCH64) return "64-bit ARM";
   if (machine == EM_X86_64) return "64-bit x86";
   if (machine == EM_ARM) return "32-bit ARM";
-  return "machine " + std::to_string(machine);
+  return joined({"machine ", std::to_string(machine)});
 }
 
 }  // namespace
@@ -33,24 +33,27 @@ std::optional<std::string> library_problem(const std::string& path, long page_by
   std::ifstream stream(path, std::ios::binary);
   Elf64_Ehdr header{};
   if (!stream)
-    return path +
-           " is missing. Put it beside the program, or build it: python -m elsa_edge.runtime_adapters.kernels.build.";
+    return joined(
+        {path,
+         " is missing. Put it beside the program, or build it: python -m elsa_edge.runtime_adapters.kernels.build."});
   if (!stream.read(reinterpret_cast<char*>(&header), sizeof header) ||
       std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
-    return path + " is no shared library. Copy it again.";
+    return joined({path, " is no shared library. Copy it again."});
   }
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || (machine_here() != EM_NONE && header.e_machine != machine_here())) {
-    return path + " is for " + machine_name(header.e_machine) + ", this machine is " + machine_name(machine_here()) +
-           ". Take the library of this machine.";
+    return joined({path, " is for ", machine_name(header.e_machine), ", this machine is ", machine_name(machine_here()),
+                   ". Take the library of this machine."});
   }
   const auto pages = static_cast<uint64_t>(page_bytes > 0 ? page_bytes : sysconf(_SC_PAGESIZE));
   for (int i = 0; i < header.e_phnum; ++i) {
     Elf64_Phdr segment{};
     stream.seekg(static_cast<std::streamoff>(header.e_phoff + uint64_t{header.e_phentsize} * static_cast<uint64_t>(i)));
-    if (!stream.read(reinterpret_cast<char*>(&segment), sizeof segment)) return path + " is cut short. Copy it again.";
+    if (!stream.read(reinterpret_cast<char*>(&segment), sizeof segment))
+      return joined({path, " is cut short. Copy it again."});
     if (segment.p_type == PT_LOAD && segment.p_align < pages) {
-      return path + " is aligned to pages of " + std::to_string(segment.p_align) + " bytes, this device has pages of " +
-             std::to_string(pages) + ". Link it with -Wl,-z,max-page-size=16384.";
+      return joined({path, " is aligned to pages of ", std::to_string(segment.p_align),
+                     " bytes, this device has pages of ", std::to_string(pages),
+                     ". Link it with -Wl,-z,max-page-size=16384."});
     }
   }
   return std::nullopt;
@@ -64,18 +67,18 @@ std::shared_ptr<Runtime> Runtime::load(const std::string& path) {
   // Never closed: ONNX Runtime's threads and statics live until the end.
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
-    throw RuntimeError(
-        "ONNX Runtime cannot be loaded (" + std::string(dlerror()) +
-        "). Give the path of libonnxruntime.so, 1.18 or newer: it lies in the Python package under onnxruntime/capi.");
+    fail<RuntimeError>({"ONNX Runtime cannot be loaded (", dlerror(),
+                        "). Give the path of libonnxruntime.so, 1.18 or newer: it lies in the Python package "
+                        "under onnxruntime/capi."});
   }
   const auto base = reinterpret_cast<const OrtApiBase* (*)()>(dlsym(library, "OrtGetApiBase"));
-  if (base == nullptr) throw RuntimeError(path + " is not ONNX Runtime: it has no OrtGetApiBase.");
+  if (base == nullptr) fail<RuntimeError>({path, " is not ONNX Runtime: it has no OrtGetApiBase."});
   auto runtime = std::shared_ptr<Runtime>(new Runtime);
   runtime->handles_ = std::make_unique<Handles>();
   Handles& handles = *runtime->handles_;
   handles.api = base()->GetApi(elsa::ort::kClientApiVersion);
   if (handles.api == nullptr) {
-    throw RuntimeError(path + " is ONNX Runtime " + base()->GetVersionString() + "; this client needs 1.18 or newer.");
+    fail<RuntimeError>({path, " is ONNX Runtime ", base()->GetVersionString(), "; this client needs 1.18 or newer."});
   }
   // 3: errors only; they come back as sentences.
   handles.check(elsa::ort::CreateEnv(handles.api, 3, "elsa-edge", &handles.env));

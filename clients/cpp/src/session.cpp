@@ -1,9 +1,11 @@
 // What an application embeds: a loaded variant, the controller, the clock.
 #include <algorithm>
 #include <chrono>
-#include <fstream>
+#include <cstdio>
 
+#include "comparison.h"
 #include "elsa_edge.h"
+#include "golden.h"
 #include "network.h"
 
 namespace elsa_edge {
@@ -14,50 +16,55 @@ double steady_ms() {
 }
 
 std::optional<double> free_memory_bytes() {
-  std::ifstream meminfo("/proc/meminfo");
-  for (std::string key, unit; meminfo >> key;) {
-    double kilobytes = 0;
-    if (key == "MemAvailable:" && meminfo >> kilobytes) return kilobytes * 1024;
-    std::getline(meminfo, unit);
+  std::FILE* meminfo = std::fopen("/proc/meminfo", "re");
+  if (meminfo == nullptr) return std::nullopt;
+  double kilobytes = -1;
+  for (char line[128]; kilobytes < 0 && std::fgets(line, sizeof line, meminfo) != nullptr;) {
+    std::sscanf(line, "MemAvailable: %lf kB", &kilobytes);
   }
-  return std::nullopt;
+  std::fclose(meminfo);
+  return kilobytes < 0 ? std::nullopt : std::optional<double>(kilobytes * 1024);
 }
 
-std::string names_of(const std::vector<Variant>& variants) {
+using Variants = std::vector<const Variant*>;
+
+std::string names_of(const Variants& variants) {
   std::string names;
-  for (const Variant& variant : variants) names += (names.empty() ? "" : ", ") + variant.name;
+  for (const Variant* variant : variants) names += joined({names.empty() ? "" : ", ", variant->name});
   return names.empty() ? "none" : names;
 }
 
-Variant choose(const Manifest& manifest, const Profile& profile, const OpenOptions& options) {
-  std::vector<Variant> runnable;
+const Variant* find(const Variants& variants, const std::string& name) {
+  for (const Variant* variant : variants) {
+    if (variant->name == name) return variant;
+  }
+  return nullptr;
+}
+
+const Variant& choose(const Manifest& manifest, const Profile& profile, const OpenOptions& options) {
+  Variants all, runnable;
   for (const Variant& variant : manifest.variants) {
     const bool kernels = variant.kind == "nested" && !options.kernels.empty();
     const bool plain = variant.kind == "switch" || variant.kind == "levels" || variant.kind == "selector";
-    if (variant.runtime == "onnxruntime" && (plain || kernels)) runnable.push_back(variant);
+    all.push_back(&variant);
+    if (variant.runtime == "onnxruntime" && (plain || kernels)) runnable.push_back(&variant);
   }
-  const auto find = [](const std::vector<Variant>& variants, const std::string& name) {
-    return std::find_if(variants.begin(), variants.end(), [&](const Variant& variant) { return variant.name == name; });
-  };
-  const std::string remedy =
+  static constexpr const char* kRemedy =
       "Build with --variant ort-switch, or give the path of libelsa_nested.so for nested variants.";
   if (options.variant) {
-    const auto found = find(runnable, *options.variant);
-    if (found != runnable.end()) return *found;
-    if (find(manifest.variants, *options.variant) == manifest.variants.end()) {
-      throw BundleError("The bundle has no variant " + *options.variant + ": it has " + names_of(manifest.variants) +
-                        ".");
+    if (const Variant* found = find(runnable, *options.variant)) return *found;
+    if (find(all, *options.variant) == nullptr) {
+      fail<BundleError>({"The bundle has no variant ", *options.variant, ": it has ", names_of(all), "."});
     }
-    throw BundleError(*options.variant + " cannot be run by this client: " + names_of(runnable) + " can. " + remedy);
+    fail<BundleError>({*options.variant, " cannot be run by this client: ", names_of(runnable), " can. ", kRemedy});
   }
   for (const std::string& name : profile.variants) {
-    const auto found = find(runnable, name);
-    if (found != runnable.end()) return *found;
+    if (const Variant* found = find(runnable, name)) return *found;
   }
-  if (runnable.empty())
-    throw BundleError("The bundle has no variant for this client (it has " + names_of(manifest.variants) + "). " +
-                      remedy);
-  return runnable.front();
+  if (runnable.empty()) {
+    fail<BundleError>({"The bundle has no variant for this client (it has ", names_of(all), "). ", kRemedy});
+  }
+  return *runnable.front();
 }
 
 }  // namespace
@@ -67,24 +74,22 @@ struct AdaptiveSession::State {
   Bundle bundle;
   OpenOptions options;
   Profile profile;
-  Variant variant;
+  const Variant& variant;
   Network network;
   Controller controller;
 
-  static OpenOptions completed(OpenOptions options) {
+  static void complete(OpenOptions& options) {
     if (!options.now_ms) options.now_ms = steady_ms;
     if (!options.available_bytes) options.available_bytes = free_memory_bytes;
     if (!options.temperature_c) options.temperature_c = [] { return std::optional<double>(); };
-    if (!options.kernels.empty()) {
-      if (const auto problem = library_problem(options.kernels)) throw RuntimeError(*problem);
-    }
-    return options;
+    if (options.kernels.empty()) return;
+    if (const auto problem = library_problem(options.kernels)) throw RuntimeError(*problem);
   }
 
-  State(std::shared_ptr<Runtime> runtime, Bundle given, OpenOptions wanted)
+  State(std::shared_ptr<Runtime> runtime, Bundle&& given, OpenOptions&& completed)
       : bundle(std::move(given)),
-        options(completed(std::move(wanted))),
-        profile(options.profile ? *options.profile : parse_profile(bundle.file("device.yaml"))),
+        options(std::move(completed)),
+        profile(options.profile ? *std::move(options.profile) : parse_profile(bundle.file("device.yaml"))),
         variant(choose(bundle.manifest(), profile, options)),
         network(std::move(runtime), bundle, variant, profile, options.kernels),
         controller(make_plan(level_facts(bundle.manifest(), profile, variant.name), profile.policy), options.now_ms(),
@@ -94,23 +99,23 @@ struct AdaptiveSession::State {
     const Manifest& manifest = bundle.manifest();
     const int last = static_cast<int>(manifest.ladder.size()) - 1;
     if (level < 0 || level > last) {
-      throw InputError("There is no level " + std::to_string(level) + ": expected 0 to " + std::to_string(last) + ".");
+      fail<InputError>({"There is no level ", std::to_string(level), ": expected 0 to ", std::to_string(last), "."});
     }
     for (const TensorEntry& entry : manifest.inputs) {
       const auto given = inputs.find(entry.name);
-      if (given == inputs.end()) throw InputError("The input " + entry.name + " is missing.");
+      if (given == inputs.end()) fail<InputError>({"The input ", entry.name, " is missing."});
       const Tensor& tensor = given->second;
       bool fits = tensor.dims.size() == entry.shape.size();
       std::string expected, found;
       for (size_t i = 0; i < entry.shape.size(); ++i) {
         fits = fits && (!entry.shape[i] || *entry.shape[i] == tensor.dims[i]);
-        expected += (i > 0 ? "x" : "") + (entry.shape[i] ? std::to_string(*entry.shape[i]) : std::string("any"));
+        expected += joined({i > 0 ? "x" : "", entry.shape[i] ? std::to_string(*entry.shape[i]) : "any"});
       }
-      for (size_t i = 0; i < tensor.dims.size(); ++i) found += (i > 0 ? "x" : "") + std::to_string(tensor.dims[i]);
-      if (!fits)
-        throw InputError("The input " + entry.name + " has the shape " + found + "; expected " + expected + ".");
+      for (size_t i = 0; i < tensor.dims.size(); ++i)
+        found += joined({i > 0 ? "x" : "", std::to_string(tensor.dims[i])});
+      if (!fits) fail<InputError>({"The input ", entry.name, " has the shape ", found, "; expected ", expected, "."});
       if (tensor.dtype != entry.dtype)
-        throw InputError("The input " + entry.name + " is of type " + tensor.dtype + "; expected " + entry.dtype + ".");
+        fail<InputError>({"The input ", entry.name, " is of type ", tensor.dtype, "; expected ", entry.dtype, "."});
     }
   }
 };
@@ -123,6 +128,7 @@ std::unique_ptr<AdaptiveSession> AdaptiveSession::open(std::shared_ptr<Runtime> 
   Bundle bundle = Bundle::open(std::move(read));
   // Also what will not be read today: a bundle with one changed file is not the one that was built.
   for (const auto& file : bundle.manifest().files) bundle.file(file.first);
+  State::complete(options);
   auto state = std::make_unique<State>(std::move(runtime), std::move(bundle), std::move(options));
   return std::unique_ptr<AdaptiveSession>(new AdaptiveSession(std::move(state)));
 }
@@ -141,6 +147,20 @@ Tensors AdaptiveSession::run(const Tensors& inputs, std::optional<int> asked) {
   seen.temperature_c = state_->options.temperature_c();
   state_->controller.observe(seen);
   return outputs;
+}
+
+void AdaptiveSession::verify() {
+  const std::lock_guard<std::mutex> alone(state_->turn);
+  const Manifest& manifest = state_->bundle.manifest();
+  const std::vector<Batch> batches = read_golden(state_->bundle.file(manifest.golden), manifest.ladder.size());
+  for (size_t level = 0; level < manifest.ladder.size(); ++level) {
+    Comparison comparison(manifest, state_->variant, level);
+    for (const Batch& batch : batches) {
+      state_->check(batch.inputs, static_cast<int>(level));
+      comparison.compare(state_->network.run(batch.inputs, static_cast<int>(level)), batch.outputs[level]);
+    }
+    comparison.end();
+  }
 }
 
 int AdaptiveSession::level() const { return last_decision().level; }

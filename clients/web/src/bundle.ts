@@ -7,6 +7,7 @@
 
 import { BundleError } from "./errors.js";
 import { Fields } from "./fields.js";
+import { checkSignature } from "./signatures.js";
 
 /** Reads one file of a bundle, by its path inside the bundle. */
 export type ReadFile = (path: string) => Promise<Uint8Array>;
@@ -51,6 +52,8 @@ export interface Manifest {
   files: ReadonlyMap<string, { sizeBytes: number; sha256: string }>;
   /** Path of the golden answers. */
   golden: string;
+  /** Rises with every signed release; null where there is none. */
+  counter: number | null;
   /** Output to its axis of classes; null where that was not looked for. */
   classAxes: ReadonlyMap<string, number> | null;
   /** Output to the network's own noise per level, relative to the output's scale. */
@@ -61,23 +64,41 @@ const FORMAT = 2;
 const LARGEST_MANIFEST_BYTES = 16_000_000;
 const MOST_LEVELS = 255;
 
+/** Who must have made a bundle. */
+export interface Trust {
+  /** Public keys as OpenSSH writes them, `ssh-ed25519 AAAA...`; none: signatures are not looked at. */
+  trustedKeys?: readonly string[];
+  /** With keys: the counter of the newest bundle that was accepted before; an older one is refused. */
+  leastCounter?: number;
+}
+
 export class Bundle {
   private constructor(
     readonly manifest: Manifest,
     private readonly readFile: ReadFile,
   ) {}
 
-  /** Read and check the manifest. */
-  static async open(readFile: ReadFile): Promise<Bundle> {
+  /** Read and check the manifest; with keys, one of them must have signed it. */
+  static async open(readFile: ReadFile, trust: Trust = {}): Promise<Bundle> {
     const bytes = await readFile("manifest.json");
     if (bytes.length > LARGEST_MANIFEST_BYTES) throw new BundleError("manifest.json is larger than 16 MB.");
+    const keys = trust.trustedKeys ?? [];
+    if (keys.length > 0) await checkSignature(bytes, await readFile("manifest.json.sig"), keys);
     let value: unknown;
     try {
       value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
     } catch (error) {
       throw new BundleError(`manifest.json is no JSON (${String(error)}).`);
     }
-    return new Bundle(parseManifest(value), readFile);
+    const manifest = parseManifest(value);
+    const least = trust.leastCounter ?? 0;
+    if (keys.length > 0 && (manifest.counter === null || manifest.counter < least)) {
+      throw new BundleError(
+        `The bundle has no counter, or a lower one than was accepted before (${least}), so it could be an old one. ` +
+          "Sign a new release with elsa-edge build --sign KEY.",
+      );
+    }
+    return new Bundle(manifest, readFile);
   }
 
   /** Return a file after comparing it with the manifest. */
@@ -131,8 +152,7 @@ function parseManifest(value: unknown): Manifest {
   if (!files.has(golden)) throw new BundleError(`${golden} is used but not in the list of files.`);
   const versions = top.object("versions");
   for (const key of versions.keys()) versions.text(key);
-  if (top.has("counter")) top.count("counter");
-  top.pass("provenance", "counter");
+  top.pass("provenance");
   const manifest = {
     name: top.text("name"),
     device: top.text("device"),
@@ -142,6 +162,7 @@ function parseManifest(value: unknown): Manifest {
     variants,
     files,
     golden,
+    counter: top.has("counter") ? top.count("counter") : null,
     classAxes: top.has("class_axes") ? axesOf(top.object("class_axes")) : null,
     noise: top.get("noise") === undefined ? new Map<string, number[]>() : noiseOf(top.object("noise"), ladder.length),
   };

@@ -1,4 +1,4 @@
-export { Bundle, type Manifest, type ReadFile, type Variant } from "./bundle.js";
+export { Bundle, type Manifest, type ReadFile, type Trust, type Variant } from "./bundle.js";
 export { Controller, type Decision, type Observation, type Reason } from "./controller.js";
 export { BundleError, InputError, ProfileError, RuntimeError } from "./errors.js";
 export { type LevelFacts, makePlan, type Plan } from "./plan.js";

@@ -37,7 +37,7 @@ export function parseProfile(text: string): DeviceProfile {
   if (top.has("variants")) for (const name of top.list("variants")) top.text("variants", name);
   if (top.has("qos")) policyFromQos(top.get("qos") as QosSection);
   if (top.has("measured")) checkMeasured(top.object("measured"));
-  top.pass("description", "hardware", "runtime", "tflite", "probes", "deploy");
+  top.pass("description", "hardware", "runtime", "tflite", "probes", "deploy", "reroute");
   top.end();
   return value as DeviceProfile;
 }

@@ -9,7 +9,7 @@
  */
 
 import type { InferenceSession, Tensor, TensorConstructor, InferenceSessionFactory } from "onnxruntime-common";
-import { Bundle, type ReadFile, type TensorEntry, type Variant } from "./bundle.js";
+import { Bundle, type ReadFile, type TensorEntry, type Trust, type Variant } from "./bundle.js";
 import { Comparison } from "./comparison.js";
 import { Controller, type Decision } from "./controller.js";
 import { BundleError, InputError, RuntimeError } from "./errors.js";
@@ -26,7 +26,7 @@ export interface Runtime {
 
 export type Feeds = Readonly<Record<string, Tensor>>;
 
-export interface OpenOptions {
+export interface OpenOptions extends Trust {
   /** The runtime's module: `import * as ort from "onnxruntime-web"` or "onnxruntime-node". */
   ort: Runtime;
   /** Reads a file of the bundle; see `fetchFrom`. */
@@ -72,7 +72,7 @@ export class AdaptiveSession {
   }
 
   static async open(options: OpenOptions): Promise<AdaptiveSession> {
-    const bundle = await Bundle.open(options.readFile);
+    const bundle = await Bundle.open(options.readFile, options);
     const profile =
       options.profile ?? parseProfile(new TextDecoder().decode(await bundle.file("device.yaml")));
     const variant = chooseVariant(bundle, profile, options.variant);

@@ -2,19 +2,22 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Controller, DEFAULT_POLICY, InputError, type LevelFacts, makePlan, type Policy } from "../src/index.js";
+import {
+  Controller, DEFAULT_POLICY, InputError, type LevelFacts, makePlan, type Observation, type Plan, type Policy, ProfileError,
+} from "../src/index.js";
 import { found as keep, json } from "./fixtures.js";
 
+/** A decision that is null is a refusal. */
 type Row = [
-  [number, number | null, number | null, number | null, number | null, number | null],
-  [number, string, boolean, number | null, number],
+  [number | null, number | null, number | null, number | null, number | null, number | null],
+  [number, string, boolean, number | null, number] | null,
 ];
 
 interface Trace {
   policy: Record<string, number | null>;
   levels: Record<string, unknown>[];
   available_bytes: number | null;
-  start: [number, string, boolean];
+  start: [number, string, boolean] | null;
   rows: Row[];
 }
 
@@ -37,14 +40,17 @@ function close(found: number | null, expected: number | null): boolean {
   return Math.abs(found - expected) <= 1e-9 * Math.max(1, Math.abs(expected));
 }
 
+/** JSON has no NaN; a time that is null is one. */
+function observationOf([nowMs, level, latencyMs, availableBytes, pressurePercent, temperatureC]: Row[0]): Observation {
+  return { nowMs: nowMs ?? NaN, level, latencyMs, availableBytes, pressurePercent, temperatureC };
+}
+
 /** Mean processor time of a decision, after rounds in which the engine warms up. */
 function decisionUs(traces: readonly Trace[]): number {
-  const prepared = traces.map((trace) => ({
+  const prepared = traces.filter(({ start }) => start !== null).map((trace) => ({
     plan: makePlan(levelsOf(trace.levels), policyOf(trace.policy)),
     free: trace.available_bytes,
-    seen: trace.rows.map(([[nowMs, level, latencyMs, availableBytes, pressurePercent, temperatureC]]) => ({
-      nowMs, level, latencyMs, availableBytes, pressurePercent, temperatureC,
-    })),
+    seen: trace.rows.filter(([, expected]) => expected !== null).map(([seen]) => observationOf(seen)),
   }));
   let spentUs = 0;
   let steps = 0;
@@ -66,14 +72,22 @@ test("every decision of every trace is the same", async () => {
   const reasons = new Set<string>();
   let steps = 0;
   for (const [number, trace] of traces.entries()) {
-    const controller = new Controller(makePlan(levelsOf(trace.levels), policyOf(trace.policy)), 0, trace.available_bytes);
+    const plan = (): Plan => makePlan(levelsOf(trace.levels), policyOf(trace.policy));
+    if (trace.start === null) {
+      assert.throws(plan, ProfileError, `trace ${number}`);
+      continue;
+    }
+    const controller = new Controller(plan(), 0, trace.available_bytes);
     const { level, reason, feasible } = controller.decision;
     reasons.add(reason);
     assert.deepEqual([level, reason, feasible], trace.start, `trace ${number}, start`);
     for (const [row, [seen, expected]] of trace.rows.entries()) {
-      const [nowMs, level, latencyMs, availableBytes, pressurePercent, temperatureC] = seen;
-      const found = controller.observe({ nowMs, level, latencyMs, availableBytes, pressurePercent, temperatureC });
       const where = `trace ${number}, row ${row}`;
+      if (expected === null) {
+        assert.throws(() => controller.observe(observationOf(seen)), InputError, where);
+        continue;
+      }
+      const found = controller.observe(observationOf(seen));
       assert.deepEqual([found.level, found.reason, found.feasible], expected.slice(0, 3), where);
       assert.ok(close(found.predictedMs, expected[3]), `${where}: ${found.predictedMs} is not ${expected[3]}`);
       assert.ok(close(found.missRate, expected[4]), `${where}: ${found.missRate} is not ${expected[4]}`);

@@ -12,6 +12,8 @@ export async function json<T>(name: string): Promise<T> {
   return JSON.parse(await readFile(join(FOLDER, name), "utf-8")) as T;
 }
 
+export const readFixture = async (name: string): Promise<Uint8Array> => new Uint8Array(await readFile(join(FOLDER, name)));
+
 export const readBundle: ReadFile = async (path) => new Uint8Array(await readFile(join(FOLDER, "bundle", path)));
 
 /** The bundles that somebody changed. */

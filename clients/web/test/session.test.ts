@@ -3,14 +3,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as ort from "onnxruntime-node";
-import { AdaptiveSession, Bundle, BundleError, InputError, prepareWasm, ProfileError, type ReadFile, RuntimeError } from "../src/index.js";
-import { found, hostileBundles, json, readBundle, readHostile } from "./fixtures.js";
+import {
+  AdaptiveSession, Bundle, BundleError, InputError, prepareWasm, ProfileError, type ReadFile, RuntimeError, type Trust,
+} from "../src/index.js";
+import { found, hostileBundles, json, readBundle, readFixture, readHostile } from "./fixtures.js";
 
 interface Golden {
   inputs: Record<string, { dims: number[]; data: number[] }>;
   outputs: Record<string, number[]>[];
 }
 
+const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const golden = await json<Golden>("golden.json");
 const feeds = Object.fromEntries(
   Object.entries(golden.inputs).map(([name, { dims, data }]) => [name, new ort.Tensor("float32", Float32Array.from(data), dims)]),
@@ -106,6 +109,26 @@ test("wrong inputs and levels are refused, and the session goes on", async () =>
   await assert.rejects(session.run(feeds, 3), (error) => error instanceof InputError && /no level 3/.test(error.message));
   assert.ok("output" in (await session.run(feeds)));
   await session.close();
+});
+
+test("with keys, only a bundle that one of them signed is opened, and none older than the last", async () => {
+  const [ours, theirs] = await Promise.all(["ours", "theirs"].map(async (name) => text(await readFixture(`signed/${name}.pub`))));
+  const [manifest, signature] = await Promise.all(["manifest.json", "manifest.json.sig"].map((name) => readFixture(`signed/${name}`)));
+  const signed = (changes: Record<string, Uint8Array> = {}): ReadFile => async (path) =>
+    changes[path] ?? { "manifest.json": manifest!, "manifest.json.sig": signature! }[path] ?? readBundle(path);
+  const refused = (readFile: ReadFile, trust: Trust, words: RegExp): Promise<void> =>
+    assert.rejects(Bundle.open(readFile, trust), (error) => error instanceof BundleError && words.test(error.message));
+  const trust = { trustedKeys: [theirs!, ours!], leastCounter: 7 };
+  assert.equal((await Bundle.open(signed(), trust)).manifest.counter, 7);
+  await refused(signed(), { trustedKeys: [theirs!] }, /not trusted here/);
+  await refused(signed(), { ...trust, leastCounter: 8 }, /could be an old one/);
+  await refused(signed({ "manifest.json": await readBundle("manifest.json") }), trust, /changed after it was signed/);
+  await refused(signed({ "manifest.json.sig": new TextEncoder().encode("no signature") }), trust, /no signature that can be read/);
+  const [begin, end] = [text(signature!).indexOf("\n"), text(signature!).lastIndexOf("-----END") - 1];
+  for (let place = begin + 1; place < end; place++) {
+    const harmed = signature!.map((byte, i) => (i === place ? byte ^ 4 : byte));
+    await assert.rejects(Bundle.open(signed({ "manifest.json.sig": harmed }), trust), BundleError, `a change at ${place} is accepted`);
+  }
 });
 
 /** Return a reader of the bundle with another manifest. */

@@ -14,7 +14,7 @@ import java.nio.file.Path;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
 
-/** What Android tells and where it keeps things, on hand-written signatures: {@code AndroidTest FIXTURES KERNELS}. */
+/** What Android tells and where it keeps things, on hand-written signatures: {@code AndroidTest FIXTURES KERNELS SMALL_PAGES}. */
 public final class AndroidTest {
   private AndroidTest() {}
 
@@ -22,12 +22,17 @@ public final class AndroidTest {
     if (!holds) throw new AssertionError(what);
   }
 
-  private static void refused(String words, Runnable call) {
+  /** What was wrong, and the sentence for it, as a line to keep. */
+  static void keep(String what, String said) {
+    System.out.println("{\"bad_input\": \"" + what + "\", \"said\": \"" + said.replace("\"", "\\\"") + "\"}");
+  }
+
+  private static void refused(String what, String words, Runnable call) {
     try {
       call.run();
     } catch (ElsaException error) {
       expect(error.getMessage().contains(words), "expected \"" + words + "\", found " + error.getMessage());
-      System.out.println("refused: " + error.getMessage());
+      keep(what, error.getMessage());
       return;
     }
     throw new AssertionError("accepted; expected " + words);
@@ -65,35 +70,37 @@ public final class AndroidTest {
     bundle.mapped(model).get(mapped);
     expect(java.util.Arrays.equals(bytes, mapped), "mapped as read");
     application.isCompressed = true;
-    refused("noCompress", () -> bundle.mapped(model));
+    refused("an asset that is compressed", "noCompress", () -> bundle.mapped(model));
     expect(bundle.file(model).length == bytes.length, "what is compressed can still be read");
     application.isCompressed = false;
-    refused("Copy the bundle again", () -> Bundle.open(new Assets(application.getAssets(), "elsewhere")));
+    refused("no bundle", "Copy the bundle again", () -> Bundle.open(new Assets(application.getAssets(), "elsewhere")));
   }
 
-  private static void natives(Application application, File kernels) throws IOException {
+  private static void natives(Application application, File kernels, File smallPages) throws IOException {
     Path folder = Files.createTempDirectory("natives");
     application.info.nativeLibraryDir = folder.toString();
     application.info.sourceDir = folder.resolve("base.apk").toString();
     pack(application.info.sourceDir, "lib/x86_64/libelsa_nested.so", kernels);
     expect(Natives.kernels(application).equals("libelsa_nested.so"), "found inside the application");
-    Os.pageBytes = 1 << 16;
-    refused("max-page-size=16384", () -> Natives.kernels(application));
     Os.pageBytes = 16384;
     expect(Natives.kernels(application).equals("libelsa_nested.so"), "our own are fit for pages of 16 KB");
+    pack(application.info.sourceDir, "lib/x86_64/libelsa_nested.so", smallPages);
+    refused("a library for pages of 4 KB on a device with 16", "max-page-size=16384", () -> Natives.kernels(application));
+    Os.pageBytes = 4096;
+    expect(Natives.kernels(application).equals("libelsa_nested.so"), "and fit where pages have 4 KB");
     pack(application.info.sourceDir, "lib/armeabi-v7a/libelsa_nested.so", kernels);
-    refused("is missing", () -> Natives.kernels(application));
+    refused("no natives for this processor", "is missing", () -> Natives.kernels(application));
     Files.copy(kernels.toPath(), folder.resolve("libelsa_nested.so"));
     expect(Natives.kernels(application).equals("libelsa_nested.so"), "found unpacked");
     Build.SUPPORTED_ABIS = new String[] {"arm64-v8a"};
-    refused("Take the library of arm64-v8a", () -> Natives.kernels(application));
+    refused("natives of another processor", "Take the library of arm64-v8a", () -> Natives.kernels(application));
   }
 
   /** This JVM has no native libraries of ONNX Runtime: what an application without them says. */
   private static void noRuntime(Application application) {
     Options options = new Options();
     options.variant = "ort-switch";
-    refused("Add com.microsoft.onnxruntime:onnxruntime-android", () ->
+    refused("no natives of ONNX Runtime", "Add com.microsoft.onnxruntime:onnxruntime-android", () ->
         AdaptiveSession.open(new Assets(application.getAssets(), "bundle"), options, new OrtEngine()));
   }
 
@@ -108,7 +115,7 @@ public final class AndroidTest {
     Application application = new Application(new File(arguments[0]));
     probes(application);
     assets(application);
-    natives(application, new File(arguments[1]));
+    natives(application, new File(arguments[1]), new File(arguments[2]));
     noRuntime(application);
     System.out.println("all of the Android parts' tests pass");
   }

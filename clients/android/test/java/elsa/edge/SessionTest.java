@@ -16,7 +16,7 @@ import java.util.Map;
 import java.util.TreeMap;
 
 /**
- * The session on the AAR's classes of ONNX Runtime: {@code SessionTest FIXTURES KERNELS SCRATCH PYTHON BRIDGE}.
+ * The session on the AAR's classes of ONNX Runtime: {@code SessionTest FIXTURES KERNELS SMALL_PAGES SCRATCH PYTHON BRIDGE}.
  *
  * <p>Golden outputs of every variant, the controller in a session, hostile bundles, signatures, and bad input.
  */
@@ -26,6 +26,7 @@ public final class SessionTest {
 
   private final File fixtures;
   private final String kernels;
+  private final File smallPages;
   private final File scratch;
   private final BridgedLiteRt liteRt;
   private final Map<String, Tensor> inputs = new HashMap<>();
@@ -34,8 +35,9 @@ public final class SessionTest {
   private SessionTest(String[] arguments) throws IOException {
     fixtures = new File(arguments[0]);
     kernels = arguments[1];
-    scratch = new File(arguments[2]);
-    liteRt = new BridgedLiteRt(arguments[3], arguments[4]);
+    smallPages = new File(arguments[2]);
+    scratch = new File(arguments[3]);
+    liteRt = new BridgedLiteRt(arguments[4], arguments[5]);
     Map<?, ?> golden = (Map<?, ?>) Json.parse(text(new File(fixtures, "golden.json")));
     for (Map.Entry<?, ?> entry : ((Map<?, ?>) golden.get("inputs")).entrySet()) {
       Map<?, ?> tensor = (Map<?, ?>) entry.getValue();
@@ -249,17 +251,19 @@ public final class SessionTest {
     String here = NativeLibrary.machineHere();
     File library = new File(kernels);
     expect(NativeLibrary.problem(library, 4096, here) == null, "good kernels are good");
-    says("is missing", NativeLibrary.problem(new File("/nowhere/libelsa_nested.so"), 4096, here));
-    says("max-page-size=16384", NativeLibrary.problem(library, 1 << 30, here));
-    says("Take the library of arm64-v8a", NativeLibrary.problem(library, 4096, "64-bit ARM"));
+    says("no kernels", "is missing", NativeLibrary.problem(new File("/nowhere/libelsa_nested.so"), 4096, here));
+    says("a library for pages of 4 KB on a device with 16", "max-page-size=16384",
+        NativeLibrary.problem(smallPages, 16384, here));
+    expect(NativeLibrary.problem(library, 16384, here) == null, "our own kernels are fit for pages of 16 KB");
+    says("a library of another processor", "Take the library of arm64-v8a", NativeLibrary.problem(library, 4096, "64-bit ARM"));
     byte[] bytes = Files.readAllBytes(library.toPath());
-    says("cut short", NativeLibrary.problem("short", new ByteArrayInputStream(bytes, 0, 100), 4096, here));
-    says("no shared library", NativeLibrary.problem("text", new ByteArrayInputStream(new byte[99]), 4096, here));
+    says("a library that is cut short", "cut short", NativeLibrary.problem("short", new ByteArrayInputStream(bytes, 0, 100), 4096, here));
+    says("a text", "no shared library", NativeLibrary.problem("text", new ByteArrayInputStream(new byte[99]), 4096, here));
   }
 
-  private static void says(String words, String problem) {
+  private static void says(String what, String words, String problem) {
     expect(problem != null && problem.contains(words), "expected \"" + words + "\", found " + problem);
-    System.out.println("refused: " + problem);
+    AndroidTest.keep(what, problem);
   }
 
   public static void main(String[] arguments) throws IOException {

@@ -48,7 +48,7 @@ public final class Profile {
     }
     if (top.has("qos")) profile.policy = policyOf(top.object("qos"));
     if (top.has("measured")) profile.readMeasured(top.object("measured"));
-    top.pass("description", "hardware", "tflite", "probes", "deploy");
+    top.pass("description", "hardware", "tflite", "probes", "deploy", "reroute");
     top.end();
     return profile;
   }
