@@ -46,7 +46,7 @@ function checkMeasured(table: Fields): void {
   if (table.has("variant")) table.text("variant");
   for (const row of table.objects("levels")) {
     row.text("name");
-    for (const key of ["p50_ms", "p95_ms", "cold_ms", "switch_ms", "memory_bytes"]) row.maybe(key, 0, 1e15);
+    for (const key of ["p50_ms", "p90_ms", "p95_ms", "p99_ms", "first_ms", "cold_ms", "switch_ms", "memory_bytes"]) row.maybe(key, 0, 1e15);
     row.maybe("accuracy", 0, 1);
     row.end();
   }

@@ -9,6 +9,8 @@ import java.util.Map;
 
 /** What this library reads of a device profile: the policy, the order of variants, and the measured table. */
 public final class Profile {
+  private static final List<String> NUMBERS = Arrays.asList(
+      "p50_ms", "p90_ms", "p95_ms", "p99_ms", "first_ms", "cold_ms", "switch_ms", "memory_bytes");
   private static final double HUGE = 1e15;
 
   public String name = "application";
@@ -85,9 +87,7 @@ public final class Profile {
       String level = row.text("name");
       names.add(level);
       if (measured.put(level, row) != null) throw table.wrong("levels", "has " + level + " twice.");
-      for (String key : Arrays.asList("p50_ms", "p95_ms", "cold_ms", "switch_ms", "memory_bytes")) {
-        row.maybe(key, 0, HUGE);
-      }
+      for (String key : NUMBERS) row.maybe(key, 0, HUGE);
       row.maybe("accuracy", 0, 1);
       row.end();
     }
