@@ -214,9 +214,16 @@ class NestedInt8Exporter(_Int8Exporter):
 
 
 class OrtInt8Exporter(_Int8Exporter):
-    """Write a plain dense 8-bit network for every level, chosen by the level input."""
+    """Write a plain dense 8-bit network for every level, chosen by the level input.
+
+    Args:
+        strict: As `NestedInt8Exporter` has it.
+    """
 
     name = "ort-int8"
+
+    def __init__(self, *, strict: bool = True) -> None:
+        self._strict = strict
 
     def preflight(self, graph: CanonicalGraph, profile: DeviceProfile) -> Preflight:
         """Applies to every network; say where the ranges will come from."""

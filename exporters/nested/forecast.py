@@ -1,7 +1,8 @@
 """How long inferences of the ONNX Runtime variants will take, before anything is built.
 
     dense network      timed here where the device is of this machine's kind; else the sum over layers at usual rates
-    nested level       dense network + what the chosen layers cost beside their dense kernels (price.py)
+    nested level       dense network + what the chosen layers cost beside their dense kernels (price.py), scaled
+                       down where the model says more of the dense layers than the whole network took
     8-bit network      timed here with made-up ranges (they change no time); else a usual share of the float one
     nested in 8 bits   rest + (SLOWNESS * share of fours with any weight) of the 8-bit network's products
 
@@ -70,10 +71,13 @@ def forecast_nested(graph: CanonicalGraph, profile: DeviceProfile, *, int8: bool
     pace, layers = _pace(profile), layer_set_of(graph, int8=int8)
     dense = _dense_ms(graph, profile, pace, layers)
     verdicts = estimate(layers, pace.rates)
+    # A small network may run faster than rates of larger layers say; no level may then cost less than nothing.
+    modelled = sum(dense_us(layer, pace.rates) for layer in layers.layers) / 1e3
+    scale = min(1.0, dense / modelled) if modelled > 0.0 else 1.0
     level_ms = []
     for level, verdict in enumerate(verdicts):
         prices = Prices.at(layers.nodes, layers.layers, layers.coded, level, pace.rates)
-        level_ms.append(max(0.0, dense + prices.difference_us(verdict.choice) / 1e3))
+        level_ms.append(dense + scale * prices.difference_us(verdict.choice) / 1e3)
     told = tuple(
         _layer(layer, layers, [verdict.choice for verdict in verdicts], pace.rates) for layer in layers.layers
     )
