@@ -93,6 +93,13 @@ def build_bundle(
         ExportError: When no variant can be exported, or none applies.
         InputError: When the golden inputs do not fit the network, or its outputs say nothing on them.
         RuntimeUnavailableError: When a variant cannot be proved because its runtime is not installed here.
+
+    Example:
+        `model` is a canonical graph, as `elsa-edge export` writes it.
+
+        >>> built = build_bundle(model, "generic-x86-64", folder / "bundle", variants=["onnx-selector"])
+        >>> [variant.name for variant in built.manifest.variants]
+        ['onnx-selector']
     """
     from elsa_edge.graph.canonical import CanonicalGraph
     from elsa_edge.graph.check import check_contract

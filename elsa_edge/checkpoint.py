@@ -45,6 +45,13 @@ class NestedCheckpoint:
 
     Raises:
         CheckpointError: When the parts contradict each other (see `__post_init__`).
+
+    Example:
+        >>> import torch
+        >>> from elsa_edge.sparsify import sparsify
+        >>> sparsify(torch.nn.Linear(20, 50), [0.9, 0.0]).save(folder / "nested.safetensors")
+        >>> NestedCheckpoint.load(folder / "nested.safetensors").ladder.sparsities
+        (0.9, 0.0)
     """
 
     weights: Mapping[str, Array]

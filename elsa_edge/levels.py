@@ -57,6 +57,10 @@ class Level:
         accuracy_high: Upper end.
         samples: How many samples it was measured on; None where nobody has said.
         metric: What it is ("top1", "miou", "mse", "PKG:FUNCTION"); None where nobody has said.
+
+    Example:
+        >>> Level("s90", 0.9, density=0.1).density
+        0.1
     """
 
     name: str
@@ -86,6 +90,16 @@ class Ladder:
 
     Raises:
         LevelError: When empty, too long, unordered, with a duplicate, or with a sparsity outside [0, 1).
+
+    Example:
+        >>> ladder = Ladder.from_sparsities([0.95, 0.9, 0.0])
+        >>> [level.name for level in ladder]
+        ['s95', 's90', 'dense']
+        >>> ladder.check(2)
+        2
+        >>> Ladder.parse("0.9,0.95")
+        Traceback (most recent call last):
+        elsa_edge.errors.LevelError: Levels must be ordered from the sparsest to the densest, without duplicates: ...
     """
 
     levels: tuple[Level, ...]

@@ -57,6 +57,17 @@ class AdaptiveSession:
         variant: The variant that runs.
         ladder: The levels, sparsest first.
         notes: Sentences for people: levels that are left out, figures that are unknown.
+
+    Example:
+        `bundle` is a bundle's folder, as `elsa-edge build` writes it.
+
+        >>> import numpy
+        >>> with AdaptiveSession.open(bundle, cache=False) as session:
+        ...     inputs = {name: numpy.ones((1, *shape[1:]), dtype) for name, (shape, dtype) in session.inputs.items()}
+        ...     outputs = session.run(inputs)
+        ...     outputs = session.run(inputs, level=0)
+        ...     session.stats.last.level
+        0
     """
 
     def __init__(

@@ -157,6 +157,10 @@ def verify_bundle(
         BundleError: When a file is missing, changed, extra or escapes, a variant does not load, or the signature is
             not as demanded.
         RuntimeUnavailableError: When not one runtime is installed.
+
+    Example:
+        >>> verify_bundle(bundle).ok
+        True
     """
     bundle, profile = open_for(path, device, trusted_keys=trusted_keys, accepted=accepted)
     tell = progress or (lambda _: None)

@@ -46,10 +46,15 @@ class OperatorTimer(Protocol):
         cache: Path | None,
         into: Path,
     ) -> Opened:
-        """Load a variant like `Adapter.open`, and note the times of operators in the existing, empty folder `into`."""
+        """Load a variant like `Adapter.open`, with its arguments, and note the times of operators.
+
+        Args:
+            folder: As in `Adapter.open`, like `variant`, `level_count`, `runtime` and `cache`.
+            into: Existing, empty folder for what is noted.
+        """
 
     def operator_times(self, into: Path) -> Sequence[Sequence[OperatorTime]]:
-        """Return what was noted once the variant is closed: for each run its operators, in the order they ran.
+        """Return what was noted in the folder `into`, once the variant is closed: each run's operators, in their order.
 
         Raises:
             InferenceError: When the runtime noted nothing, or what cannot be read.

@@ -64,6 +64,16 @@ def repair(
         InputError: When the inputs are too few, broken, do not fit, or look unlike the training inputs.
         UsageError: When the network has nothing to tune, or the batch does not divide by the processes.
         ElsaError: When time is out before the first look at the first level.
+
+    Example:
+        >>> import numpy, torch
+        >>> from elsa_edge.sparsify import sparsify
+        >>> network = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+        >>> cut = sparsify(network, [0.8, 0.0])
+        >>> inputs = numpy.random.default_rng(0).standard_normal((256, 8)).astype("float32")
+        >>> repaired = repair(cut, network, inputs, RepairSettings(mode="weights", steps=20, check_every=10))
+        >>> sorted(repaired.provenance["repair"]["levels"])
+        ['dense', 's80']
     """
     chosen = RepairSettings() if settings is None else settings
     model = plain_network(model).float()

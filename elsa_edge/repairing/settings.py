@@ -45,6 +45,10 @@ class RepairSettings:
 
     Raises:
         UsageError: When one of them is out of range.
+
+    Example:
+        >>> RepairSettings(mode="weights", minutes=5).steps
+        400
     """
 
     mode: str = "tables"
@@ -119,6 +123,10 @@ class RepairEvent:
         steps: How many are planned; fewer than asked for where the time will not do.
         agreement: With the dense network on the held-out inputs, at the best look so far.
         looked: Whether the held-out inputs have just been looked at.
+
+    Example:
+        >>> RepairEvent(level="s90", step=50, steps=400, agreement=0.97, looked=True).level
+        's90'
     """
 
     level: str

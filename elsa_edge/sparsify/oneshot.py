@@ -180,6 +180,13 @@ def sparsify(
         LevelError: When the ladder cannot be reached.
         InputError: When the data does not fit the network.
         ContractError: When a level does not follow its inputs any more, where `data` or `example` shows it.
+
+    Example:
+        >>> import torch
+        >>> network = torch.nn.Sequential(torch.nn.Linear(20, 50), torch.nn.ReLU(), torch.nn.Linear(50, 10))
+        >>> nested = sparsify(network, [0.9, 0.5, 0.0])
+        >>> [round(level.density, 2) for level in nested.ladder]
+        [0.1, 0.5, 1.0]
     """
     import torch
 

@@ -333,5 +333,18 @@ def elsa_stages(
     Raises:
         UsageError: When a setting is wrong or the network is sharded.
         LevelError: When the ladder cannot be reached.
+
+    Example:
+        >>> import torch
+        >>> from elsa_edge.training import OneShotMagnitude
+        >>> network = torch.nn.Linear(20, 50)
+        >>> stages = elsa_stages(network, [0.9, 0.0], sparsifier=OneShotMagnitude())
+        >>> for stage in stages:
+        ...     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        ...     stage.attach(optimizer)
+        ...     network(torch.ones(4, 20)).sum().backward()
+        ...     optimizer.step()
+        >>> stages.checkpoint().ladder.sparsities
+        (0.9, 0.0)
     """
     return ElsaStages(model, ladder, sparsifier, nesting=nesting or Nesting(), donor=donor)
