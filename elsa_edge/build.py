@@ -37,6 +37,7 @@ from elsa_edge.plugins.installed import find_exporter
 from elsa_edge.profiles import load_profile, save_profile
 from elsa_edge.profiles.carried import carried
 from elsa_edge.profiles.schema import DeviceProfile
+from elsa_edge.progress import part, told
 from elsa_edge.proof.tolerance import RELATIVE
 from elsa_edge.rerouting import export_rerouted
 from elsa_edge.running.peak_memory import Peak, watch_peak
@@ -56,6 +57,8 @@ _IN_PIECES: Final = (
     "TFLite runs a batch in pieces: where samples meet in the network (a mean over the batch), export with the batch "
     "that the device runs (elsa-edge export --batch N), or build an ONNX Runtime variant"
 )
+# Of a build, for the time that is left: exporting; the rest is proving.
+_EXPORTED: Final = 0.6
 _PACKAGES: Final = ("elsa-edge", "numpy", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "ai-edge-litert")
 
 
@@ -116,8 +119,8 @@ def build_bundle(
     exporters = _applicable(graph, profile, variants, tell)
     with write_bundle(destination) as writer:
         left_out: dict[str, str] = {}
-        for exporter in exporters:
-            tell(f"{exporter.name}: exporting")
+        for number, exporter in enumerate(exporters):
+            tell(told(f"{exporter.name}: exporting", _EXPORTED * number / len(exporters)))
             try:
                 _export(exporter, graph, segments, profile, golden=answers, writer=writer, tell=tell)
             except ElsaError as error:
@@ -131,7 +134,7 @@ def build_bundle(
             tell(f"stays out of the bundle, give it with --device on the device: {'; '.join(stays)}")
         save_profile(travelling, writer.folder / PROFILE_NAME)
 
-        number = int(time.time()) if counter is None and sign is not None else counter
+        release = int(time.time()) if counter is None and sign is not None else counter
 
         def seal() -> Bundle:
             writer.seal(
@@ -150,11 +153,11 @@ def build_bundle(
                 },
                 noise=graph.noise,
                 class_axes=class_axes(graph.model),
-                counter=number,
+                counter=release,
             )
             return open_bundle(writer.folder)
 
-        failures = _prove(seal(), profile, tell)
+        failures = _prove(seal(), profile, part(tell, _EXPORTED, 1.0))
         if len(failures) == len(writer.variants):
             raise next(iter(failures.values()))
         for variant, failure in failures.items():
@@ -280,7 +283,7 @@ def _prove(bundle: Bundle, profile: DeviceProfile, tell: Progress) -> dict[str, 
     """
     failures: dict[str, ElsaError] = {}
     with _scratch() as cache:
-        for variant in bundle.manifest.variants:
+        for done, variant in enumerate(bundle.manifest.variants, start=1):
             reason = why_not_loadable(variant)
             if reason is not None:
                 failures[variant.name] = RuntimeUnavailableError(
@@ -305,10 +308,11 @@ def _prove(bundle: Bundle, profile: DeviceProfile, tell: Progress) -> dict[str, 
             )
             points = f" and {len(check.switch_points)} switch points" if check.switch_points else ""
             needs = "" if peak.grown_bytes is None else f"; {peak.grown_bytes / 1e6:.0f} MB of memory at most"
-            tell(
+            line = (
                 f"{variant.name}: proved at {len(check.levels)} levels{points}, "
                 f"largest difference {worst:.2g}{own}{needs}"
             )
+            tell(told(line, done / len(bundle.manifest.variants)))
     return failures
 
 

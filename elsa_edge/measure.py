@@ -32,6 +32,7 @@ from elsa_edge.loading import CachePath, choose_variant, open_adapter, open_for,
 from elsa_edge.plugins import Opened
 from elsa_edge.profiles import save_profile
 from elsa_edge.profiles.schema import DeviceProfile, Measured, MeasuredLevel
+from elsa_edge.progress import told
 from elsa_edge.running.children import run_child
 from elsa_edge.running.rotation import order, rounds
 
@@ -45,6 +46,8 @@ _RUNS_A_TURN: Final = 5
 _FEWEST_TURNS: Final = 4
 _MOST_TURNS: Final = 200
 _LONGEST_CHILD_S: Final = 600
+# What a process of its own takes, roughly: for the time that is left.
+_FRESH_LEVEL_S: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,13 @@ def measure_bundle(
     finally:
         adapter.close()
     rows = []
+    begins = seconds / (seconds + _FRESH_LEVEL_S * len(warm))
     for level, row in enumerate(opened.manifest.ladder):
-        tell(f"level {level} ({row.name}): memory and cold run")
+        tell(
+            told(
+                f"level {level} ({row.name}): memory and cold run", begins + (1 - begins) * level / len(warm)
+            )
+        )
         fresh = fresh_level(opened, chosen, profile, cache, level)
         rows.append(
             MeasuredLevel(
@@ -150,7 +158,7 @@ def time_levels(
     for level in range(count):
         for _ in range(_WARM_UP_RUNS):
             adapter.run(inputs, level)
-    tell(f"warm runs of {count} levels in turns, about {seconds:g} s")
+    tell(told(f"warm runs of {count} levels in turns, about {seconds:g} s", 0.0))
     for turn in rounds(seconds, fewest=_FEWEST_TURNS, most=_MOST_TURNS):
         for level in order(count, turn):
             first = _timed_ms(adapter, inputs, level)

@@ -28,6 +28,7 @@ from elsa_edge.graph.onnx_file import read_onnx
 from elsa_edge.graph.statistics import places, tables
 from elsa_edge.inputs import read_arrays
 from elsa_edge.levels import Ladder, mask_at
+from elsa_edge.progress import Tell, told
 
 __all__ = ["nest_onnx"]
 
@@ -44,6 +45,7 @@ def nest_onnx(
     inputs: str | os.PathLike[str] | None = None,
     outputs: Sequence[str] = (),
     prove: bool = True,
+    progress: Tell | None = None,
 ) -> tuple[CanonicalGraph, list[str]]:
     """Return a canonical graph made of an ONNX file, and sentences on what is nested.
 
@@ -58,6 +60,7 @@ def nest_onnx(
         outputs: Keep only these outputs or inner tensors; what only the others need is cut off.
         prove: Compare the graph with the file. Without it nothing may be built of the result: `preflight` only counts
             with it, also where a level is cut so far that its answers say nothing any more.
+        progress: Called with a line for each step.
 
     Raises:
         ExportError: When the file cannot take levels; names what it holds.
@@ -79,6 +82,8 @@ def nest_onnx(
         "include": list(include),
         "exclude": list(exclude),
     }
+    tell: Tell = progress or (lambda _: None)
+    tell(told(f"choosing what {len(steps)} levels keep of {len(chosen)} weights", 0.1))
     indices = cut(chosen, weights, steps, granularity)
     plain = model.clone()
     names = [str(value.name) for value in model.graph.inputs]
@@ -88,6 +93,7 @@ def nest_onnx(
     checkpoint = NestedCheckpoint(weights, indices, put_right, steps, facts | {"put_right": len(put_right)})
     graph = assemble(model, checkpoint, names)
     if prove:
+        tell(told("comparing the graph with the file at every level", 0.4))
         graph = prove_equal_to_file(graph, plain, checkpoint, real)
     return graph, [*_sentences(plain.graph, chosen, reasons), *_what_was_put_right(put_right)]
 

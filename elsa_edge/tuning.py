@@ -22,6 +22,7 @@ from elsa_edge.errors import ElsaError
 from elsa_edge.loading import CachePath, choices_of, choose_variant, open_adapter, why_not_loadable
 from elsa_edge.measure import one_sample
 from elsa_edge.profiles.schema import DeviceProfile, Runtime
+from elsa_edge.progress import told
 from elsa_edge.running.rotation import rounds
 from elsa_edge.verify import check_variant
 
@@ -82,7 +83,7 @@ def tune(
     settings = _settings(bundle, profile, preferred, cache)
     if len(settings) == 1:
         return profile, []
-    tell(f"timing {len(settings)} ways to run the bundle, about {seconds:g} s")
+    tell(told(f"timing {len(settings)} ways to run the bundle, about {seconds:g} s", 0.0))
     samples: list[list[list[float]]] = [[[] for _ in bundle.ladder] for _ in settings]
     for _ in range(_PASSES):
         for setting, times in zip(settings, samples, strict=True):

@@ -21,6 +21,7 @@ from elsa_edge.loading import CachePath, choices_of, open_adapter, open_for, why
 from elsa_edge.plugins import Opened
 from elsa_edge.plugins.chain import Chain
 from elsa_edge.profiles.schema import DeviceProfile
+from elsa_edge.progress import told
 from elsa_edge.proof.comparing import Comparison, agreement, compare
 from elsa_edge.proof.information import spread, told_apart
 from elsa_edge.proof.making import given, made_up
@@ -166,7 +167,7 @@ def verify_bundle(
     tell = progress or (lambda _: None)
     tell(f"{len(bundle.manifest.files)} files are as the manifest says")
     checks = []
-    for variant in bundle.manifest.variants:
+    for done, variant in enumerate(bundle.manifest.variants, start=1):
         reason = why_not_loadable(variant)
         if reason is not None:
             checks.append(VariantCheck(variant.name, variant.runtime, skipped=reason))
@@ -174,9 +175,9 @@ def verify_bundle(
             continue
         check = check_variant(bundle, variant, profile, cache)
         checks.append(check)
-        tell(
-            f"{variant.name}: {'within' if check.ok else 'OUTSIDE'} the contract at {len(check.levels)} levels"
-        )
+        place = "within" if check.ok else "OUTSIDE"
+        line = f"{variant.name}: {place} the contract at {len(check.levels)} levels"
+        tell(told(line, done / len(bundle.manifest.variants)))
     if all(check.skipped for check in checks):
         raise RuntimeUnavailableError(
             "No variant of the bundle can be loaded here",
@@ -189,7 +190,18 @@ def verify_bundle(
 
 
 def check_variant(bundle: Bundle, variant: Variant, profile: DeviceProfile, cache: CachePath) -> VariantCheck:
-    """Run a variant on the golden inputs at every level and compare, with every choice that a profile may make."""
+    """Run a variant on the golden inputs at every level and compare, with every choice that a profile may make.
+
+    Args:
+        bundle: The bundle, with its golden inputs and answers.
+        variant: Of the bundle.
+        profile: Runtime settings.
+        cache: Folder for files derived on this device, or None.
+
+    Raises:
+        BundleError: When the variant does not load.
+        RuntimeUnavailableError: When its runtime is not installed.
+    """
     choices = choices_of(variant) or (profile.runtime.choice,)
     runs, points = [], []
     for choice in choices:

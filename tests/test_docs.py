@@ -12,7 +12,11 @@ from support.pages import BLOCK, ROOT, blocks, readers_folder, run
 PAGES = sorted(path.relative_to(ROOT) for path in ROOT.glob("docs/**/*.md"))
 
 # Pages that begin with a canonical graph of the reader's, and a network to stand for it.
-GIVEN = {"docs/controller.md": "conv"}
+GIVEN = {
+    "docs/controller.md": "conv",
+    "docs/howto/android.md": "conv",
+    "docs/howto/browser.md": "conv",
+}
 # What a page takes for granted: the reader's own network and loop.
 BEFORE = {
     "docs/repair.md": """

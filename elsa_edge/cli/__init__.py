@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 
 from elsa_edge import __version__
+from elsa_edge.cli._interrupted import CODE, sentence
 from elsa_edge.errors import ElsaError, UnknownNameError
 from elsa_edge.extras import how_to_install
 
@@ -40,14 +41,6 @@ VERBS: Final = {
     "devices": "List, show, create and check device profiles.",
     "doctor": "Look for what may go wrong on this machine.",
 }
-
-
-_INTERRUPTED: Final = (
-    "Stopped. Files appear only when they are complete, so what was at the destination is as it was. The same command "
-    "starts again; `train` goes on from its last checkpoint."
-)
-# What a shell reports for a program that was stopped by Ctrl-C.
-_INTERRUPTED_CODE: Final = 130
 
 
 class _Failure(click.ClickException):
@@ -117,8 +110,8 @@ class LazyGroup(click.Group):
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:
-            click.echo(_INTERRUPTED, err=True)
-            raise click.exceptions.Exit(_INTERRUPTED_CODE) from None
+            click.echo(sentence(ctx.invoked_subcommand), err=True)
+            raise click.exceptions.Exit(CODE) from None
         except click.ClickException as error:
             _tell_json(ctx, error, error.exit_code)
             raise

@@ -26,6 +26,7 @@ __all__ = [
     "say",
     "show",
     "stderr_console",
+    "wants_json",
 ]
 
 _PIPE_COLUMNS: Final = 200
@@ -114,10 +115,11 @@ def say(message: str) -> None:
 
 def show(message: str) -> None:
     """Print a line of the result: on stdout, so that it can be piped; on stderr where `--json` has stdout."""
-    click.echo(message, err=_stdout_is_json())
+    click.echo(message, err=wants_json())
 
 
-def _stdout_is_json() -> bool:
+def wants_json() -> bool:
+    """Tell whether `--json` was given: stdout then has one JSON object, and progress is silent."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.find_root().meta.get(WANTS_JSON))
 
@@ -153,10 +155,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         table.add_row(*(_cell(value) for value in row))
     from rich.console import Console
 
-    console = Console(stderr=_stdout_is_json(), highlight=False, markup=False)
+    console = Console(stderr=wants_json(), highlight=False, markup=False)
     if not console.is_terminal:
         # A file or a pipe has no edge at which names must be broken.
-        console = Console(stderr=_stdout_is_json(), highlight=False, markup=False, width=_PIPE_COLUMNS)
+        console = Console(stderr=wants_json(), highlight=False, markup=False, width=_PIPE_COLUMNS)
     console.print(table)
 
 

@@ -1,15 +1,23 @@
-"""A bar with the time left on a terminal, lines elsewhere; both on stderr, so that stdout keeps the results."""
+"""A bar with the time left on a terminal, lines elsewhere, nothing with `--json`; all on stderr.
+
+bar         for events that are counted: steps of a training
+telling     for lines, some of which say how far the work is (`elsa_edge.progress`)
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from elsa_edge.cli._common import stderr_console
+from elsa_edge.cli._common import say, stderr_console, wants_json
+from elsa_edge.progress import Tell, Told
 
-__all__ = ["bar"]
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = ["bar", "telling"]
 
 
 class Step(Protocol):
@@ -38,22 +46,65 @@ def bar(
         describe: What the bar says of an event.
         line: Writes an event where there is no terminal.
     """
+    if wants_json():
+        yield lambda _: None
+        return
     if not sys.stderr.isatty():
         yield line
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=stderr_console(), transient=True) as progress:
-        shown = progress.add_task(task, total=None)
+    with _shown("{task.completed}/{task.total}") as progress:
+        number = progress.add_task(task, total=None)
 
         def show(event: _E) -> None:
-            progress.update(shown, completed=event.step, total=event.steps, description=describe(event))
+            progress.update(number, completed=event.step, total=event.steps, description=describe(event))
 
         yield show
+
+
+@contextmanager
+def telling(task: str) -> Iterator[Tell]:
+    """Yield what is to be called with each line.
+
+    On a terminal the lines stay above a bar, which fills as far as they say and goes when the work ends.
+
+    Args:
+        task: What is done, two or three words.
+    """
+    if wants_json():
+        yield lambda _: None
+        return
+    if not sys.stderr.isatty():
+        yield say
+        return
+    with _shown("{task.percentage:>3.0f} %") as progress:
+        number = progress.add_task(task, total=None)
+
+        def show(line: str) -> None:
+            progress.console.print(line)
+            if isinstance(line, Told):
+                progress.update(number, completed=line.share, total=1.0)
+
+        yield show
+
+
+def _shown(count: str) -> Progress:
+    """Return rich's bar, which removes itself."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn(count),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=stderr_console(),
+        transient=True,
+    )

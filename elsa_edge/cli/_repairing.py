@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from elsa_edge.cli._common import print_table, say
 from elsa_edge.cli._progress import bar
 from elsa_edge.errors import UsageError
+from elsa_edge.progress import Tell
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,6 +65,7 @@ def cut_as_asked(
     example: Any,
     settings: dict[str, Any],
     device: DeviceProfile | None = None,
+    tell: Tell,
 ) -> NestedCheckpoint:
     """Cut the network; `--levels auto` and `--method auto` are found on the inputs first, and told."""
     from elsa_edge.levels import Ladder
@@ -93,7 +95,7 @@ def cut_as_asked(
         ladder = Ladder.parse(levels)
     if chosen.pop("method") != "auto":
         batches = as_batches(network, inputs)
-        return sparsify(network, ladder, data=batches, example=example, **settings)
+        return sparsify(network, ladder, data=batches, example=example, progress=tell, **settings)
     if chosen.pop("allocation") is not None:
         raise UsageError("The method auto tries several allocations", fix="Leave --allocation out")
     best, tried = best_cut(network, ladder, inputs, provenance=settings["provenance"], **chosen)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from elsa_edge.cli._common import device_option, emit, json_option, new_file, say
+from elsa_edge.cli._progress import telling
 
 if TYPE_CHECKING:
     from elsa_edge.start_project import Platform
@@ -89,6 +90,7 @@ def command(
         start_project(platform, destination, say)
         if platform
         else contextlib.nullcontext(destination) as place,
+        telling("building") as tell,
     ):
         bundle = build_bundle(
             model,
@@ -100,7 +102,7 @@ def command(
             sign=sign,
             counter=counter,
             reroute=reroute,
-            progress=say,
+            progress=tell,
         )
     size_bytes = sum(entry.size_bytes for entry in bundle.manifest.files)
     say(f"{destination}: {size_bytes / 1e6:.2f} MB, {len(bundle.ladder)} levels")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from elsa_edge.cli._common import emit, json_option, print_table, say
+from elsa_edge.cli._progress import telling
+from elsa_edge.progress import Tell
 
 if TYPE_CHECKING:
     from elsa_edge.deploy import DeviceBook, Options, Outcome
@@ -137,7 +139,8 @@ def command(
         limits = {"waves": parse_waves(waves), "most_failures": parse_limit(stop_after), "at_once": at_once}
         _fleet(bundle, book, names, options, limits=limits, as_json=as_json)
     else:
-        outcome = _one(bundle, book, names[0], options)
+        with telling("deploying") as tell:
+            outcome = _one(bundle, book, names[0], options, tell)
         if outcome is not None and outcome.profile is not None:
             _show_measured(outcome, book)
         emit(
@@ -166,14 +169,14 @@ def _names(targets: str) -> list[str]:
     return names
 
 
-def _one(bundle: Path | None, book: DeviceBook, name: str, options: Options) -> Outcome | None:
+def _one(bundle: Path | None, book: DeviceBook, name: str, options: Options, tell: Tell) -> Outcome | None:
     """Deploy to one device, or roll it back (None); a profile that was measured there comes home."""
     from elsa_edge.deploy import deploy, rollback
 
     if bundle is None:
-        rollback(book.get(name), options, tell=say)
+        rollback(book.get(name), options, tell=tell)
         return None
-    outcome = deploy(bundle, book.get(name), book.profile(name), options, tell=say)
+    outcome = deploy(bundle, book.get(name), book.profile(name), options, tell=tell)
     if outcome.profile is not None:
         book.save_profile(name, outcome.profile)
     return outcome
@@ -184,11 +187,14 @@ def _fleet(
 ) -> None:
     from elsa_edge.deploy.fleet import State, roll_out
 
-    def one(name: str) -> tuple[State, int]:
-        outcome = _one(bundle, book, name, options)
-        return ("deployed", 0) if outcome is None else (outcome.state, outcome.moved_bytes)
+    with telling("deploying") as tell:
 
-    report = roll_out(names, one, tell=say, **limits)
+        def one(name: str) -> tuple[State, int]:
+            # Several devices at once: how far one of them is says nothing of the whole.
+            outcome = _one(bundle, book, name, options, lambda line: tell(str(line)))
+            return ("deployed", 0) if outcome is None else (outcome.state, outcome.moved_bytes)
+
+        report = roll_out(names, one, tell=tell, **limits)
     print_table(
         "Devices",
         ("device", "wave", "state", "MB sent", "reason"),

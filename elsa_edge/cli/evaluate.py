@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from elsa_edge.cli._common import cache_option, emit, json_option, print_table, say
+from elsa_edge.cli._progress import telling
+from elsa_edge.progress import part
 
 if TYPE_CHECKING:
     from elsa_edge.bundle import Variant
@@ -117,10 +119,13 @@ def command(
         subject = _checkpoint(what, model, data)
     question = Question(metric, output_name, batch)
     found: dict[str, list[Figure]] = {}
-    for make in subject.answerers:
-        answerer = make()
-        labelled = read_labelled(data, answerer.inputs, labels)
-        found[answerer.name] = measure_accuracy(answerer, labelled, question, say)
+    count = len(subject.answerers)
+    with telling("evaluating") as tell:
+        for number, make in enumerate(subject.answerers):
+            answerer = make()
+            labelled = read_labelled(data, answerer.inputs, labels)
+            own = part(tell, number / count, (number + 1) / count)
+            found[answerer.name] = measure_accuracy(answerer, labelled, question, own)
     figures = next(iter(found.values()))
     ladder = with_figures(subject.ladder, figures, metric)
     for name, measured in found.items():

@@ -15,6 +15,7 @@ from elsa_edge.cli._common import (
     print_table,
     say,
 )
+from elsa_edge.cli._progress import telling
 from elsa_edge.files.claims import CANONICAL
 
 __all__ = ["command"]
@@ -91,16 +92,17 @@ def command(
     from elsa_edge.graph.export import export_canonical
 
     nested = NestedCheckpoint.load(checkpoint)
-    graph = export_canonical(
-        nested,
-        build_model(model),
-        inputs,
-        examples=real,
-        batch=batch,
-        sizes=numbers,
-        outputs=outputs,
-        progress=say,
-    )
+    with telling("exporting") as tell:
+        graph = export_canonical(
+            nested,
+            build_model(model),
+            inputs,
+            examples=real,
+            batch=batch,
+            sizes=numbers,
+            outputs=outputs,
+            progress=tell,
+        )
     graph = graph.with_provenance(
         checkpoint=checkpoint.name, checkpoint_sha256=sha256_of(checkpoint), model=model
     )

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from elsa_edge.cli._common import device_option, emit, json_option, print_table, say, show
+from elsa_edge.cli._common import device_option, emit, json_option, print_table, show
+from elsa_edge.cli._progress import telling
+from elsa_edge.progress import told
 
 if TYPE_CHECKING:
     from elsa_edge.preflight import Preflight
@@ -58,8 +60,9 @@ def command(
     profile = load_profile(device)
     ladder = [level.sparsity for level in Ladder.parse(levels)]
     network = Network(source, model, input_shapes, granularity)
-    say(f"reading {network.name}")
-    found = examine(graph_of(network, ladder), profile, tell=say)
+    with telling("looking") as tell:
+        tell(told(f"reading {network.name}", 0.0))
+        found = examine(graph_of(network, ladder), profile, tell=tell)
     _show(found, network.name)
     emit(asdict(found), as_json=as_json)
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from elsa_edge.cli._common import cache_option, emit, json_option, new_file, print_table, say
+from elsa_edge.cli._progress import telling
 from elsa_edge.files.claims import PROFILE
+from elsa_edge.progress import part, told
 
 __all__ = ["command"]
 
@@ -61,14 +63,17 @@ def command(
 
     opened, tuned = open_for(bundle, device)
     timed: list[Candidate] = []
-    if variant is None:
-        tuned, timed = tune(opened, tuned, cache=cache, seconds=seconds / 2, tell=say)
-    profile = measure_bundle(opened, tuned, variant=variant, cache=cache, seconds=seconds, progress=say)
-    if layers:
-        say("time of each layer")
-        profile = with_layer_times(opened, profile, cache)
-        if profile.measured is not None and not profile.measured.layers:
-            say(f"{profile.runtime.name} does not tell how long layers take")
+    with telling("measuring") as tell:
+        if variant is None:
+            tuned, timed = tune(opened, tuned, cache=cache, seconds=seconds / 2, tell=part(tell, 0.0, 0.3))
+        profile = measure_bundle(
+            opened, tuned, variant=variant, cache=cache, seconds=seconds, progress=part(tell, 0.3, 0.9)
+        )
+        if layers:
+            tell(told("time of each layer", 0.9))
+            profile = with_layer_times(opened, profile, cache)
+    if layers and profile.measured is not None and not profile.measured.layers:
+        say(f"{profile.runtime.name} does not tell how long layers take")
     save_profile(profile, destination)
     measured = profile.measured
     assert measured is not None  # measure_bundle has just filled it

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from elsa_edge.cli._common import emit, json_option, print_table, say
+from elsa_edge.cli._progress import telling
 
 if TYPE_CHECKING:
     from elsa_edge.quickstart.path import QuickstartResult
@@ -63,16 +64,17 @@ def command(
 
     from elsa_edge.quickstart.path import run_quickstart
 
-    result = run_quickstart(
-        destination,
-        device=profile,
-        ladder=ladder,
-        epochs=epochs,
-        train_count=images,
-        seconds=seconds,
-        seed=seed,
-        progress=say,
-    )
+    with telling("quickstart") as tell:
+        result = run_quickstart(
+            destination,
+            device=profile,
+            ladder=ladder,
+            epochs=epochs,
+            train_count=images,
+            seconds=seconds,
+            seed=seed,
+            progress=tell,
+        )
     _show(result)
     emit(result.as_json(), as_json=as_json)
 

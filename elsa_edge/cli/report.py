@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from elsa_edge.cli._common import cache_option, emit, json_option, new_file, say, show
+from elsa_edge.cli._progress import telling
 
 __all__ = ["command"]
 
@@ -69,8 +70,9 @@ def command(
     form_of(destination)
     if not measure and (sustained or variants):
         raise UsageError("--sustained and --variant say what to measure", fix="Add --measure")
-    measuring = Measuring(seconds, sustained, variants, cache, say) if measure else None
-    record = compose(sources, device, measuring)
+    with telling("measuring" if measure else "reading") as tell:
+        measuring = Measuring(seconds, sustained, variants, cache, tell) if measure else None
+        record = compose(sources, device, measuring)
     changes = render(record, destination, against)
     show(advice(record))
     for item in record.missing:

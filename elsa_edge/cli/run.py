@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from elsa_edge.cli._common import cache_option, emit, json_option, print_table, say, show
+from elsa_edge.cli._progress import bar
 from elsa_edge.files.claims import Kind, claim
 
 if TYPE_CHECKING:
@@ -103,8 +106,16 @@ def command(
             listeners.append(open_files.enter_context(TraceRecorder(trace, memory_bytes)))
         if log is not None:
             listeners.append(open_files.enter_context(JsonLog(log)))
-        last = _repeat(session, feeds, seconds, level)
-        if outputs is not None:
+        stopped: KeyboardInterrupt | None = None
+        last: dict[str, Any] = {}
+        try:
+            with _bar() as show_second:
+                last = _repeat(session, feeds, seconds, level, show_second)
+        except KeyboardInterrupt as error:
+            if not session.stats.runs:
+                raise
+            stopped = error
+        if outputs is not None and stopped is None:
             _write(outputs, last)
         record = {"variant": session.variant.name, **_record(session)}
         _show(record)
@@ -121,6 +132,23 @@ def command(
             },
             as_json=as_json,
         )
+        if (
+            stopped is not None
+        ):  # what was done until then has been told; the exit status says that it was stopped
+            raise stopped
+
+
+@dataclass(frozen=True, slots=True)
+class _Second:
+    """How many seconds of a run are over."""
+
+    step: int
+    steps: int
+
+
+def _bar() -> AbstractContextManager[Callable[[_Second], None]]:
+    """Show how long a run still takes; without a terminal it says nothing until its table."""
+    return bar("running", describe=lambda _: "running, seconds", line=lambda _: None)
 
 
 def _feeds(session: AdaptiveSession, arrays: Mapping[str, Any] | None, batch: int) -> list[dict[str, Any]]:
@@ -137,20 +165,30 @@ def _feeds(session: AdaptiveSession, arrays: Mapping[str, Any] | None, batch: in
 
 
 def _repeat(
-    session: AdaptiveSession, feeds: Sequence[dict[str, Any]], seconds: float | None, level: int | None
+    session: AdaptiveSession,
+    feeds: Sequence[dict[str, Any]],
+    seconds: float | None,
+    level: int | None,
+    show_second: Callable[[_Second], None],
 ) -> dict[str, Any]:
     """Run all inputs once, or again and again until the time is up; return the outputs of the last full round."""
     import numpy as np
 
-    ends_s = time.monotonic() + (seconds or 0.0)
+    began_s = time.monotonic()
+    ends_s = began_s + (seconds or 0.0)
+    passed = -1
     outputs = session.bundle.outputs
     last: dict[str, Any] = {}
     while True:
         round_: list[dict[str, Any]] = []
         for feed in feeds:
             round_.append(session.run(feed, level))
-            if last and time.monotonic() >= ends_s:
+            now_s = time.monotonic()
+            if last and now_s >= ends_s:
                 return last
+            if seconds and int(now_s - began_s) > passed:
+                passed = int(now_s - began_s)
+                show_second(_Second(min(passed, int(seconds)), max(1, int(seconds))))
         last = {
             name: array
             if len(round_) == 1 or outputs[name].batch_axis is None

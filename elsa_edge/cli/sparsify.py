@@ -16,6 +16,7 @@ from elsa_edge.cli._common import (
     print_table,
     say,
 )
+from elsa_edge.cli._progress import telling
 from elsa_edge.cli._repairing import cut_as_asked, inputs_of, repair_rows, show_repair, watching
 from elsa_edge.files.claims import CANONICAL, NESTED
 
@@ -178,7 +179,10 @@ def command(
         "provenance": {"source": checkpoint.name, "source_sha256": sha256_of(checkpoint), "model": model},
     }
     measured = None if device is None else load_profile(device)
-    nested = cut_as_asked(network, levels, inputs, example=example, settings=settings, device=measured)
+    with telling("cutting") as tell:
+        nested = cut_as_asked(
+            network, levels, inputs, example=example, settings=settings, device=measured, tell=tell
+        )
     if repairing is not None:
         from elsa_edge.repairing import repair
 
@@ -232,15 +236,17 @@ def _sparsify_onnx(
     """Write a canonical graph made of an ONNX file."""
     from elsa_edge.onnx_levels import nest_onnx
 
-    graph, notes = nest_onnx(
-        source,
-        ladder,
-        granularity=granularity,
-        include=include,
-        exclude=exclude,
-        inputs=data,
-        outputs=outputs,
-    )
+    with telling("cutting") as tell:
+        graph, notes = nest_onnx(
+            source,
+            ladder,
+            granularity=granularity,
+            include=include,
+            exclude=exclude,
+            inputs=data,
+            outputs=outputs,
+            progress=tell,
+        )
     graph.save(destination)
     for note in notes:
         say(f"note: {note}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -64,14 +63,8 @@ def command(*, config: Path, destination: Path, restart: bool, as_json: bool) ->
     folder = destination.with_name(destination.name + ".run")
     if (folder / "state.pt").is_file() and not restart:
         say(f"Going on with the training in {folder}.")
-    try:
-        with _bar() as progress:
-            checkpoint = run_training(settings, destination, restart=restart, progress=progress)
-    except KeyboardInterrupt:
-        say(
-            f"Stopped. To go on: elsa-edge train {shlex.quote(str(config))} -o {shlex.quote(str(destination))}"
-        )
-        raise
+    with _bar() as progress:
+        checkpoint = run_training(settings, destination, restart=restart, progress=progress)
     rows = [
         {
             "level": level.name,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from elsa_edge.cli._common import cache_option, emit, json_option, print_table, say
+from elsa_edge.cli._common import cache_option, emit, json_option, print_table
+from elsa_edge.cli._progress import telling
 from elsa_edge.errors import BundleError
 
 __all__ = ["command"]
@@ -56,9 +57,10 @@ def command(
     if counter is not None and not keys:
         raise click.UsageError("--counter means something only with --require-signature")
     accepted = Accepted.parse(counter.read_text()) if counter is not None and counter.exists() else None
-    result = verify_bundle(
-        bundle, device=device, cache=cache, trusted_keys=keys, accepted=accepted, progress=say
-    )
+    with telling("verifying") as tell:
+        result = verify_bundle(
+            bundle, device=device, cache=cache, trusted_keys=keys, accepted=accepted, progress=tell
+        )
     if accept is not None and result.ok and result.accepted is not None:
         write_bytes(accept, result.accepted.render().encode())
     for variant in result.variants:

@@ -28,10 +28,13 @@ from elsa_edge.deploy.transport import Parcel, Transport
 from elsa_edge.files import scratch_folder
 from elsa_edge.profiles import load_profile, render_profile
 from elsa_edge.profiles.schema import DeviceProfile
+from elsa_edge.progress import told
 
 __all__ = ["deploy"]
 
 _TRIES: Final = 2
+# Of a deployment, for the time that is left: bringing files; the rest is checking and proving them there.
+_BROUGHT: Final = 0.8
 
 
 def deploy(
@@ -125,7 +128,7 @@ class _Job:
                 _, self.store = look(self.line, self.device)
         verified = self._ask("verify", **self._trust())
         if verified.json():
-            self.tell(f"{self.device.name}: verified there, at every level")
+            self.tell(told(f"{self.device.name}: verified there, at every level", 0.95))
         first = self._activate()
         self.tell(f"{self.device.name}: {self.plan.release.hash[:12]} is in service")
         return Outcome(
@@ -197,7 +200,8 @@ class _Job:
     def _count(self, moved: int) -> None:
         self.moved_bytes += moved
         total = max(1, self.plan.travel_bytes)
-        self.tell(f"{self.device.name}: {self.moved_bytes / 1e6:.2f} of {total / 1e6:.2f} MB")
+        line = f"{self.device.name}: {self.moved_bytes / 1e6:.2f} of {total / 1e6:.2f} MB"
+        self.tell(told(line, _BROUGHT * self.moved_bytes / total))
 
     def _trust(self) -> dict[str, str]:
         settings = self.profile.deploy

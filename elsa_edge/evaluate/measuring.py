@@ -13,6 +13,7 @@ from elsa_edge.errors import InputError, UnknownNameError, UsageError, first_lin
 from elsa_edge.evaluate.answers import Answerer
 from elsa_edge.evaluate.data import Labelled
 from elsa_edge.evaluate.metrics import Figure, metric_named, own_figure
+from elsa_edge.progress import told
 
 __all__ = ["Question", "measure_accuracy"]
 
@@ -68,7 +69,9 @@ def measure_accuracy(
             figure = own_figure(question.metric, own(joined, data.labels), len(data))
         figures.append(figure)
         if tell is not None:
-            tell(f"{answerer.name}, level {level}: {figure.accuracy:.4f}")
+            tell(
+                told(f"{answerer.name}, level {level}: {figure.accuracy:.4f}", (level + 1) / answerer.levels)
+            )
     return figures
 
 

@@ -22,6 +22,7 @@ from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.outputs import answering
 from elsa_edge.graph.torch_errors import FixedSizeError, OperatorError
 from elsa_edge.graph.torch_export import torch_to_onnx
+from elsa_edge.progress import told
 from elsa_edge.tensors import TensorSpec
 from elsa_edge.trained import load_arrays, plain_network
 
@@ -145,7 +146,7 @@ class _Writer:
                 if attempt.batch is None
                 else f"a fixed ({attempt.batch})"
             )
-            self.tell(f"tracing with {size} batch")
+            self.tell(told(f"tracing with {size} batch", 0.05))
             keep = {*checkpoint.indices, *checkpoint.tables}
             onnx_model = torch_to_onnx(
                 model, binding, attempt.trace, answer.names, related=attempt.related, keep=keep
@@ -153,7 +154,7 @@ class _Writer:
             graph = assemble(onnx_model, _under_graph_names(checkpoint, onnx_model.graph, model), names)
             if not self.prove:
                 return graph
-            self.tell(f"comparing {len(graph.ladder)} levels with torch")
+            self.tell(told(f"comparing {len(graph.ladder)} levels with torch", 0.5))
             graph = prove_equal(graph, checkpoint, model, binding, attempt.proofs, real=attempt.real)
         facts = {
             "batch": (attempt.batch or "free") if attempt.stacked else "none",

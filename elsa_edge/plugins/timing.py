@@ -46,10 +46,14 @@ class OperatorTimer(Protocol):
         cache: Path | None,
         into: Path,
     ) -> Opened:
-        """Load a variant like `Adapter.open`, with its arguments, and note the times of operators.
+        """Load a variant like `Adapter.open`, and note the times of operators.
 
         Args:
-            folder: As in `Adapter.open`, like `variant`, `level_count`, `runtime` and `cache`.
+            folder: The bundle's folder.
+            variant: Its entry in the manifest.
+            level_count: How many levels the bundle has.
+            runtime: The device profile's runtime section.
+            cache: Folder for files that the adapter may derive, or None.
             into: Existing, empty folder for what is noted.
         """
 

@@ -19,6 +19,7 @@ from elsa_edge.layer_times import tells_layer_times, time_layers
 from elsa_edge.loading import CachePath, open_adapter, why_not_loadable
 from elsa_edge.measure import LevelTimes, conditions, fresh_level, one_sample, time_levels
 from elsa_edge.profiles.schema import DeviceProfile
+from elsa_edge.progress import part, told
 from elsa_edge.report.record import Check, LayerTime, Record, Window
 from elsa_edge.verify import VariantCheck, check_variant
 
@@ -72,8 +73,10 @@ def measure_into(
         UnknownNameError: When the bundle has no variant of a wanted name.
     """
     chosen = [bundle.manifest.variant(name) for name in variants] or list(bundle.manifest.variants)
-    taken, place = _Taken(), _Place(bundle, profile, cache, tell)
-    for variant in chosen:
+    taken = _Taken()
+    for number, variant in enumerate(chosen):
+        own = part(tell, number / len(chosen), (number + 1) / len(chosen))
+        place = _Place(bundle, profile, cache, own)
         reason = why_not_loadable(variant)
         if reason is None:
             try:
@@ -82,7 +85,7 @@ def measure_into(
                 reason = str(error)
         if reason is not None:
             taken.checks.append(Check(variant=variant.name, ok=False, skipped=reason))
-            tell(f"{variant.name}: left out, {reason}")
+            own(told(f"{variant.name}: left out, {reason}", 1.0))
     if not taken.rows:
         raise ElsaError(
             "No variant of the bundle could be measured here",
@@ -141,17 +144,18 @@ def _measure(taken: _Taken, place: _Place, variant: Variant, seconds: float) -> 
     """Verify and time one variant; nothing of it is kept when a step fails."""
     where = (place.bundle, variant, place.profile, place.cache)
     check = check_variant(*where)
-    place.tell(f"{variant.name}: {'within' if check.ok else 'OUTSIDE'} the numeric contract")
+    place.tell(told(f"{variant.name}: {'within' if check.ok else 'OUTSIDE'} the numeric contract", 0.2))
     adapter = open_adapter(*where)
     try:
-        times = time_levels(adapter, one_sample(place.bundle), seconds, place.tell)
+        times = time_levels(adapter, one_sample(place.bundle), seconds, part(place.tell, 0.2, 0.6))
         estimate = adapter.memory()
         cache = f"{variant.name}: {adapter.cache}"
     finally:
         adapter.close()
     rows = {}
     for level, found in enumerate(times):
-        place.tell(f"{variant.name} level {level}: memory and cold run")
+        share = 0.6 + 0.3 * level / len(times)
+        place.tell(told(f"{variant.name} level {level}: memory and cold run", share))
         fresh = fresh_level(*where, level)
         memory = int(fresh.get("memory_bytes", estimate.at(level)))
         rows[variant.name, level] = _figures(found) | {
@@ -161,7 +165,7 @@ def _measure(taken: _Taken, place: _Place, variant: Variant, seconds: float) -> 
         }
     timed: list[LayerTime] = []
     if tells_layer_times(variant):
-        place.tell(f"{variant.name}: time of each layer")
+        place.tell(told(f"{variant.name}: time of each layer", 0.9))
         timed = [LayerTime(variant=variant.name, **asdict(layer)) for layer in time_layers(*where)]
     taken.rows |= rows
     taken.layer_times += timed

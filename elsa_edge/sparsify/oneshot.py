@@ -15,6 +15,7 @@ import numpy as np
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import InputError, UsageError, first_line
 from elsa_edge.levels import NEVER, Ladder, index_from_masks, mask_at, measured_densities
+from elsa_edge.progress import Tell, told
 from elsa_edge.sparsify.allocation import allocation_named
 from elsa_edge.sparsify.coverage import coverage
 from elsa_edge.sparsify.data import Batches, batches_of
@@ -152,6 +153,7 @@ def sparsify(
     example: Any = None,
     seed: int = 0,
     provenance: Mapping[str, Any] | None = None,
+    progress: Tell | None = None,
 ) -> NestedCheckpoint:
     """Make nested levels from the weights that `model` has now.
 
@@ -171,6 +173,7 @@ def sparsify(
             first of `data`. With neither, only layers of known classes are found.
         seed: Of `random`.
         provenance: Further facts to store, JSON values.
+        progress: Called with a line for each step.
 
     Returns:
         The nested checkpoint; `provenance["notes"]` says what stayed dense against expectation and why.
@@ -190,6 +193,7 @@ def sparsify(
     """
     import torch
 
+    tell: Tell = progress or (lambda _: None)
     model = plain_network(model)
     steps = ladder if isinstance(ladder, Ladder) else Ladder.from_sparsities(list(ladder))
     pattern = parse_pattern(granularity, steps.sparsities)
@@ -201,16 +205,19 @@ def sparsify(
     batches = None if data is None else batches_of(model, data)
     # One batch as it is: its inputs need not have a number of samples in common.
     one = [example] if isinstance(example, Mapping) else example
+    tell(told("looking at what the network multiplies with", 0.05))
     products = _watched(model, batches if example is None else batches_of(model, one))
     weights, notes = nested_weights(model, pattern, include, exclude, products)
     state = model.state_dict(keep_vars=True)
     generator = torch.Generator().manual_seed(seed)
+    tell(told(f"scoring {len(weights)} weights", 0.15))
     if score is not None:
         scores = {w.name: score(state[w.name].detach().cpu(), None, generator) for w in weights}
     elif batches is None:
         raise UsageError("The method fisher scores weights by what they do to inputs", fix="Give --data")
     else:
         scores = fisher_scores(model, weights, batches, generator)
+    tell(told(f"choosing what {len(steps)} levels keep", 0.35))
     masks = _masks(weights, scores, steps, allocation or "global", pattern)
     notes += _starved(weights, masks[0], 1.0 - steps.sparsities[0], granularity)
     indices = {w.name: index_from_masks([level[w.name].numpy() for level in masks]) for w in weights}
@@ -219,6 +226,7 @@ def sparsify(
         notes += _leave_out_zeros(indices, arrays, steps)
     tables: dict[str, np.ndarray[Any, Any]] = {}
     if batches is not None and batch_norms(model):
+        tell(told("statistics of BatchNorm at every level", 0.5))
         tables = _statistics(model, weights, masks, batches, arrays)
     if isinstance(pattern, Channel):
         behind, note = followers(model, weights, batches)
@@ -247,6 +255,7 @@ def sparsify(
         **(provenance or {}),
     }
     checkpoint = NestedCheckpoint(arrays, with_aliases(weights, indices), tables, steps, facts)
+    tell(told("looking whether every level follows its inputs", 0.9))
     shown = batches if example is None else batches_of(model, one)
     if shown is not None:
         arguments, keywords = next(iter(shown))
