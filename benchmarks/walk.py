@@ -1,7 +1,7 @@
 """A new user's first ten minutes: a clean clone, the commands of README's "Try it" and nothing else, an open report.
 
-The clone, the home folder and so pip's cache are new; pip is set up as on this machine (its PIP_ variables stay), which is
-where README's words on the CPU build of torch come in: without them pip takes five gigabytes.
+The clone, the home folder and so pip's cache are new. pip is set up as on this machine (its PIP_ variables stay): that
+is where README's words on the CPU build of torch come in, without which pip takes five gigabytes.
 """
 
 from __future__ import annotations

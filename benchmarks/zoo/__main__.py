@@ -80,12 +80,20 @@ def main() -> None:
     """Group of the three verbs."""
 
 
+def _said(text: str, facts: dict[str, Any], *, as_json: bool) -> None:
+    click.echo(json.dumps(facts) if as_json else text)
+
+
+_JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
 @main.command("install")
-def _install() -> None:
+@_JSON
+def _install(*, as_json: bool) -> None:
     """Make the environment of the zoo, and print where it is."""
     with stdout_for_result():
         folder = install()
-    click.echo(folder)
+    _said(str(folder), {"environment": str(folder)}, as_json=as_json)
 
 
 @main.command("run")
@@ -95,7 +103,7 @@ def _install() -> None:
 @click.option("--static", is_flag=True, help="With a batch of 1, which traces in a third of the time.")
 @click.option("--timeout", default=900.0, show_default=True, help="Seconds for one network.")
 @click.option("--report", type=click.Path(path_type=Path), default=REPORT, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print the whole report as one JSON object on stdout.")
+@_JSON
 def _run(
     names: tuple[str, ...],
     *,
@@ -122,10 +130,13 @@ def _run(
 
 
 @main.command("table")
-def _table() -> None:
+@_JSON
+def _table(*, as_json: bool) -> None:
     """Write the results into docs/zoo.md."""
     before = PAGE.read_text(encoding="utf-8").partition(_MARK)[0]
-    PAGE.write_text(before + _MARK + "\n" + table(_rows(REPORT)) + "\n", encoding="utf-8")
+    rows = _rows(REPORT)
+    PAGE.write_text(before + _MARK + "\n" + table(rows) + "\n", encoding="utf-8")
+    _said(f"{PAGE}: {len(rows)} networks", {"page": str(PAGE), "networks": len(rows)}, as_json=as_json)
 
 
 if __name__ == "__main__":

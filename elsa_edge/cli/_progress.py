@@ -80,7 +80,7 @@ def telling(task: str) -> Iterator[Tell]:
         number = progress.add_task(task, total=None)
 
         def show(line: str) -> None:
-            progress.console.print(line)
+            progress.console.print(line, soft_wrap=True)
             if isinstance(line, Told):
                 progress.update(number, completed=line.share, total=1.0)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.zoo import __main__ as program
 from benchmarks.zoo.networks import NETWORKS
 from benchmarks.zoo.table import claims, table
 from elsa_edge.tensors import parse_inputs
@@ -46,3 +50,21 @@ def test_claims_count_what_they_say():
 def test_inputs_of_every_network_are_readable(name):
     """As `--input-shape` would take them."""
     assert parse_inputs(NETWORKS[name].inputs)
+
+
+def test_the_verbs_answer_as_json_too(tmp_path, monkeypatch):
+    """`install` and `table`, as `run` does."""
+    page = tmp_path / "zoo.md"
+    page.write_text("# Zoo\n<!-- table -->\nold")
+    monkeypatch.setattr(program, "PAGE", page)
+    monkeypatch.setattr(program, "REPORT", tmp_path / "none.json")
+    monkeypatch.setattr(program, "install", lambda: tmp_path)
+    told = {
+        verb: json.loads(CliRunner().invoke(program.main, [verb, "--json"]).stdout)
+        for verb in ("install", "table")
+    }
+    assert told == {
+        "install": {"environment": str(tmp_path)},
+        "table": {"page": str(page), "networks": 0},
+    }
+    assert "old" not in page.read_text()

@@ -179,7 +179,7 @@ def test_ctrl_c_says_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elsa_edge.doctor.examine", interrupted)
     done = CliRunner().invoke(cli, ["doctor"])
     assert done.exit_code == 130
-    assert "was at the destination is as it was" in done.stderr
+    assert done.stderr == "Stopped. Nothing was changed. The same command starts again.\n"
 
 
 def test_the_module_and_the_short_switch_tell_the_version() -> None:
