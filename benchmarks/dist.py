@@ -61,9 +61,10 @@ def _in_a_new_environment(file: Path, extra: str, folder: Path, quickstart: Path
     home.mkdir(parents=True)
     clean = {name: os.environ[name] for name in _KEPT if name in os.environ} | {"HOME": str(home)}
     _done([sys.executable, "-m", "venv", folder / "venv"], env=clean)
-    pip = [folder / "venv/bin/python", "-m", "pip", "--quiet", "install"]
+    python = str(folder / "venv/bin/python")
+    pip = [python, "-m", "pip", "--quiet", "install"]
     _, seconds = _done(
-        [*pip, "--constraint", _CONSTRAINTS, f"elsa-edge[{extra}] @ {file.as_uri()}"], env=clean
+        [*pip, "--constraint", str(_CONSTRAINTS), f"elsa-edge[{extra}] @ {file.as_uri()}"], env=clean
     )
     command = folder / "venv/bin/elsa-edge"
     version, _ = _done([command, "-V"], env=clean, cwd=home)
@@ -87,7 +88,17 @@ def _in_a_new_environment(file: Path, extra: str, folder: Path, quickstart: Path
 def _on_arm(wheel: Path, folder: Path, bundle: Path | None) -> Row:
     """Unpack a wheel and what it needs for ARM, and run it under emulation."""
     site = folder / "site"
-    pip = [sys.executable, "-m", "pip", "--quiet", "install", "--target", site, "--only-binary=:all:", *_ARM]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--quiet",
+        "install",
+        "--target",
+        str(site),
+        "--only-binary=:all:",
+        *_ARM,
+    ]
     version = ["--implementation", "cp", "--python-version", "3.11"]
     _, seconds = _done([*pip, *version, f"elsa-edge[ort] @ {wheel.as_uri()}"])
     board = userland("arm64", folder / "board")
