@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy.typing as npt
 
 from elsa_edge.bundle import Bundle, BundleWriter, Golden, open_bundle, require_place, write_bundle
+from elsa_edge.bundle.manifest import NOT_PROVED
 from elsa_edge.bundle.signature import sign_bundle
 from elsa_edge.errors import (
     ContractError,
@@ -115,7 +116,8 @@ def build_bundle(
     graph = check_contract(CanonicalGraph.load(source))
     tell(f"{source.name}: {len(graph.ladder)} levels, contract holds")
     segments = _segments(graph, profile.reroute if reroute is None else reroute, tell)
-    answers = _golden(graph, golden, profile, tell)
+    not_proved: list[str] = []
+    answers = _golden(graph, golden, profile, tell, not_proved)
     exporters = _applicable(graph, profile, variants, tell)
     with write_bundle(destination) as writer:
         left_out: dict[str, str] = {}
@@ -150,6 +152,7 @@ def build_bundle(
                     "model": dict(graph.provenance),
                     "layers": _layers(graph),
                     "left_out": left_out,
+                    NOT_PROVED: not_proved,
                 },
                 noise=graph.noise,
                 class_axes=class_axes(graph.model),
@@ -204,14 +207,21 @@ def _golden(
     given: str | os.PathLike[str] | Mapping[str, Array] | None,
     profile: DeviceProfile,
     tell: Progress,
+    not_proved: list[str],
 ) -> Golden:
+    """Return golden inputs and answers; what they do not prove is told and appended to `not_proved`."""
+
+    def note(sentence: str) -> None:
+        not_proved.append(sentence)
+        tell(f"note: {sentence}")
+
     if given is None:
         real = None
     elif isinstance(given, Mapping):
         real = check_inputs(graph.inputs, given)
     else:
         real = read_inputs(Path(given), graph.inputs)
-    return golden_answers(graph, real, {profile.tflite.batch}, tell)
+    return golden_answers(graph, real, {profile.tflite.batch}, tell, note)
 
 
 def _applicable(

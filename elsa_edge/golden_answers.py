@@ -32,7 +32,11 @@ _ADVICE: Final = "give real inputs with --golden FILE.npz"
 
 
 def golden_answers(
-    graph: CanonicalGraph, real: Inputs | None, frozen: set[int], tell: Callable[[str], None]
+    graph: CanonicalGraph,
+    real: Inputs | None,
+    frozen: set[int],
+    tell: Callable[[str], None],
+    note: Callable[[str], None] | None = None,
 ) -> Golden:
     """Return golden inputs and the canonical graph's answers.
 
@@ -41,6 +45,7 @@ def golden_answers(
         real: Real inputs that fit it; made-up ones of several kinds are tried when None.
         frozen: Batch sizes that a file may be fixed to.
         tell: Called with a line on what was chosen.
+        note: Called with a sentence on each thing that these inputs do not prove; `tell` says them when None.
 
     Raises:
         InputError: When the outputs say nothing on these inputs, or the graph does not run on them.
@@ -48,6 +53,8 @@ def golden_answers(
     """
     from elsa_edge.graph.dependence import depending_outputs, vocabularies
     from elsa_edge.graph.oracle import run_canonical
+
+    unproved = note or (lambda sentence: tell(f"note: {sentence}"))
 
     def run(inputs: Inputs) -> tuple[dict[str, Array], ...]:
         return run_canonical(graph, inputs)
@@ -62,12 +69,12 @@ def golden_answers(
     if real is None and trial.kind != "normal":
         tell(f"golden inputs are {trial.kind}: on normal ones the outputs say less")
     levels = [level.name for level in graph.ladder]
-    for note in require_telling(trial.silent, depending, levels, given=real is not None, advice=_ADVICE):
-        tell(f"note: {note}")
+    for sentence in require_telling(trial.silent, depending, levels, given=real is not None, advice=_ADVICE):
+        unproved(sentence)
     for part in trial.still:
-        tell(f"note: {part}; {_ADVICE}")
+        unproved(f"{part}; {_ADVICE}")
     further = [
-        _another_batch(graph, trial, size, run=run, depending=depending, tell=tell)
+        _another_batch(graph, trial, size, run=run, depending=depending, unproved=unproved)
         for size in _other_sizes(specs, trial.inputs, frozen)
     ]
     further += _that_move(graph, trial, further)
@@ -96,7 +103,7 @@ def _another_batch(
     *,
     run: Callable[[Inputs], tuple[dict[str, Array], ...]],
     depending: Collection[str],
-    tell: Callable[[str], None],
+    unproved: Callable[[str], None],
 ) -> Golden:
     """Return a batch of another size with its answers, some of its samples being answered otherwise than others.
 
@@ -125,7 +132,7 @@ def _another_batch(
         assert refused is not None  # there is at least one way
         raise refused
     if all(first.outputs[0][name].dtype.kind != "f" for name in axes):
-        tell("note: all samples get the same class, so that samples do not meet in the network is not proved")
+        unproved("All samples get the same class, so that samples do not meet in the network is not proved")
         return first
     raise InputError(
         "The samples of the golden inputs are the same to the network: nothing shows whether samples of a batch meet",

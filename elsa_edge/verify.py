@@ -103,12 +103,14 @@ class Verification:
     Attributes:
         bundle: Its folder.
         variants: How each compares.
+        not_proved: What the golden inputs do not prove, as the bundle says: parts of outputs that none of them moves.
         accepted: What a device keeps in mind of a signed bundle; None where no signature was demanded.
     """
 
     bundle: str
     variants: tuple[VariantCheck, ...]
     accepted: Accepted | None = None
+    not_proved: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -121,6 +123,7 @@ class Verification:
         return {
             "bundle": self.bundle,
             "ok": self.ok,
+            "not_proved": list(self.not_proved),
             "variants": [
                 {
                     "name": variant.name,
@@ -166,6 +169,8 @@ def verify_bundle(
     bundle, profile = open_for(path, device, trusted_keys=trusted_keys, accepted=accepted)
     tell = progress or (lambda _: None)
     tell(f"{len(bundle.manifest.files)} files are as the manifest says")
+    for sentence in bundle.manifest.not_proved:
+        tell(f"note: {sentence}")
     checks = []
     for done, variant in enumerate(bundle.manifest.variants, start=1):
         reason = why_not_loadable(variant)
@@ -186,7 +191,7 @@ def verify_bundle(
         )
     counter = bundle.manifest.counter
     accepts = Accepted(counter, bundle.identity) if trusted_keys and counter is not None else None
-    return Verification(str(bundle.folder), tuple(checks), accepts)
+    return Verification(str(bundle.folder), tuple(checks), accepts, bundle.manifest.not_proved)
 
 
 def check_variant(bundle: Bundle, variant: Variant, profile: DeviceProfile, cache: CachePath) -> VariantCheck:

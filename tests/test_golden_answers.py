@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
 from elsa_edge.build import build_bundle
+from elsa_edge.cli import cli
 from elsa_edge.errors import InputError
 from elsa_edge.golden_answers import golden_answers
 from elsa_edge.graph.export import export_canonical
@@ -118,3 +120,22 @@ def test_a_classifier_that_returns_only_a_class_is_built_and_verified(tmp_path, 
     build_bundle(tmp_path / "m.onnx", "generic-x86-64", tmp_path / "b", variants=["ort-switch"])
 
     assert verify_bundle(tmp_path / "b").ok
+
+
+def test_what_is_not_proved_travels_with_the_bundle(tmp_path):
+    """A gate that no input opens: the manifest, verify and inspect name the columns; control characters stay out."""
+    torch.manual_seed(0)
+    gated = Answering(lambda y: torch.cat([y[:, :4], y[:, 4:8] * (y.amax(1) > 1e6)[:, None]], 1)).eval()
+    exported(gated, "x=1x8").save(tmp_path / "m.onnx")
+
+    bundle = build_bundle(tmp_path / "m.onnx", "generic-x86-64", tmp_path / "b", variants=["ort-switch"])
+
+    (sentence,) = bundle.manifest.not_proved
+    assert "4 of 8 places along axis 1 (4 to 7)" in sentence
+    assert verify_bundle(tmp_path / "b").as_json()["not_proved"] == [sentence]
+    shown = CliRunner().invoke(cli, ["inspect", str(tmp_path / "b")])
+    assert f"not proved: {sentence}"[:60] in shown.stdout
+    hostile = bundle.manifest.model_copy(
+        update={"provenance": {"not_proved": ["fine", "\x1b[2J", 7, "x" * 1001]}}
+    )
+    assert hostile.not_proved == ("fine",)

@@ -13,10 +13,21 @@ from elsa_edge.levels import Ladder, Level
 from elsa_edge.proof.tolerance import LARGEST_NOISE, RELATIVE, Tolerance
 from elsa_edge.tensors import TensorSpec
 
-__all__ = ["FILE_NAME", "SIGNATURE_NAME", "FileEntry", "InputOutput", "LevelEntry", "Manifest", "Variant"]
+__all__ = [
+    "FILE_NAME",
+    "NOT_PROVED",
+    "SIGNATURE_NAME",
+    "FileEntry",
+    "InputOutput",
+    "LevelEntry",
+    "Manifest",
+    "Variant",
+]
 
 FILE_NAME: Final = "manifest.json"
 _LARGEST_LEVEL_BYTES: Final = 1 << 50  # a petabyte: more is a mistake, and memory is added up in 64 bits
+_LONGEST_SENTENCE: Final = 1000
+NOT_PROVED: Final = "not_proved"  # key of the provenance
 SIGNATURE_NAME: Final = "manifest.json.sig"  # beside it; the one file that it cannot list
 
 
@@ -28,6 +39,10 @@ def _inside_the_bundle(path: str) -> str:
     if not plain or path.startswith("/") or path == "." or ".." in PurePosixPath(path).parts:
         raise ValueError("expected a path inside the bundle, such as ort-switch/model.onnx")
     return path
+
+
+def _is_sentence(told: object) -> bool:
+    return isinstance(told, str) and told.isprintable() and len(told) <= _LONGEST_SENTENCE
 
 
 RelativePath = Annotated[str, AfterValidator(_inside_the_bundle)]
@@ -136,6 +151,13 @@ class Manifest(_Strict):
     noise: dict[str, tuple[Annotated[float, Field(ge=0, le=LARGEST_NOISE)], ...]] = Field(
         default_factory=dict
     )
+
+    @property
+    def not_proved(self) -> tuple[str, ...]:
+        """What the golden inputs do not prove, a sentence each; empty where nobody has said."""
+        told = self.provenance.get(NOT_PROVED)
+        # Shown on terminals, and nobody's own words for certain.
+        return tuple(one for one in told if _is_sentence(one)) if isinstance(told, list) else ()
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Manifest:

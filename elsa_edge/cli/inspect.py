@@ -82,6 +82,8 @@ def _describe(path: Path) -> dict[str, Any]:
 def _show(result: Mapping[str, Any]) -> None:
     """Print what is inside for a person."""
     show(result["headline"])
+    for sentence in result.get("not_proved", ()):
+        show(f"not proved: {sentence}")
     for what in ("inputs", "outputs"):
         for spec in result.get(what, ()):
             shape = "x".join("N" if size is None else str(size) for size in spec["shape"])
@@ -199,6 +201,7 @@ def _bundle(path: Path) -> dict[str, Any]:
         "inputs": _tensors(bundle.inputs),
         "outputs": _tensors(bundle.outputs),
         "levels": _levels(bundle.ladder),
+        "not_proved": list(manifest.not_proved),
         "variants": variants,
         "versions": dict(manifest.versions),
         "provenance": dict(manifest.provenance),
