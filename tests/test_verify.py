@@ -113,6 +113,15 @@ def test_too_little_agreement_fails_even_within_the_tolerance(copy: Path) -> Non
     assert result.variants[0].levels[0].agreement < 0.9
 
 
+def test_the_manifest_says_along_which_axis_classes_lie(copy: Path) -> None:
+    """Where no output has classes there is no agreement to ask for."""
+    resign(copy, lambda data: data.update(class_axes={}))
+    assert verify_bundle(copy).variants[0].levels[0].agreement is None
+    name = open_bundle(copy).manifest.outputs[0].name
+    resign(copy, lambda data: data.update(class_axes={name: 1}))
+    assert verify_bundle(copy).variants[0].levels[0].agreement == 1.0
+
+
 def test_a_changed_file_is_found_before_anything_runs(copy: Path) -> None:
     """Hashes come first."""
     path = copy / "onnx-selector" / "model.onnx"

@@ -10,6 +10,7 @@ import pytest
 
 from elsa_edge.bundle import Golden, largest_difference
 from elsa_edge.bundle import golden as golden_module
+from elsa_edge.bundle.golden import batches_of
 from elsa_edge.errors import BundleError
 
 
@@ -179,6 +180,7 @@ PARTS = ("input/x", "output/0/y")
         (["input/x", "output/0/y", "notes"], "'notes'"),
         (["input/x"], "incomplete"),
         (["output/0/y"], "incomplete"),
+        (["input/x", "output/0/y", "output/\u0661/y"], "is not one of ours"),  # an Arabic 1
         (["input/x", "output/0/y", "further/0/input/x"], "incomplete"),
     ],
 )
@@ -192,3 +194,16 @@ def test_names_are_looked_at_before_anything_is_unpacked(
 
     with pytest.raises(BundleError, match=words):
         Golden.load(tmp_path / "g.npz", 1)
+
+
+def test_names_of_tensors_may_hold_anything() -> None:
+    """Line breaks and slashes too: only what stands before them is ours."""
+    assert batches_of(["input/a\nb/c", "output/0/y"], "g.npz", 1) == 0
+
+
+def test_a_hundred_thousand_entries_are_the_most() -> None:
+    """One more is refused."""
+    names = ["input/x", *(f"output/0/y{k}" for k in range(99_999))]
+    assert batches_of(names, "g.npz", 1) == 0
+    with pytest.raises(BundleError, match="100001 entries"):
+        batches_of([*names, "output/0/z"], "g.npz", 1)

@@ -175,6 +175,9 @@ def test_every_accepted_path_stays_inside(path: str) -> None:
         (lambda d: d["ladder"][0].update(sparsity=1.5), "sparsity"),
         (lambda d: d["inputs"][0].update(dtype="object"), "dtype"),
         (lambda d: d.update(ladder=[]), "ladder"),
+        (lambda d: d.update(inputs=[]), "inputs"),
+        (lambda d: d.update(outputs=[]), "outputs"),
+        (lambda d: d.update(variants=[]), "variants"),
     ],
 )
 def test_a_hostile_manifest_is_refused(bundle: Path, change: object, words: str) -> None:
@@ -182,6 +185,27 @@ def test_a_hostile_manifest_is_refused(bundle: Path, change: object, words: str)
     edit(bundle, change)
 
     with pytest.raises(BundleError, match=words):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize(("what", "key", "words"), [("inputs", "x", "z"), ("outputs", "y", "z")])
+def test_golden_arrays_are_those_of_the_network(bundle: Path, what: str, key: str, words: str) -> None:
+    """A golden file that fits its hash but has other names is refused when it is first read."""
+    edit(bundle, lambda d: d[what][0].update(name=words))
+
+    with pytest.raises(BundleError, match=f"other {what} than the network: expected {words}, found {key}"):
+        _ = open_bundle(bundle).golden
+
+
+def test_a_manifest_may_be_as_large_as_the_limit_and_no_larger(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One byte more is refused before it is read."""
+    size = (bundle / FILE_NAME).stat().st_size
+    monkeypatch.setattr("elsa_edge.bundle.reader.LARGEST_MANIFEST_BYTES", size)
+    open_bundle(bundle)
+    monkeypatch.setattr("elsa_edge.bundle.reader.LARGEST_MANIFEST_BYTES", size - 1)
+    with pytest.raises(BundleError, match="is too large"):
         open_bundle(bundle)
 
 

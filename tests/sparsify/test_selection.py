@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from elsa_edge.errors import LevelError, UnknownNameError, UsageError
@@ -15,6 +15,7 @@ from elsa_edge.sparsify.allocation import (
     _pool_of_unequal_units,
     allocation_named,
     erk_densities,
+    uniform,
 )
 from elsa_edge.sparsify.patterns import Block, Channel, NofM, Unstructured, parse_pattern
 from elsa_edge.sparsify.prunable import Prunable
@@ -59,6 +60,8 @@ def test_levels_nest_and_keep_exactly_the_budget(shapes, allocation, densities):
         before = masks
 
 
+@example([[6, 5, 4, 3, 2, 1]], 4, 11)  # 2.75 units: three come nearer than the two
+@example([[6, 5, 4, 3, 2, 1]], 4, 15)  # 3.75: four, from an odd number
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=12), min_size=1, max_size=4),
@@ -102,6 +105,27 @@ def test_patterns_turn_units_into_masks_and_back(groups, outputs, inputs, kind, 
         assert tuple(mask.shape) == shape
         assert int(mask.sum()) == int(sizes[unit])
         assert torch.equal(pattern.to_units(weight, mask.float()) > 0, chosen)
+
+
+def test_uniform_gives_every_layer_the_same_share():
+    """What rounding leaves goes to the next layer, the whole is the budget."""
+    layers = [
+        Layer(f"l{k}", (n,), torch.arange(float(n)), torch.ones(n, dtype=torch.int64))
+        for k, n in enumerate((40, 10, 50))
+    ]
+    assert uniform(layers, 50) == [20, 5, 25]
+    assert uniform(layers, 33) == [13, 4, 16]
+
+
+def test_blocks_are_four_by_one_unless_said_and_cross_groups_that_are_too_low():
+    """A group of fewer outputs than a block has (a depthwise layer) is stored as one; a group of as many is not."""
+    assert Block().name == "4x1"
+    low = Prunable("w", (8, 1, 3, 3), "conv", 8)
+    assert Block(4).unit_sizes(low).tolist() == [4] * 18
+    high = Prunable("w", (12, 2, 1, 1), "conv", 2)
+    assert Block(4).unit_sizes(high).tolist() == [4, 4, 2, 2] * 2
+    transposed = Prunable("w", (8, 1, 1, 1), "conv_transpose", 8)
+    assert Block(4).unit_sizes(transposed).tolist() == [1] * 8
 
 
 def test_rows_of_a_grouped_transposed_convolution_are_its_output_channels():
