@@ -13,14 +13,14 @@ from benchmarks.common import Claim, Result, Row, at_least, at_most, benchmark, 
 from benchmarks.deploy_attacks import attacks
 from benchmarks.deploy_bench import opened_bench
 from benchmarks.deploy_bytes import byte_claims, moved_rows
-from benchmarks.deploy_cuts import cut_claims, interruptions
+from benchmarks.deploy_cuts import cut_claims, interruptions, kept_option
 from benchmarks.stand_ins import FAILING
 
 __all__ = ["main"]
 
 
-@benchmark("deploy")
-def main(quick: bool) -> Result:
+@benchmark("deploy", kept_option)
+def main(quick: bool, kept: Path | None) -> Result:
     """Cut deployments, count bytes, roll out to 200 stand-ins, attack."""
     with (
         tempfile.TemporaryDirectory(prefix="elsa-edge-") as scratch,
@@ -31,7 +31,7 @@ def main(quick: bool) -> Result:
         stand_ins = in_subprocess(
             "benchmarks.stand_ins:fleet", str(bench.bundle), str(bench.folder / "fleet"), 20 if quick else 200
         )
-        cuts = interruptions(bench, 4 if quick else 50)
+        cuts = interruptions(bench, 4 if quick else 50, kept)
     return Result(
         rows=[*moved, *refused, stand_ins, *cuts], claims=_claims(moved, refused, stand_ins, cuts, quick)
     )

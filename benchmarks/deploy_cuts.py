@@ -30,7 +30,7 @@ from elsa_edge.deploy import Device, deploy
 from elsa_edge.errors import ElsaError
 from elsa_edge.profiles.schema import DeviceProfile
 
-__all__ = ["child", "cut_claims", "fill", "interruptions", "main", "small_disk"]
+__all__ = ["child", "cut_claims", "fill", "interruptions", "kept_option", "main", "small_disk"]
 
 _KINDS: Final = ("deployer killed", "device killed", "line cut", "disk full")
 _QUESTIONS_BYTES: Final = 12_000  # about what is said before files travel, and after
@@ -191,14 +191,17 @@ def cut_claims(rows: list[Row]) -> list[Claim]:
     ]  # fmt: skip
 
 
+kept_option = click.option(
+    "--kept",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file with a line for each cut that was made: go on after them.",
+)
+
+
 @benchmark(
     "deploy-cuts",
     click.option("--count", type=click.IntRange(1), default=50, show_default=True, help="How many cuts."),
-    click.option(
-        "--kept",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="A file with a line for each cut that was made: go on after them.",
-    ),
+    kept_option,
 )
 def main(quick: bool, count: int, kept: Path | None) -> Result:
     """Cut deployments over ssh at random bytes of their conversation, by either side, the line or a full disk."""
