@@ -123,6 +123,8 @@ def check(*, name: str, as_json: bool) -> None:
             "current": store.current,
             "previous": store.previous,
             "releases": releases,
+            "trusted_keys": list(store.trusted),
+            "counter": None if store.counter is None else store.counter[0],
             "lock": lock,
         },
         as_json=as_json,
@@ -283,6 +285,9 @@ def _show(device: Device, facts: DeviceFacts, store: StoreFacts) -> None:
         ("Python", "none that is new enough" if python is None else f"{python.path} {version}"),
         ("packages", ", ".join(packages) or "none"),
     ]
+    if store.trusted:
+        newest = "none yet" if store.counter is None else f"the newest has the counter {store.counter[0]}"
+        rows.append(("lets in", f"what {len(store.trusted)} trusted keys have signed; {newest}"))
     if store.lock is not None:
         rows.append(("in use", f"{store.lock.owner}, last heard of {store.lock.age_s} s ago"))
     print_table(f"{device.name} at {device.address}", ("what", "found"), rows)

@@ -99,11 +99,18 @@ class DeviceBook:
         """Return a device by name.
 
         Raises:
-            UnknownNameError: When none was added under that name.
+            UnknownNameError: When none was added under that name, but others were.
+            UsageError: When none was added at all.
             DeviceError: When its file is damaged.
         """
-        if name not in self.names():
-            raise UnknownNameError("device added", name, self.names())
+        known = self.names()
+        if not known:
+            raise UsageError(
+                f"There is no device named {name!r}: none was added yet",
+                fix=f"elsa-edge device add {name} ssh://USER@HOST",
+            )
+        if name not in known:
+            raise UnknownNameError("device added", name, known)
         path = self.folder / f"{name}.json"
         try:
             told = json.loads(path.read_text(encoding="utf-8"))

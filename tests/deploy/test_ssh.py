@@ -101,9 +101,23 @@ def test_a_server_that_is_not_the_one_we_know_gets_nothing(pi) -> None:
 
 
 def test_a_name_that_was_not_added_is_answered_with_those_that_were(pi) -> None:
-    _, _, run = pi
-    assert "no device added" in run("deploy", "bundle", "--to", "pi6", expect=2).stderr
+    _, folder, run = pi
+    assert "none was added yet" in run("deploy", "bundle", "--to", "pi6", expect=2).stderr
+    run("device", "add", "pi5", "local:", "--root", str(folder / "another store"))
+    assert "Nearest: 'pi5'" in run("deploy", "bundle", "--to", "pi6", expect=2).stderr
+    run("device", "remove", "pi5")
     assert "Say what goes where" in run("deploy", "--to", "pi6", expect=2).stderr
+
+
+def test_check_says_whose_bundles_a_device_lets_in(pi) -> None:
+    _, folder, run = pi
+    line = make_key(folder / "release key")
+    run("device", "add", "careful", "local:", "--root", str(folder / "careful"))
+    run("device", "trust", "careful", str(folder / "release key.pub"))
+    told = json.loads(run("device", "check", "careful", "--json").stdout)
+    run("device", "remove", "careful", "--wipe")
+
+    assert (told["trusted_keys"], told["counter"]) == ([line], None)
 
 
 @pytest.mark.parametrize("rsync", [True, False], ids=["rsync", "sftp"])
