@@ -136,7 +136,7 @@ class NestedInt8Exporter(_Int8Exporter):
         layers, refused = find_layers(level_models(graph))
         reasons = tuple(f"{name} stays dense: {reason}" for name, reason in refused.items())
         if not layers:
-            return Preflight(False, ("no layer is a convolution or product with a constant weight", *reasons))
+            return Preflight(False, ("nested kernels can compute none of its layers", *reasons))
         origin = profile.tflite.calibration or "the golden inputs, which must be real ones"
         return Preflight(True, (f"ranges come from {origin}", *reasons))
 

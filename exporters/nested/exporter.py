@@ -68,7 +68,7 @@ class OrtNestedExporter:
         if not layers:
             return Preflight(
                 applies=False,
-                reasons=("no layer is a convolution or product with a constant weight", *reasons),
+                reasons=("nested kernels can compute none of its layers", *reasons),
             )
         if not self._is_here(profile):
             reasons.append(

@@ -21,6 +21,8 @@ from elsa_edge.exporters.nested.networks import Networks, float_of, image_of, in
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.graph.passes.fold_pad import FoldPad
+from elsa_edge.graph.passes.signals_as_images import SignalsAsImages
+from elsa_edge.graph.passes.transposed_as_convolution import TransposedAsConvolution
 from elsa_edge.levels import NEVER
 
 __all__ = ["find_layers", "level_models"]
@@ -29,7 +31,10 @@ Array = npt.NDArray[Any]
 
 
 def level_models(graph: CanonicalGraph) -> tuple[ir.Model, ...]:
-    """Return the network of every level, sparsest first; all have the same nodes. BatchNorm stays, padding is folded.
+    """Return the network of every level, sparsest first; all have the same nodes.
+
+    BatchNorm stays, padding is folded, signals are images of one row,
+    transposed convolutions are convolutions.
 
     Raises:
         ExportError: When the levels do not have the same nodes.
@@ -40,6 +45,8 @@ def level_models(graph: CanonicalGraph) -> tuple[ir.Model, ...]:
     )
     for model in models:
         FoldPad()(model)
+        SignalsAsImages()(model)
+        TransposedAsConvolution()(model)
     shapes = {
         tuple((node.domain, node.op_type, len(node.inputs)) for node in model.graph) for model in models
     }
@@ -189,7 +196,7 @@ def _geometry(node: ir.Node, shape: tuple[int, ...]) -> Geometry | str:
     source = node.inputs[0]
     seen, made = image_of(source), image_of(node.outputs[0])
     if len(shape) != 4:
-        return "it is not a 2-D convolution"
+        return "it is not a convolution over signals or images"
     if seen is None or made is None:
         return "the size of its images is not known"
     auto = node.attributes.get("auto_pad")

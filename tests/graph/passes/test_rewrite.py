@@ -14,6 +14,8 @@ from elsa_edge.graph.passes.flush_subnormals import FlushSubnormals
 from elsa_edge.graph.passes.fold_batch_norm import FoldBatchNorm
 from elsa_edge.graph.passes.fold_pad import FoldPad
 from elsa_edge.graph.passes.rewrite import Rewrite, dangling
+from elsa_edge.graph.passes.signals_as_images import SignalsAsImages
+from elsa_edge.graph.passes.transposed_as_convolution import TransposedAsConvolution
 
 HEADER = '<ir_version: 10, opset_import: ["" : 20]>\n'
 CHAIN = HEADER + "g (float[2,3] x) => (float[2,3] y) { h = Relu(x) y = Neg(h) }"
@@ -21,7 +23,8 @@ BRANCHES = HEADER + (
     "g (bool c, float[3] x) => (float[3] y) { h = Relu(x) y = If(c) <"
     "then_branch = t () => (float[3] a) { a = Neg(h) }, else_branch = e () => (float[3] b) { b = Abs(x) }> }"
 )
-PASSES = (ApplyLevel(0), DropDeadChannels(), EncodeZeros(), FlushSubnormals(), FoldBatchNorm(), FoldPad())
+PASSES = (ApplyLevel(0), DropDeadChannels(), EncodeZeros(), FlushSubnormals(), FoldBatchNorm(), FoldPad(),
+    SignalsAsImages(), TransposedAsConvolution())  # fmt: skip
 
 
 def parsed(text: str) -> ir.Model:
