@@ -20,6 +20,11 @@ _DATA_DEPENDENT: Final = re.compile(
     r"data.dependent|GuardOnDataDependent|unbacked|\bu\d+\b|\.item\(\)", re.IGNORECASE
 )
 _TOOLS: Final = ("torch", "functorch", "sympy", "onnxscript", "onnx_ir", "onnx")
+_UNPACK: Final = (
+    "Packed sequences cannot be traced: run the layer over padded ones and set what lies beyond each length to zero "
+    "with torch.where (in one direction the answers up to there are the same)"
+)
+_PACKED: Final = re.compile(r"pack_padded_sequence|pad_packed_sequence|pack_sequence")
 _BATCH_FIXED: Final = re.compile(r"Constraints violated|specialized|constant \(")
 
 
@@ -53,10 +58,20 @@ def trace_error(error: Exception) -> ExportError:
             fix="Compute with x.shape instead of numbers of its first call, write that size as a number in "
             f"--input-shape (--batch N for the batch), or {_CUT}",
         )
+    advice = f"Change that part of the model, or {_CUT}"
     return ExportError(
         f"torch.export cannot trace the model ({_short(text)})",
         found=where(error),
-        fix=f"Change that part of the model, or {_CUT}",
+        fix=f"{_UNPACK}, or {_CUT}" if _packs_sequences(error) else advice,
+    )
+
+
+def _packs_sequences(error: BaseException) -> bool:
+    """Tell whether the user's code around a failure packs sequences, which torch.export cannot trace."""
+    frame = _own_frame(error)
+    return frame is not None and any(
+        _PACKED.search(linecache.getline(frame[0], line))
+        for line in range(max(1, frame[1] - 5), frame[1] + 6)
     )
 
 
@@ -75,6 +90,15 @@ def _about_size(text: str) -> str:
 
 def where(error: BaseException) -> str | None:
     """Return the innermost line of code outside torch in a failure: the user's own where there is one."""
+    frame = _own_frame(error)
+    if frame is None:
+        return None
+    path, line, function = frame
+    code = linecache.getline(path, line).strip()
+    return f"{path}:{line} in {function}" + (f": {code}" if code else "")
+
+
+def _own_frame(error: BaseException) -> tuple[str, int, str] | None:
     frames: list[tuple[str, int, str]] = []
     current: BaseException | None = error
     while current is not None:
@@ -87,11 +111,7 @@ def where(error: BaseException) -> str | None:
     ]
     outside = [frame for frame in frames if not _is_tool(frame[0])]
     own = [frame for frame in outside if "site-packages" not in frame[0]] or outside
-    if not own:
-        return None
-    path, line, function = own[-1]
-    code = linecache.getline(path, line).strip()
-    return f"{path}:{line} in {function}" + (f": {code}" if code else "")
+    return own[-1] if own else None
 
 
 def _is_tool(path: str) -> bool:

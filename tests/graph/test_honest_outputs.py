@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from elsa_edge.errors import ExportError, InputError
+from elsa_edge.errors import ContractError, ExportError, InputError
 from elsa_edge.golden_answers import golden_answers
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.sparsify import sparsify
@@ -80,3 +81,32 @@ def test_types_that_no_bundle_holds_are_refused_before_the_trace(end, words: str
     """By the output's name, with what to return instead."""
     with pytest.raises(ExportError, match=words):
         exported(end)
+
+
+def test_places_of_equal_values_are_refused_with_the_way_out() -> None:
+    """Zeros of a ReLU come in any order: each runtime chooses its own, and the words say that this is why."""
+    with pytest.raises(ContractError, match=r"Whole numbers must be equal.*break ties in the model"):
+        exported(lambda _, y: tuple(torch.relu(y - 0.2).topk(9, 1)))
+
+
+class Packed(nn.Module):
+    """Sequences of their own lengths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrent, self.out = nn.LSTM(8, 16, batch_first=True), nn.Linear(16, 4)
+
+    def forward(self, x, lengths):
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        padded, _ = nn.utils.rnn.pad_packed_sequence(
+            self.recurrent(packed)[0], batch_first=True, total_length=5
+        )
+        return self.out(padded)
+
+
+def test_packed_sequences_are_refused_with_what_to_write_instead() -> None:
+    """torch.export itself cannot trace them."""
+    real = {"x": np.ones((3, 5, 8), np.float32), "lengths": np.array([5, 2, 3])}
+    inputs = parse_inputs(["x=1x5x8", "lengths=1:int64"])
+    with pytest.raises(ExportError, match=r"Packed sequences cannot be traced.*torch\.where"):
+        export_canonical(sparsify(Packed().eval(), [0.5, 0.0]), Packed().eval(), inputs, examples=real)
