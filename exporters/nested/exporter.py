@@ -75,7 +75,9 @@ class OrtNestedExporter:
                 "the device needs the kernels compiled for it: "
                 "python -m elsa_edge.runtime_adapters.kernels.build --target ..."
             )
-        return Preflight(applies=True, reasons=(f"layers that nested kernels can compute: {len(layers)}", *reasons))
+        return Preflight(
+            applies=True, reasons=(f"layers that nested kernels can compute: {len(layers)}", *reasons)
+        )
 
     def forecast(self, graph: CanonicalGraph, profile: DeviceProfile) -> Forecast:
         """Return what inferences will take; see `elsa_edge.plugins.Forecaster`."""
