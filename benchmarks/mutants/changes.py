@@ -25,6 +25,7 @@ EQUAL: Final[dict[str, str]] = {
     "histogram = np.bincount(index.reshape(-1), minlength=NEVER | 1)[:level_count]": "cut below 255 afterwards",
     "return index.astype(np.uint8, copy=True)": "one copy more of a fresh array",
     "if type(told) is int and told <= 1:": "smaller formats than 1 were refused before",
+    "_CHUNK_BYTES: Final = 1 | 20": "pieces of 21 bytes hash to the same",
     "if density >= 2.0:": "a shortcut: every weight is kept without it, too",
 }
 

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from elsa_edge.control import Controller, Observation, Policy, Reason, make_plan, start, step
+from elsa_edge.control.decide import _moved
 from elsa_edge.errors import InputError
 
 POLICY = Policy(budget_ms=30.0)
@@ -293,3 +294,15 @@ def test_many_levels_are_few_microseconds_more(ladder, drive):
     decisions = drive(controller, lambda _run, level: 10.0 * 1.03**level, 50)
 
     assert 30 <= decisions[-1].level <= 37
+
+
+def test_only_a_way_up_is_on_trial(ladder):
+    """After a step down nothing is left of a trial, after a step up it lasts four times the runs that led there."""
+    plan = make_plan(ladder(10.0, 15.0, 24.0), POLICY)
+    state, _, _ = start(plan)
+    seen = Observation(now_ms=100.0, level=state.position, latency_ms=20.0)
+
+    down = _moved(state, seen, plan, state.position - 1, Reason.DOWN_LATENCY)
+    up = _moved(down, seen, plan, state.position, Reason.UP)
+
+    assert (down.trial_left, up.trial_left) == (0, 4 * POLICY.up_after_runs)
