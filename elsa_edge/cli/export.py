@@ -59,6 +59,8 @@ __all__ = ["command"]
 )
 @click.option(
     "--data",
+    "--inputs",
+    "data",
     type=click.Path(path_type=Path),
     help="Real inputs (.npz, one array an input) for the trace and the proof, where random ones do not suit.",
 )

@@ -33,9 +33,10 @@ from elsa_edge.levels import Ladder, LevelIndex, measured_densities
 from elsa_edge.proof.tolerance import LARGEST_NOISE, RELATIVE, Tolerance
 from elsa_edge.tensors import TensorSpec
 
-__all__ = ["CanonicalGraph"]
+__all__ = ["CanonicalGraph", "require_one_file"]
 
 _LARGEST_PROTOBUF_BYTES: Final = (1 << 31) - 1
+_ROOM_FOR_NODES_BYTES: Final = 16 << 20
 
 
 def _spec(value: ir.Value) -> TensorSpec:
@@ -53,6 +54,23 @@ def _noise_from_json(text: str, level_count: int) -> dict[str, tuple[float, ...]
             message = f"noise of {name}: {values}"
             raise ValueError(message)
     return noise
+
+
+def require_one_file(model: ir.Model) -> None:
+    """Check that a graph fits into one ONNX file, before protobuf fails at it with words of its own.
+
+    Raises:
+        ExportError: When it does not.
+    """
+    tensors = [value.const_value for value in model.graph.initializers.values()]
+    size_bytes = sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    if size_bytes + _ROOM_FOR_NODES_BYTES > _LARGEST_PROTOBUF_BYTES:
+        raise ExportError(
+            "The graph is too large for one ONNX file",
+            expected="at most 2 GiB of weights and level indices",
+            found=f"{size_bytes / 2**30:.2f} GiB",
+            fix="Export the network in parts: --outputs NAME keeps what leads to an output or a module",
+        )
 
 
 @dataclass(frozen=True)
@@ -122,17 +140,19 @@ class CanonicalGraph:
         return cls.from_model(model)
 
     def save(self, path: Path) -> None:
-        """Write the graph with its metadata to one file, atomically."""
+        """Write the graph with its metadata to one file, atomically.
+
+        Raises:
+            ExportError: When it is too large for one.
+        """
+        require_one_file(self.model)
         model = self.copy().model
         model.metadata_props[FORMAT_KEY] = FORMAT
         model.metadata_props[LADDER_KEY] = self.ladder.to_json()
         model.metadata_props[PROVENANCE_KEY] = json.dumps(dict(self.provenance), sort_keys=True)
         if self.noise:
             model.metadata_props[NOISE_KEY] = json.dumps(dict(self.noise), sort_keys=True, allow_nan=False)
-        proto = ir.to_proto(model)
-        if proto.ByteSize() > _LARGEST_PROTOBUF_BYTES:
-            raise ExportError("The graph is too large for one ONNX file", expected="at most 2 GiB")
-        write_bytes(path, proto.SerializeToString())
+        write_bytes(path, ir.to_proto(model).SerializeToString())
 
     def with_provenance(self, **entries: Any) -> CanonicalGraph:
         """Return the same graph with entries added to its provenance."""

@@ -18,7 +18,7 @@ from elsa_edge.graph.against_torch import prove_equal
 from elsa_edge.graph.assemble import assemble
 from elsa_edge.graph.attempts import Attempt, Ways
 from elsa_edge.graph.binding import bind_inputs
-from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.canonical import CanonicalGraph, require_one_file
 from elsa_edge.graph.outputs import answering
 from elsa_edge.graph.torch_errors import FixedSizeError, OperatorError
 from elsa_edge.graph.torch_export import torch_to_onnx
@@ -152,6 +152,7 @@ class _Writer:
                 model, binding, attempt.trace, answer.names, related=attempt.related, keep=keep
             )
             graph = assemble(onnx_model, _under_graph_names(checkpoint, onnx_model.graph, model), names)
+            require_one_file(graph.model)
             if not self.prove:
                 return graph
             self.tell(told(f"comparing {len(graph.ladder)} levels with torch", 0.5))

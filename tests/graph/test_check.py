@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 import torch
 
-from elsa_edge.errors import ContractError
+from elsa_edge.errors import ContractError, ExportError
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.check import check_contract
 from elsa_edge.graph.torch_export import example_inputs
@@ -47,6 +48,19 @@ def test_a_saved_graph_is_the_same_graph(proto, tmp_path, canonical):
     assert found.nested == canonical("conv").nested
     assert (proto.ir_version, proto.opset_import[0].version) == (10, 20)
     onnx.checker.check_model(proto, full_check=True)
+
+
+def test_more_than_two_gigabytes_are_refused_in_words(tmp_path, canonical):
+    """Before protobuf fails: the size is that of the numbers; nothing is written."""
+    graph = canonical("mlp").copy()
+    zeros = np.zeros((1 << 29) - 1024, np.float32)  # never touched, so it takes no memory
+    value = ir.Value(name="large", const_value=ir.tensor(zeros, name="large"))
+    graph.model.graph.register_initializer(value)
+
+    with pytest.raises(ExportError, match=r"too large for one ONNX file.*found 2\.00 GiB.*--outputs NAME"):
+        graph.save(tmp_path / "m.onnx")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_traces_of_the_user_s_machine(proto):
