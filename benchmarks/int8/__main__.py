@@ -49,7 +49,7 @@ __all__ = ["export", "main"]
 
 # In blocks of 4x4, 95 % leaves narrow layers of a random MobileNetV2 without one path from input to output.
 _LADDERS: Final = {"1x4": (0.95, 0.9, 0.8, 0.0), "4x4": (0.9, 0.8, 0.0)}
-_NETS: Final = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0", "mlp", "transformer")
+_NETS: Final = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0", "mlp", "transformer", "signal")
 _SAMPLES: Final = 16
 _TURNS_S: Final = 20.0
 _QUICK_S: Final = 1.0

@@ -15,8 +15,8 @@ from torch import nn
 from benchmarks.networks.dense import mlp
 from benchmarks.networks.mobile import efficientnet_lite0, mobilenet_v1, mobilenet_v2
 from benchmarks.networks.residual import resnet18, resnet50
-from benchmarks.networks.sequences import lstm, lstm_transformer, transformer
-from benchmarks.networks.settle import IMAGE
+from benchmarks.networks.sequences import lstm, lstm_transformer, signal, transformer
+from benchmarks.networks.settle import IMAGE, SIGNAL
 
 __all__ = ["FEW", "NETS", "Net"]
 
@@ -38,6 +38,7 @@ NETS: Final = {
     "mobilenet_v1": Net(mobilenet_v1, IMAGE),
     "transformer": Net(transformer, (1, 64, 512)),
     "lstm": Net(lstm, (1, 32, 128)),
+    "signal": Net(signal, SIGNAL),
     "lstm_transformer": Net(lstm_transformer, (1, 16, 32)),
 }
 # What benchmarks of whole paths take: one network of each family.

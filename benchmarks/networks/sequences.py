@@ -1,11 +1,13 @@
-"""Networks over steps: a transformer block, an LSTM, and both in a row."""
+"""Networks over steps: a transformer block, an LSTM, both in a row, and convolutions over a signal."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-__all__ = ["lstm", "lstm_transformer", "transformer"]
+from benchmarks.networks.settle import SIGNAL, settled
+
+__all__ = ["lstm", "lstm_transformer", "signal", "transformer"]
 
 
 class _Feed(nn.Module):
@@ -67,3 +69,24 @@ def lstm_transformer() -> nn.Module:
     """Return an LSTM of 64 before a transformer layer; input `(batch, 16, 32)`."""
     torch.manual_seed(0)
     return _Recurrent().eval()
+
+
+def signal() -> nn.Module:
+    """Return seven convolutions over half a second of sound, a keyword spotter's shape; input `(batch, 1, 8000)`."""
+    torch.manual_seed(0)
+    modules: list[nn.Module] = []
+    before = SIGNAL[1]
+    for channels, kernel, stride in (
+        (64, 9, 4),
+        (64, 3, 1),
+        (128, 3, 2),
+        (128, 3, 1),
+        (256, 3, 2),
+        (256, 3, 1),
+        (256, 3, 2),
+    ):
+        convolution = nn.Conv1d(before, channels, kernel, stride, kernel // 2, bias=False)
+        modules += [convolution, nn.BatchNorm1d(channels), nn.ReLU()]
+        before = channels
+    network = nn.Sequential(*modules, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(before, 35))
+    return settled(network, SIGNAL)

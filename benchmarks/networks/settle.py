@@ -9,10 +9,12 @@ from torch import nn
 
 from elsa_edge.sparsify.norms import reestimate
 
-__all__ = ["IMAGE", "noise", "norm_relu", "settled"]
+__all__ = ["IMAGE", "SIGNAL", "noise", "norm_relu", "settled"]
 
 # One image.
 IMAGE: Final = (1, 3, 224, 224)
+# Half a second of sound.
+SIGNAL: Final = (1, 1, 8000)
 
 
 def norm_relu(channels: int) -> list[nn.Module]:
