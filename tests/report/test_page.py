@@ -128,6 +128,13 @@ def test_light_and_dark_colours_have_enough_contrast():
             assert _contrast(colour, colours["paper"]) >= needed, (name, colour)
         assert _contrast(colours["ink"], colours["mark"]) >= 4.5
         assert _contrast(colours["ink"], colours["panel"]) >= 4.5
+        for tone in ("series-0", "series-1"):  # the darkest shades of the heat map
+            assert _contrast(colours["ink"], _mixed(colours[tone], colours["paper"], 0.45)) >= 4.5
+
+
+def _mixed(a, b, share):
+    parts = [round(share * int(a[i : i + 2], 16) + (1 - share) * int(b[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{part:02x}" for part in parts)
 
 
 def _contrast(a, b):
