@@ -16,7 +16,7 @@ from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.report.against import Change, compare
 from elsa_edge.report.gather import from_bundle, from_profile, what_is_missing, with_measured
 from elsa_edge.report.record import Record, read_record
-from elsa_edge.report.runs import read_runs
+from elsa_edge.report.runs import from_runs, read_runs
 
 __all__ = ["FORMS", "Measuring", "compose", "form_of", "render"]
 
@@ -47,7 +47,7 @@ def compose(sources: Sequence[Path], device: str | None = None, measuring: Measu
 
     Args:
         sources: At most one bundle (a folder) or older report (.json, .html); measured profiles (.yaml) and
-            recorded runs (.csv) of the same device.
+            recorded runs (.csv) of the same device. One alone is enough.
         device: Profile to measure with; by default the one that the bundle carries.
         measuring: Measure here, too; needs a bundle.
 
@@ -66,10 +66,10 @@ def compose(sources: Sequence[Path], device: str | None = None, measuring: Measu
             found=", ".join(f"{path} of {profile.name}" for path, profile in profiles.items()),
             fix="Make a report for each device",
         )
-    record = _base(bases, list(profiles.values()), device, measuring)
     runs = [path for path, kind in kinds.items() if kind == "run"]
     if len(runs) > 1:
         raise UsageError("A report shows one recorded run", found=", ".join(map(str, runs)))
+    record = _base(bases, list(profiles.values()), runs, device, measuring)
     if runs:
         record = record.model_copy(update={"runs": read_runs(runs[0], len(record.levels))})
     name = str(bases[0]) if bases else "BUNDLE"
@@ -79,6 +79,7 @@ def compose(sources: Sequence[Path], device: str | None = None, measuring: Measu
 def _base(
     bases: Sequence[Path],
     profiles: Sequence[DeviceProfile],
+    runs: Sequence[Path],
     device: str | None,
     measuring: Measuring | None,
 ) -> Record:
@@ -119,9 +120,7 @@ def _base(
     elif profiles:
         record, profiles = from_profile(profiles[0]), profiles[1:]
     else:
-        raise UsageError(
-            "There is nothing to report", expected="a bundle, a profile (.yaml) or a report (.json)"
-        )
+        record = from_runs(runs)
     for profile in profiles:
         if profile.measured is not None or measuring is None:
             record = with_measured(record, profile)

@@ -5,14 +5,13 @@ Nothing is run here. What is not known is listed with the command that finds it 
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.errors import InputError
 from elsa_edge.profiles.schema import DeviceProfile, Measured
-from elsa_edge.report.record import LayerFact, LayerTime, LevelFact, Missing, Record, Row
+from elsa_edge.report.record import LayerFact, LayerTime, LevelFact, Missing, Record, Row, now_utc
 
 __all__ = ["from_bundle", "from_profile", "precision_of", "what_is_missing", "with_measured"]
 
@@ -21,11 +20,6 @@ def precision_of(variant: str) -> str:
     """Return how a variant computes, which its name says: `ort-nested-int8` is int8."""
     words = variant.split("-")
     return next((name for name in ("int8", "float16") if name in words), "float32")
-
-
-def now_utc() -> str:
-    """Return the time of making, to the second."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def from_bundle(bundle: Bundle, profile: DeviceProfile) -> Record:
@@ -120,6 +114,13 @@ def what_is_missing(record: Record, source: str) -> tuple[Missing, ...]:
     found = []
     unmeasured = sorted({row.variant for row in record.rows if row.p50_ms is None})
     again = f"elsa-edge report {source} --measure -o report.html"
+    if not record.rows and record.runs:
+        found.append(
+            Missing(
+                what="Names, densities and accuracies of the levels that ran.",
+                how="Give the bundle, too: elsa-edge report BUNDLE run.csv -o report.html",
+            )
+        )
     if not record.measured:
         found.append(Missing(what="Latency and memory: nothing was measured.", how=f"On the device: {again}"))
     elif unmeasured:

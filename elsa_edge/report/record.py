@@ -6,6 +6,7 @@ memory and sizes bytes, shares 0 to 1. None means: not known.
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -24,6 +25,7 @@ __all__ = [
     "Row",
     "Run",
     "Window",
+    "now_utc",
     "read_record",
 ]
 
@@ -188,6 +190,11 @@ class Record(_Strict):
     def label(self, row: Row) -> str:
         """Return what people call a row: `ort-nested s90`."""
         return f"{row.variant} {self.levels[row.level].name}"
+
+
+def now_utc() -> str:
+    """Return the time of making, to the second."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 _LARGEST_BYTES: Final = 64 << 20

@@ -7,14 +7,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from elsa_edge.errors import InputError
-from elsa_edge.report.record import Run
+from elsa_edge.errors import InputError, UsageError
+from elsa_edge.report.record import LevelFact, Record, Run, now_utc
 
-__all__ = ["read_runs", "thinned"]
+__all__ = ["from_runs", "read_runs", "thinned"]
 
 _NEEDED: Final = ("level", "latency_ms")
 _LARGEST_BYTES: Final = 256 << 20
 _MOST_RUNS: Final = 5_000
+_MOST_LEVELS: Final = 255
+
+
+def from_runs(paths: Sequence[Path]) -> Record:
+    """Return what a recorded run says without its bundle: the levels have numbers, and nothing else is known of them.
+
+    Raises:
+        InputError: When the file is no whole recorded run.
+        UsageError: When there is none.
+    """
+    if not paths:
+        raise UsageError(
+            "There is nothing to report",
+            expected="a bundle, a profile (.yaml), a recorded run (.csv) or a report (.json)",
+        )
+    runs = read_runs(paths[0], _MOST_LEVELS)
+    count = max(run.level for run in runs) + 1
+    return Record(
+        name=paths[0].stem,
+        device="a device that is not named",
+        made_utc=now_utc(),
+        levels=tuple(LevelFact(name=f"level {level}") for level in range(count)),
+        runs=runs,
+    )
 
 
 def read_runs(path: Path, levels: int) -> tuple[Run, ...]:

@@ -22,6 +22,7 @@ __all__ = [
     "levels_table",
     "number",
     "percent",
+    "run_table",
 ]
 
 
@@ -135,6 +136,35 @@ def changes_of_level_table(record: Record) -> Table:
             for names, reason, at_ms, latency_ms, free_mb in told[:_MOST_CHANGES]
         ),
     )
+
+
+def run_table(record: Record) -> Table:
+    """Return how often and how fast each level ran in the recorded run."""
+    rows = []
+    for number_of, level in enumerate(record.levels):
+        runs = [run for run in record.runs if run.level == number_of]
+        if runs:
+            times_ms = sorted(run.latency_ms for run in runs)
+            late = [run.late for run in runs if run.late is not None]
+            rows.append(
+                (
+                    level.name,
+                    percent(len(runs) / len(record.runs)),
+                    *(number(_rank(times_ms, share)) for share in (0.5, 0.95, 0.99)),
+                    percent(sum(late) / len(late)) if late else "-",
+                )
+            )
+    return Table(
+        "The recorded run",
+        f"Of {len(record.runs)} runs, in ms as they happened; late: over the budget.",
+        ("level", "share of runs", "p50", "p95", "p99", "late"),
+        tuple(rows),
+    )
+
+
+def _rank(ordered: Sequence[float], share: float) -> float:
+    """Return the value that a share of the others does not exceed."""
+    return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)]
 
 
 def checks_table(record: Record) -> Table:

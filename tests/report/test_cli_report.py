@@ -149,3 +149,16 @@ def test_an_unwritable_output_is_refused(tmp_path, name, code, reason):
     assert made.exit_code == code
     assert reason in made.stderr
     assert "Traceback" not in made.output
+
+
+def test_a_recorded_run_alone_is_a_report(tmp_path):
+    """Its levels have numbers only; what is missing is said, and each level that ran has its share and its times."""
+    (tmp_path / "run.csv").write_text(
+        "level,latency_ms,idle_ms,late,reason\n2,9,0,1,down-latency\n0,3,1,0,hold\n0,4,1,0,hold\n0,5,1,0,up\n"
+    )
+    made = report(tmp_path / "run.csv", "-o", tmp_path / "r.md")
+    assert made.exit_code == 0, made.output
+    text = (tmp_path / "r.md").read_text()
+    assert "| level 0 | 75 % | 4.00 | 5.00 | 5.00 | 0 % |" in text
+    assert "| level 2 | 25 % | 9.00 | 9.00 | 9.00 | 100 % |" in text
+    assert "Give the bundle, too: elsa-edge report BUNDLE run.csv" in text
