@@ -19,6 +19,8 @@ __all__ = ["layer_tables"]
 
 # An operator without weights of its own is shown alone when it takes at least this share of a level's time.
 _WORTH_A_ROW: Final = 0.01
+# A page stays quick with so many rows a variant; the record in it has every layer.
+_MOST_ROWS: Final = 120
 _ABOUT_TIMES: Final = (
     "Milliseconds by the runtime's own profiling, which slows a network down a little: compare layers, not the sums "
     "with the table of levels. A layer is its weights' operator with what is fused to it or follows it element by "
@@ -58,8 +60,11 @@ def _times(record: Record, variant: str) -> Table:
     timed = [layer for layer in record.layer_times if layer.variant == variant]
     told = {layer.name for layer in timed}
     sums = _sums(timed, len(names))
-    single = [layer for layer in timed if layer.name in facts or _counts(layer, sums)]
-    small = [layer for layer in timed if layer not in single]
+    worth = [layer for layer in timed if layer.name in facts or _counts(layer, sums)]
+    slowest = sorted(worth, key=lambda layer: -max(ms or 0.0 for ms in layer.level_ms))[:_MOST_ROWS]
+    kept = {layer.name for layer in slowest}
+    single = [layer for layer in worth if layer.name in kept]
+    small = [layer for layer in timed if layer.name not in kept]
     most_ms = max((ms for layer in single for ms in layer.level_ms if ms is not None), default=0.0)
     rows: list[tuple[str, ...]] = []
     shades: dict[tuple[int, int], Shade] = {}
@@ -72,14 +77,15 @@ def _times(record: Record, variant: str) -> Table:
             if ms is not None and most_ms > 0:
                 shades[place, 2 + len(names) + level] = Shade("warm", ms / most_ms)
         rows.append((layer.name, layer.kind or "-", *densities, *(number(ms) for ms in layer.level_ms)))
-    for fact in record.layers:
+    for fact in record.layers[:_MOST_ROWS]:
         if fact.name not in told:
             shades |= _density_shades(len(rows), 1, fact)
             rows.append((fact.name, "not told apart", *map(percent, fact.densities), *("-",) * len(names)))
     blank = ("",) * len(names)
     if small:
         left = _sums(small, len(names))
-        rows.append((f"{len(small)} small operators", "-", *blank, *(number(ms) for ms in left)))
+        what = "other layers" if len(worth) > len(single) else "small operators"
+        rows.append((f"{len(small)} {what}", "-", *blank, *(number(ms) for ms in left)))
     rows.append(("together", "-", *blank, *(number(ms) for ms in sums)))
     return Table(
         f"Which layers take the time: {variant}",

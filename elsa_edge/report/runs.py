@@ -14,7 +14,7 @@ __all__ = ["from_runs", "read_runs", "thinned"]
 
 _NEEDED: Final = ("level", "latency_ms")
 _LARGEST_BYTES: Final = 256 << 20
-_MOST_RUNS: Final = 5_000
+_MOST_RUNS: Final = 2_000
 _MOST_LEVELS: Final = 255
 
 

@@ -55,10 +55,11 @@ def test_without_times_the_densities_stand_alone_and_the_page_says_how_to_get_th
 
 
 def test_shades_leave_the_text_readable():
-    """A full shade is 45 % of its tone."""
+    """Nine steps; a full shade is 45 % of its tone."""
     text = page(record())
-    assert 'class="cool" style="--share: 45%">100 %' in text
-    assert 'class="warm" style="--share: 6%">0.500' in text
+    assert "class=cool9>100 %" in text
+    assert "class=warm1>0.500" in text
+    assert "td.cool9 { background: color-mix(in srgb, var(--series-0) 45%, transparent) }" in text
 
 
 def test_a_layer_needs_a_time_for_every_level():
@@ -66,3 +67,15 @@ def test_a_layer_needs_a_time_for_every_level():
     made["layer_times"] = [LayerTime(variant="v", name="conv", level_ms=(1.0,)).model_dump()]
     with pytest.raises(ValidationError, match="conv needs 3 times"):
         Record.model_validate(made)
+
+
+def test_of_very_many_layers_the_slowest_are_shown_and_the_rest_summed():
+    times = tuple(
+        LayerTime(variant="v", name=f"layer.{k}.weight", kind="Conv", level_ms=(1.0, 1.0, 1.0 + k))
+        for k in range(200)
+    )
+    facts = tuple(LayerFact(name=layer.name, shape=(2, 2), densities=(0.1, 0.2, 1.0)) for layer in times)
+    (table,) = layer_tables(record(layers=facts, layer_times=times))
+    assert [row[0] for row in table.rows[:2]] == ["layer.80.weight", "layer.81.weight"]
+    assert table.rows[-2][0] == "80 other layers"
+    assert table.rows[-1][-1] == f"{sum(1.0 + k for k in range(200)):.0f}"
