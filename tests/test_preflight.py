@@ -17,8 +17,9 @@ from elsa_edge.cli import cli
 from elsa_edge.factory import build_model
 from elsa_edge.plugins.installed import find_exporter
 from elsa_edge.plugins.registry import EXPORTERS, names
-from elsa_edge.preflight import Network, graph_of
+from elsa_edge.preflight import LevelBound, Network, Preflight, VariantVerdict, beside, graph_of
 from elsa_edge.profiles import load_profile
+from elsa_edge.profiles.schema import Measured, MeasuredLevel
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = "raspberry-pi-5" if platform.machine() in ("aarch64", "arm64") else "generic-x86-64"
@@ -118,3 +119,25 @@ def test_what_is_no_graph_is_refused(tmp_path, name, content, code, words):
     assert done.exit_code == code, done.output
     assert words in done.stderr
     assert "unforeseen" not in done.stderr
+
+
+def test_a_measured_profile_puts_measured_times_beside_expected_ones(tmp_path):
+    """Level by level, of the variant that was measured; a table of other levels says nothing of these."""
+    names, profile = ("s90", "dense"), load_profile("generic-x86-64")
+    found = Preflight(
+        profile.name,
+        1.0,
+        tuple(LevelBound(name, 0.0, 1.0, 1.0) for name in names),
+        (),
+        (VariantVerdict("ort-nested", "onnxruntime", True, True, (), level_ms=(1.0, 3.0)),),
+        (),
+    )
+
+    def measured(*levels, variant="ort-nested"):
+        rows = tuple(MeasuredLevel(name=name, p50_ms=2.0 if name == "s90" else None) for name in levels)
+        return profile.model_copy(update={"measured": Measured(variant=variant, levels=rows)})
+
+    (row,) = beside(found, measured(*names))
+    assert (row.level, row.expected_ms, row.measured_ms, row.error) == ("s90", 1.0, 2.0, -0.5)
+    for other in (profile, measured("s80", "dense"), measured(*names, variant="ort-switch")):
+        assert beside(found, other) == ()

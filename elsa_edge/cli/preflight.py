@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from elsa_edge.cli._progress import telling
 from elsa_edge.progress import told
 
 if TYPE_CHECKING:
-    from elsa_edge.preflight import Preflight
+    from elsa_edge.preflight import Beside, Preflight
 
 __all__ = ["command"]
 
@@ -51,10 +52,11 @@ def command(
     """Say how fast each level would be on a device, which variants make sense there, and what to change.
 
     Takes a canonical graph (`elsa-edge export`), any ONNX file, a checkpoint with --model and --input-shape, or only
-    the factory of a network that is not trained yet. What has no levels is tried with levels by magnitude.
+    the factory of a network that is not trained yet. What has no levels is tried with levels by magnitude. With a
+    profile that was measured, as `profile` writes it, expected times stand beside measured ones.
     """
     from elsa_edge.levels import Ladder
-    from elsa_edge.preflight import Network, examine, graph_of
+    from elsa_edge.preflight import Network, beside, examine, graph_of
     from elsa_edge.profiles import load_profile
 
     profile = load_profile(device)
@@ -63,8 +65,20 @@ def command(
     with telling("looking") as tell:
         tell(told(f"reading {network.name}", 0.0))
         found = examine(graph_of(network, ladder), profile, tell=tell)
+    both = beside(found, profile)
     _show(found, network.name)
-    emit(asdict(found), as_json=as_json)
+    _show_both(both)
+    measured = [asdict(row) | {"error": row.error} for row in both]
+    emit(asdict(found) | {"measured": measured}, as_json=as_json)
+
+
+def _show_both(rows: Sequence[Beside]) -> None:
+    if rows:
+        print_table(
+            f"{rows[0].variant}: ms expected beside those that the profile has",
+            ("level", "expected", "measured", "error"),
+            [(row.level, row.expected_ms, row.measured_ms, f"{row.error:+.0%}") for row in rows],
+        )
 
 
 def _show(found: Preflight, name: str) -> None:
