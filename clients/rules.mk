@@ -18,8 +18,8 @@ test-clients: test-client-cpp test-client-java test-client-web test-client-arm a
 # Made again when what they are made with has changed.
 FIXTURES := $(CLIENTS)/.made
 client-fixtures: $(FIXTURES)
-$(FIXTURES): $(VENV)/.kernels $(shell find elsa_edge -name '*.py') benchmarks/clients/fixtures.py benchmarks/clients/traces.py \
-  benchmarks/reliability/corpus.py benchmarks/reliability/mutations.py tests/control/golden_traces.json
+$(FIXTURES): $(shell find elsa_edge -name '*.py') benchmarks/clients/fixtures.py benchmarks/clients/traces.py \
+  benchmarks/reliability/corpus.py benchmarks/reliability/mutations.py tests/control/golden_traces.json | $(VENV)/.kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.clients.fixtures $(CLIENTS)
 	@touch $@
 

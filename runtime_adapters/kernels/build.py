@@ -63,6 +63,7 @@ class Target:
         arch: What its library's file is called after; empty for this machine's.
         flags: Flags of every file.
         without: Flags of the link that its linker does not know.
+        linking: Flags of the link that only its linker needs.
     """
 
     tables: dict[str, tuple[int, tuple[str, ...]]]
@@ -71,6 +72,7 @@ class Target:
     arch: str = ""
     flags: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    linking: tuple[str, ...] = ()
 
 
 _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mprefer-vector-width=512")
@@ -100,6 +102,7 @@ TARGETS = {
     "android-arm64-zig": Target(
         _ARM, {**_ARM, "dotprod": (4, ("-mcpu=generic+dotprod",))}, ("python-zig c++",), "android-arm64",
         ("-target", "aarch64-linux-musl", "-DELSA_BIONIC", "-s"), ("-Wl,--exclude-libs,ALL",),
+        (f"-Wl,--version-script={NATIVE_SOURCES / 'exports.map'}",),
     ),
 }  # fmt: skip
 
@@ -170,7 +173,7 @@ def compile_library(
     with tempfile.TemporaryDirectory() as folder:
         objects = _compile_all(command, flags, wanted, _library_sources(), Path(folder))
         made = Path(folder, "library.so")
-        _run([*command, *wanted.flags, *link, "-o", str(made), *objects])
+        _run([*command, *wanted.flags, *link, *wanted.linking, "-o", str(made), *objects])
         output.parent.mkdir(parents=True, exist_ok=True)
         beside = output.with_name(f".{output.name}.{os.getpid()}.tmp")
         shutil.copyfile(made, beside)

@@ -1,6 +1,8 @@
 // What the C++ client is held to: test_client FIXTURES LIBONNXRUNTIME LIBELSA_NESTED SMALL_PAGES [golden]; benchmarks.clients.fixtures writes FIXTURES.
 #include <dirent.h>
+#include <dlfcn.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -291,6 +293,15 @@ void bad_input(const std::shared_ptr<Runtime>& runtime, const std::string& folde
   options.kernels = "/nowhere/libelsa_nested.so";
   expect_refused<RuntimeError>("kernels that are not there", "is missing",
                                [&] { AdaptiveSession::open(runtime, read_from(folder + "/bundle"), options); });
+  if (library_problem(small_pages)) {
+    // This machine has larger pages: its loader would say only "not page-aligned".
+    options.kernels = small_pages;
+    expect(dlopen(small_pages.c_str(), RTLD_NOW) == nullptr, "the loader refuses smaller pages, too");
+    expect_refused<RuntimeError>("kernels for smaller pages", "max-page-size=16384",
+                                 [&] { AdaptiveSession::open(runtime, read_from(folder + "/bundle"), options); });
+    keep("kernels for pages of 4 KB, opened on pages of " + std::to_string(sysconf(_SC_PAGESIZE)),
+         *library_problem(small_pages));
+  }
   expect_refused<BundleError>("no bundle", "manifest.json is missing", [&] { Bundle::open(read_from("/nowhere")); });
   for (const char* text : {"", "a: &x 1", "a: {b: 1", "a: 1\n    b: 2", "a: 1\na: 2", "- 1", "\"a: 1", "a: b #c"}) {
     expect_refused<ProfileError>(std::string("the profile ") + text, "", [&] { parse_profile(text); });
@@ -303,6 +314,8 @@ int main(int count, char** arguments) {
   if (count < 5)
     return std::fprintf(stderr, "test_client FIXTURES LIBONNXRUNTIME LIBELSA_NESTED SMALL_PAGES [golden]\n"), 2;
   const std::string folder = arguments[1], kernels = arguments[3];
+  // What was found before a crash is not lost.
+  std::setvbuf(stdout, nullptr, _IOLBF, 1024);
   // Under emulation, where all takes long, only what depends on the machine.
   const bool only_golden = count > 5;
   if (!only_golden) traces(folder);

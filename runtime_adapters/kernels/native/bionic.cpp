@@ -4,6 +4,14 @@
 #include <cstddef>
 
 extern "C" {
+void __cxa_finalize(void* library);
+// The linker's own.
+extern __attribute__((visibility("hidden"))) void* __dso_handle;
+
+// What was left to be done at the end is done when the library goes, as by the startup code that an NDK links in: ONNX
+// Runtime unloads it with the last session, and the process would call into nothing.
+__attribute__((destructor)) static void finish() { __cxa_finalize(&__dso_handle); }
+
 int* __errno() __attribute__((weak));
 void* memalign(size_t alignment, size_t size);
 
