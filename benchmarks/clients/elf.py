@@ -5,14 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 __all__ = ["facts", "foreign_symbols"]
-
-# Of Android's C library since its first 64-bit release; what the archive of ONNX Runtime happens not to need.
-_ALWAYS_IN_ANDROID: Final = frozenset(
-    {"memalign", "__errno", "__cxa_atexit", "__cxa_finalize", "__stack_chk_fail"}
-)
 
 
 def _readelf(library: Path, *options: str) -> str:
@@ -44,4 +39,4 @@ def facts(library: Path) -> dict[str, Any]:
 
 def foreign_symbols(library: Path, *, known_from: Path) -> list[str]:
     """Return the names that a library needs and another one, which is known to load on Android, does not."""
-    return sorted(_undefined(library) - _undefined(known_from) - _ALWAYS_IN_ANDROID)
+    return sorted(_undefined(library) - _undefined(known_from))
