@@ -1,4 +1,5 @@
-// What the C++ client is held to: test_client FIXTURES LIBONNXRUNTIME LIBELSA_NESTED SMALL_PAGES [golden]; benchmarks.clients.fixtures writes FIXTURES.
+// What the C++ client is held to: test_client FIXTURES LIBONNXRUNTIME LIBELSA_NESTED SMALL_PAGES [golden].
+// benchmarks.clients.fixtures writes FIXTURES; SMALL_PAGES is a library for pages of 4 KB.
 #include <dirent.h>
 #include <dlfcn.h>
 #include <sys/stat.h>
