@@ -165,8 +165,9 @@ def is_number(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Return where an array holds a number that means one: not NaN, not infinite, not a stand-in for infinity."""
     if array.dtype.kind != "f":
         return np.ones(array.shape, bool)
+    limit = min(_LIKE_INFINITY, float(np.finfo(array.dtype).max))  # half floats end before
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.abs(array) < _LIKE_INFINITY)
+        return np.asarray(np.abs(array) < array.dtype.type(limit))
 
 
 def largest_difference(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> tuple[float, float]:

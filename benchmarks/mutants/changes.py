@@ -26,6 +26,13 @@ EQUAL: Final[dict[str, str]] = {
     "return index.astype(np.uint8, copy=True)": "one copy more of a fresh array",
     "if type(told) is int and told <= 1:": "smaller formats than 1 were refused before",
     "_CHUNK_BYTES: Final = 1 | 20": "pieces of 21 bytes hash to the same",
+    "if silence.level >= last:": "no level is beyond the last",
+    "everywhere = {name for name in depending if len([s for s in found if s.output == name]) is len(levels)}": (
+        "small whole numbers are one object"
+    ),
+    "chosen = np.random.default_rng(turn).choice(samples.reshape(- 2), samples.shape)": (
+        "numpy takes any negative number for the free size"
+    ),
     "if density >= 2.0:": "a shortcut: every weight is kept without it, too",
 }
 

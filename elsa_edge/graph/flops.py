@@ -20,7 +20,7 @@ from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.names import MASKED
 from elsa_edge.levels import active_counts
 
-__all__ = ["at_batch_1", "flops_fractions", "multiply_adds", "work_of"]
+__all__ = ["at_batch_1", "flops_fractions", "multiply_adds", "multiply_adds_of", "work_of"]
 
 # Operators that only move a weight's numbers about on their way to the layer that multiplies with them.
 _MOVES: Final = {
@@ -51,8 +51,8 @@ def _length(value: ir.Value | None, axis: int) -> int:
     return size if isinstance(size, int) else 1
 
 
-def _multiply_adds(node: ir.Node) -> int:
-    """Multiply-adds of one node at batch 1; 0 for nodes that do not multiply with weights."""
+def multiply_adds_of(node: ir.Node) -> int:
+    """Return the multiply-adds of one node at batch 1; 0 for nodes that do not multiply with weights."""
     if node.op_type == "Conv":
         weight = node.inputs[1]
         return _size(node.outputs[0]) * _size(weight) // max(1, _length(weight, 0))
@@ -83,7 +83,7 @@ def _layers_fed(value: ir.Value) -> Iterator[tuple[ir.Node, ir.Value]]:
             seen.add((id(use.node), use.idx))
             if use.node.op_type in _MOVES:
                 queue.extend(use.node.outputs)
-            elif _multiply_adds(use.node):
+            elif multiply_adds_of(use.node):
                 yield use.node, current
 
 
@@ -91,8 +91,8 @@ def _operand_share(node: ir.Node, operand: ir.Value) -> float:
     """Multiply-adds that go through one operand; a recurrent layer has two weight operands."""
     if node.op_type in ("LSTM", "GRU", "RNN"):
         both = _size(node.inputs[1]) + _size(node.inputs[2])
-        return _multiply_adds(node) * _size(operand) / max(1, both)
-    return float(_multiply_adds(node))
+        return multiply_adds_of(node) * _size(operand) / max(1, both)
+    return float(multiply_adds_of(node))
 
 
 def _at_batch_1(shape: ir.Shape) -> ir.Shape | None:
@@ -112,7 +112,7 @@ def at_batch_1(graph: CanonicalGraph) -> ir.Model:
 
 def work_of(node: ir.Node) -> float:
     """Return what a node costs, in multiply-adds: at least one for each number that it writes."""
-    return float(max(_multiply_adds(node), sum(_size(output) for output in node.outputs)))
+    return float(max(multiply_adds_of(node), sum(_size(output) for output in node.outputs)))
 
 
 def multiply_adds(graph: CanonicalGraph) -> tuple[float, dict[str, float]]:
@@ -127,7 +127,7 @@ def multiply_adds(graph: CanonicalGraph) -> tuple[float, dict[str, float]]:
             _operand_share(node, operand) * min(1.0, size / max(1, _size(operand)))
             for node, operand in _layers_fed(values[name + MASKED])
         )
-    return float(sum(_multiply_adds(node) for node in model.graph)), of_weight
+    return float(sum(multiply_adds_of(node) for node in model.graph)), of_weight
 
 
 def flops_fractions(graph: CanonicalGraph) -> tuple[float, ...]:

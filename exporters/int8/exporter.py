@@ -32,6 +32,7 @@ from elsa_edge.exporters.int8.judge import LARGEST_TOLERANCE, Judgement, judge
 from elsa_edge.exporters.int8.plan import Plan8
 from elsa_edge.exporters.int8.rival import dense8
 from elsa_edge.exporters.int8.samples import calibration_samples
+from elsa_edge.exporters.int8.share import coded_nodes, eight_bit_share
 from elsa_edge.exporters.nested.file import Sizes, join, save
 from elsa_edge.exporters.nested.find import find_layers, level_models
 from elsa_edge.exporters.nested.forecast import forecast_dense8, forecast_nested8
@@ -172,6 +173,7 @@ class NestedInt8Exporter(_Int8Exporter):
             {
                 "recipe": recipe,
                 "float_layers": dict(plan.refused),
+                **_notes_of_shares(plan.models, [c.kind for c in choices], plan.nodes, dense_at),
                 "kernels": [choice.kind for choice in choices],
                 "decided_by": [choice.by for choice in choices],
                 "time_over_dense_int8": [choice.time_over_dense for choice in choices],
@@ -243,7 +245,21 @@ class OrtInt8Exporter(_Int8Exporter):
         joined = join(branches, {}, count, graph.model.graph)
         write_bytes(folder / "model.onnx", ir.to_proto(joined).SerializeToString())
         judged = judge(folder / "model.onnx", level_models(graph), samples)
-        return self._variant(Selector(), judged, profile, {}, files={"model": "model.onnx"})
+        models = level_models(graph)
+        coded = dict(branches)
+        notes = _notes_of_shares(models, ["dense"] * count, frozenset(), coded.__getitem__)
+        return self._variant(Selector(), judged, profile, notes, files={"model": "model.onnx"})
+
+
+def _notes_of_shares(
+    models: Sequence[ir.Model], kinds: Sequence[Kind], nested: frozenset[str], dense_at: Any
+) -> dict[str, list[float]]:
+    """Return what each level computes in 8 bits: with the nested kernels, or as the plain quantised network has it."""
+    shares = [
+        eight_bit_share(models[level], nested if kind == "nested" else coded_nodes(dense_at(level)))
+        for level, kind in enumerate(kinds)
+    ]
+    return {"int8_weights": [w for w, _ in shares], "int8_multiply_adds": [m for _, m in shares]}
 
 
 def _write(plan: Plan8, kinds: Sequence[Kind], dense_at: Any, folder: Path) -> tuple[int, ...]:

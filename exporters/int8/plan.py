@@ -65,6 +65,11 @@ class Plan8:
         """The names of the layers that are in 8 bits now, sorted."""
         return sorted(layer.name for layer in self.layers.values())
 
+    @property
+    def nodes(self) -> frozenset[str]:
+        """The names of the nodes that are in 8 bits now."""
+        return frozenset(str(self._nodes[position].name) for position in self.layers)
+
     def leave_out(self, positions: Collection[int], reason: str) -> None:
         """Let some layers stay in float32."""
         for position in positions:

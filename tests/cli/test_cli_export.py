@@ -91,6 +91,9 @@ def test_the_batch_and_outputs_are_chosen_by_options(folder):
     result = export(*shape, "--batch", "2", "--outputs", "nothing")
     assert result.exit_code == 2
     assert "There is no output or module named 'nothing'" in result.stderr
+    for option in ("--data", "--inputs"):
+        result = export(*shape, option, str(folder / "none.npz"))
+        assert (result.exit_code, "none.npz" in result.stderr) == (1, True)
     result = export(*shape, "--batch", "2", "--json")
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)

@@ -29,6 +29,8 @@ def test_resizing_repeats_samples_but_never_equal_ones() -> None:
     assert five["state"].shape == (2, 5, 6)
     np.testing.assert_array_equal(five["image"][2:4], np.roll(real["image"], 1, -1))
     np.testing.assert_array_equal(five["image"][4], np.roll(real["image"][0], 2, -1))
+    empty = {"image": np.zeros((0, 3, 4), np.float32)}
+    assert resized({"image": SPECS["image"]}, empty, 2)["image"].shape == (0, 3, 4)
 
 
 def test_mixed_batches_have_samples_of_both_inputs() -> None:

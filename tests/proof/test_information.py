@@ -30,6 +30,7 @@ def silent(one, two, depending=("y",)):
         ([np.nan, np.nan], [np.nan, np.nan], True),
         ([0.0, 0.0], [0.0, 0.0], True),
         ([1000.0, 1.0], [1000.0, 1.9], True),
+        ([1000.0, 1.0], [1000.0, 1.95], True),
         ([1000.0, 1.0], [1000.0, 2.1], False),
         ([1e-7, 2e-7], [2e-7, 1e-7], False),
         ([np.inf, 1.0, 2.0, 3.0], [np.inf, 2.0, 1.0, 3.0], False),
@@ -42,6 +43,15 @@ def test_what_says_nothing(one, two, says_nothing: bool) -> None:
     assert bool(silent({"y": one}, {"y": two})) is says_nothing
 
 
+@pytest.mark.parametrize(
+    ("dtype", "whole"), [("f4", False), ("f2", False), ("i8", True), ("u1", True), ("?", True)]
+)
+def test_whole_numbers_are_told_from_others(dtype: str, whole: bool) -> None:
+    """A class or a flag may stand still where scores may not."""
+    (silence,) = silent({"y": np.ones(2, dtype)}, {"y": np.ones(2, dtype)})
+    assert silence.whole is whole
+
+
 def test_outputs_that_no_input_reaches_may_be_constant() -> None:
     """Anchors are not asked to move."""
     assert not silent({"anchors": [1.0]}, {"anchors": [1.0]})
@@ -52,7 +62,7 @@ def test_the_largest_change_over_all_inputs_counts() -> None:
     base = np.array([1.0, 2.0])
     assert spread(base, [base, base + np.array([0, 0.5]), base + 0.25]) == 0.5
     assert spread(base, []) == 0.0
-    assert spread(base, [np.ones(3)]) == np.inf
+    assert spread(base, [np.ones(3)]) == spread(base, [np.ones(1)]) == np.inf
     assert spread(np.uint8([250]), [np.uint8([1])]) == 249.0
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from elsa_edge.proof.tolerance import Tolerance
+from elsa_edge.proof.tolerance import LARGEST_NOISE, Tolerance
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-5, 1.0, 300.0])
@@ -31,3 +31,9 @@ def test_nothing_is_allowed_where_nothing_is_known() -> None:
     assert not Tolerance().allows(1e-300, 0.0)
     assert not Tolerance().allows(math.nan, 1.0)
     assert not Tolerance().allows(math.inf, 1e6)
+
+
+def test_noise_of_a_hundredth_is_the_most() -> None:
+    """Beyond it float32 does not compute a network, and is refused elsewhere."""
+    assert LARGEST_NOISE == 0.01
+    assert Tolerance(noise=LARGEST_NOISE).limit(1.0) == pytest.approx(0.08)

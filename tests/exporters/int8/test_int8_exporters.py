@@ -122,6 +122,7 @@ def test_a_network_stays_in_codes_from_its_input_to_its_mean(small, tmp_path):
     assert not {node.op_type for node in model.graph.node} & {"Conv", "Add", "MaxPool", "Relu", "If"}
     assert len(variant.instructions.nested_layers[0]) == 11
     assert variant.notes["float_layers"] == {}
+    assert variant.notes["int8_weights"] == variant.notes["int8_multiply_adds"] == [1.0] * 3
     assert list(variant.level_bytes) == sorted(variant.level_bytes)
 
 
@@ -230,6 +231,7 @@ def test_layers_that_cost_the_answers_stay_float(small, tmp_path, monkeypatch):
     variant = NestedInt8Exporter("nested").export(small, TOLERANT, Golden(samples(small), ()), tmp_path)
     assert variant.notes["recipe"] == "inner layers"
     assert len(variant.notes["float_layers"]) == 2
+    assert all(0.0 < share < 1.0 for share in variant.notes["int8_multiply_adds"])
     assert all("10.0%" in reason for reason in variant.notes["float_layers"].values())
 
 
