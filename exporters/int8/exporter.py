@@ -9,7 +9,7 @@ Both take their ranges from real inputs and say how far they are from the float 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -173,7 +173,10 @@ class NestedInt8Exporter(_Int8Exporter):
             {
                 "recipe": recipe,
                 "float_layers": dict(plan.refused),
-                **_notes_of_shares(plan.models, [c.kind for c in choices], plan.nodes, dense_at),
+                **_notes_of_shares(
+                    plan.models,
+                    [plan.nodes if c.kind == "nested" else coded_nodes(dense_at(k)) for k, c in enumerate(choices)],
+                ),
                 "kernels": [choice.kind for choice in choices],
                 "decided_by": [choice.by for choice in choices],
                 "time_over_dense_int8": [choice.time_over_dense for choice in choices],
@@ -242,23 +245,17 @@ class OrtInt8Exporter(_Int8Exporter):
         samples = calibration_samples(graph.inputs, profile, golden)
         count = len(graph.ladder)
         branches = [(level, dense8(graph, level, samples, profile)) for level in range(count)]
+        coded = [coded_nodes(branch) for _, branch in branches]  # joining takes their nodes
         joined = join(branches, {}, count, graph.model.graph)
         write_bytes(folder / "model.onnx", ir.to_proto(joined).SerializeToString())
         judged = judge(folder / "model.onnx", level_models(graph), samples)
-        models = level_models(graph)
-        coded = dict(branches)
-        notes = _notes_of_shares(models, ["dense"] * count, frozenset(), coded.__getitem__)
+        notes = _notes_of_shares(level_models(graph), coded)
         return self._variant(Selector(), judged, profile, notes, files={"model": "model.onnx"})
 
 
-def _notes_of_shares(
-    models: Sequence[ir.Model], kinds: Sequence[Kind], nested: frozenset[str], dense_at: Any
-) -> dict[str, list[float]]:
-    """Return what each level computes in 8 bits: with the nested kernels, or as the plain quantised network has it."""
-    shares = [
-        eight_bit_share(models[level], nested if kind == "nested" else coded_nodes(dense_at(level)))
-        for level, kind in enumerate(kinds)
-    ]
+def _notes_of_shares(models: Sequence[ir.Model], coded: Sequence[Collection[str]]) -> dict[str, list[float]]:
+    """Return what each level computes in 8 bits, given the names of the nodes that do."""
+    shares = [eight_bit_share(model, nodes) for model, nodes in zip(models, coded, strict=True)]
     return {"int8_weights": [w for w, _ in shares], "int8_multiply_adds": [m for _, m in shares]}
 
 

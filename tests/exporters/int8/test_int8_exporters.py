@@ -210,6 +210,7 @@ def test_a_bundle_is_verified_at_every_level(small, tmp_path, monkeypatch):
     result = verify_bundle(tmp_path / "bundle")
     assert result.ok
     assert [variant.name for variant in result.variants] == ["nested-int8", "ort-int8"]
+    assert all(variant.notes["int8_multiply_adds"] == [1.0] * 3 for variant in writer.variants)
     assert all(
         level.agreement is not None and level.agreement >= 0.6 for v in result.variants for level in v.levels
     )
