@@ -3,7 +3,8 @@
 plane = lead zeros | height rows of (width values, gap zeros) | zeros up to stride      all counts in floats
 
 The gap after one row is also the left border of the next, so every tap of a kernel is one constant distance. Lead and
-stride are whole lines. A tensor of planes is (batch, channels, 1, stride).
+stride are whole lines. A tensor of planes is (batch, channels, 1, stride). An image of one row, a signal, has no rows
+of zeros above and below.
 """
 
 from __future__ import annotations
@@ -35,9 +36,14 @@ class Planes:
         return self.width + self.gap
 
     @property
+    def rows_around(self) -> int:
+        """Rows of zeros above the image, and as many below."""
+        return self.gap if self.height > 1 else 0
+
+    @property
     def reach(self) -> int:
         """Farthest distance of a tap from its position, in floats."""
-        return self.gap * self.pitch + self.gap
+        return self.rows_around * self.pitch + self.gap
 
     @property
     def lead(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,8 +105,11 @@ def _layer(networks: Networks, position: int, taken: frozenset[int]) -> Layer | 
         described = _geometry(node, weights[0].shape)
         if isinstance(described, str):
             return described
-        geometry = described
-        flat = [w.reshape(len(w), -1) for w in weights]
+        trimmed = _trimmed(described)
+        if trimmed is None:
+            return "its kernel sees nothing but padding"
+        geometry, rows = trimmed
+        flat = [w[:, :, rows].reshape(len(w), -1) for w in weights]
     else:
         unusual = _unusual_product(node, weights[0])
         if unusual:
@@ -133,6 +137,26 @@ def _layer(networks: Networks, position: int, taken: frozenset[int]) -> Layer | 
         geometry=geometry,
         vectors=_vectors(node) if geometry is None else 1,
     )
+
+
+def _trimmed(g: Geometry) -> tuple[Geometry, slice] | None:
+    """Return a geometry whose kernel is no taller than an image of one row, and the rows of the kernel that it keeps.
+
+    The other rows lie on padding. None where all do.
+    """
+    if g.in_size[0] != 1 or g.out_size[0] != 1:
+        return g, slice(None)
+    row, between = divmod(g.pads[0], g.dilation[0])
+    if between or row >= g.kernel[0]:
+        return None
+    flat = replace(
+        g,
+        kernel=(1, g.kernel[1]),
+        stride=(1, g.stride[1]),
+        dilation=(1, g.dilation[1]),
+        pads=(0, g.pads[1], 0, g.pads[3]),
+    )
+    return flat, slice(row, row + 1)
 
 
 def _vectors(node: ir.Node) -> int:

@@ -65,8 +65,8 @@ Window::Window(const ort::Info& info, const std::string& prefix) {
 
 bool Window::is_direct() const {
   const int64_t down = (kh - 1) * dh - pad_top, right = (kw - 1) * dw - pad_left;
-  return sh == 1 && sw == 1 && in.pitch() == out.pitch() && out.h <= in.h && pad_top <= in.gap && pad_left <= in.gap &&
-         down + out.h <= in.h + in.gap && right + out.w <= in.w + in.gap &&
+  return sh == 1 && sw == 1 && in.pitch() == out.pitch() && out.h <= in.h && pad_top <= in.rows_around() &&
+         pad_left <= in.gap && down + out.h <= in.h + in.rows_around() && right + out.w <= in.w + in.gap &&
          out.vectors() * kLine + down * in.pitch() + right <= in.stride() - in.lead();
 }
 

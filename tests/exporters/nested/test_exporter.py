@@ -128,6 +128,33 @@ def test_an_odd_network_with_any_ladder(sparsities, tables, tmp_path):
             running.run(None, {**feed, "level": np.array(level)})
 
 
+class Flat(nn.Module):
+    """Images of one row under kernels that are taller, a signal, its doubling by a transposed convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tall, self.deep = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.norm, self.far = nn.BatchNorm2d(8), nn.Conv2d(8, 8, (5, 3), (2, 2), (4, 2), (2, 2))
+        self.along, self.up = nn.Conv1d(8, 6, 5, padding=2), nn.ConvTranspose1d(6, 5, 4, 2, 1)
+        self.point = nn.Conv2d(5, 4, 3, padding=1)
+
+    def forward(self, x):
+        y = self.far(self.norm(self.deep(self.tall(x).relu())).relu())[:, :, 0]
+        y = self.up(self.along(y).relu()).relu()
+        return self.point(y.mean(-1)[:, :, None, None])
+
+
+def test_images_of_one_row(tmp_path):
+    """Kernels see only the row that is there; every layer is nested and right at each level."""
+    graph = nest(Flat().eval(), (1, 3, 1, 37), (0.4, 0.2, 0.0))
+    layers, refused = find_layers(level_models(graph))
+    assert not refused
+    assert [layer.geometry.kernel for layer in layers if layer.geometry] == [
+        (1, 3), (1, 3), (1, 3), (1, 5), (1, 2), (1, 3),
+    ]  # fmt: skip
+    check(graph, tmp_path, choose="nested")
+
+
 def test_what_follows_a_layer_is_part_of_it():
     """Norm, residual and activation leave no node of their own; a dense copy of no layer remains."""
     layers, refused = find_layers(level_models(odd_graph((0.9, 0.0), False)))
