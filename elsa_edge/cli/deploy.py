@@ -23,7 +23,7 @@ __all__ = ["command"]
     "--to",
     "targets",
     metavar="DEVICE[,DEVICE...]|FILE",
-    help="Devices that `elsa-edge device add` has added, or a file that lists them.",
+    help="Devices that `elsa-edge device add` has added, or a file with a name in each line (# begins a comment).",
 )
 @click.option("--rollback", "back", is_flag=True, help="Return to the release before. Needs no BUNDLE.")
 @click.option("--dry-run", is_flag=True, help="Say what would travel, and do nothing.")
@@ -60,10 +60,9 @@ __all__ = ["command"]
 )
 @click.option(
     "--stop-after",
-    default="0",
-    show_default=True,
+    default=None,
     metavar="N|N%",
-    help="Of several devices: begin no further wave once more than so many have failed.",
+    help="Of several devices: begin no wave after more than so many failures. Default: 0; with --rollback, all.",
 )
 @click.option(
     "--at-once",
@@ -94,7 +93,7 @@ def command(
     measure: float,
     take_over: bool,
     waves: str,
-    stop_after: str,
+    stop_after: str | None,
     at_once: int,
     form: Literal["tar", "oci", "rauc", "mender"] | None,
     destination: Path | None,
@@ -111,15 +110,14 @@ def command(
     from elsa_edge.errors import UsageError
     from elsa_edge.loading import default_cache
 
-    if targets is None or (bundle is None) != back or (form is None) != (destination is None):
+    whole = (bundle is None) == back and (form is None) == (destination is None) and not (back and form)
+    if targets is None or not whole:
         raise UsageError(
             "Say what goes where",
             expected="BUNDLE --to DEVICE, --rollback --to DEVICE, or BUNDLE --to DEVICE --export FORM -o PATH",
         )
     book = DeviceBook.default()
-    names = _names(targets)
-    for name in names:
-        book.get(name)
+    names = _names(targets, book)
     options = Options(
         packages=packages,
         wheels=wheels,
@@ -136,7 +134,8 @@ def command(
             )
         _export(bundle, book, names[0], form=form, destination=destination, as_json=as_json)
     elif len(names) > 1:
-        limits = {"waves": parse_waves(waves), "most_failures": parse_limit(stop_after), "at_once": at_once}
+        most = parse_limit(stop_after or ("100%" if back else "0"))
+        limits = {"waves": parse_waves(waves), "most_failures": most, "at_once": at_once}
         _fleet(bundle, book, names, options, limits=limits, as_json=as_json)
     else:
         with telling("deploying") as tell:
@@ -149,11 +148,14 @@ def command(
         )
 
 
-def _names(targets: str) -> list[str]:
+def _names(targets: str, book: DeviceBook) -> list[str]:
+    """Return the devices that are meant: a name before a file that happens to be called like it."""
     from elsa_edge.deploy.fleet import read_names
     from elsa_edge.errors import UsageError
 
-    path = Path(targets)
+    known, path = book.names(), Path(targets)
+    if targets in known:
+        return [targets]
     try:
         names = read_names(path.read_text(encoding="utf-8") if path.is_file() else targets)
     except (OSError, UnicodeDecodeError) as error:
@@ -166,6 +168,15 @@ def _names(targets: str) -> list[str]:
         raise UsageError(
             "No device is named", expected="names, or a file with a name in each line", found=targets
         )
+    unknown = [name for name in names if name not in known]
+    if unknown and path.is_file() and known:
+        raise UsageError(
+            f"{targets} names devices that were not added",
+            found=", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""),
+            fix="elsa-edge device list says which there are",
+        )
+    for name in unknown:
+        book.get(name)
     return names
 
 

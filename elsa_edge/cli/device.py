@@ -42,7 +42,9 @@ def add(*, name: str, address: str, root: str | None, python: str, as_json: bool
     """
     from elsa_edge.deploy import Device, DeviceBook, look, open_line
     from elsa_edge.deploy.new_profile import profile_of
+    from elsa_edge.deploy.plan import refuse_foreign
     from elsa_edge.deploy.targets import parse_target
+    from elsa_edge.errors import UsageError
 
     book = DeviceBook.default()
     target = parse_target(address)
@@ -51,6 +53,14 @@ def add(*, name: str, address: str, root: str | None, python: str, as_json: bool
     book.check_new(name)
     with open_line(device) as line:
         facts, store = look(line, device)
+    refuse_foreign(store)
+    if python and facts.python is None:
+        found = (
+            ".".join(map(str, facts.pythons[0].version))
+            if facts.pythons
+            else "nothing that answers as a Python"
+        )
+        raise UsageError(f"{python} on {name} cannot be used", expected="Python 3.11 or newer", found=found)
     book.add(device, profile_of(name, facts))
     _show(device, facts, store)
     say(

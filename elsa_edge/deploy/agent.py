@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["ABANDONED_S", "Reply", "functions_of", "parse_reply", "script"]
+__all__ = ["ABANDONED_S", "Reply", "functions_of", "parse_reply", "patience_s", "script"]
 
 ABANDONED_S: Final = 900
 """Seconds of silence after which a lock's owner counts as dead."""
@@ -74,6 +74,11 @@ def script(verb: str, settings: Mapping[str, str]) -> str:
     values, functions = {"VERB": verb} | dict(settings), functions_of(verb)
     read = [name for name in _SETTINGS if name in values or name in functions]
     return "".join(f"{name}={_quoted(values.get(name, ''))}\n" for name in read) + functions
+
+
+def patience_s(verb: str) -> float:
+    """Return how long to wait for an answer: a look is quick everywhere, proofs and measurements may be long."""
+    return 300.0 if verb in ("look", "lock", "unlock") else 3600.0
 
 
 def _quoted(text: str) -> str:

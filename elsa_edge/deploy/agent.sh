@@ -10,7 +10,9 @@
 #   ROOT/trusted                 whose bundles are let in; absent: anybody's
 #   ROOT/counter                 `COUNTER IDENTITY` of the newest signed bundle that was accepted
 #   ROOT/lock/                   who is at work here
+#   ROOT/.store                  that the folder is ours: one that is not empty and has no such mark is left alone
 #
+# Files are made by `true > FILE`: a redirection of `:` that fails ends a POSIX shell at once, without a reply.
 # Everything is a function and the last line calls one: a script that arrives in part does nothing at all.
 # Settings come first, as plain assignments: VERB, ROOT, TOKEN, OWNER and those of the verb. Replies: `@elsa KEY VALUE`.
 
@@ -82,6 +84,13 @@ PYTHON
   done
 }
 
+# Whether the folder is somebody else's. Ours without the mark has a release from before there was one.
+foreign() {
+  [ -d "$ROOT" ] && [ ! -f "$ROOT/.store" ] && [ -n "$(ls -A "$ROOT")" ] || return 1
+  for list in "$ROOT"/releases/*/release.list; do [ -f "$list" ] && return 1; done
+  return 0
+}
+
 look_store() {
   say root "$ROOT"
   place="$ROOT"
@@ -89,6 +98,7 @@ look_store() {
   say free_kb "$(df -Pk "$place" 2>/dev/null | sed -n 2p | tr -s ' ' | cut -d ' ' -f 4)"
   [ -w "$place" ] && say writable yes
   [ -d "$ROOT" ] || return 0
+  foreign && { say foreign yes; return 0; }
   [ -f "$ROOT/current/device.yaml" ] && say profile "$(sed 1d "$ROOT/current/device.yaml" | sha256sum | cut -c 1-64)"
   [ -L "$ROOT/current" ] && say current "$(basename "$(readlink "$ROOT/current")")"
   say previous "$(first_of "$ROOT/previous")"
@@ -141,6 +151,8 @@ verb_look() {
 # TAKE_FROM is the token of a lock that its owner will not come back for; only one deployment can rename it away. The new
 # lock appears with its owner in it: a directory cannot be renamed onto one that has something in it.
 verb_lock() {
+  foreign && fail "$ROOT holds files that are not ours"
+  mkdir -p "$ROOT" && true > "$ROOT/.store" || fail "cannot write to $ROOT"
   mkdir -p "$ROOT/blobs" "$ROOT/incoming" "$ROOT/releases" "$ROOT/python" || fail "cannot write to $ROOT"
   take_lock || { look_lock; fail locked; }
 }
@@ -273,6 +285,8 @@ run_elsa() {
   return $result
 }
 
+serves_well() { [ "$(basename "$(readlink "$ROOT/current" 2>/dev/null)")" = "$1" ] && [ -f "$ROOT/releases/$1/good" ]; }
+
 # Once a device was told whom to trust it demands it of everybody: nobody who deploys can leave the demand out.
 # TRUST: the keys that the profile brings; the first ones stay, others come by `device trust` alone.
 verb_verify() {
@@ -281,13 +295,15 @@ verb_verify() {
   [ -n "$TRUST" ] && [ ! -f "$ROOT/trusted" ] && { printf '%s\n' "$TRUST" | put "$ROOT/trusted" || fail "no space for the keys"; }
   if [ -f "$ROOT/trusted" ]; then
     [ -n "$PYTHON" ] || { refuse; fail "this device trusts signed bundles only, and has no Python to check one"; }
-    run_elsa verify "$release/bundle" --device "$release/.device.yaml" --json \
-      --require-signature "$ROOT/trusted" --counter "$ROOT/counter" --accept "$release/.accepted" \
+    # What is in service was accepted before, also after a rollback: it may get another profile.
+    set -- --counter "$ROOT/counter" --accept "$release/.accepted"
+    serves_well "$RELEASE" && set --
+    run_elsa verify "$release/bundle" --device "$release/.device.yaml" --json --require-signature "$ROOT/trusted" "$@" \
       || { refuse; fail "the release does not verify"; }
   elif [ -n "$PYTHON" ]; then
     run_elsa verify "$release/bundle" --device "$release/.device.yaml" --json || { refuse; fail "the release does not verify"; }
   fi
-  : > "$release/verified" || fail "no space"
+  true > "$release/verified" || fail "no space"
 }
 
 # TRUST: whom to trust from now on.
@@ -299,9 +315,21 @@ verb_trust() {
 # A small file, whole or not at all.
 put() { cat > "$1.$TOKEN" && mv "$1.$TOKEN" "$1"; }
 
-# What did not verify is not kept, unless it is in service.
+# What did not verify is not kept, unless it was here before and served: in service now, or good and still as it was
+# listed, such as an older release that somebody replays. The way back to it stays.
 refuse() {
-  [ "$(basename "$(readlink "$ROOT/current" 2>/dev/null)")" = "$RELEASE" ] || rm -rf "$ROOT/releases/$RELEASE"
+  release="$ROOT/releases/$RELEASE"
+  if [ "$(basename "$(readlink "$ROOT/current" 2>/dev/null)")" = "$RELEASE" ] || { [ -f "$release/good" ] && as_listed; }; then
+    rm -f "$release/.device.yaml" "$release/.accepted"
+  else
+    rm -rf "$release"
+  fi
+}
+
+as_listed() {
+  while read -r hash _ path; do
+    [ "$(hash_of "$release/$path" 2>/dev/null)" = "$hash" ] || return 1
+  done < "$release/release.list"
 }
 
 switch_to() {
@@ -361,7 +389,7 @@ accept() {
   [ -f "$release/.accepted" ] && { put "$ROOT/counter" < "$release/.accepted" || fail "no space"; }
   before="$(first_of "$release/came_from")"
   [ -n "$before" ] && [ "$before" != "$RELEASE" ] && [ -f "$ROOT/releases/$before/good" ] && { printf '%s\n' "$before" | put "$ROOT/previous" || fail "no space"; }
-  : > "$release/good" || fail "no space"
+  true > "$release/good" || fail "no space"
   rm -f "$release/.before.yaml" "$release/.accepted" "$release/tries"
 }
 
@@ -379,7 +407,13 @@ back_from_trial() {
     rm -f "$ROOT/current"
     say rolled_back ""
   fi
-  rm -rf "$ROOT/releases/$RELEASE"
+  if [ -f "$release/good" ]; then
+    # It has served before: it is what it was, with the profile that it had.
+    [ -f "$release/.before.yaml" ] && mv "$release/.before.yaml" "$release/device.yaml"
+    rm -f "$release/.accepted" "$release/tries"
+  else
+    rm -rf "$release"
+  fi
   fail "the first runs failed"
 }
 
@@ -435,6 +469,7 @@ verb_remove() {
   rm -rf "$ROOT/current" "$ROOT/releases" "$ROOT/blobs" "$ROOT/python" "$ROOT/incoming" "$ROOT/previous"
   rm -f "$ROOT/trusted" "$ROOT/counter"
   rm -rf "$ROOT/lock"
+  rm -f "$ROOT/.store"
   rmdir "$ROOT" 2>/dev/null
   return 0
 }

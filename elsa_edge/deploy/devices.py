@@ -12,15 +12,18 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 from elsa_edge.deploy.errors import DeviceError
 from elsa_edge.deploy.targets import Target, parse_target
-from elsa_edge.errors import UnknownNameError, UsageError
+from elsa_edge.errors import UnknownNameError, UsageError, closest
 from elsa_edge.files import write_bytes
-from elsa_edge.profiles import added_folder, load_profile, save_profile
+from elsa_edge.profiles import added_folder, load_profile, profile_names, save_profile
 from elsa_edge.profiles.schema import NAME_PATTERN, DeviceProfile
 
 __all__ = ["Device", "DeviceBook"]
+
+_FEW: Final = 20  # so many names are shown to somebody who mistyped one
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ class DeviceBook:
                 expected="lower-case letters, digits, dots, dashes, underscores",
                 found=name,
             )
+        if name in profile_names():
+            raise UsageError(
+                f"{name!r} is a profile that comes with elsa-edge",
+                fix="Choose a name of its own for the device",
+            )
         if name in self.names():
             raise UsageError(
                 f"There is a device named {name!r} already", fix="Choose another name, or remove it first"
@@ -110,7 +118,9 @@ class DeviceBook:
                 fix=f"elsa-edge device add {name} ssh://USER@HOST",
             )
         if name not in known:
-            raise UnknownNameError("device added", name, known)
+            raise UnknownNameError(
+                "device added", name, known if len(known) <= _FEW else [closest(name, known) or "..."]
+            )
         path = self.folder / f"{name}.json"
         try:
             told = json.loads(path.read_text(encoding="utf-8"))

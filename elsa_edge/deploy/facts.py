@@ -128,6 +128,7 @@ class StoreFacts:
     Attributes:
         free_bytes: Free space where the store is.
         writable: Whether we may write there.
+        foreign: Whether the folder has files in it and is no store.
         root: The store's folder, absolute.
         current: Name of the release in service; None when there is none.
         previous: What a rollback returns to.
@@ -158,6 +159,7 @@ class StoreFacts:
     trusted: tuple[str, ...] = ()
     counter: tuple[int, str] | None = None
     lock: Lock | None = None
+    foreign: bool = False
 
 
 def facts_of(reply: Reply) -> DeviceFacts:
@@ -217,6 +219,7 @@ def store_of(reply: Reply) -> StoreFacts:
         profile=reply.one("profile"),
         trusted=tuple(reply.all("trusted")),
         counter=(_number(counter[0]), counter[1]) if len(counter) == 2 else None,
+        foreign=reply.one("foreign") == "yes",
         lock=Lock(lock[0], _number(lock[1]), lock[2]) if len(lock) == 3 else None,
     )
 

@@ -67,10 +67,13 @@ class Outcome:
     def as_json(self) -> dict[str, Any]:
         """Return JSON values."""
         checked = (
-            "numbers at every level, on the device"
-            if self.packages.kind != "none"
-            else "hashes only, on the device"
+            "nothing: it was in service already"
+            if self.state == "unchanged"
+            else "nothing: this was a dry run"
         )
+        if self.state == "deployed":
+            numbers = self.packages.kind != "none"
+            checked = f"{'numbers at every level' if numbers else 'hashes only'}, on the device"
         return {
             "device": self.device,
             "state": self.state,

@@ -19,7 +19,7 @@ from elsa_edge.deploy.packages import RUNTIMES, PackagePlan
 from elsa_edge.deploy.wheels import Wheel
 from elsa_edge.profiles.schema import DeviceProfile
 
-__all__ = ["Plan", "may_take", "notes", "plan_release", "refusals"]
+__all__ = ["Plan", "may_take", "notes", "plan_release", "refusals", "refuse_foreign"]
 
 _MB: Final = 1_000_000
 _SPARE_BYTES: Final = 16 * _MB  # logs, a profile, the file system's own needs
@@ -158,6 +158,7 @@ def plan_release(
         IncompatibleError: When there is too little space, or a native library cannot be loaded with its pages.
         DeviceError: When the store cannot be written.
     """
+    refuse_foreign(store)
     path = tuple(wheel.sha256 for wheel in wheels)
     state = store.releases.get(release.hash)
     here = state is not None and store.wheels >= set(path)
@@ -181,6 +182,20 @@ def plan_release(
         and file.sha256 not in store.parts
     }
     return Plan(release, "verify" if here else "bring", tuple(missing), travelling, path, bases, tuple(said))
+
+
+def refuse_foreign(store: StoreFacts) -> None:
+    """Leave a folder alone that has other people's files in it.
+
+    Raises:
+        DeviceError: When it is one.
+    """
+    if store.foreign:
+        raise DeviceError(
+            f"The folder {store.root} on the device holds files that are not ours; nothing was touched",
+            expected="a folder that is empty, or not there yet",
+            fix="Choose another: device add NAME ADDRESS --root FOLDER",
+        )
 
 
 def _check_pages(wheels: Sequence[Wheel], facts: DeviceFacts) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from elsa_edge.deploy.agent import Reply, parse_reply, script
+from elsa_edge.deploy.agent import Reply, parse_reply, patience_s, script
 from elsa_edge.deploy.errors import DeviceError, LineError
 from elsa_edge.deploy.targets import Target
 from elsa_edge.deploy.transport import Moved, Parcel, _Closing, execute, tool
@@ -56,8 +56,18 @@ class SshTransport(_Closing):
 
     def ask(self, verb: str, settings: Mapping[str, str]) -> Reply:
         """See `Transport.ask`."""
-        done = execute([self._ssh, *self._options, "-T", self._target.host, "sh -s"], script(verb, settings))
+        done = execute(
+            [self._ssh, *self._options, "-T", self._target.host, "sh -s"],
+            script(verb, settings),
+            timeout_s=patience_s(verb),
+        )
         reply = parse_reply(done.stdout, done.stderr)
+        if not reply.complete and not reply.lines and done.returncode == 0:
+            raise DeviceError(
+                f"{self._target.host} lets us in, but gives us no shell",
+                found=first_line_of(done.stdout + done.stderr) or "no answer",
+                fix=f"This must say hello: {_by_hand(self._target)} 'echo hello'",
+            )
         if not reply.complete:
             raise explain(self._target, done.returncode, done.stderr)
         return reply
@@ -99,6 +109,11 @@ class SshTransport(_Closing):
         if Path(self._folder, "line").exists():
             execute([self._ssh, *self._options, "-O", "exit", self._target.host], timeout_s=15)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def first_line_of(text: str) -> str:
+    """Return the first line that says something, for a message."""
+    return next((line.strip()[:200] for line in text.splitlines() if line.strip()), "")
 
 
 def _bracketed(host: str) -> str:

@@ -5,15 +5,17 @@ Everything that decides is elsewhere; a transport knows nothing of releases.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import IO, Final, Protocol, Self
 
-from elsa_edge.deploy.agent import Reply, parse_reply, script
+from elsa_edge.deploy.agent import Reply, parse_reply, patience_s, script
 from elsa_edge.deploy.errors import DeviceError, LineError
 from elsa_edge.errors import RuntimeUnavailableError
 
@@ -21,6 +23,7 @@ __all__ = ["AdbTransport", "LocalTransport", "Parcel", "Transport", "execute", "
 
 _CHUNK_BYTES: Final = 1 << 20
 _LONGEST_S: Final = 3600.0
+_LONGEST_ANSWER_BYTES: Final = 16 << 20
 
 Moved = Callable[[int], None]
 
@@ -96,23 +99,62 @@ def tool(name: str, package: str) -> str:
 def execute(
     command: Sequence[str], text: str = "", *, timeout_s: float = _LONGEST_S
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program of this machine with some text as its input, and return what it said.
+    """Run a program of this machine with some text as its input, and return what it said, without control characters.
 
     Raises:
         LineError: When it does not end in time.
+        DeviceError: When it says more than any device has to say.
     """
+    process = subprocess.Popen(  # noqa: S603 - the program is ours to choose, and no shell reads the words
+        list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    said = (bytearray(), bytearray())
+    threads = [
+        threading.Thread(target=_read, args=(process, process.stdout, said[0])),
+        threading.Thread(target=_read, args=(process, process.stderr, said[1])),
+        threading.Thread(target=_write, args=(process.stdin, text.encode())),
+    ]
+    for thread in threads:
+        thread.start()
     try:
-        return subprocess.run(  # noqa: S603 - the program is ours to choose, and no shell reads the words
-            list(command),
-            input=text,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-            timeout=timeout_s,
-        )
+        process.wait(timeout_s)
     except subprocess.TimeoutExpired as error:
         raise LineError(f"{Path(command[0]).name} did not answer within {timeout_s:.0f} s") from error
+    finally:
+        process.kill()
+        process.wait()
+        for thread in threads:
+            thread.join()
+    if max(map(len, said)) > _LONGEST_ANSWER_BYTES:
+        raise DeviceError(
+            f"What answers there does not come to an end: {_LONGEST_ANSWER_BYTES >> 20} MB and more",
+            fix="Look at what logging in there prints",
+        )
+    return subprocess.CompletedProcess(process.args, process.returncode, _plain(said[0]), _plain(said[1]))
+
+
+def _read(process: subprocess.Popen[bytes], stream: IO[bytes] | None, into: bytearray) -> None:
+    """Collect what a program says, and end it when that is too much."""
+    assert stream is not None
+    with stream:
+        while data := stream.read(_CHUNK_BYTES >> 4):
+            into += data
+            if len(into) > _LONGEST_ANSWER_BYTES:
+                process.kill()
+                return
+
+
+def _write(stream: IO[bytes] | None, data: bytes) -> None:
+    assert stream is not None
+    # A program may end without reading.
+    with contextlib.suppress(OSError), stream:
+        stream.write(data)
+
+
+def _plain(data: bytearray) -> str:
+    """Return text that a terminal shows and does not obey."""
+    text = data.decode("utf-8", errors="replace").replace("\r\n", "\n")
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 class _Closing:
@@ -137,7 +179,7 @@ class LocalTransport(_Closing):
 
     def ask(self, verb: str, settings: Mapping[str, str]) -> Reply:
         """See `Transport.ask`."""
-        done = execute([tool("sh", "dash"), "-s"], script(verb, settings))
+        done = execute([tool("sh", "dash"), "-s"], script(verb, settings), timeout_s=patience_s(verb))
         return parse_reply(done.stdout, done.stderr)
 
     def send(self, parcels: Sequence[Parcel], folder: str, moved: Moved) -> None:
@@ -171,7 +213,9 @@ class AdbTransport(_Closing):
 
     def ask(self, verb: str, settings: Mapping[str, str]) -> Reply:
         """See `Transport.ask`."""
-        done = execute([*self._command, "shell", "-T", "sh -s"], script(verb, settings))
+        done = execute(
+            [*self._command, "shell", "-T", "sh -s"], script(verb, settings), timeout_s=patience_s(verb)
+        )
         reply = parse_reply(done.stdout, done.stderr)
         if not reply.complete:
             raise self._broken(done.stderr or done.stdout)

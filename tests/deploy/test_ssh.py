@@ -109,6 +109,28 @@ def test_a_name_that_was_not_added_is_answered_with_those_that_were(pi) -> None:
     assert "Say what goes where" in run("deploy", "--to", "pi6", expect=2).stderr
 
 
+def test_a_name_or_a_python_that_cannot_be_is_refused_when_it_is_added(pi) -> None:
+    _, folder, run = pi
+    store = ("--root", str(folder / "no store"))
+    assert "comes with elsa-edge" in run("device", "add", "raspberry-pi-5", "local:", *store, expect=2).stderr
+    said = run("device", "add", "x", "local:", *store, "--python", "/bin/false", expect=2).stderr
+    assert "/bin/false on x cannot be used" in said
+    (folder / "no store").mkdir()
+    (folder / "no store" / "mine").touch()
+    assert "not ours" in run("device", "add", "x", "local:", *store, expect=1).stderr
+
+
+def test_what_contradicts_itself_or_names_nobody_is_refused(pi) -> None:
+    _, folder, run = pi
+    (folder / "fleet.txt").write_text("here\nkitchen # old\n")
+    run("device", "add", "here", "local:", "--root", str(folder / "no other store"))
+    words = ("--to", "here", "--export", "tar", "-o", str(folder / "o"))
+    assert "Say what goes where" in run("deploy", "--rollback", *words, expect=2).stderr
+    fleet = run("deploy", "bundle", "--to", str(folder / "fleet.txt"), expect=2).stderr
+    run("device", "remove", "here")
+    assert "names devices that were not added: found kitchen" in " ".join(fleet.split())
+
+
 def test_check_says_whose_bundles_a_device_lets_in(pi) -> None:
     _, folder, run = pi
     line = make_key(folder / "release key")

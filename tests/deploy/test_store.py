@@ -191,6 +191,7 @@ def test_a_blob_that_rotted_on_the_disk_is_sent_again(device, profile, tmp_path)
 def test_what_arrived_before_a_cut_is_not_sent_again(device, profile) -> None:
     incoming = Path(device.root, "incoming")
     incoming.mkdir(parents=True)
+    Path(device.root, ".store").touch()
     data = (bundle("conv") / "golden.npz").read_bytes()
     (incoming / sha256_of(bundle("conv") / "golden.npz")).write_bytes(data[:1000])
     outcome = put(bundle("conv"), device, profile)
@@ -202,6 +203,7 @@ def test_what_arrived_before_a_cut_is_not_sent_again(device, profile) -> None:
 def test_a_wrong_beginning_is_noticed_and_sent_again(device, profile) -> None:
     incoming = Path(device.root, "incoming")
     incoming.mkdir(parents=True)
+    Path(device.root, ".store").touch()
     (incoming / sha256_of(bundle("conv") / "golden.npz")).write_bytes(b"?" * 1000)
     put(bundle("conv"), device, profile)
 
@@ -247,6 +249,20 @@ def test_too_little_space_or_memory_is_said_before_anything_is_there(device, pro
     with pytest.raises(IncompatibleError, match="smallest level needs"):
         put(bundle("conv"), device, hungry)
     assert not Path(device.root).exists()
+
+
+def test_a_folder_with_files_of_others_is_left_alone(device, profile) -> None:
+    """Neither deployed into nor wiped, whatever its folders are called."""
+    theirs = [Path(device.root, name) for name in ("current", "blobs/mine", "releases/mine")]
+    for path in theirs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    with pytest.raises(DeviceError, match="files that are not ours; nothing was touched"):
+        put(bundle("conv"), device, profile)
+    with pytest.raises(DeviceError, match="files that are not ours"):
+        wipe_store(device)
+
+    assert sorted(path for path in Path(device.root).rglob("*") if path.is_file()) == sorted(theirs)
 
 
 def test_wipe_leaves_nothing(device, profile) -> None:

@@ -18,6 +18,7 @@ from elsa_edge.deploy import Device, DeviceError, Options, deploy, look, rollbac
 from elsa_edge.deploy.new_profile import profile_of
 from elsa_edge.deploy.transport import LocalTransport
 from elsa_edge.files import sha256_of
+from elsa_edge.profiles import load_profile
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no OpenSSH here")
 
@@ -89,8 +90,17 @@ def test_tampered_rehashed_unsigned_older_and_replayed_bundles_are_refused_on_th
     put(newer)
     with pytest.raises(DeviceError, match="does not verify"):  # replayed: signed, whole, and old
         put(made(tmp_path / "replayed", ours, 6))
+    with pytest.raises(
+        DeviceError, match="does not verify"
+    ):  # the release before this one: it stays to return to
+        put(first)
     assert serving() == open_bundle(newer).identity
     rollback(device, options, tell=lambda _: None)
+    assert serving() == served
+    # It was accepted before, so it is no replay: it gets another budget.
+    budget = profile.qos.model_copy(update={"latency_budget_ms": 77.0})
+    deploy(first, device, profile.model_copy(update={"qos": budget}), options, tell=lambda _: None)
+    assert load_profile(Path(device.root, "current", "device.yaml")).qos.latency_budget_ms == 77.0
     assert serving() == served
 
 
