@@ -135,7 +135,7 @@ def command(
         _export(bundle, book, names[0], form=form, destination=destination, as_json=as_json)
     elif len(names) > 1:
         most = parse_limit(stop_after or ("100%" if back else "0"))
-        limits = {"waves": parse_waves(waves), "most_failures": most, "at_once": at_once}
+        limits = {"waves": parse_waves(waves, len(names)), "most_failures": most, "at_once": at_once}
         _fleet(bundle, book, names, options, limits=limits, as_json=as_json)
     else:
         with telling("deploying") as tell:

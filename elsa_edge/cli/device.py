@@ -42,7 +42,7 @@ def add(*, name: str, address: str, root: str | None, python: str, as_json: bool
     """
     from elsa_edge.deploy import Device, DeviceBook, look, open_line
     from elsa_edge.deploy.new_profile import profile_of
-    from elsa_edge.deploy.plan import refuse_foreign
+    from elsa_edge.deploy.plan import check_store
     from elsa_edge.deploy.targets import parse_target
     from elsa_edge.errors import UsageError
 
@@ -53,7 +53,7 @@ def add(*, name: str, address: str, root: str | None, python: str, as_json: bool
     book.check_new(name)
     with open_line(device) as line:
         facts, store = look(line, device)
-    refuse_foreign(store)
+    check_store(store)
     if python and facts.python is None:
         found = (
             ".".join(map(str, facts.pythons[0].version))

@@ -86,6 +86,7 @@ PYTHON
 
 # Whether the folder is somebody else's. Ours without the mark has a release from before there was one.
 foreign() {
+  [ -e "$ROOT" ] && [ ! -d "$ROOT" ] && return 0
   [ -d "$ROOT" ] && [ ! -f "$ROOT/.store" ] && [ -n "$(ls -A "$ROOT")" ] || return 1
   for list in "$ROOT"/releases/*/release.list; do [ -f "$list" ] && return 1; done
   return 0
@@ -93,12 +94,13 @@ foreign() {
 
 look_store() {
   say root "$ROOT"
+  foreign && say foreign yes
   place="$ROOT"
   while [ ! -d "$place" ]; do place="$(dirname "$place")"; done
   say free_kb "$(df -Pk "$place" 2>/dev/null | sed -n 2p | tr -s ' ' | cut -d ' ' -f 4)"
   [ -w "$place" ] && say writable yes
   [ -d "$ROOT" ] || return 0
-  foreign && { say foreign yes; return 0; }
+  foreign && return 0
   [ -f "$ROOT/current/device.yaml" ] && say profile "$(sed 1d "$ROOT/current/device.yaml" | sha256sum | cut -c 1-64)"
   [ -L "$ROOT/current" ] && say current "$(basename "$(readlink "$ROOT/current")")"
   say previous "$(first_of "$ROOT/previous")"

@@ -25,6 +25,8 @@ _FEATURES: Final = {
 }  # fmt: skip
 _OLDEST_PYTHON: Final = (3, 11)
 _KB: Final = 1024
+_MOST_CORES: Final = 1024
+_MOST_DIGITS: Final = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +170,13 @@ def facts_of(reply: Reply) -> DeviceFacts:
     Raises:
         DeviceError: When it lacks what every Linux tells.
     """
-    machine = reply.one("arch")
-    if not machine or not reply.one("memory_kb"):
+    machine, cores = reply.one("arch"), _cores(reply.one("cores"))
+    if not machine or not _number(reply.one("memory_kb")) or cores > _MOST_CORES:
         raise DeviceError(
             "The device does not say what it is",
             expected="Linux or Android with /proc",
-            found=machine or "nothing",
+            found=f"{machine or 'no processor'}, {reply.one('cores') or '?'} cores, "
+            f"{reply.one('memory_kb') or 'no'} kB of memory",
         )
     flags = reply.one("features").split()
     pythons = tuple(filter(None, map(_python, reply.all("python"))))
@@ -186,7 +189,7 @@ def facts_of(reply: Reply) -> DeviceFacts:
         machine=machine,
         os="android" if reply.one("system").startswith("android") else "linux",
         model=reply.one("model") or "unknown",
-        cores=max(1, _number(reply.one("cores"))),
+        cores=cores,
         features=features,
         memory_bytes=_number(reply.one("memory_kb")) * _KB,
         available_bytes=_number(reply.one("available_kb")) * _KB,
@@ -224,8 +227,16 @@ def store_of(reply: Reply) -> StoreFacts:
     )
 
 
+def _cores(text: str) -> int:
+    """Return how many processors it tells of: 1 where it does not, more than there can be where that is no number."""
+    if not text.isdecimal():
+        return _MOST_CORES + 1 if text else 1
+    return max(1, int(text[:_MOST_DIGITS]))
+
+
 def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
+    """Return a number of at most 18 digits, else 0: a device may say anything."""
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else 0
 
 
 def _sizes(lines: list[str]) -> dict[str, int]:

@@ -19,7 +19,7 @@ from elsa_edge.deploy.packages import RUNTIMES, PackagePlan
 from elsa_edge.deploy.wheels import Wheel
 from elsa_edge.profiles.schema import DeviceProfile
 
-__all__ = ["Plan", "may_take", "notes", "plan_release", "refusals", "refuse_foreign"]
+__all__ = ["Plan", "check_store", "may_take", "notes", "plan_release", "refusals"]
 
 _MB: Final = 1_000_000
 _SPARE_BYTES: Final = 16 * _MB  # logs, a profile, the file system's own needs
@@ -158,7 +158,6 @@ def plan_release(
         IncompatibleError: When there is too little space, or a native library cannot be loaded with its pages.
         DeviceError: When the store cannot be written.
     """
-    refuse_foreign(store)
     path = tuple(wheel.sha256 for wheel in wheels)
     state = store.releases.get(release.hash)
     here = state is not None and store.wheels >= set(path)
@@ -167,10 +166,7 @@ def plan_release(
     wanted = release.unique if state is None else ()
     missing = [file for file in wanted if store.blobs.get(file.sha256) != file.size_bytes]
     new_wheels = [w for w in wheels if w.sha256 not in store.wheels]
-    if not store.writable:
-        raise DeviceError(
-            "The device's folder cannot be written", fix="Choose another: device add --root FOLDER"
-        )
+    check_store(store)
     _check_pages(new_wheels, facts)
     _check_space(missing, new_wheels, store, release.size_bytes if state is None else 0)
     travelling = tuple(wheel for wheel in new_wheels if wheel.sha256 not in store.blobs)
@@ -184,8 +180,8 @@ def plan_release(
     return Plan(release, "verify" if here else "bring", tuple(missing), travelling, path, bases, tuple(said))
 
 
-def refuse_foreign(store: StoreFacts) -> None:
-    """Leave a folder alone that has other people's files in it.
+def check_store(store: StoreFacts) -> None:
+    """Leave a folder alone that has other people's files in it, or that we may not write.
 
     Raises:
         DeviceError: When it is one.
@@ -194,6 +190,11 @@ def refuse_foreign(store: StoreFacts) -> None:
         raise DeviceError(
             f"The folder {store.root} on the device holds files that are not ours; nothing was touched",
             expected="a folder that is empty, or not there yet",
+            fix="Choose another: device add NAME ADDRESS --root FOLDER",
+        )
+    if not store.writable:
+        raise DeviceError(
+            f"The folder {store.root} on the device cannot be written",
             fix="Choose another: device add NAME ADDRESS --root FOLDER",
         )
 

@@ -47,14 +47,18 @@ def parse_limit(text: str) -> Limit:
     return Limit(int(match.group(1)), bool(match.group(2)))
 
 
-def parse_waves(text: str) -> tuple[Limit, ...]:
+def parse_waves(text: str, count: int | None = None) -> tuple[Limit, ...]:
     """Read "1,10%,100%": how many devices have it after each wave.
+
+    Args:
+        text: What to read.
+        count: How many devices there are; without it the last wave must be 100%.
 
     Raises:
         UsageError: When a part is no number, or the last does not reach everybody.
     """
     waves = tuple(parse_limit(part) for part in text.split(","))
-    if waves[-1] != Limit(100, percent=True):
+    if waves[-1] != Limit(100, percent=True) and (count is None or waves[-1].of(count) < count):
         raise UsageError("The last wave must reach every device", expected="...,100%", found=text)
     return waves
 

@@ -118,6 +118,8 @@ def test_a_name_or_a_python_that_cannot_be_is_refused_when_it_is_added(pi) -> No
     (folder / "no store").mkdir()
     (folder / "no store" / "mine").touch()
     assert "not ours" in run("device", "add", "x", "local:", *store, expect=1).stderr
+    file = folder / "no store" / "mine"
+    assert "not ours" in run("device", "add", "x", "local:", "--root", str(file), expect=1).stderr
 
 
 def test_what_contradicts_itself_or_names_nobody_is_refused(pi) -> None:

@@ -41,6 +41,14 @@ def test_a_login_without_a_shell_is_no_broken_line(answers) -> None:
     assert not isinstance(caught.value, LineError)
 
 
+@pytest.mark.parametrize("fact", ["cores 99999999999999999999", "cores many", "memory_kb 9e999"])
+def test_a_device_that_says_what_cannot_be_is_refused(answers, fact) -> None:
+    said = {"arch": "x86_64", "memory_kb": "4000000", "cores": "4"} | dict([fact.split(" ")])
+    lines = "".join(f"@elsa {key} {value}\n" for key, value in [*said.items(), ("end", "0")])
+    with pytest.raises(DeviceError, match="does not say what it is"):
+        answers(f"cat > /dev/null; printf '%s' '{lines}'")
+
+
 def test_what_a_device_prints_does_nothing_to_a_terminal(answers) -> None:
     with pytest.raises(LineError) as caught:
         answers(r"printf '\033]0;pwned\007boo\n' >&2; exit 1")
