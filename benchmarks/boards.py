@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import click
 
-from benchmarks.common import Claim, Result, Row, at_least, benchmark
+from benchmarks.common import Claim, Result, Row, at_least, benchmark, parts_option
 from benchmarks.sshd import SSHD, Server, server
 from benchmarks.userland import Userland, missing_tools, userland
 from benchmarks.wire import Wire
@@ -149,7 +149,7 @@ def scenario(name: str, folder: Path, net: str = "mlp", variants: Sequence[str] 
         return {
             "board": name, "home_was": pristine, "pip_there": has_pip,
             "facts": {key: facts.get(key) for key in ("machine", "model", "python", "features", "packages")},
-            "deployed": deployed.get("state"), "packages": deployed.get("packages"),
+            "variants": list(variants or VARIANTS[name]), "deployed": deployed.get("state"), "packages": deployed.get("packages"),
             "levels_verified_there": _verified(deployed.get("verify", {})),
             "first_runs": deployed.get("first_runs", {}).get("runs"),
             "moved_bytes": deployed.get("moved_bytes"), "table_came_home": "measured:" in board.profile.read_text(),
@@ -209,18 +209,20 @@ def _cut(board: Board, bundle: Path) -> tuple[int, int]:
 
 
 @benchmark(
-    "boards", click.option("--board", "only", type=click.Choice(sorted(VARIANTS)), help="Only this one.")
+    "boards",
+    click.option("--board", "only", type=click.Choice(sorted(VARIANTS)), help="Only this one."),
+    parts_option("variant", [*VARIANTS["arm64"], *VARIANTS["armhf"]]),
 )
-def main(quick: bool, only: str | None) -> Result:
+def main(quick: bool, only: str | None, variants: tuple[str, ...]) -> Result:
     """Put a bundle onto emulated boards, over a real SSH server."""
     names = [only] if only else ["arm64"] if quick else list(VARIANTS)
     with tempfile.TemporaryDirectory(prefix="elsa-edge-") as scratch:
-        rows = [scenario(name, Path(scratch, name)) for name in names]
+        rows = [scenario(name, Path(scratch, name), variants=variants or None) for name in names]
     return Result(rows=rows, claims=[claim for row in rows for claim in _claims(row)])
 
 
 def _claims(row: Row) -> list[Claim]:
-    name, wanted = row["board"], VARIANTS[row["board"]]
+    name, wanted = row["board"], row["variants"]
     levels = row["levels_verified_there"]
     return [
         at_least(f"{name}: variants whose numbers are right there, at every level", len(wanted),

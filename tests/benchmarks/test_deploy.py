@@ -83,6 +83,7 @@ def test_a_board_on_which_a_level_was_wrong_does_not_hold() -> None:
 
     row = {
         "board": "armhf",
+        "variants": ["tflite-levels"],
         "deployed": "deployed",
         "table_came_home": True,
         "pip_there": False,
