@@ -149,7 +149,8 @@ def scenario(name: str, folder: Path, net: str = "mlp", variants: Sequence[str] 
         return {
             "board": name, "home_was": pristine, "pip_there": has_pip,
             "facts": {key: facts.get(key) for key in ("machine", "model", "python", "features", "packages")},
-            "variants": list(variants or VARIANTS[name]), "deployed": deployed.get("state"), "packages": deployed.get("packages"),
+            "variants": list(variants or VARIANTS[name]),
+            "deployed": deployed.get("state"), "packages": deployed.get("packages"),
             "levels_verified_there": _verified(deployed.get("verify", {})),
             "first_runs": deployed.get("first_runs", {}).get("runs"),
             "moved_bytes": deployed.get("moved_bytes"), "table_came_home": "measured:" in board.profile.read_text(),

@@ -51,7 +51,7 @@ while True:
 def workplace() -> Iterator[Path]:
     """Give a folder that a unit with a /tmp of its own sees, until the block ends."""
     _PLACE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_PLACE) as folder:
+    with tempfile.TemporaryDirectory(dir=_PLACE.resolve()) as folder:  # .cache may be a link
         yield Path(folder)
 
 

@@ -200,7 +200,7 @@ def wheels(*, name: str, runtime: str | None, destination: Path, as_json: bool) 
 @click.argument("keys", nargs=-1, required=True, metavar="KEY.pub...")
 @json_option
 def trust_keys(*, name: str, keys: tuple[str, ...], as_json: bool) -> None:
-    """Tell the device NAME to let in bundles only that one of these Ed25519 keys has signed.
+    """Tell the device NAME to let in only bundles that one of these Ed25519 keys has signed; earlier keys are dropped.
 
     The device refuses all others from then on, whoever deploys them, and every bundle older than the newest it took.
     The profile here demands the same, so that a mistake is noticed before anything travels.

@@ -245,7 +245,7 @@ verb_stage() {
   ours
   unpack_wheels
   release="$ROOT/releases/$RELEASE"
-  [ -f "$release/release.list" ] || assemble
+  { [ -f "$release/release.list" ] && as_listed; } || assemble
   printf '%s\n' "$PROFILE" > "$release/.device.yaml" || fail "no space for the profile"
 }
 
@@ -273,7 +273,15 @@ LIST
   printf '%s\n' "$LAUNCHER" > "$making/elsa-edge" && chmod 755 "$making/elsa-edge" || fail "no space for the launcher"
   printf '%s\n' "$LIST" > "$making/release.list" || fail "no space for the list"
   flush
-  mv "$making" "$release" || fail "the release cannot be put in place"
+  if [ -f "$release/release.list" ]; then
+    # It is here and damaged, perhaps in service: each file is replaced by one rename.
+    while read -r hash _ path; do
+      [ -z "$hash" ] || mv -f "$making/$path" "$release/$path" || fail "the release cannot be put right"
+    done < "$making/release.list"
+    rm -rf "$making"
+  else
+    mv "$making" "$release" || fail "the release cannot be put in place"
+  fi
 }
 
 # Runs the release's own Python. It writes to files, so that a broken line cannot disturb it; then its JSON answer comes
@@ -288,6 +296,12 @@ run_elsa() {
 }
 
 serves_well() { [ "$(basename "$(readlink "$ROOT/current" 2>/dev/null)")" = "$1" ] && [ -f "$ROOT/releases/$1/good" ]; }
+
+verb_intact() {
+  release="$ROOT/releases/$RELEASE"
+  as_listed && say intact yes
+  return 0
+}
 
 # Once a device was told whom to trust it demands it of everybody: nobody who deploys can leave the demand out.
 # TRUST: the keys that the profile brings; the first ones stay, others come by `device trust` alone.
@@ -328,6 +342,7 @@ refuse() {
   fi
 }
 
+# Whether every file of $release is what its list says: cards wear out.
 as_listed() {
   while read -r hash _ path; do
     [ "$(hash_of "$release/$path" 2>/dev/null)" = "$hash" ] || return 1
@@ -426,6 +441,8 @@ verb_rollback() {
   [ -n "$to" ] && [ -f "$ROOT/releases/$to/good" ] || fail "there is no earlier release"
   from="$(basename "$(readlink "$ROOT/current")")"
   [ "$from" != "$to" ] || fail "the earlier release is already in service"
+  release="$ROOT/releases/$to"
+  as_listed || fail "the earlier release is damaged on the device's disk; deploy the one you want"
   switch_to "$to" || fail "the switch failed"
   printf '%s\n' "$from" | put "$ROOT/previous"
   say current "$to"

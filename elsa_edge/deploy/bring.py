@@ -7,7 +7,7 @@ first runs fail. Every step can be cut anywhere: the next deployment takes up wh
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -75,6 +75,9 @@ def deploy(
         plan = plan_release(
             release, store=store, facts=facts, wheels=wheels, profile_hash=profile_hash(profile), said=said
         )
+        if plan.step == "nothing" and not _intact(talk, device, plan):
+            tell(f"{device.name}: the release in service is damaged on the device's disk; it is put right")
+            plan = replace(plan, step="verify")
         for note in plan.notes:
             tell(f"{device.name}: {note}")
         tell(f"{device.name}: {_intention(plan)}")
@@ -83,6 +86,12 @@ def deploy(
         with locked(talk, device, store, options.take_over) as token:
             job = _Job(talk, device, profile, plan, packages, options, token, tell, store)
             return job.run()
+
+
+def _intact(line: Transport, device: Device, plan: Plan) -> bool:
+    """Whether the files of the release in service still are what they were."""
+    reply = expect(line.ask("intact", {"ROOT": device.root, "RELEASE": plan.release.hash}), device)
+    return reply.one("intact") == "yes"
 
 
 def _intention(plan: Plan) -> str:

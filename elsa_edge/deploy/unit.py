@@ -32,10 +32,15 @@ def service_unit(device: str, store: str, command: Sequence[str], *, user: str, 
     """
     # Through a shell: systemd itself takes no quotes in the path of a program.
     words = ["/bin/sh", f"{store}/current/elsa-edge", "python", *command]
-    if not command or any("\n" in word or "\0" in word for word in (*words, user)):
+    if not command:
+        raise UsageError("Say what is to run there", expected="a script, and its arguments")
+    if strange := [word for word in (*words, user) if "\n" in word or "\0" in word]:
+        raise UsageError("A unit has no line breaks in its words", found=repr(strange[0]))
+    if not command[0].startswith("/"):
         raise UsageError(
-            "Say what is to run there", expected="a script, and its arguments", found=repr(command)
-        )
+            "systemd starts in the folder /: say where the script lies on the device",
+            expected="an absolute path, such as /home/pi/camera.py", found=command[0],
+        )  # fmt: skip
     watched = (
         ["Type=notify", "NotifyAccess=all", f"WatchdogSec={watchdog_s}"] if watchdog_s else ["Type=exec"]
     )

@@ -251,6 +251,33 @@ def test_too_little_space_or_memory_is_said_before_anything_is_there(device, pro
     assert not Path(device.root).exists()
 
 
+def test_what_the_disk_has_damaged_is_put_right_or_not_returned_to(device, profile, tmp_path) -> None:
+    """The same deployment repairs what is in service, from what lies there or travels again; a rollback is refused."""
+
+    def harm(path: Path) -> None:
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+    put(bundle("conv"), device, profile)
+    model, before = serving(device) / "ort-levels" / "level_0.onnx", serving(device).parent.resolve()
+    good = model.read_bytes()
+    for also_the_blob in (False, True):
+        harm(model)
+        if also_the_blob:
+            harm(Path(device.root, "blobs", sha256_of(bundle("conv") / "ort-levels" / "level_0.onnx")))
+        assert put(bundle("conv"), device, profile).state == "deployed"
+        assert model.read_bytes() == good
+    assert put(bundle("conv"), device, profile).state == "unchanged"
+
+    put(variation(tmp_path / "other", "2"), device, profile)
+    harm(before / "bundle" / "golden.npz")
+    with pytest.raises(DeviceError, match="damaged on the device's disk"):
+        rollback(device, QUICK, tell=silent)
+    assert open_bundle(serving(device)).identity == open_bundle(tmp_path / "other").identity
+    assert put(bundle("conv"), device, profile).state == "deployed"
+    assert open_bundle(serving(device)).identity == open_bundle(bundle("conv")).identity
+
+
 def test_a_folder_with_files_of_others_is_left_alone(device, profile) -> None:
     """Neither deployed into nor wiped, whatever its folders are called."""
     theirs = [Path(device.root, name) for name in ("current", "blobs/mine", "releases/mine")]

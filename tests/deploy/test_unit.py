@@ -36,8 +36,9 @@ def test_systemd_takes_the_unit(tmp_path, watchdog_s) -> None:
 
 
 def test_what_no_unit_can_say_is_refused() -> None:
-    for command in ([], ["two\nlines"]):
-        with pytest.raises(UsageError, match="Say what is to run"):
+    refused = {"Say what is to run": [], "no line breaks": ["/two\nlines"], "an absolute path": ["camera.py"]}
+    for said, command in refused.items():
+        with pytest.raises(UsageError, match=said):
             service_unit("pi", "/store", command, user="pi", watchdog_s=0)
 
 
