@@ -107,8 +107,8 @@ class DeviceBook:
         """Return a device by name.
 
         Raises:
-            UnknownNameError: When none was added under that name, but others were.
-            UsageError: When none was added at all.
+            UnknownNameError: When none was added under that name, but some others were.
+            UsageError: The same, when none was added at all, or too many to name.
             DeviceError: When its file is damaged.
         """
         known = self.names()
@@ -117,10 +117,14 @@ class DeviceBook:
                 f"There is no device named {name!r}: none was added yet",
                 fix=f"elsa-edge device add {name} ssh://USER@HOST",
             )
-        if name not in known:
-            raise UnknownNameError(
-                "device added", name, known if len(known) <= _FEW else [closest(name, known) or "..."]
+        if name not in known and len(known) > _FEW:
+            near = closest(name, known)
+            raise UsageError(
+                f"There is no device named {name!r} among the {len(known)} that were added",
+                fix=f"Nearest: {near!r}" if near else "elsa-edge device list names them",
             )
+        if name not in known:
+            raise UnknownNameError("device added", name, known)
         path = self.folder / f"{name}.json"
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
