@@ -9,6 +9,8 @@ int main(int count, char** arguments) try {
   if (count > 3) options.kernels = arguments[3];
   const auto runtime = elsa_edge::Runtime::load(arguments[2]);
   const auto session = elsa_edge::AdaptiveSession::open(runtime, elsa_edge::read_from(arguments[1]), options);
+  // After an update: every level against the golden answers in the bundle. Takes as long as a few inferences.
+  session->verify();
   for (const std::string& note : session->notes()) std::printf("%s\n", note.c_str());
 
   elsa_edge::Tensors inputs;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "elements.h"
 #include "inflate.h"
 #include "text.h"
 
@@ -62,6 +63,9 @@ Tensor array_of(const std::string& npy) {
   }
   if (!take(header, "), }")) refuse({"an array of another kind than ours"});
   tensor.bytes = rest;
+  size_t bytes = element_of(tensor.dtype).bytes;
+  for (const int64_t size : tensor.dims) bytes *= static_cast<size_t>(size);
+  if (tensor.bytes.size() != bytes) refuse({"an array is cut short"});
   return tensor;
 }
 

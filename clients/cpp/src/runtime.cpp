@@ -61,15 +61,16 @@ std::optional<std::string> library_problem(const std::string& path, long page_by
 
 std::shared_ptr<Runtime> Runtime::load(const std::string& path) {
   // A path is looked at; a bare name is the loader's to find.
+  static constexpr const char* kWhere =
+      "Give the path of libonnxruntime.so, 1.18 or newer: it lies in the Python package under onnxruntime/capi.";
   if (path.find('/') != std::string::npos) {
+    if (access(path.c_str(), R_OK) != 0) fail<RuntimeError>({path, " is missing. ", kWhere});
     if (const auto problem = library_problem(path)) throw RuntimeError(*problem);
   }
   // Never closed: ONNX Runtime's threads and statics live until the end.
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
-    fail<RuntimeError>({"ONNX Runtime cannot be loaded (", dlerror(),
-                        "). Give the path of libonnxruntime.so, 1.18 or newer: it lies in the Python package "
-                        "under onnxruntime/capi."});
+    fail<RuntimeError>({"ONNX Runtime cannot be loaded (", dlerror(), "). ", kWhere});
   }
   const auto base = reinterpret_cast<const OrtApiBase* (*)()>(dlsym(library, "OrtGetApiBase"));
   if (base == nullptr) fail<RuntimeError>({path, " is not ONNX Runtime: it has no OrtGetApiBase."});

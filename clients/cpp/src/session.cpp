@@ -101,6 +101,11 @@ struct AdaptiveSession::State {
     if (level < 0 || level > last) {
       fail<InputError>({"There is no level ", std::to_string(level), ": expected 0 to ", std::to_string(last), "."});
     }
+    for (const auto& [name, tensor] : inputs) {
+      bool known = false;
+      for (const TensorEntry& entry : manifest.inputs) known |= entry.name == name;
+      if (!known) fail<InputError>({"The network has no input ", name, "."});
+    }
     for (const TensorEntry& entry : manifest.inputs) {
       const auto given = inputs.find(entry.name);
       if (given == inputs.end()) fail<InputError>({"The input ", entry.name, " is missing."});

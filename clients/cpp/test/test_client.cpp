@@ -241,6 +241,9 @@ void controlled(const std::shared_ptr<Runtime>& runtime, const std::string& fold
   expect(session->level() < 2 && !session->last_decision().feasible,
          "goes down when runs exceed the budget, and says that nothing fits");
   expect_refused<InputError>("no input", "is missing", [&] { session->run({}); });
+  Tensors more = golden.inputs;
+  more["foo"] = more.begin()->second;
+  expect_refused<InputError>("an input too many", "no input foo", [&] { session->run(more); });
   expect_refused<InputError>("another shape", "has the shape 1x3",
                              [&] { session->run({{"input", Tensor::of<float>({1, 3}, {1, 2, 3})}}); });
   expect_refused<InputError>("another level", "no level 3", [&] { session->run(golden.inputs, 3); });
@@ -289,7 +292,7 @@ void hostile(const std::shared_ptr<Runtime>& runtime, const std::string& folder,
 
 void bad_input(const std::shared_ptr<Runtime>& runtime, const std::string& folder, const std::string& library,
                const std::string& small_pages) {
-  expect_refused<RuntimeError>("a runtime that is not there", "is missing",
+  expect_refused<RuntimeError>("a runtime that is not there", "onnxruntime/capi",
                                [] { Runtime::load("/nowhere/libonnxruntime.so"); });
   const std::string copy = folder + "/library.so";
   const auto changed = [&](size_t place, const std::string& bytes) {

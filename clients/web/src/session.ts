@@ -164,6 +164,8 @@ export class AdaptiveSession {
 }
 
 function check(inputs: readonly TensorEntry[], feeds: Feeds): void {
+  const unknown = Object.keys(feeds).find((name) => !inputs.some((input) => input.name === name));
+  if (unknown !== undefined) throw new InputError(`The network has no input ${unknown}.`);
   for (const { name, shape, dtype } of inputs) {
     const given = feeds[name];
     if (given === undefined) {

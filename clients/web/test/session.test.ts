@@ -106,6 +106,8 @@ test("wrong inputs and levels are refused, and the session goes on", async () =>
   await assert.rejects(session.run({}), (error) => error instanceof InputError && /is missing/.test(error.message));
   const flat = { input: new ort.Tensor("float32", new Float32Array(3), [1, 3]) };
   await assert.rejects(session.run(flat), (error) => error instanceof InputError && /has the shape 1x3/.test(error.message));
+  const more = { ...feeds, foo: flat.input };
+  await assert.rejects(session.run(more), (error) => error instanceof InputError && /no input foo/.test(error.message));
   await assert.rejects(session.run(feeds, 3), (error) => error instanceof InputError && /no level 3/.test(error.message));
   assert.ok("output" in (await session.run(feeds)));
   await session.close();

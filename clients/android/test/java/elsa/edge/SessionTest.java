@@ -169,6 +169,9 @@ public final class SessionTest {
     refused(InputException.class, "is missing", () -> session.run(Collections.<String, Tensor>emptyMap()));
     Map<String, Tensor> flat = Collections.singletonMap("input", Tensor.of(new float[3], 1, 3));
     refused(InputException.class, "has the shape 1x3", () -> session.run(flat));
+    Map<String, Tensor> more = new HashMap<>(inputs);
+    more.put("foo", Tensor.of(new float[3], 1, 3));
+    refused(InputException.class, "no input foo", () -> session.run(more));
     refused(InputException.class, "no level 3", () -> session.run(inputs, 3));
     expect(session.run(inputs).containsKey("output"), "goes on after what was refused");
     session.close();

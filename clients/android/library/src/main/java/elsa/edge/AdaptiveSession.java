@@ -153,6 +153,11 @@ public final class AdaptiveSession implements AutoCloseable {
     if (level < 0 || level > last) {
       throw new InputException("There is no level " + level + ": expected 0 to " + last + ".");
     }
+    for (String name : inputs.keySet()) {
+      boolean known = false;
+      for (Manifest.Port port : bundle.manifest.inputs) known |= port.name.equals(name);
+      if (!known) throw new InputException("The network has no input " + name + ".");
+    }
     for (Manifest.Port port : bundle.manifest.inputs) {
       Tensor given = inputs.get(port.name);
       if (given == null) throw new InputException("The input " + port.name + " is missing.");
