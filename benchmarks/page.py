@@ -118,7 +118,7 @@ def main(quick: bool, report: Path | None) -> Result:
     """Size, speed, console and requests of reports in a headless Chromium, at the width of a phone and of a desktop."""
     rows: list[Row] = []
     given = report or (_QUICKSTART if _QUICKSTART.is_file() else None)
-    records = {"large": made(6, 6, 300, 5_000), "small": made(1, 1, 3, 2)}
+    records = {"large": made(6, 6, 300, 2_000), "small": made(1, 1, 3, 2)}
     with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
         folder = Path(temporary)
         pages = {} if given is None else {"of this machine": given}
@@ -131,10 +131,13 @@ def main(quick: bool, report: Path | None) -> Result:
         rows,
         [
             at_most("largest page, bytes", _LARGEST_BYTES, max(row["bytes"] for row in rows)),
-            at_most(
-                "slowest page, ms until it is laid out (median of loads)",
-                _LONGEST_MS,
-                max(row["loaded_ms"] for row in rows),
+            *(
+                at_most(
+                    f"page {name}: ms until it is laid out (median of loads, the slower width)",
+                    _LONGEST_MS,
+                    max(row["loaded_ms"] for row in rows if row["page"] == name),
+                )
+                for name in pages
             ),
             at_most("lines on the console", 0, max(row["console_lines"] for row in rows)),
             at_most("requests to anywhere", 0, max(row["requests"] for row in rows)),
