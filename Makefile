@@ -64,7 +64,8 @@ test: $(VENV)/.kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Wheels for this machine and for 64-bit ARM, with kernels that are compiled already, and the sources. Everything is built
-# twice and must be the same to the byte; sbom.json lists what a device gets with `elsa-edge[ort]`.
+# twice and must be the same to the byte; sbom.json lists what a device gets with `elsa-edge[ort]`. At the end each file is
+# installed in a clean environment, the ARM wheel under emulation where that is at hand.
 dist: $(VENV)/.kernels
 	@command -v aarch64-linux-gnu-g++ > /dev/null || { echo "needs a cross compiler: apt-get install g++-aarch64-linux-gnu"; exit 1; }
 	rm -rf dist
@@ -78,6 +79,7 @@ dist: $(VENV)/.kernels
 	$(PIP) cyclonedx-bom
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible -o dist/sbom.json .cache/sbom/bin/python
 	cd dist && sha256sum *.whl *.tar.gz sbom.json > SHA256SUMS
+	$(BIN)/python -m benchmarks.dist --quick
 
 test-device: $(VENV)/.kernels
 	@command -v sshd > /dev/null || test -x /usr/sbin/sshd || { echo "needs sshd and rsync: apt-get install openssh-server rsync"; exit 1; }

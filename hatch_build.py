@@ -26,6 +26,7 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # its para
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Run before the files of the wheel are collected."""
+        build_data["force_include"] |= _not_linked(Path(self.root))
         build = _kernels_build(Path(self.root))
         asked = os.environ.get("ELSA_EDGE_WHEEL_FOR")
         target = asked or "native"
@@ -51,9 +52,22 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # its para
         build_data["force_include"] |= {str(path): f"{place}/{name}" for name, path in carried.items()}
 
 
+def _not_linked(root: Path) -> dict[str, str]:
+    """Return the folders that a wheel would lack: an archive of sources holds each folder once, not its links.
+
+    The checkout has links in elsa_edge for all four. Of them hatchling archives those that come before `elsa_edge` in
+    the alphabet under their own names, and the others only inside it.
+    """
+    return {
+        str(root / name): f"elsa_edge/{name}"
+        for name in ("clients", "device_profiles")
+        if not (root / "elsa_edge" / name).exists() and (root / name).is_dir()
+    }
+
+
 def _kernels_build(root: Path) -> ModuleType:
     """Load the file that compiles, before anything is installed."""
-    path = root / "runtime_adapters" / "kernels" / "build.py"
+    path = root / "elsa_edge" / "runtime_adapters" / "kernels" / "build.py"
     spec = importlib.util.spec_from_file_location("elsa_kernels_build", path)
     assert spec is not None
     assert spec.loader is not None

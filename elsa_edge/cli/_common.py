@@ -115,7 +115,7 @@ def say(message: str) -> None:
 
 def show(message: str) -> None:
     """Print a line of the result: on stdout, so that it can be piped; on stderr where `--json` has stdout."""
-    click.echo(message, err=wants_json())
+    click.echo(_printable(message), err=wants_json())
 
 
 def wants_json() -> bool:
@@ -167,7 +167,12 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Return text without what a terminal takes for a command: names come from others' files."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
 
 
 def level_rows(ladder: Iterable[Level], keys: Sequence[str]) -> list[dict[str, Any]]:

@@ -93,7 +93,7 @@ def _show(found: Preflight, name: str) -> None:
         [(verdict.name, *verdict.level_ms) for verdict in timed],
     )
     for basis in dict.fromkeys(verdict.basis for verdict in timed):
-        show(f"From {basis}.")
+        show(f"Where the times come from: {basis}.")
     print_table(
         "What zeros can save at most",
         ("level", "sparsity", "work left", "at most x as fast"),

@@ -117,26 +117,27 @@ def what_is_missing(record: Record, source: str) -> tuple[Missing, ...]:
     if not record.rows and record.runs:
         found.append(
             Missing(
-                what="Names, densities and accuracies of the levels that ran.",
-                how="Give the bundle, too: elsa-edge report BUNDLE run.csv -o report.html",
+                what="Names, densities and accuracies of the levels that ran. With the bundle:",
+                how="elsa-edge report BUNDLE run.csv -o report.html",
             )
         )
     if not record.measured:
-        found.append(Missing(what="Latency and memory: nothing was measured.", how=f"On the device: {again}"))
+        what = "Latency and memory: nothing was measured. On the device:"
+        found.append(Missing(what=what, how=again))
     elif unmeasured:
-        found.append(Missing(what=f"Latency of {', '.join(unmeasured)}.", how=f"On the device: {again}"))
+        found.append(Missing(what=f"Latency of {', '.join(unmeasured)}. On the device:", how=again))
     if record.measured and not record.layer_times:
         found.append(
             Missing(
-                what="Which layers take the time.",
-                how=f"{again}, or elsa-edge profile {source} --layers -o FILE.yaml (ONNX Runtime tells it, LiteRT not)",
+                what="Which layers take the time (LiteRT does not tell). By --measure, or in a profile:",
+                how=f"elsa-edge profile {source} --layers -o FILE.yaml",
             )
         )
     if all(record.accuracy(row) is None for row in record.rows):
         found.append(
             Missing(
-                what="Accuracy of the levels.",
-                how="With labelled data: elsa-edge evaluate MODEL --data FILE.npz, then build again",
+                what="Accuracy of the levels. With labelled data, before the bundle is built again:",
+                how="elsa-edge evaluate MODEL --data FILE.npz",
             )
         )
     if not record.checks:
@@ -145,8 +146,8 @@ def what_is_missing(record: Record, source: str) -> tuple[Missing, ...]:
     if record.rows and "int8" not in precisions:
         found.append(
             Missing(
-                what="An int8 variant to compare with.",
-                how="elsa-edge build MODEL --variant ort-int8 (beside the others)",
+                what="An int8 variant to compare with. Beside the others:",
+                how="elsa-edge build MODEL --variant ort-int8",
             )
         )
     if not record.sustained:
@@ -154,8 +155,8 @@ def what_is_missing(record: Record, source: str) -> tuple[Missing, ...]:
     if not record.runs:
         found.append(
             Missing(
-                what="A recorded run under the controller.",
-                how=f"elsa-edge run {source} --seconds 60 --record run.csv, then give run.csv to report",
+                what="A recorded run under the controller, to be given to the report, too.",
+                how=f"elsa-edge run {source} --seconds 60 --record run.csv",
             )
         )
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from elsa_edge.report.advice import advice
@@ -15,9 +16,11 @@ __all__ = ["markdown"]
 
 def markdown(record: Record, changes: Sequence[Change] = ()) -> str:
     """Return the text."""
-    parts = [f"# {_cell(record.name)} on {_cell(record.device)}", f"**{advice(record)}**"]
+    parts = [f"# {_cell(record.name)} on {_cell(record.device)}", f"**{_cell(advice(record))}**"]
     if record.missing:
-        parts.append("\n".join(f"- Not known yet: {item.what} `{item.how}`" for item in record.missing))
+        parts.append(
+            "\n".join(f"- Not known yet: {_cell(item.what)} `{item.how}`" for item in record.missing)
+        )
     if changes:
         parts.append(_table(changes_table(changes)))
     parts += [_table(table) for table in tables(record)]
@@ -25,10 +28,10 @@ def markdown(record: Record, changes: Sequence[Change] = ()) -> str:
 
 
 def _table(table: Table) -> str:
-    lines = [f"## {table.title}", ""]
+    lines = [f"## {_cell(table.title)}", ""]
     if table.note:
-        lines += [table.note, ""]
-    lines.append(f"| {' | '.join(table.columns)} |")
+        lines += [_cell(table.note), ""]
+    lines.append(f"| {' | '.join(map(_cell, table.columns))} |")
     lines.append(f"|{'---|' * len(table.columns)}")
     for place, row in enumerate(table.rows):
         cells = [_cell(cell) for cell in row]
@@ -39,4 +42,6 @@ def _table(table: Table) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    """Return text as Markdown shows it: names come from others' files, and may hold markup or a terminal's commands."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    return re.sub(r"([\\\\|`<])", r"\\\1", plain)

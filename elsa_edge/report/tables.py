@@ -198,7 +198,8 @@ def changes_table(changes: Sequence[Change]) -> Table:
     """Return what changed against an older report; flagged rows are marked."""
     return Table(
         "Against the older report",
-        "Marked: changed by more than 5 % (accuracy: by more than a point).",
+        ("Marked: changed" if any(change.flagged for change in changes) else "Nothing changed")
+        + " by more than 5 % (accuracy: by more than a point).",
         ("level", "figure", "before", "now", "change"),
         tuple(
             (

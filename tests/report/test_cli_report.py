@@ -161,4 +161,4 @@ def test_a_recorded_run_alone_is_a_report(tmp_path):
     text = (tmp_path / "r.md").read_text()
     assert "| level 0 | 75 % | 4.00 | 5.00 | 5.00 | 0 % |" in text
     assert "| level 2 | 25 % | 9.00 | 9.00 | 9.00 | 100 % |" in text
-    assert "Give the bundle, too: elsa-edge report BUNDLE run.csv" in text
+    assert "With the bundle: `elsa-edge report BUNDLE run.csv -o report.html`" in text

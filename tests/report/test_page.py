@@ -82,6 +82,13 @@ def test_names_of_people_cannot_break_the_page():
     assert "<script>" not in text
     assert parsed(text).seen.count("script") == 1
     assert "| a\\|b |" in markdown(record(provenance={"x": "a|b"}))
+    levels = tuple(
+        level.model_copy(update={"name": f"{level.name}|<i>`\x1b[31m"}) for level in record().levels
+    )
+    text = markdown(record(levels=levels))
+    assert "\x1b" not in text
+    assert "s95\\|\\<i>\\`" in text
+    assert not re.search(r"(?<!\\)[<]i>", text)
 
 
 def test_the_page_carries_its_record(tmp_path):
