@@ -41,7 +41,7 @@ class Golden:
     Attributes:
         inputs: Input name -> array, batch first.
         outputs: One mapping per level, sparsest first: output name -> array.
-        further: The same for other batch sizes.
+        further: The same for other batch sizes, and for inputs without which a class or flag would never move.
     """
 
     inputs: Mapping[str, Array]
