@@ -28,7 +28,14 @@ _ROOT: Final = Path(__file__).resolve().parents[1]
 _DIST: Final = _ROOT / "dist"
 _CONSTRAINTS: Final = _ROOT / "requirements" / "constraints.txt"
 # What an ARM board with Debian 12 takes.
-_ARM: Final = ("--platform", "manylinux_2_28_aarch64", "--platform", "manylinux2014_aarch64")
+_ARM: Final = (
+    "--platform",
+    "manylinux_2_28_aarch64",
+    "--platform",
+    "manylinux_2_18_aarch64",
+    "--platform",
+    "manylinux2014_aarch64",
+)
 _KEPT: Final = ("PATH", "LANG", "TMPDIR", *(name for name in os.environ if name.startswith("PIP_")))
 
 
