@@ -22,8 +22,7 @@ DenseDepthwise::Form DenseDepthwise::form_of(const Window& w) {
   if (w.direct()) return Form::kLines;
   const int64_t right = (w.out.w - 1) * w.sw + (w.kw - 1) * w.dw - w.pad_left - w.in.w + 1;
   const int64_t below = (w.out.h - 1) * w.sh + (w.kh - 1) * w.dh - w.pad_top - w.in.h + 1;
-  const bool bordered =
-      std::max(w.pad_left, right) <= w.in.gap && std::max(w.pad_top, below) <= w.in.rows_around();
+  const bool bordered = std::max(w.pad_left, right) <= w.in.gap && std::max(w.pad_top, below) <= w.in.rows_around();
   const bool square = w.kh == w.kw && (w.kw == 3 || w.kw == 5 || w.kw == 7);
   const bool rows = kernels().strided && w.sw == 2 && w.dw == 1 && square && bordered;
   return rows ? Form::kRows : Form::kWhole;
