@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CODE", "sentence"]
+__all__ = ["CODE", "WHOLE", "sentence"]
 
 # What a shell reports for a program that was stopped by Ctrl-C.
 CODE: Final = 130
 
-_WHOLE: Final = "Files appear only when they are complete, so what was at the destination is as it was."
+WHOLE: Final = "Files appear only when they are complete, so what was at the destination is as it was."
 _AGAIN: Final = "The same command starts again."
 _KEPT: Final = {
     "quickstart": "The files of the steps that were done lie in its folder. The same command starts again.",
-    "train": f"{_WHOLE} The same command goes on from the last checkpoint beside it.",
-    "repair": f"{_WHOLE} The same command goes on with the level that was in work.",
+    "repair": f"{WHOLE} The same command goes on with the level that was in work.",
     "run": "What --record and --log had written is kept, and can be replayed or reported.",
     "deploy": "The device runs what it ran before. What had arrived stays there: the same command sends the rest.",
     "verify": f"Nothing was changed. {_AGAIN}",
@@ -27,4 +26,4 @@ _KEPT: Final = {
 
 def sentence(verb: str | None) -> str:
     """Return what is kept of a verb's work, and how to go on."""
-    return f"Stopped. {_KEPT.get(verb or '', f'{_WHOLE} {_AGAIN}')}"
+    return f"Stopped. {_KEPT.get(verb or '', f'{WHOLE} {_AGAIN}')}"

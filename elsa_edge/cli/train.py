@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+from elsa_edge.cli._interrupted import CODE, WHOLE
 from elsa_edge.cli._progress import bar
 from elsa_edge.files.claims import NESTED
 
@@ -63,8 +65,13 @@ def command(*, config: Path, destination: Path, restart: bool, as_json: bool) ->
     folder = destination.with_name(destination.name + ".run")
     if (folder / "state.pt").is_file() and not restart:
         say(f"Going on with the training in {folder}.")
-    with _bar() as progress:
-        checkpoint = run_training(settings, destination, restart=restart, progress=progress)
+    try:
+        with _bar() as progress:
+            checkpoint = run_training(settings, destination, restart=restart, progress=progress)
+    except KeyboardInterrupt:
+        again = f"elsa-edge train {shlex.quote(str(config))} -o {shlex.quote(str(destination))}"
+        say(f"Stopped. {WHOLE} To go on: {again}")
+        raise click.exceptions.Exit(CODE) from None
     rows = [
         {
             "level": level.name,

@@ -6,7 +6,6 @@ ends one run     {"cat": "Session", "name": "model_run", ...}
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +25,8 @@ def read_operator_times(folder: Path) -> list[list[OperatorTime]]:
     Raises:
         InferenceError: When there is none, or it is not what ONNX Runtime writes.
     """
+    import json  # not at every start of an application: a json.py beside its script would come in its place
+
     files = sorted(folder.glob(f"{PREFIX}*.json"))
     try:
         events: list[dict[str, Any]] = [event for path in files for event in json.loads(path.read_bytes())]

@@ -13,7 +13,7 @@ from elsa_edge.cli import cli
     [
         (b"\xff\xfe\x00", "cannot be read"),
         (b"# nobody\n\n", "No device is named"),
-        (b"gate\ngatte\n", "no device added named 'gate'"),
+        (b"gate\ngatte\n", "no device named 'gate'"),
     ],
 )
 def test_a_list_with_mistakes_is_refused(content: bytes, said: str, tmp_path, monkeypatch) -> None:
