@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from support.bundles import VARIANTS, bundle
 
 import elsa_edge.verify as verify_module
 from elsa_edge.bundle import Golden, open_bundle
-from elsa_edge.errors import BundleError, RuntimeUnavailableError
+from elsa_edge.errors import BundleError, InferenceError, RuntimeUnavailableError
 from elsa_edge.files import sha256_of
 from elsa_edge.runtime_adapters.ort.adapter import OnnxRuntimeAdapter
 from elsa_edge.verify import verify_bundle
@@ -211,3 +212,49 @@ def test_a_level_that_answers_the_same_to_everything_is_not_ok(
     levels = [level for variant in verify_bundle(copy).variants for level in variant.levels]
     assert all(level.max_difference <= level.allowed for level in levels)
     assert not any(level.follows_inputs or level.ok for level in levels)
+
+
+def test_the_worst_choice_of_kernels_is_reported(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are within the contract; the larger difference is what is told, whichever choice comes first."""
+    plain = [level.max_difference for variant in verify_bundle(copy).variants for level in variant.levels]
+    real = OnnxRuntimeAdapter.open
+
+    def open_choice(self, folder, variant, *, runtime, **rest):
+        opened = real(self, folder, variant, runtime=runtime, **rest)
+        run, factor = opened.run, np.float32(1 + 1e-5 * (runtime.choice == "near"))
+        opened.run = lambda inputs, level: {n: a * factor for n, a in run(inputs, level).items()}
+        return opened
+
+    monkeypatch.setattr(OnnxRuntimeAdapter, "open", open_choice)
+    for choices in (("model", "near"), ("near", "model")):
+        monkeypatch.setattr(OnnxRuntimeAdapter, "choices", lambda _self, _variant, choices=choices: choices)
+        result = verify_bundle(copy)
+        told = [level.max_difference for variant in result.variants for level in variant.levels]
+        assert result.ok
+        assert all(more > less for more, less in zip(told, plain, strict=True))
+
+
+def test_bundles_of_before_have_their_classes_along_the_last_axis() -> None:
+    """An output with one axis has samples and no classes."""
+    outputs = {"scores": np.zeros((2, 5)), "maps": np.zeros((2, 5, 3)), "loss": np.zeros(2)}
+    old = SimpleNamespace(
+        manifest=SimpleNamespace(class_axes=None), golden=SimpleNamespace(outputs=[outputs])
+    )
+    assert verify_module._class_axes(old) == {"scores": 1, "maps": 2}
+
+
+def test_inputs_that_a_network_refuses_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next ones are tried."""
+    zero, one = {"y": np.zeros((1, 3))}, {"y": np.ones((1, 3))}
+    answers = iter([InferenceError("not these"), zero, one])
+
+    def run(_inputs, _level):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(verify_module, "_other_inputs", lambda _bundle: [{}, {}, {}])
+    alone = SimpleNamespace(outputs={"y": SimpleNamespace(batch_axis=0)})
+    assert verify_module._follows(SimpleNamespace(run=run), alone, 0, [zero])
+    assert next(answers, None) is None
