@@ -258,3 +258,18 @@ def test_inputs_that_a_network_refuses_say_nothing(monkeypatch: pytest.MonkeyPat
     alone = SimpleNamespace(outputs={"y": SimpleNamespace(batch_axis=0)})
     assert verify_module._follows(SimpleNamespace(run=run), alone, 0, [zero])
     assert next(answers, None) is None
+
+
+def test_progress_says_how_each_variant_is_and_how_far_the_work_is(copy: Path) -> None:
+    """A line a variant, the last one at the end of the work."""
+    told: list[str] = []
+    verify_bundle(copy, progress=told.append)
+    lines = [line for line in told if "the contract at" in line]
+    assert all(": within the contract" in line for line in lines)
+    assert [line.share for line in lines] == pytest.approx(
+        [done / len(lines) for done in range(1, len(lines) + 1)]
+    )
+    harm_golden(copy, level=0, difference=0.1)
+    told.clear()
+    verify_bundle(copy, progress=told.append)
+    assert any(": OUTSIDE the contract" in line for line in told)
