@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from support.warm import warm_commands
 from support.zoo import ZOO, nested_checkpoint
 
@@ -17,6 +18,9 @@ from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.export import export_canonical
 
 torch.set_num_threads(1)
+# How long an example takes is the machine's affair: no property is about time.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # Minutes each: begun last, one of them would leave the other worker with nothing to do.
 _LONG = (
