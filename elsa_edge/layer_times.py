@@ -13,7 +13,6 @@ import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from elsa_edge.bundle import Bundle, Variant
@@ -105,8 +104,7 @@ class _Place:
     def level(self, level: int) -> dict[str, tuple[float, str]]:
         """Return layer -> median milliseconds and kinds, at one level."""
         adapter, inputs = find_adapter(self.variant.runtime), one_sample(self.bundle)
-        with scratch_folder() as temporary:
-            into = Path(temporary)
+        with scratch_folder() as into:
             opened = open_adapter(self.bundle, self.variant, self.profile, self.cache, into=into)
             try:
                 for _ in range(_WARM_UP_RUNS + _RUNS):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import zipfile
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.clients.elf import facts, foreign_symbols
+from benchmarks.clients.jvm_natives import run
 from benchmarks.userland import BOARDS
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
@@ -27,14 +27,6 @@ COMPILER: Final = "aarch64-linux-gnu-g++"
 PLATFORMS: Final = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
 PAGE_BYTES: Final = (4096, 16384)
 AAR_LIBRARY: Final = "jni/arm64-v8a/libonnxruntime.so"
-
-
-def run(*command: str | Path) -> str:
-    """Run a tool; stop with what it says when it fails."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.stdout
 
 
 def runtime(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,7 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]  # the module or None, asked for below
 
-__all__ = ["Lock"]
+__all__ = ["Lock", "locked_folder"]
 
 
 class Lock:
@@ -67,3 +68,18 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def locked_folder(fresh_path: Callable[[], Path], mode: int = 0o777) -> tuple[Path, Lock]:
+    """Make a folder and hold it, under another path again where a sweep comes between the two.
+
+    Args:
+        fresh_path: Returns a path that nobody uses, another one at each call.
+        mode: Permissions, less the umask.
+    """
+    while True:
+        folder = fresh_path()
+        folder.mkdir(mode=mode)
+        lock = Lock.take(folder)
+        if lock is not None and folder.is_dir():
+            return folder, lock

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from elsa_edge.files.locks import Lock
+from elsa_edge.files.locks import Lock, locked_folder
 
 __all__ = ["scratch_folder", "sweep_scratch"]
 
@@ -32,12 +32,7 @@ def scratch_folder() -> Iterator[Path]:
     """Yield a fresh folder that only this user can read; it vanishes afterwards."""
     place = Path(tempfile.gettempdir())
     sweep_scratch(place)
-    while True:
-        folder = place / f"{_PREFIX}{secrets.token_hex(8)}"
-        folder.mkdir(mode=0o700)
-        lock = Lock.take(folder)
-        if lock is not None and folder.is_dir():
-            break  # else a sweep came between making it and locking it
+    folder, lock = locked_folder(lambda: place / f"{_PREFIX}{secrets.token_hex(8)}", mode=0o700)
     with lock:
         try:
             yield folder

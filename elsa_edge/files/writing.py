@@ -24,7 +24,7 @@ from typing import Final
 
 from elsa_edge.errors import ElsaError
 from elsa_edge.files.exchange import exchange
-from elsa_edge.files.locks import Lock
+from elsa_edge.files.locks import Lock, locked_folder
 
 __all__ = ["atomic_directory", "atomic_file", "require_writable", "sha256_of", "sweep", "write_bytes"]
 
@@ -88,12 +88,9 @@ def _workplace(destination: Path) -> Iterator[Path]:
     """Yield a fresh locked folder beside `destination`, after sweeping; it vanishes afterwards."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     sweep(destination)
-    while True:
-        folder = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.tmp")
-        folder.mkdir()
-        lock = Lock.take(folder)
-        if lock is not None and folder.is_dir():
-            break  # else a sweep came between making it and locking it
+    folder, lock = locked_folder(
+        lambda: destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.tmp")
+    )
     with lock:
         try:
             yield folder

@@ -56,19 +56,16 @@ def resized(
         batch: Samples.
         way: One of `WAYS`.
     """
-    arrays = {}
-    for name, array in inputs.items():
-        axis = specs[name].batch_axis
-        if axis is None or array.shape[axis] == 0:
-            arrays[name] = array
-            continue
+
+    def repeated(_name: str, array: Array, axis: int) -> Array:
         count = array.shape[axis]
         parts = [np.take(array, np.arange(min(batch, count)), axis)]
         for turn in range(1, -(-batch // count)):
             again = np.take(array, np.arange(min(count, batch - turn * count)), axis)
             parts.append(WAYS[way](again, axis, turn))
-        arrays[name] = np.concatenate(parts, axis)
-    return arrays
+        return np.concatenate(parts, axis)
+
+    return _where_samples(specs, inputs, repeated)
 
 
 def mixed(
@@ -82,17 +79,27 @@ def mixed(
         others: The same.
         batch: Samples.
     """
-    arrays = {}
-    for name, array in inputs.items():
-        axis = specs[name].batch_axis
-        if axis is None or array.shape[axis] == 0:
-            arrays[name] = array
-            continue
+
+    def by_turns(name: str, array: Array, axis: int) -> Array:
         turns = [
             np.take((array, others[name])[k % 2], [k // 2 % array.shape[axis]], axis) for k in range(batch)
         ]
-        arrays[name] = np.concatenate(turns, axis)
-    return arrays
+        return np.concatenate(turns, axis)
+
+    return _where_samples(specs, inputs, by_turns)
+
+
+def _where_samples(
+    specs: Mapping[str, TensorSpec],
+    inputs: Mapping[str, Array],
+    change: Callable[[str, Array, int], Array],
+) -> dict[str, Array]:
+    """Change the inputs that have samples, given name, array and their axis; the others stay."""
+    axes = {name: specs[name].batch_axis for name in inputs}
+    return {
+        name: array if (axis := axes[name]) is None or array.shape[axis] == 0 else change(name, array, axis)
+        for name, array in inputs.items()
+    }
 
 
 def samples_differ(axes: Mapping[str, int], answers: Answers, tolerance_of: ToleranceOf) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from elsa_edge.exporters.nested.layer import Geometry, Layer
-from elsa_edge.exporters.nested.networks import array_of, image_of, ints_of
+from elsa_edge.exporters.nested.networks import array_of, image_of
 from elsa_edge.nested_format.planes import Planes
 
 __all__ = ["Codes", "lay_out", "pool_geometry"]
@@ -151,8 +151,11 @@ def pool_geometry(node: ir.Node) -> Geometry | None:
     if auto is not None and auto.as_string() not in ("NOTSET", "VALID", ""):
         return None
 
-    kernel, stride = ints_of(node, "kernel_shape", ()), ints_of(node, "strides", (1, 1))
-    dilation, pads = ints_of(node, "dilations", (1, 1)), ints_of(node, "pads", (0, 0, 0, 0))
+    kernel, stride = node.attributes.get_ints("kernel_shape", ()), node.attributes.get_ints("strides", (1, 1))
+    dilation, pads = (
+        node.attributes.get_ints("dilations", (1, 1)),
+        node.attributes.get_ints("pads", (0, 0, 0, 0)),
+    )
     if len(kernel) != 2:
         return None
     return Geometry(

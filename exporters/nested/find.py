@@ -18,7 +18,7 @@ import onnx_ir as ir
 from elsa_edge.errors import ExportError
 from elsa_edge.exporters.nested.follow import Followed, follow
 from elsa_edge.exporters.nested.layer import Geometry, Layer
-from elsa_edge.exporters.nested.networks import Networks, float_of, image_of, int_of, ints_of, rank_of
+from elsa_edge.exporters.nested.networks import Networks, image_of, rank_of
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.graph.passes.fold_pad import FoldPad
@@ -114,7 +114,7 @@ def _layer(networks: Networks, position: int, taken: frozenset[int]) -> Layer | 
         unusual = _unusual_product(node, weights[0])
         if unusual:
             return unusual
-        by_rows = node.op_type == "Gemm" and int_of(node, "transB", 0) == 1
+        by_rows = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
         flat = [w if by_rows else w.T for w in weights]
     index = _index_of(flat)
     if index is None:
@@ -176,7 +176,7 @@ def _own_table(networks: Networks, position: int, rows: int) -> npt.NDArray[np.f
     node = networks.nodes[position]
     alpha = beta = 1.0
     if node.op_type == "Gemm":
-        alpha, beta = float_of(node, "alpha", 1.0), float_of(node, "beta", 1.0)
+        alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
     table = np.zeros((networks.count, 2, rows))
     table[:, 0] = alpha
     if len(node.inputs) > 2 and node.inputs[2] is not None:
@@ -207,7 +207,7 @@ def _unusual_product(node: ir.Node, weight: Array) -> str | None:
     """Return why a Gemm or MatMul is not x W with a matrix W, or None."""
     if weight.ndim != 2:
         return "its weight is not a matrix"
-    if node.op_type == "Gemm" and int_of(node, "transA", 0) != 0:
+    if node.op_type == "Gemm" and node.attributes.get_int("transA", 0) != 0:
         return "it transposes its input"
     rank = rank_of(node.inputs[0])
     if rank is None or rank < 1:
@@ -226,9 +226,12 @@ def _geometry(node: ir.Node, shape: tuple[int, ...]) -> Geometry | str:
     auto = node.attributes.get("auto_pad")
     if auto is not None and auto.as_string() not in ("NOTSET", "VALID", ""):
         return "its padding is automatic"
-    kernel, groups = (shape[2], shape[3]), int_of(node, "group", 1)
-    stride, dilation = ints_of(node, "strides", (1, 1)), ints_of(node, "dilations", (1, 1))
-    pads = ints_of(node, "pads", (0, 0, 0, 0))
+    kernel, groups = (shape[2], shape[3]), node.attributes.get_int("group", 1)
+    stride, dilation = (
+        node.attributes.get_ints("strides", (1, 1)),
+        node.attributes.get_ints("dilations", (1, 1)),
+    )
+    pads = node.attributes.get_ints("pads", (0, 0, 0, 0))
     if seen[0] != shape[1] * groups or made[0] != shape[0]:
         return "its channels do not fit its weight"
     return Geometry(

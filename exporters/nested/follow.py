@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from elsa_edge.exporters.nested.networks import Networks, array_of, float_of, image_of, rank_of
+from elsa_edge.exporters.nested.networks import Networks, array_of, image_of, rank_of
 from elsa_edge.nested_format.activations import Activation, ActivationKind
 
 __all__ = ["Followed", "follow"]
@@ -113,7 +113,7 @@ class _After:
         if any(part is None for part in parts):
             return None
         gamma, beta, mean, variance = (np.asarray(part, np.float64) for part in parts)  # (levels, rows)
-        factor = gamma / np.sqrt(variance + float_of(node, "epsilon", 1e-5))
+        factor = gamma / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
         scale, bias = found.table[:, 0], found.table[:, 1]
         table = np.stack([scale * factor, (bias - mean) * factor + beta], axis=1)
         return replace(found, table=table).past(place)
@@ -178,5 +178,5 @@ class _After:
 
 def _is_hard_swish(gate: ir.Node) -> bool:
     """Tell whether a HardSigmoid, times its input, is a HardSwish."""
-    slope, offset = float_of(gate, "alpha", 0.2), float_of(gate, "beta", 0.5)
+    slope, offset = gate.attributes.get_float("alpha", 0.2), gate.attributes.get_float("beta", 0.5)
     return abs(slope - _HARD_SIGMOID_SLOPE) <= 1e-6 and offset == 0.5

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-__all__ = ["Networks", "array_of", "float_of", "image_of", "int_of", "ints_of", "rank_of"]
+__all__ = ["Networks", "array_of", "image_of", "rank_of"]
 
 Array = npt.NDArray[Any]
 
@@ -30,24 +30,6 @@ def image_of(value: ir.Value | None) -> tuple[int, int, int] | None:
         return None
     sizes = [size for size in list(value.shape)[1:] if isinstance(size, int)]
     return (sizes[0], sizes[1], sizes[2]) if len(sizes) == 3 else None
-
-
-def int_of(node: ir.Node, name: str, default: int) -> int:
-    """Return an integer attribute of a node."""
-    attribute = node.attributes.get(name)
-    return default if attribute is None else attribute.as_int()
-
-
-def float_of(node: ir.Node, name: str, default: float) -> float:
-    """Return a float attribute of a node."""
-    attribute = node.attributes.get(name)
-    return default if attribute is None else attribute.as_float()
-
-
-def ints_of(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    """Return an attribute of several integers."""
-    attribute = node.attributes.get(name)
-    return default if attribute is None else tuple(attribute.as_ints())
 
 
 class Networks:

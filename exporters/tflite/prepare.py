@@ -22,6 +22,8 @@ from elsa_edge.errors import ExportError
 from elsa_edge.exporters.tflite.blame import module_of, no_tflite_form
 from elsa_edge.exporters.tflite.copies import INPUT, OUTPUT, copied_outputs
 from elsa_edge.exporters.tflite.types import compute_in_wider_types
+from elsa_edge.graph.constants import constant
+from elsa_edge.graph.passes.signals_as_images import widen_window
 from elsa_edge.graph.silence import silent
 from elsa_edge.tensors import FROM_NHWC, TO_NHWC, TensorSpec
 
@@ -170,7 +172,7 @@ def _keep_reduced_axes(model: ir.Model) -> None:
         assert result.shape is not None  # _require_fixed came before
         sizes = [int(str(size)) for size in result.shape]
         kept = ir.Value(name=f"{result.name}_kept", type=result.type, shape=ir.Shape([*sizes, 1, 1]))
-        target = _constant(model, f"{result.name}_shape", np.array(sizes, np.int64))
+        target = constant(model.graph, f"{result.name}_shape", np.array(sizes, np.int64))
         mean = ir.Node(
             "", "ReduceMean", [node.inputs[0], node.inputs[1]], outputs=[kept], name=f"{node.name}_kept"
         )
@@ -194,9 +196,11 @@ def _widen_grouped_1d(model: ir.Model) -> None:
         ):
             continue
         before, after = ([int(str(size)) for size in shape] for shape in (source.shape, result.shape))
-        wide_in = _constant(model, f"{result.name}_wide_in", np.array([*before[:2], 1, before[2]], np.int64))
-        narrow_out = _constant(model, f"{result.name}_narrow_out", np.array(after, np.int64))
-        kernel = _constant(model, f"{node.inputs[1].name}.wide", weight.numpy()[:, :, None, :])
+        wide_in = constant(
+            model.graph, f"{result.name}_wide_in", np.array([*before[:2], 1, before[2]], np.int64)
+        )
+        narrow_out = constant(model.graph, f"{result.name}_narrow_out", np.array(after, np.int64))
+        kernel = constant(model.graph, f"{node.inputs[1].name}.wide", weight.numpy()[:, :, None, :])
         widen = ir.Node("", "Reshape", [source, wide_in], name=f"{node.name}_widen")
         conv = ir.Node("", "Conv", [widen.outputs[0], kernel, *node.inputs[2:]], name=f"{node.name}_wide")
         narrow = ir.Node("", "Reshape", [conv.outputs[0], narrow_out], name=f"{node.name}_narrow")
@@ -204,24 +208,9 @@ def _widen_grouped_1d(model: ir.Model) -> None:
             value = part.outputs[0]
             value.name, value.type = f"{part.name}_value", result.type
             value.shape = ir.Shape([*sizes[:2], 1, sizes[2]])
-        for name, attribute in node.attributes.items():
-            if name in {"kernel_shape", "strides", "dilations"}:
-                conv.attributes[name] = ir.AttrInt64s(name, [1, *attribute.as_ints()])
-            elif name == "pads":
-                start, end = attribute.as_ints()
-                conv.attributes[name] = ir.AttrInt64s(name, [0, start, 0, end])
-            else:
-                conv.attributes[name] = attribute
+        conv.attributes.update(node.attributes)
+        widen_window(conv)
         _replace(model, node, [widen, conv, narrow], result, narrow.outputs[0])
-
-
-def _constant(model: ir.Model, name: str, numbers: np.ndarray[Any, Any]) -> ir.Value:
-    tensor = ir.tensor(numbers, name=name)
-    value = ir.Value(
-        name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(numbers.shape), const_value=tensor
-    )
-    model.graph.register_initializer(value)
-    return value
 
 
 def _replace(
@@ -266,7 +255,7 @@ def _rename_outputs(model: ir.Model, copies: Collection[int]) -> None:
         )
         if shared:
             assert value.dtype is not None
-            one = _constant(model, f"{SHIELD}{place}", np.ones([1] * len(shape), value.dtype.numpy()))
+            one = constant(model.graph, f"{SHIELD}{place}", np.ones([1] * len(shape), value.dtype.numpy()))
             node = ir.Node("", "Mul", [value, one], name=f"{SHIELD}{place}_product")
             value = node.outputs[0]  # noqa: PLW2901 - from here on this is the output
             value.name, value.type, value.shape = f"{SHIELD}{place}_value", one.type, ir.Shape(shape)

@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from elsa_edge.exporters.tflite.blame import no_tflite_form
+from elsa_edge.graph.constants import constant
 
 __all__ = ["compute_in_wider_types"]
 
@@ -112,9 +113,10 @@ def _widen(model: ir.Model, node: ir.Node) -> None:
         for operator, number in (("Add", lowest), ("Mod", 1 << bits), ("Sub", lowest)):
             if number:
                 step = f"{name}_{operator.lower()}"
-                constant = _constant(model, f"{step}_number", number, rank=len(value.shape or ()))
+                ones = (1,) * len(value.shape or ())
+                operand = constant(model.graph, f"{step}_number", np.full(ones, number, np.int32))
                 last = steps[-1].outputs[0] if steps else value
-                steps.append(_node(operator, [last, constant], step, ir.DataType.INT32, value.shape))
+                steps.append(_node(operator, [last, operand], step, ir.DataType.INT32, value.shape))
         cast = _node("Cast", [steps[-1].outputs[0]], f"{name}_narrow", narrow, value.shape)
         cast.outputs[0].name = name
         cast.attributes["to"] = ir.AttrInt64("to", int(narrow))
@@ -131,11 +133,3 @@ def _node(operator: str, inputs: list[ir.Value], name: str, dtype: ir.DataType, 
     result = node.outputs[0]
     result.name, result.type, result.shape = f"{name}_value", ir.TensorType(dtype), shape
     return node
-
-
-def _constant(model: ir.Model, name: str, number: int, rank: int) -> ir.Value:
-    tensor = ir.tensor(np.full((1,) * rank, number, np.int32), name=name)
-    shape = ir.Shape((1,) * rank)
-    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
-    model.graph.register_initializer(value)
-    return value

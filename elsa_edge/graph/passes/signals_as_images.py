@@ -20,7 +20,7 @@ from elsa_edge.graph.constants import constant, fresh_name
 from elsa_edge.graph.passes.refusals import refuse
 from elsa_edge.graph.passes.rewrite import Rewrite
 
-__all__ = ["SignalsAsImages"]
+__all__ = ["SignalsAsImages", "widen_window"]
 
 _SIGNAL_RANK: Final = 3  # (N, C, T)
 _ROW_AXIS: Final = 2
@@ -122,7 +122,7 @@ def _rewrite(graph: ir.Graph, node: ir.Node, images: dict[ir.Value, ir.Value]) -
         assert weight is not None
         node.replace_input_with(1, _with_row(graph, weight))
     if node.op_type in _WINDOWS:
-        _widen(node)
+        widen_window(node)
     _make_image(graph, node, images)
 
 
@@ -152,8 +152,8 @@ def _with_row(graph: ir.Graph, value: ir.Value) -> ir.Value:
     return constant(graph, f"{value.name}.image", np.expand_dims(array, -2))
 
 
-def _widen(node: ir.Node) -> None:
-    """Give a window its size along the row."""
+def widen_window(node: ir.Node) -> None:
+    """Give a window over a signal its size, steps and padding along the row of an image; in place."""
     for name, along in _OF_THE_ROW.items():
         if name in node.attributes:
             node.attributes[name] = ir.AttrInt64s(name, [along, *node.attributes[name].as_ints()])

@@ -124,10 +124,10 @@ class _Window:
         auto = attributes.get("auto_pad")
         if "output_shape" in attributes or (auto is not None and auto.as_string() not in ("NOTSET", "")):
             return "its padding is automatic"
-        if any(step != 1 for step in _ints(node, "dilations", (1, 1))):
+        if any(step != 1 for step in attributes.get_ints("dilations", (1, 1))):
             return "its kernel is dilated"
-        strides, pads = _ints(node, "strides", (1, 1)), _ints(node, "pads", (0, 0, 0, 0))
-        padding = _ints(node, "output_padding", (0, 0))
+        strides, pads = attributes.get_ints("strides", (1, 1)), attributes.get_ints("pads", (0, 0, 0, 0))
+        padding = attributes.get_ints("output_padding", (0, 0))
         if min(pads) < 0:
             return "its padding is negative"
         axes = [_Axis.of(kernel[k], strides[k], (pads[k], pads[2 + k]), padding[k]) for k in range(2)]
@@ -136,7 +136,7 @@ class _Window:
         known = (sizes[0], sizes[1]) if len(sizes) == 2 else None
         if known is None and strides[0] != strides[1]:
             return "its strides differ and the size of its images is not known"
-        groups = attributes["group"].as_int() if "group" in attributes else 1
+        groups = attributes.get_int("group", 1)
         return cls((axes[0], axes[1]), groups, known)
 
     @property
@@ -155,10 +155,6 @@ class _Window:
         w = w.reshape(g, i, o, high.taps, high.stride, wide.taps, wide.stride)[:, :, :, ::-1, :, ::-1]
         w = w.transpose(0, 2, 4, 6, 1, 3, 5)
         return np.ascontiguousarray(w.reshape(g * o * self.phases, i, high.taps, wide.taps))
-
-
-def _ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(node.attributes[name].as_ints()) if name in node.attributes else default
 
 
 def _rewrite(graph: ir.Graph, node: ir.Node, window: _Window) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+from support.texts import with_constants
 
 from elsa_edge.graph.oracle import run_model
 from elsa_edge.graph.passes.fold_pad import FoldPad
@@ -14,13 +15,11 @@ def make(
     pad: str, readers: str, amounts: list[int], *, value: float | None = None, axes: list[int] | None = None
 ) -> ir.Model:
     """`p = pad` of a (N, 3, 6, 5) image, read by `readers`, with its constants."""
-    model = ir.from_onnx_text(
-        f"""<ir_version: 10, opset_import: ["" : 20]>
+    text = f"""<ir_version: 10, opset_import: ["" : 20]>
         g (float[N, 3, 6, 5] x) => (float[N, A, B, C] y) {{
             p = {pad}
             {readers}
         }}"""
-    )
     random = np.random.default_rng(0)
     constants = {
         "w": random.normal(size=(4, 3, 3, 3)).astype(np.float32),
@@ -28,12 +27,7 @@ def make(
         "value": np.float32(value or 0.0),
         "axes": np.array(axes or [0], np.int64),
     }
-    for node in model.graph:
-        for given in node.inputs:
-            if given is not None and given.name in constants and given.const_value is None:
-                given.const_value = ir.tensor(np.asarray(constants[given.name]), name=given.name)
-                model.graph.register_initializer(given)
-    return model
+    return with_constants(text, constants)
 
 
 def fold(model: ir.Model) -> tuple[bool, int]:

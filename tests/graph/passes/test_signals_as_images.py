@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from support.texts import with_constants
 from torch import nn
 
 from elsa_edge.exporters.nested.find import find_layers, level_models
@@ -21,16 +22,10 @@ SHAPES = {"w": (6, 4, 3), "v": (6, 6, 1), "by_channel": (6, 1, 3), "up": (6, 2, 
 
 def make(body: str, outputs: str = "float[N, A, B] y", signal: str = "float[N, 4, 10] x") -> ir.Model:
     """A network over a signal (N, 4, 10), with constants of the shapes above."""
-    model = ir.from_onnx_text(
-        f'<ir_version: 10, opset_import: ["" : 20]> g ({signal}) => ({outputs}) {{ {body} }}'
-    )
     random = np.random.default_rng(0)
     constants = {name: random.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
-    for node in model.graph:
-        for given in node.inputs:
-            if given is not None and given.name in constants and given.const_value is None:
-                given.const_value = ir.tensor(constants[given.name], name=given.name)
-                model.graph.register_initializer(given)
+    text = f'<ir_version: 10, opset_import: ["" : 20]> g ({signal}) => ({outputs}) {{ {body} }}'
+    model = with_constants(text, constants)
     return ir.from_proto(onnx.shape_inference.infer_shapes(ir.to_proto(model)))
 
 

@@ -8,6 +8,7 @@ import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.texts import with_constants
 from torch import nn
 
 from elsa_edge.exporters.nested.find import find_layers, level_models
@@ -29,18 +30,13 @@ def make(
         f"{HEADER} g (float[N, 4, {size}] x) => (float[N, C, A, B] y) "
         f"{{ u = ConvTranspose <{attributes}> (x, w, b) {after} }}"
     )
-    model = ir.from_onnx_text(text)
     groups = 2 if "group = 2" in attributes else 1
     channels = weight[1] * groups
     random = np.random.default_rng(0)
     constants = {"w": random.normal(size=weight), "b": random.normal(size=channels)} | {
         name: random.uniform(0.5, 2.0, channels) for name in ("scale", "shift", "mean", "variance")
     }
-    for node in model.graph:
-        for given_ in node.inputs:
-            if given_ is not None and given_.name in constants and given_.const_value is None:
-                given_.const_value = ir.tensor(constants[given_.name].astype(np.float32), name=given_.name)
-                model.graph.register_initializer(given_)
+    model = with_constants(text, {name: array.astype(np.float32) for name, array in constants.items()})
     return ir.from_proto(onnx.shape_inference.infer_shapes(ir.to_proto(model)))
 
 
