@@ -125,6 +125,7 @@ def command(
         measure_s=measure,
         take_over=take_over,
         dry_run=dry_run,
+        devices=book.folder,
         **({"cache": found} if (found := default_cache()) is not None else {}),
     )
     if form is not None and destination is not None and bundle is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from elsa_edge.cli._common import emit, json_option, new_file, print_table, say
+from elsa_edge.cli._device_needs import verifier, wheels
 from elsa_edge.files.claims import NOTHING
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _MB = 1_000_000
-_WHEELS_MARK = "WHEELS.txt"
+_ONLY_HASHES = "The release in service has the hashes that it should; nothing there can ask for numbers."
 
 
 @click.group("device", epilog="Example: elsa-edge device add pi5 ssh://pi@raspberrypi.local")
@@ -26,6 +27,10 @@ def command() -> None:
 
     What is known of a device is two files on this machine: how it is reached, and its profile.
     """
+
+
+command.add_command(wheels)
+command.add_command(verifier)
 
 
 @command.command("add", epilog="Example: elsa-edge device add pi5 ssh://pi@raspberrypi.local")
@@ -102,12 +107,17 @@ def list_devices(*, as_json: bool) -> None:
     emit({"devices": listed}, as_json=as_json)
 
 
-@command.command("check", epilog="Example: elsa-edge device check pi5")
+@command.command("check", epilog="Example: elsa-edge device check pi5 --numbers")
 @click.argument("name")
+@click.option(
+    "--numbers",
+    is_flag=True,
+    help="Let it also compare the release in service with its hashes and golden answers.",
+)
 @json_option
-def check(*, name: str, as_json: bool) -> None:
-    """Ask the device NAME what it is now, and which releases lie on it. Nothing is written."""
-    from elsa_edge.deploy import DeviceBook, look, open_line
+def check(*, name: str, numbers: bool, as_json: bool) -> None:
+    """Ask the device NAME what it is now, and which releases lie on it. Nothing is changed there."""
+    from elsa_edge.deploy import DeviceBook, look, open_line, prove_again
 
     device = DeviceBook.default().get(name)
     with open_line(device) as line:
@@ -123,6 +133,9 @@ def check(*, name: str, as_json: bool) -> None:
         ("release", "bundle", "state", ""),
         [(r["release"][:12], r["bundle"], r["state"], places.get(r["release"], "")) for r in releases],
     )
+    answer = prove_again(device) if numbers else None
+    if answer is not None:
+        say("The release in service computes what it should." if answer else _ONLY_HASHES)
     lock = None if store.lock is None else {"owner": store.lock.owner, "age_s": store.lock.age_s}
     emit(
         {
@@ -136,60 +149,7 @@ def check(*, name: str, as_json: bool) -> None:
             "trusted_keys": list(store.trusted),
             "counter": None if store.counter is None else store.counter[0],
             "lock": lock,
-        },
-        as_json=as_json,
-    )
-
-
-@command.command("wheels", epilog="Example: elsa-edge device wheels pi5 -o wheels/")
-@click.argument("name")
-@click.option(
-    "--runtime", default=None, metavar="PACKAGE", help="The runtime to fetch; by default the profile's."
-)
-@new_file(help="Folder to put the wheels in.")
-@json_option
-def wheels(*, name: str, runtime: str | None, destination: Path, as_json: bool) -> None:
-    """Fetch the wheels that the device NAME needs, for `deploy --wheels` where there is no network.
-
-    The device is asked for its Python and C library; the wheels are fetched by this machine's pip, for the device.
-    """
-    import shutil
-
-    from elsa_edge.deploy import DeviceBook, look, open_line
-    from elsa_edge.deploy.packages import RUNTIMES, PackagePlan
-    from elsa_edge.deploy.wheels import collect_wheels
-    from elsa_edge.errors import UsageError
-    from elsa_edge.files import atomic_directory
-    from elsa_edge.loading import default_cache
-
-    book = DeviceBook.default()
-    device, profile = book.get(name), book.profile(name)
-    with open_line(device) as line:
-        facts, _ = look(line, device)
-    if facts.python is None:
-        raise UsageError(f"{name} has no Python that is new enough", expected="Python 3.11 or newer")
-    known = RUNTIMES.get(profile.runtime.name, ())
-    if runtime is None and not known:
-        raise UsageError(
-            f"The runtime {profile.runtime.name} is not one of ours", fix="Name its package: --runtime"
-        )
-    package = runtime or known[-1 if facts.arch == "armv7l" else 0][0]
-    plan = PackagePlan("bring", facts.python, (package,), "as asked for")
-    with atomic_directory(destination, may_replace=_WHEELS_MARK) as folder:
-        found = collect_wheels(plan, facts, default_cache() or folder / ".cache", say)
-        for wheel in found:
-            shutil.copy(wheel.path, folder / wheel.path.name)
-        (folder / _WHEELS_MARK).write_text(f"{facts.machine} {facts.python.path}\n", encoding="utf-8")
-    size_bytes, unpacked_bytes = sum(w.size_bytes for w in found), sum(w.unpacked_bytes for w in found)
-    say(
-        f"{destination}: {len(found)} wheels, {size_bytes / _MB:.1f} MB, {unpacked_bytes / _MB:.1f} MB on the device"
-    )
-    emit(
-        {
-            "output": str(destination),
-            "size_bytes": size_bytes,
-            "unpacked_bytes": unpacked_bytes,
-            "wheels": [wheel.path.name for wheel in found],
+            **({} if answer is None else {"verify": answer}),
         },
         as_json=as_json,
     )

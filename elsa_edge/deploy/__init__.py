@@ -7,7 +7,8 @@ facts, new_profile    what a device says about itself
 contents, packages, plan, prepare     decide: what a release holds, what it runs with, what must travel
 transport, ssh, agent.sh      do: the line to the device, and the device's side in POSIX shell
 dialogue              ask it, hold its lock, understand what it says
-bring, manage, fleet  deploy to one device; roll back, trust, wipe; many devices
+bring, manage, fleet  deploy to one device; roll back, ask again, trust, wipe; many devices
+native, elf    the native client's verifier, for devices without Python
 unit                  a systemd unit for what uses the release
 """
 
@@ -15,7 +16,7 @@ from elsa_edge.deploy.bring import deploy
 from elsa_edge.deploy.devices import Device, DeviceBook
 from elsa_edge.deploy.dialogue import look, open_line
 from elsa_edge.deploy.errors import BusyError, DeviceError, IncompatibleError, LineError, RolledBackError
-from elsa_edge.deploy.manage import rollback, trust, wipe_store
+from elsa_edge.deploy.manage import prove_again, rollback, trust, wipe_store
 from elsa_edge.deploy.outcome import Options, Outcome
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "deploy",
     "look",
     "open_line",
+    "prove_again",
     "rollback",
     "trust",
     "wipe_store",

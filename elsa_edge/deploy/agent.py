@@ -26,7 +26,7 @@ _MAIN: Final = "elsa_main"
 _FUNCTION: Final = re.compile(r"(\w+)\(\) \{")
 _SETTINGS: Final = (
     "VERB", "ROOT", "TOKEN", "OWNER", "PYTHONS", "TAKE_FROM", "BASES", "BLOBS", "LIST", "RELEASE", "NAME", "LAUNCHER",
-    "PROFILE", "WHEELS", "PYTHON", "TRUST", "TRIAL_S", "KEEP", "SECONDS_EACH",
+    "PROFILE", "WHEELS", "PYTHON", "PROGRAM", "TRUST", "TRIAL_S", "KEEP", "SECONDS_EACH",
 )  # fmt: skip
 
 

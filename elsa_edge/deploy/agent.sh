@@ -2,7 +2,7 @@
 #
 #   ROOT/blobs/SHA256            immutable files by content; they appear by rename after their hash was checked
 #   ROOT/incoming/SHA256         a blob that is on its way; kept when the line breaks, so that the next try goes on
-#   ROOT/python/SHA256           an unpacked wheel
+#   ROOT/python/SHA256           an unpacked wheel; without Python, the verifier is a blob that releases name
 #   ROOT/releases/HASH           a complete release (copies of blobs); `verified` and `good` say how far it came, `tries`
 #                                how often the device itself began its first runs
 #   ROOT/current -> releases/HASH    the only thing that applications look at; switched by one rename
@@ -239,14 +239,24 @@ UNPACK
   done
 }
 
-# LIST: lines `SHA256 SIZE PATH`; RELEASE: its name; LAUNCHER: the text of the release's own command; PROFILE: the
-# profile that it is going to run with. That waits beside the one in force until it was verified.
+# LIST: lines `SHA256 SIZE PATH`; RELEASE: its name; LAUNCHER: the text of the release's own command, and PROGRAM the
+# blob that it runs, if any; PROFILE: the profile that it is going to run with. That waits beside the one in force until
+# it was verified.
 verb_stage() {
   ours
   unpack_wheels
+  make_runnable
   release="$ROOT/releases/$RELEASE"
   { [ -f "$release/release.list" ] && as_listed; } || assemble
   printf '%s\n' "$PROFILE" > "$release/.device.yaml" || fail "no space for the profile"
+}
+
+make_runnable() {
+  [ -n "$PROGRAM" ] || return 0
+  [ "$(hash_of "$ROOT/blobs/$PROGRAM" 2>/dev/null)" = "$PROGRAM" ] && chmod 555 "$ROOT/blobs/$PROGRAM" && return 0
+  rm -f "$ROOT/blobs/$PROGRAM"
+  say damaged "$PROGRAM"
+  fail "the verifier has changed on the device's disk"
 }
 
 # Copies, no hard links: ONNX Runtime 1.32 refuses weights in a file that has a second name. Where the file system can, a
@@ -284,10 +294,10 @@ LIST
   fi
 }
 
-# Runs the release's own Python. It writes to files, so that a broken line cannot disturb it; then its JSON answer comes
+# Runs the release's own command. It writes to files, so that a broken line cannot disturb it; then its JSON answer comes
 # back in lines `@elsa json`, and its words on stderr.
 run_elsa() {
-  ELSA_EDGE_TRIAL=1 "$ROOT/releases/$RELEASE/elsa-edge" "$@" > "$ROOT/.answer.$TOKEN" 2> "$ROOT/.words.$TOKEN"
+  ELSA_EDGE_TRIAL=1 sh "$ROOT/releases/$RELEASE/elsa-edge" "$@" > "$ROOT/.answer.$TOKEN" 2> "$ROOT/.words.$TOKEN"
   result=$?
   while IFS= read -r line; do say json "$line"; done < "$ROOT/.answer.$TOKEN"
   tail -n 20 "$ROOT/.words.$TOKEN" >&2
@@ -316,7 +326,7 @@ verb_verify() {
     serves_well "$RELEASE" && set --
     run_elsa verify "$release/bundle" --device "$release/.device.yaml" --json --require-signature "$ROOT/trusted" "$@" \
       || { refuse; fail "the release does not verify"; }
-  elif [ -n "$PYTHON" ]; then
+  elif [ -n "$PYTHON$PROGRAM" ]; then
     run_elsa verify "$release/bundle" --device "$release/.device.yaml" --json || { refuse; fail "the release does not verify"; }
   fi
   true > "$release/verified" || fail "no space"
@@ -371,7 +381,7 @@ verb_activate() {
   [ -f "$release/device.yaml" ] && { cp "$release/device.yaml" "$release/.before.yaml" || fail "no space"; }
   [ -f "$release/.device.yaml" ] && mv "$release/.device.yaml" "$release/device.yaml"
   switch_to "$RELEASE" || fail "the switch failed"
-  [ -z "$PYTHON" ] || first_runs || back_from_trial
+  [ -z "$PYTHON$PROGRAM" ] || first_runs || back_from_trial
   accept
   flush
   collect
@@ -443,9 +453,35 @@ verb_rollback() {
   [ "$from" != "$to" ] || fail "the earlier release is already in service"
   release="$ROOT/releases/$to"
   as_listed || fail "the earlier release is damaged on the device's disk; deploy the one you want"
+  RELEASE="$to"
+  [ ! -f "$ROOT/trusted" ] || trusted_still || fail "none of the keys that this device trusts has signed the earlier release"
   switch_to "$to" || fail "the switch failed"
   printf '%s\n' "$from" | put "$ROOT/previous"
   say current "$to"
+}
+
+# Whether the keys that are trusted today have signed $release. Its counter is not asked: going back is what is wanted.
+trusted_still() {
+  run_elsa python - "$release/bundle" "$ROOT/trusted" << 'SIGNED'
+import pathlib, sys
+from elsa_edge.bundle.signature import check_signature
+from elsa_edge.errors import ElsaError
+try:
+    check_signature(pathlib.Path(sys.argv[1]), [sys.argv[2]])
+except ElsaError as error:
+    sys.exit(str(error))
+SIGNED
+}
+
+# Asks the release in service for its hashes and, where there is something to run it with, for its numbers.
+verb_prove_again() {
+  ours
+  RELEASE="$(basename "$(readlink "$ROOT/current" 2>/dev/null)")"
+  release="$ROOT/releases/$RELEASE"
+  [ -n "$RELEASE" ] && [ -d "$release" ] || fail "no release is in service"
+  as_listed || fail "the release in service is damaged on the device's disk; deploy it again"
+  run_elsa verify "$release/bundle" --device "$release/device.yaml" --json || fail "the release in service does not verify"
+  say current "$RELEASE"
 }
 
 # Keep the newest KEEP releases, always those in service and to return to; then drop what no release refers to.
@@ -463,6 +499,7 @@ collect() {
   rm -rf "$ROOT"/releases/.[0-9a-f]* "$ROOT"/python/.[0-9a-f]* "$ROOT"/incoming/* "$ROOT"/.answer.* "$ROOT"/.words.* "$ROOT"/.current.* "$ROOT"/.making.* "$ROOT"/.lock.*
   cat "$ROOT"/releases/*/release.list 2>/dev/null | cut -c 1-64 | sort -u > "$ROOT/.needed"
   cat "$ROOT"/releases/*/elsa-edge 2>/dev/null | grep -o '/python/[0-9a-f]*' | cut -c 9- | sort -u > "$ROOT/.wheels"
+  cat "$ROOT"/releases/*/elsa-edge 2>/dev/null | grep -o '/blobs/[0-9a-f]*' | cut -c 8- >> "$ROOT/.needed"
   for blob in "$ROOT"/blobs/*; do
     [ -f "$blob" ] && ! grep -q "^$(basename "$blob")" "$ROOT/.needed" && rm -f "$blob"
   done

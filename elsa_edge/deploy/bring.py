@@ -80,6 +80,8 @@ def deploy(
             plan = replace(plan, step="verify")
         for note in plan.notes:
             tell(f"{device.name}: {note}")
+        if packages.python is None:
+            tell(f"{device.name}: {packages.reason}")
         tell(f"{device.name}: {_intention(plan)}")
         if options.dry_run or plan.step == "nothing":
             return Outcome(device.name, "planned" if options.dry_run else "unchanged", plan, packages)
@@ -148,7 +150,7 @@ class _Job:
             self.moved_bytes,
             verified.json(),
             first.json(),
-            self._measure() if self.options.measure_s > 0 and self.packages.kind != "none" else None,
+            self._measure() if self.options.measure_s > 0 and self.packages.python is not None else None,
         )
 
     def _ask(self, verb: str, **settings: str) -> Reply:
@@ -160,6 +162,7 @@ class _Job:
             "TOKEN": self.token,
             "RELEASE": self.plan.release.hash,
             "PYTHON": self.packages.python.path if self.packages.python else "",
+            "PROGRAM": self.plan.release.program,
         }
         return self.line.ask(verb, common | settings)
 

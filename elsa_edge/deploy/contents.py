@@ -44,6 +44,7 @@ class Release:
         stays_bytes: Bytes of the bundle that higher levels need, and that stay at home.
         launcher: The command that the release carries; it names the packages.
         counter: The signed counter of the bundle; None when it has none.
+        tools: What its command runs, on a device without Python: the program first. They stay beside the release.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Release:
     stays_bytes: int
     launcher: str
     counter: int | None = None
+    tools: tuple[ReleaseFile, ...] = ()
 
     @property
     def listing(self) -> str:
@@ -64,9 +66,14 @@ class Release:
         return hashlib.sha256(f"{self.listing}\n{self.launcher}".encode()).hexdigest()
 
     @property
+    def program(self) -> str:
+        """The hash of the program that its command runs; empty where that is Python, or nothing."""
+        return self.tools[0].sha256 if self.tools else ""
+
+    @property
     def unique(self) -> tuple[ReleaseFile, ...]:
-        """The files, each content once."""
-        return tuple({file.sha256: file for file in self.files}.values())
+        """The files and tools, each content once."""
+        return tuple({file.sha256: file for file in (*self.files, *self.tools)}.values())
 
     @property
     def size_bytes(self) -> int:
@@ -75,7 +82,13 @@ class Release:
 
 
 def release_of(
-    folder: Path, manifest: Manifest, attached: dict[str, bytes], launcher: str, max_level: int | None
+    folder: Path,
+    manifest: Manifest,
+    attached: dict[str, bytes],
+    launcher: str,
+    max_level: int | None,
+    *,
+    tools: tuple[ReleaseFile, ...] = (),
 ) -> Release:
     """Return what a device gets of a bundle.
 
@@ -85,6 +98,7 @@ def release_of(
         attached: Name -> content of its small files beside the listed ones: the manifest, the signature.
         launcher: The command that the release carries.
         max_level: Levels above stay at home.
+        tools: What that command runs on a device without Python.
     """
     kept = trimmed(manifest, max_level)
     files = [
@@ -103,6 +117,7 @@ def release_of(
         stays_bytes=whole - sum(entry.size_bytes for entry in kept.files),
         launcher=launcher,
         counter=manifest.counter,
+        tools=tools,
     )
 
 

@@ -2,6 +2,7 @@
 
 current/elsa-edge run current/bundle          elsa-edge itself
 current/elsa-edge python app.py               an application, with the same interpreter and packages
+current/elsa-edge verify current/bundle       on a device without Python: the native client's verifier
 
 Where the release is in service and was never marked good, because the device lost power in its first runs, the command
 first ends that deployment: it makes the first runs, and marks the release good or returns to the one before.
@@ -14,7 +15,7 @@ from typing import Final
 
 from elsa_edge.deploy.agent import ABANDONED_S, functions_of
 
-__all__ = ["launcher"]
+__all__ = ["launcher", "native_launcher"]
 
 _TRIAL_S: Final = 2
 
@@ -56,6 +57,25 @@ def launcher(python: str, wheels: Sequence[str]) -> str:
         f'  exec {interpreter} "$@"\n'
         "fi\n"
         f"exec {interpreter} -c 'from elsa_edge.cli import main; main()' \"$@\"\n"
+    )
+
+
+def native_launcher(tools: Sequence[str]) -> str:
+    """Return the shell script `elsa-edge` of a release on a device without Python.
+
+    Args:
+        tools: Hashes of the program, of ONNX Runtime's library, and of the kernels where they came along.
+    """
+    program, runtime, kernels = (*(f'"$root/blobs/{name}"' for name in tools), "-")[:3]
+    return (
+        "#!/bin/sh\n"
+        "# The native client, with the libraries that this release was verified with.\n"
+        'here="$(cd "$(dirname "$0")" && pwd -P)"\n'
+        'root="${here%/releases/*}"\n'
+        "# Where it unpacks weights for a moment: a phone has no /tmp.\n"
+        'TMPDIR="$root/incoming"\n'
+        "export TMPDIR\n"
+        f'exec {program} {runtime} {kernels} "$@"\n'
     )
 
 

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from elsa_edge.deploy.packages import PackagePlan, Wish
 from elsa_edge.deploy.plan import Plan
@@ -15,6 +15,13 @@ from elsa_edge.profiles.schema import DeviceProfile
 __all__ = ["Options", "Outcome", "Tell"]
 
 Tell = Callable[[str], None]
+
+_CHECKED: Final = {
+    "own": "numbers at every level",
+    "bring": "numbers at every level",
+    "native": "numbers at every level, by the native client",
+    "none": "hashes only",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,7 @@ class Options:
         take_over: Take a lock whose owner will not come back.
         dry_run: Say what would be done, and do nothing.
         cache: Folder for fetched wheels.
+        devices: Folder with what is known of devices, for the verifiers of those without Python; None for no verifier.
     """
 
     packages: Wish = "auto"
@@ -38,6 +46,7 @@ class Options:
     take_over: bool = False
     dry_run: bool = False
     cache: Path = field(default_factory=lambda: Path(tempfile.gettempdir(), "elsa-edge"))
+    devices: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,7 @@ class Outcome:
         plan: What was decided.
         packages: How elsa-edge runs there.
         moved_bytes: Bytes of files that were sent; on the line a little more for the conversation.
-        verified: The answer of `verify` on the device; empty where the device has no Python.
+        verified: The answer of `verify` on the device; empty where nothing could ask for numbers there.
         first_runs: The answer of the first runs.
         profile: The device's profile with what was measured; None when nothing was.
     """
@@ -72,8 +81,7 @@ class Outcome:
             else "nothing: this was a dry run"
         )
         if self.state == "deployed":
-            numbers = self.packages.kind != "none"
-            checked = f"{'numbers at every level' if numbers else 'hashes only'}, on the device"
+            checked = f"{_CHECKED[self.packages.kind]}, on the device"
         return {
             "device": self.device,
             "state": self.state,

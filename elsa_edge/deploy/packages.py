@@ -13,6 +13,7 @@ from typing import Final, Literal
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.deploy.errors import IncompatibleError
 from elsa_edge.deploy.facts import DeviceFacts, PythonFacts
+from elsa_edge.deploy.native import Verifier
 
 __all__ = [
     "MACHINES",
@@ -44,14 +45,15 @@ class PackagePlan:
     """How elsa-edge comes to run on a device.
 
     Attributes:
-        kind: "own" (what is installed there), "bring" (wheels travel) or "none" (a phone: nothing of Python).
+        kind: "own" (what is installed there), "bring" (wheels travel), or on a phone, which has no Python, "native"
+            (the native client's verifier travels) or "none".
         python: The interpreter; None for a phone.
         runtimes: Packages of runtimes that will be there, for which the variants are meant.
         reason: Why it is so, for people.
         theirs: Packages that do not travel, because there are wheels of them nowhere and the device has its own.
     """
 
-    kind: Literal["own", "bring", "none"]
+    kind: Literal["own", "bring", "native", "none"]
     python: PythonFacts | None
     runtimes: tuple[str, ...]
     reason: str
@@ -69,7 +71,13 @@ def release_numbers(text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def choose_packages(facts: DeviceFacts, variants: Sequence[Variant], wish: Wish, version: str) -> PackagePlan:
+def choose_packages(
+    facts: DeviceFacts,
+    variants: Sequence[Variant],
+    wish: Wish,
+    version: str,
+    verifier: Verifier | None = None,
+) -> PackagePlan:
     """Decide whether the device's own packages serve, or wheels must come along.
 
     Args:
@@ -77,15 +85,14 @@ def choose_packages(facts: DeviceFacts, variants: Sequence[Variant], wish: Wish,
         variants: Those of the bundle.
         wish: What the user asked for.
         version: Of elsa-edge here: another version there could read the bundle in another way.
+        verifier: For devices of that kind without Python, where one is at hand.
 
     Raises:
         IncompatibleError: When there is no Python that is new enough, or the device's own packages do not serve and
             nothing may be brought.
     """
     if facts.os == "android" or wish == "none":
-        return PackagePlan(
-            "none", None, (), "hashes are checked there; numbers are checked by the application"
-        )
+        return _without_python(facts, variants, verifier)
     python = facts.python
     if python is None:
         found = ", ".join(".".join(map(str, p.version)) for p in facts.pythons) or "none"
@@ -111,6 +118,28 @@ def choose_packages(facts: DeviceFacts, variants: Sequence[Variant], wish: Wish,
         wanted = tuple(name for name in wanted if name != "onnxruntime")  # there is none for 32-bit ARM
     theirs = _theirs(facts, python, wanted[:1])
     return PackagePlan("bring", python, wanted[:1], missing or "as asked for", theirs)
+
+
+def _without_python(
+    facts: DeviceFacts, variants: Sequence[Variant], verifier: Verifier | None
+) -> PackagePlan:
+    """Decide whether numbers are verified on a device that has no Python, and say why not."""
+    left = "hashes are checked there, numbers are the application's to check"
+    if verifier is None:
+        return PackagePlan(
+            "none",
+            None,
+            (),
+            f"{left}: no native verifier for {facts.os} on {facts.arch or facts.machine} is here",
+        )
+    verified = verifier.runs(variants)
+    others = [variant.name for variant in variants if variant.name not in verified]
+    if not verified:
+        return PackagePlan("none", None, (), f"{left}: the native verifier does not run {', '.join(others)}")
+    reason = f"the native client verifies {', '.join(verified)} there"
+    if others:
+        reason += f"; the numbers of {', '.join(others)} are the application's to check"
+    return PackagePlan("native", None, (), reason)
 
 
 def _theirs(facts: DeviceFacts, python: PythonFacts, runtimes: Sequence[str]) -> tuple[str, ...]:

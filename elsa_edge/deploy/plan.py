@@ -90,7 +90,7 @@ def refusals(
                 yield f"it was built for processors with {', '.join(lacks)}, which this one lacks"
         if hardware.os != facts.os and "android" in (hardware.os, facts.os):
             yield f"it was built for {hardware.os}, the device runs {facts.os}"
-    if packages.kind != "none" and not _served(manifest, packages):
+    if packages.python is not None and not _served(manifest, packages):
         wanted = ", ".join(sorted({variant.runtime for variant in manifest.variants}))
         yield f"its variants need {wanted}, the device will have {', '.join(packages.runtimes) or 'no runtime'}"
     smallest = _least_bytes(manifest, 0)
@@ -160,10 +160,11 @@ def plan_release(
     """
     path = tuple(wheel.sha256 for wheel in wheels)
     state = store.releases.get(release.hash)
-    here = state is not None and store.wheels >= set(path)
+    tools = [file for file in release.tools if store.blobs.get(file.sha256) != file.size_bytes]
+    here = state is not None and store.wheels >= set(path) and not tools
     if here and store.current == release.hash and state == "good" and store.profile == profile_hash:
         return Plan(release, "nothing", (), (), path, {}, tuple(said))
-    wanted = release.unique if state is None else ()
+    wanted = release.unique if state is None else tools
     missing = [file for file in wanted if store.blobs.get(file.sha256) != file.size_bytes]
     new_wheels = [w for w in wheels if w.sha256 not in store.wheels]
     check_store(store)

@@ -12,10 +12,11 @@ from elsa_edge.bundle.manifest import FILE_NAME, SIGNATURE_NAME
 from elsa_edge.bundle.reader import Bundle
 from elsa_edge.bundle.signature import check_signature
 from elsa_edge.bundle.trim import trimmed
-from elsa_edge.deploy.contents import Release, release_of
+from elsa_edge.deploy.contents import Release, ReleaseFile, release_of
 from elsa_edge.deploy.errors import IncompatibleError
 from elsa_edge.deploy.facts import DeviceFacts
-from elsa_edge.deploy.launcher import launcher
+from elsa_edge.deploy.launcher import launcher, native_launcher
+from elsa_edge.deploy.native import find_verifier
 from elsa_edge.deploy.outcome import Options, Tell
 from elsa_edge.deploy.own_wheel import kernels_for, own_version
 from elsa_edge.deploy.packages import PackagePlan, choose_packages
@@ -27,6 +28,8 @@ from elsa_edge.profiles.schema import DeviceProfile
 __all__ = ["payload", "prepare", "profile_hash"]
 
 _CARRIED_PROFILE: Final = "device.yaml"
+# The command of a release that the device has nothing to run with.
+_NOTHING: Final = "#!/bin/sh\n"
 
 
 def prepare(
@@ -39,10 +42,11 @@ def prepare(
         BundleError: When the profile demands a signature and it has none that is trusted.
     """
     kept = trimmed(whole.manifest, profile.deploy.max_level)
-    packages = choose_packages(facts, kept.variants, options.packages, own_version())
+    verifier = find_verifier(options.devices, facts.os, facts.arch)
+    packages = choose_packages(facts, kept.variants, options.packages, own_version(), verifier)
     if profile.deploy.require_signature:
         check_signature(whole.folder, profile.deploy.trusted_keys)
-        if packages.kind == "none":
+        if packages.python is None:
             raise IncompatibleError(
                 "The profile demands a signature, and this device has nothing that could check one",
                 fix="Let the application check it, and set deploy.require_signature: false for the copy",
@@ -57,6 +61,11 @@ def prepare(
             reasons.append(f"its variants need kernels, and {lack}")
         elif lack and nested:
             tell(f"{', '.join(nested)} will not run there: {lack}")
+    tools = verifier.files if verifier is not None and packages.kind == "native" else ()
+    if verifier is not None and tools and (verifier.page_bytes or facts.page_bytes) < facts.page_bytes:
+        reasons.append(
+            f"the verifier in {verifier.folder} cannot be loaded with memory pages of {facts.page_bytes} bytes"
+        )
     if reasons:
         raise IncompatibleError(
             f"{whole.manifest.name} cannot run on this device; nothing was copied", found="; ".join(reasons),
@@ -69,18 +78,20 @@ def prepare(
             if options.wheels
             else collect_wheels(packages, facts, options.cache, tell)
         )
-    command = (
-        launcher(packages.python.path, [wheel.sha256 for wheel in wheels])
-        if packages.python
-        else "#!/bin/sh\n"
-    )
-    return packages, wheels, _release(whole, command, profile)
+    command = _NOTHING
+    if packages.python is not None:
+        command = launcher(packages.python.path, [wheel.sha256 for wheel in wheels])
+    elif tools:
+        command = native_launcher([file.sha256 for file in tools])
+    return packages, wheels, _release(whole, command, profile, tools)
 
 
-def _release(whole: Bundle, command: str, profile: DeviceProfile) -> Release:
+def _release(
+    whole: Bundle, command: str, profile: DeviceProfile, tools: tuple[ReleaseFile, ...] = ()
+) -> Release:
     names = [name for name in (FILE_NAME, SIGNATURE_NAME) if (whole.folder / name).is_file()]
     attached = {name: (whole.folder / name).read_bytes() for name in names}
-    return release_of(whole.folder, whole.manifest, attached, command, profile.deploy.max_level)
+    return release_of(whole.folder, whole.manifest, attached, command, profile.deploy.max_level, tools=tools)
 
 
 def payload(bundle: Path, profile: DeviceProfile) -> Release:
@@ -92,7 +103,7 @@ def payload(bundle: Path, profile: DeviceProfile) -> Release:
     whole = open_bundle(bundle)
     if profile.deploy.require_signature:
         check_signature(whole.folder, profile.deploy.trusted_keys)
-    return _release(whole, "#!/bin/sh\n", profile)
+    return _release(whole, _NOTHING, profile)
 
 
 def profile_hash(profile: DeviceProfile) -> str:

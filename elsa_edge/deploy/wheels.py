@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-import struct
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Final
 
+from elsa_edge.deploy.elf import HEAD_BYTES, elf_alignment
 from elsa_edge.deploy.errors import DeviceError, IncompatibleError
 from elsa_edge.deploy.facts import DeviceFacts, PythonFacts
 from elsa_edge.deploy.own_wheel import kernels_for, own_wheel
@@ -20,9 +19,7 @@ from elsa_edge.deploy.packages import PackagePlan, platform_tags, takes
 from elsa_edge.deploy.transport import execute
 from elsa_edge.files import atomic_directory, sha256_of
 
-__all__ = ["Wheel", "collect_wheels", "elf_alignment", "requirements", "wheels_for", "wheels_in"]
-
-_ELF_LOAD: Final = 1
+__all__ = ["Wheel", "collect_wheels", "requirements", "wheels_for", "wheels_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +51,12 @@ class Wheel:
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
                 libraries = [entry for entry in entries if re.search(r"\.so(\.\d+)*$", entry.filename)]
-                alignments = [elf_alignment(archive.open(entry).read(1 << 16)) for entry in libraries]
+                alignments = [elf_alignment(archive.open(entry).read(HEAD_BYTES)) for entry in libraries]
         except (OSError, zipfile.BadZipFile) as error:
             raise DeviceError(f"{path} is not a wheel ({error})") from error
         known = [size for size in alignments if size is not None]
         unpacked = sum(entry.file_size for entry in entries)
         return cls(path, sha256_of(path), path.stat().st_size, unpacked, min(known, default=None))
-
-
-def elf_alignment(head: bytes) -> int | None:
-    """Return how a library's segments are aligned, in bytes, from the beginning of the file; None when it is no ELF."""
-    if head[:4] != b"\x7fELF" or len(head) < 64 or head[5] != 1:
-        return None
-    wide = head[4] == 2
-    table, size, count = (
-        (struct.unpack_from("<Q", head, 32)[0], *struct.unpack_from("<HH", head, 54))
-        if wide
-        else (struct.unpack_from("<I", head, 28)[0], *struct.unpack_from("<HH", head, 42))
-    )
-    found = []
-    for number in range(count):
-        at = table + number * size
-        if at + size > len(head):
-            return None
-        if struct.unpack_from("<I", head, at)[0] == _ELF_LOAD:
-            found.append(
-                struct.unpack_from("<Q", head, at + 48)[0]
-                if wide
-                else struct.unpack_from("<I", head, at + 28)[0]
-            )
-    return min(found, default=None)
 
 
 def wheels_for(facts: DeviceFacts, python: PythonFacts, folder: Path) -> list[Wheel]:

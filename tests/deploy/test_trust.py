@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.bundles import slim
+from support.bundles import rehash, slim
 
 import elsa_edge.deploy.prepare as home
 from benchmarks.sshd import make_key
@@ -17,7 +17,6 @@ from elsa_edge.bundle.signature import sign_bundle
 from elsa_edge.deploy import Device, DeviceError, Options, deploy, look, rollback, trust
 from elsa_edge.deploy.new_profile import profile_of
 from elsa_edge.deploy.transport import LocalTransport
-from elsa_edge.files import sha256_of
 from elsa_edge.profiles import load_profile
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no OpenSSH here")
@@ -29,14 +28,6 @@ def made(folder: Path, key: Path | None, counter: int) -> Path:
     if key is not None:
         sign_bundle(folder, key)
     return folder
-
-
-def rehash(folder: Path) -> None:
-    data = json.loads((folder / "manifest.json").read_text())
-    for entry in data["files"]:
-        entry["size_bytes"] = (folder / entry["path"]).stat().st_size
-        entry["sha256"] = sha256_of(folder / entry["path"])
-    (folder / "manifest.json").write_text(json.dumps(data))
 
 
 def test_tampered_rehashed_unsigned_older_and_replayed_bundles_are_refused_on_the_device(
@@ -102,6 +93,29 @@ def test_tampered_rehashed_unsigned_older_and_replayed_bundles_are_refused_on_th
     deploy(first, device, profile.model_copy(update={"qos": budget}), options, tell=lambda _: None)
     assert load_profile(Path(device.root, "current", "device.yaml")).qos.latency_budget_ms == 77.0
     assert serving() == served
+
+
+def test_the_way_back_is_closed_when_the_key_of_the_earlier_release_is_trusted_no_more(tmp_path) -> None:
+    """And open again once it is trusted; the refusal leaves everything as it was."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours_line, theirs_line = make_key(ours), make_key(theirs)
+    device = Device("here", "local:", str(tmp_path / "store"), sys.executable)
+    facts, _ = look(LocalTransport(), device)
+    options = Options(trial_s=0.0, cache=tmp_path / "cache")
+    trust(device, [ours_line, theirs_line])
+    first, second = made(tmp_path / "first", ours, 5), made(tmp_path / "second", theirs, 6)
+    for folder in (first, second):
+        deploy(folder, device, profile_of("here", facts), options, tell=lambda _: None)
+    current = Path(device.root, "current")
+    served = current.readlink()
+
+    trust(device, [theirs_line])
+    with pytest.raises(DeviceError, match=r"none of the keys that this device trusts.*earlier release"):
+        rollback(device, options, tell=lambda _: None)
+    assert current.readlink() == served
+    trust(device, [ours_line])
+    rollback(device, options, tell=lambda _: None)
+    assert open_bundle(current / "bundle").identity == open_bundle(first).identity
 
 
 def rehash_tampered(folder: Path) -> None:

@@ -10,9 +10,10 @@ import zipfile
 import pytest
 
 import elsa_edge.deploy.own_wheel as own
+from elsa_edge.deploy.elf import elf_alignment
 from elsa_edge.deploy.errors import DeviceError
 from elsa_edge.deploy.own_wheel import Kernels, kernels_for, own_wheel
-from elsa_edge.deploy.wheels import Wheel, elf_alignment, requirements, wheels_in
+from elsa_edge.deploy.wheels import Wheel, requirements, wheels_in
 
 
 def elf(*alignments: int) -> bytes:

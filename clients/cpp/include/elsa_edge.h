@@ -232,6 +232,9 @@ class Runtime {
 // pages than this device has.
 std::optional<std::string> library_problem(const std::string& path, long page_bytes = 0);
 
+// Whether this client runs a variant; those of the kind `nested` need the kernels.
+bool runs_here(const Variant& variant, bool with_kernels);
+
 struct OpenOptions {
   std::optional<Profile> profile;                          // by default the bundle's own device.yaml
   std::optional<std::string> variant;                      // by default the profile's first that can be run here

@@ -44,10 +44,8 @@ const Variant* find(const Variants& variants, const std::string& name) {
 const Variant& choose(const Manifest& manifest, const Profile& profile, const OpenOptions& options) {
   Variants all, runnable;
   for (const Variant& variant : manifest.variants) {
-    const bool kernels = variant.kind == "nested" && !options.kernels.empty();
-    const bool plain = variant.kind == "switch" || variant.kind == "levels" || variant.kind == "selector";
     all.push_back(&variant);
-    if (variant.runtime == "onnxruntime" && (plain || kernels)) runnable.push_back(&variant);
+    if (runs_here(variant, !options.kernels.empty())) runnable.push_back(&variant);
   }
   static constexpr const char* kRemedy =
       "Build with --variant ort-switch, or give the path of libelsa_nested.so for nested variants.";
@@ -68,6 +66,11 @@ const Variant& choose(const Manifest& manifest, const Profile& profile, const Op
 }
 
 }  // namespace
+
+bool runs_here(const Variant& variant, bool with_kernels) {
+  const bool plain = variant.kind == "switch" || variant.kind == "levels" || variant.kind == "selector";
+  return variant.runtime == "onnxruntime" && (plain || (variant.kind == "nested" && with_kernels));
+}
 
 struct AdaptiveSession::State {
   mutable std::mutex turn;
