@@ -24,6 +24,7 @@ from elsa_edge.errors import (
     ContractError,
     ElsaError,
     ExportError,
+    InputError,
     PluginError,
     RuntimeUnavailableError,
     first_line,
@@ -44,6 +45,7 @@ from elsa_edge.rerouting import export_rerouted
 from elsa_edge.running.peak_memory import Peak, watch_peak
 from elsa_edge.tensors import check_inputs
 from elsa_edge.verify import VariantCheck, check_variant
+from elsa_edge.visible import visible
 
 if TYPE_CHECKING:
     from elsa_edge.graph.canonical import CanonicalGraph
@@ -112,6 +114,7 @@ def build_bundle(
     tell = progress or (lambda _: None)
     profile = device if isinstance(device, DeviceProfile) else load_profile(device)
     source = Path(model)
+    called = _visible_name(name or source.stem)
     require_place(destination)
     graph = check_contract(CanonicalGraph.load(source))
     tell(f"{source.name}: {len(graph.ladder)} levels, contract holds")
@@ -140,7 +143,7 @@ def build_bundle(
 
         def seal() -> Bundle:
             writer.seal(
-                name=name or source.stem,
+                name=called,
                 device=profile.name,
                 ladder=graph.ladder,
                 inputs=graph.inputs,
@@ -247,6 +250,18 @@ def _applicable(
             f"A variant does not apply to this network on {profile.name}", found="; ".join(refusals)
         )
     return chosen
+
+
+def _visible_name(name: str) -> str:
+    """Return the name of a bundle, which people must be able to see as it is."""
+    try:
+        return visible(name)
+    except ValueError as error:
+        raise InputError(
+            f"A bundle cannot be called so ({error})",
+            found=repr(name),
+            fix="Give it another one: --name NAME",
+        ) from error
 
 
 def _segments(graph: CanonicalGraph, count: int | None, tell: Progress) -> Segments | None:

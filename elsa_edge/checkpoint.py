@@ -22,6 +22,7 @@ import numpy.typing as npt
 from elsa_edge.errors import CheckpointError, ElsaError, LevelError, first_line
 from elsa_edge.files import atomic_file
 from elsa_edge.levels import Ladder, LevelIndex, check_index, mask_at, measured_densities
+from elsa_edge.visible import visible
 
 __all__ = ["FORMAT", "INDEX_SUFFIX", "TABLE_SUFFIX", "NestedCheckpoint"]
 
@@ -61,6 +62,13 @@ class NestedCheckpoint:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in self.weights:
+            try:
+                visible(name)
+            except ValueError as error:
+                raise CheckpointError(
+                    f"This is no name for a weight ({error})", found=repr(name), fix="Rename that module"
+                ) from error
         for name, index in self.indices.items():
             if name not in self.weights:
                 raise CheckpointError(f"There is a level index for {name} but no such weight")

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pydantic_core import from_json
 
 from elsa_edge.errors import LevelError
+from elsa_edge.visible import visible
 
 __all__ = [
     "MAX_LEVELS",
@@ -89,7 +90,8 @@ class Ladder:
     """The ordered levels of one model, sparsest first.
 
     Raises:
-        LevelError: When empty, too long, unordered, with a duplicate, or with a sparsity outside [0, 1).
+        LevelError: When empty, too long, unordered, with a duplicate, with a sparsity outside [0, 1), or with a name
+            that hides a character.
 
     Example:
         >>> ladder = Ladder.from_sparsities([0.95, 0.9, 0.0])
@@ -128,6 +130,11 @@ class Ladder:
         names = [level.name for level in self.levels]
         if len(set(names)) != len(names):
             raise LevelError("Level names must be unique", found=", ".join(names))
+        for name in names:
+            try:
+                visible(name)
+            except ValueError as error:
+                raise LevelError(f"This is no name for a level ({error})", found=repr(name)) from error
 
     @classmethod
     def from_sparsities(cls, sparsities: Sequence[float]) -> Ladder:

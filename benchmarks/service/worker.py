@@ -69,7 +69,9 @@ def main(wish: dict[str, Any]) -> None:
         level = {"adaptive": None, "dense": len(session.ladder) - 1, "sparsest": 0}[wish["policy"]]
         if "record" in wish:
             memory = [session.memory().at(k) for k in range(len(session.ladder))]
-            recorder = stack.enter_context(TraceRecorder(Path(wish["record"]), memory))
+            recorder = stack.enter_context(
+                TraceRecorder(Path(wish["record"]), memory, bundle=session.bundle.identity)
+            )
         else:
             recorder = None
         print("ready", flush=True)

@@ -12,6 +12,7 @@ from elsa_edge.errors import UnknownNameError
 from elsa_edge.levels import Ladder, Level
 from elsa_edge.proof.tolerance import LARGEST_NOISE, RELATIVE, Tolerance
 from elsa_edge.tensors import TensorSpec
+from elsa_edge.visible import VisibleName
 
 __all__ = [
     "FILE_NAME",
@@ -65,10 +66,10 @@ class FileEntry(_Strict):
 class InputOutput(_Strict):
     """An input or output; a shape entry of null may have any size, and `sizes` says what that size is called."""
 
-    name: str
+    name: VisibleName
     shape: tuple[Annotated[int, Field(ge=0)] | None, ...]
     dtype: Dtype
-    sizes: tuple[str | None, ...] = ()
+    sizes: tuple[VisibleName | None, ...] = ()
 
     @model_validator(mode="after")
     def _a_name_a_dimension(self) -> InputOutput:
@@ -90,7 +91,7 @@ class InputOutput(_Strict):
 class LevelEntry(_Strict):
     """A level as the ladder describes it."""
 
-    name: str
+    name: VisibleName
     sparsity: float = Field(ge=0, lt=1)
     density: float | None = Field(default=None, ge=0, le=1)
     flops_fraction: float | None = Field(default=None, ge=0, le=1)
@@ -98,7 +99,7 @@ class LevelEntry(_Strict):
     accuracy_low: float | None = Field(default=None, ge=0, le=1)
     accuracy_high: float | None = Field(default=None, ge=0, le=1)
     samples: int | None = Field(default=None, ge=0)
-    metric: str | None = None
+    metric: VisibleName | None = None
 
 
 class Variant(_Strict):
@@ -118,7 +119,7 @@ class Variant(_Strict):
 
     name: PlainName
     runtime: PlainName
-    files: dict[str, RelativePath]
+    files: dict[VisibleName, RelativePath]
     instructions: Instructions
     notes: dict[str, Any] = Field(default_factory=dict)
     relative_tolerance: float = Field(default=RELATIVE, gt=0, lt=1)
@@ -136,15 +137,15 @@ class Manifest(_Strict):
     """
 
     format: Annotated[int, Field(ge=2, le=2)]  # a literal would take 2.0 for it
-    name: str
-    device: str
+    name: VisibleName
+    device: VisibleName
     ladder: tuple[LevelEntry, ...] = Field(min_length=1, max_length=255)
     inputs: tuple[InputOutput, ...] = Field(min_length=1)
     outputs: tuple[InputOutput, ...] = Field(min_length=1)
     variants: tuple[Variant, ...] = Field(min_length=1)
     golden: RelativePath
     files: tuple[FileEntry, ...]
-    versions: dict[str, str]
+    versions: dict[VisibleName, VisibleName]
     counter: int | None = Field(default=None, ge=0)
     provenance: dict[str, Any] = Field(default_factory=dict)
     class_axes: dict[str, Annotated[int, Field(ge=1, lt=16)]] | None = None

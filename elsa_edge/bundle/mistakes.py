@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from elsa_edge.bundle import instructions, rerouted
 from elsa_edge.bundle.manifest import FileEntry, InputOutput, LevelEntry, Manifest, Variant
 from elsa_edge.errors import closest
+from elsa_edge.visible import hidden_in
 
 __all__ = ["mistakes"]
 
@@ -92,12 +93,13 @@ def _where(place: Sequence[int | str], values: object) -> str:
         if isinstance(part, int):
             inside = inside[part] if isinstance(inside, Sequence) and part < len(inside) else None
             name = inside.get("name", inside.get("path")) if isinstance(inside, Mapping) else None
-            parts.append(str(name) if isinstance(name, str) and name else str(part))
+            known = isinstance(name, str) and name and hidden_in(name) is None
+            parts.append(str(name) if known else str(part))
         elif part in _KINDS and parts[-1:] == ["instructions"]:
             continue  # pydantic's tag; no key of the manifest
         else:
             inside = inside.get(part) if isinstance(inside, Mapping) else None
-            parts.append(part)
+            parts.append(part if hidden_in(part) is None else ascii(part))
     return ".".join(parts) or "the whole file"
 
 

@@ -40,7 +40,9 @@ def command(*, path: Path, other: Path | None, as_json: bool) -> None:
     second = _describe(other)
     if second["kind"] != result["kind"]:
         raise ElsaError(
-            "Two things of different kinds cannot be compared", expected=result["kind"], found=second["kind"]
+            "Two things of different kinds cannot be compared",
+            expected=f"{other} to be a {result['kind']} like {path}",
+            found=f"a {second['kind']}",
         )
     found = differences(_comparable(result), _comparable(second))
     print_table(f"{path} and {other}: {len(found)} differences", ("what", str(path), str(other)), found)

@@ -103,7 +103,10 @@ def command(
         memory = session.memory()
         if trace is not None:
             memory_bytes = [memory.at(k) for k in range(len(session.ladder))]
-            listeners.append(open_files.enter_context(TraceRecorder(trace, memory_bytes)))
+            recorder = TraceRecorder(
+                trace, memory_bytes, bundle=session.bundle.identity, device=session.profile.name
+            )
+            listeners.append(open_files.enter_context(recorder))
         if log is not None:
             listeners.append(open_files.enter_context(JsonLog(log)))
         stopped: KeyboardInterrupt | None = None

@@ -6,6 +6,9 @@ the smallest level in use, because a replay may be at another level:
 
     latency_ms   = that of the whole inference at its level, where it was rerouted: as it would have been
     available_mb = (free + memory(level that ran) - memory(smallest level)) / 1e6
+
+The last columns say of which bundle and device the runs are. They are filled in the first line only: an empty cell
+means what stands above it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Final, Self, TextIO
 from elsa_edge.control.history import RunEvent
 from elsa_edge.errors import InputError
 
-__all__ = ["DECISION_COLUMNS", "JsonLog", "TraceRecorder"]
+__all__ = ["DECISION_COLUMNS", "ORIGIN_COLUMNS", "JsonLog", "TraceRecorder"]
 
 _MB: Final = 1e6
 _SEEN_COLUMNS: Final = (
@@ -41,6 +44,7 @@ DECISION_COLUMNS: Final = (
     "rerouted_ms",
     "rerouted_to",
 )
+ORIGIN_COLUMNS: Final = ("bundle", "device")
 
 
 class _Lines:
@@ -76,16 +80,21 @@ class TraceRecorder(_Lines):
     Args:
         path: The file, which must not exist.
         memory_bytes: Memory of each level, (levels,), sparsest first.
+        bundle: Identity of the bundle that runs (`Bundle.identity`), so that nobody takes the runs for another one's.
+        device: Name of the device profile.
 
     Raises:
         InputError: When the file exists or cannot be written.
     """
 
-    def __init__(self, path: Path, memory_bytes: Sequence[int]) -> None:
+    def __init__(
+        self, path: Path, memory_bytes: Sequence[int], *, bundle: str | None = None, device: str | None = None
+    ) -> None:
         super().__init__(path)
         self._above_smallest = [figure - min(memory_bytes) for figure in memory_bytes]
         self._writer = csv.writer(self.stream)
-        self._writer.writerow((*_SEEN_COLUMNS, *DECISION_COLUMNS))
+        self._origin = (bundle or "", device or "")
+        self._writer.writerow((*_SEEN_COLUMNS, *DECISION_COLUMNS, *ORIGIN_COLUMNS))
 
     def __call__(self, event: RunEvent) -> None:
         """Write one run."""
@@ -106,8 +115,10 @@ class TraceRecorder(_Lines):
                 "" if decision.predicted_ms is None else f"{decision.predicted_ms:.4f}",
                 "" if rerouted is None else f"{event.latency_ms:.4f}",
                 "" if rerouted is None else rerouted.level,
+                *self._origin,
             )
         )
+        self._origin = ("", "")
 
 
 class JsonLog(_Lines):

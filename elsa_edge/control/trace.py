@@ -3,7 +3,7 @@
 CSV columns, in any order, with a header line: `slowdown` (latency over the reference, the same for all levels), or
 `latency_ms` and `level` as recorded on a device; optionally `idle_ms` (pause before the run), `available_mb`,
 `pressure_percent`, `temperature_c`. An empty cell is "unknown". The columns that `elsa-edge run --record` adds
-about its decisions are passed over: a replay decides anew.
+about its decisions and its origin are passed over: a replay decides anew.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from elsa_edge.control.record import DECISION_COLUMNS
+from elsa_edge.control.record import DECISION_COLUMNS, ORIGIN_COLUMNS
 from elsa_edge.errors import InputError, UnknownNameError, closest
 
 __all__ = ["SCENARIOS", "Sample", "read_trace", "scenario"]
@@ -77,7 +77,7 @@ def read_trace(path: Path, reference_ms: Sequence[float]) -> list[Sample]:
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
     for name in columns:
-        if name not in _COLUMNS and name not in DECISION_COLUMNS:
+        if name not in (*_COLUMNS, *DECISION_COLUMNS, *ORIGIN_COLUMNS):
             near = closest(name, _COLUMNS)
             raise InputError(
                 f"The trace {path} has an unknown column {name!r}",

@@ -23,6 +23,7 @@ from elsa_edge.graph.names import INDEX, IR_VERSION, LEVEL_INPUT, MASKED, OPSET,
 from elsa_edge.graph.nesting import CHECKED, SHAPE_ONLY
 from elsa_edge.graph.passes.rewrite import dangling
 from elsa_edge.levels import check_index
+from elsa_edge.visible import visible
 
 __all__ = ["check_contract"]
 
@@ -36,6 +37,7 @@ def check_contract(graph: CanonicalGraph) -> CanonicalGraph:
         ContractError: Naming the first tensor or node that breaks it.
     """
     _check_versions(graph.model)
+    _check_names(graph)
     for problem in dangling(graph.model):
         raise ContractError("The canonical graph is broken", found=problem)
     _check_level_input(graph)
@@ -45,6 +47,16 @@ def check_contract(graph: CanonicalGraph) -> CanonicalGraph:
         _check_table(graph, name)
     _check_densities(graph)
     return graph
+
+
+def _check_names(graph: CanonicalGraph) -> None:
+    """Names that people see can be seen: see `elsa_edge.visible`."""
+    for what, names in (("an input", graph.inputs), ("an output", graph.outputs), ("a weight", graph.nested)):
+        for name in names:
+            try:
+                visible(name)
+            except ValueError as error:
+                raise ContractError(f"This is no name for {what} ({error})", found=repr(name)) from error
 
 
 def _check_versions(model: ir.Model) -> None:

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from elsa_edge.errors import ExportError
 from elsa_edge.graph.binding import Binding
 from elsa_edge.graph.names import OPSET
 from elsa_edge.graph.sizes import Sizes
 from elsa_edge.graph.torch_errors import conversion_error, trace_error
 from elsa_edge.tensors import BATCH, TensorSpec
+from elsa_edge.visible import hidden_in
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["example_inputs", "torch_to_onnx"]
 
+_NOT_IN_CODE: Final = frozenset('"\\')
 _PLACEHOLDER: Final = "elsa_edge.output.{}"  # until the names of users and torch are kept apart
 
 
@@ -105,6 +108,7 @@ def torch_to_onnx(
 
     from elsa_edge.graph.recurrent import recurrent_layers_whole, translations
 
+    _require_writable_names(model)
     arguments, keywords = binding.arguments(examples)
     batch = torch.export.Dim.DYNAMIC if related else torch.export.Dim("batch")
 
@@ -139,6 +143,19 @@ def torch_to_onnx(
     _name_sizes(onnx_program.model, binding.inputs)
     _name_outputs(onnx_program.model, output_names, keep)
     return onnx_program.model
+
+
+def _require_writable_names(model: torch.nn.Module) -> None:
+    """Refuse modules that torch's exporter cannot name: it writes Python code with their names between quotes."""
+    for name, _ in model.named_modules():
+        hidden = hidden_in(name)
+        if hidden is not None or set(name) & _NOT_IN_CODE:
+            raise ExportError(
+                "A module has a name that torch's exporter cannot write into code",
+                expected="characters that can be seen, without quotation marks and backslashes",
+                found=f"{name!r}" + (f" with {hidden}" if hidden else ""),
+                fix="Rename it where the network is made (add_module, ModuleDict), and its weights in the checkpoint",
+            )
 
 
 def _name_sizes(model: ir.Model, inputs: Sequence[TensorSpec]) -> None:

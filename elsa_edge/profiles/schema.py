@@ -7,6 +7,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from elsa_edge.visible import VisibleName
+
 __all__ = [
     "Deployment",
     "DeviceProfile",
@@ -237,7 +239,7 @@ class Deployment(_Strict):
 class MeasuredLevel(_Strict):
     """One level as it ran on the device; null is "not measured"."""
 
-    name: str = Field(min_length=1, description="The level's name in the ladder.")
+    name: VisibleName = Field(min_length=1, description="The level's name in the ladder.")
     p50_ms: Positive | None = Field(default=None, description="Median latency of a warm inference.")
     p90_ms: Positive | None = Field(
         default=None, description="90th percentile of the latency of a warm inference."
@@ -273,7 +275,7 @@ class MeasuredLevel(_Strict):
 class MeasuredLayer(_Strict):
     """What one layer took, by the runtime's own profiling."""
 
-    name: str = Field(min_length=1, description="Its nested weight, or the runtime's operator.")
+    name: VisibleName = Field(min_length=1, description="Its nested weight, or the runtime's operator.")
     kind: str = Field(default="", description="Types of its operators, in the runtime's words.")
     level_ms: tuple[Annotated[float, Field(ge=0)] | None, ...] = Field(
         max_length=255, description="Milliseconds at each level, sparsest first; null: does not run there."

@@ -16,7 +16,7 @@ from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.report.against import Change, compare
 from elsa_edge.report.gather import from_bundle, from_profile, what_is_missing, with_measured
 from elsa_edge.report.record import Record, read_record
-from elsa_edge.report.runs import from_runs, read_runs
+from elsa_edge.report.runs import from_runs, with_runs
 
 __all__ = ["FORMS", "Measuring", "compose", "form_of", "render"]
 
@@ -71,7 +71,7 @@ def compose(sources: Sequence[Path], device: str | None = None, measuring: Measu
         raise UsageError("A report shows one recorded run", found=", ".join(map(str, runs)))
     record = _base(bases, list(profiles.values()), runs, device, measuring)
     if runs:
-        record = record.model_copy(update={"runs": read_runs(runs[0], len(record.levels))})
+        record = with_runs(record, runs[0])
     name = str(bases[0]) if bases else "BUNDLE"
     return record.model_copy(update={"missing": what_is_missing(record, name)})
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from elsa_edge.bundle import Bundle, Variant
-from elsa_edge.errors import InputError
+from elsa_edge.errors import BundleError, InputError, first_line
 from elsa_edge.profiles.schema import DeviceProfile, Measured
 from elsa_edge.report.record import LayerFact, LayerTime, LevelFact, Missing, Record, Row, now_utc
 
@@ -152,6 +154,14 @@ def what_is_missing(record: Record, source: str) -> tuple[Missing, ...]:
         )
     if not record.sustained:
         found.append(Missing(what="Speed under sustained load (heat).", how=f"{again} --sustained 600"))
+    if record.runs and record.runs_bundle is None:
+        found.append(
+            Missing(
+                what="Whether the recorded run is of this bundle: the recording does not say, so that it could not be "
+                "checked. A new one says so:",
+                how=f"elsa-edge run {source} --seconds 60 --record run.csv",
+            )
+        )
     if not record.runs:
         found.append(
             Missing(
@@ -183,12 +193,22 @@ def _row(variant: Variant, level: int, sizes: Mapping[str, int]) -> Row:
 
 
 def _layers(found: Any, levels: int) -> tuple[LayerFact, ...]:
-    """Read the layers that `build` notes; a bundle of an older version has none."""
+    """Read the layers that `build` notes; a bundle of an older version has none.
+
+    Raises:
+        BundleError: When what is noted are no layers.
+    """
     if not isinstance(found, Sequence):
         return ()
     known = LayerFact.model_fields.keys()
-    layers = tuple(
-        LayerFact.model_validate({key: value for key, value in layer.items() if key in known})
-        for layer in found
-    )
+    try:
+        layers = tuple(
+            LayerFact.model_validate({key: value for key, value in dict(layer).items() if key in known})
+            for layer in found
+        )
+    except (ValidationError, TypeError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else first_line(error)
+        raise BundleError(
+            f"What the manifest notes of layers cannot be shown ({reason})", fix="Build the bundle again"
+        ) from error
     return layers if all(len(layer.densities) == levels for layer in layers) else ()

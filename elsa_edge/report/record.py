@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from elsa_edge.errors import InputError
+from elsa_edge.visible import VisibleName
 
 __all__ = [
     "FORMAT",
@@ -43,7 +44,7 @@ class _Strict(BaseModel):
 class LevelFact(_Strict):
     """A level, whatever runs it."""
 
-    name: str
+    name: VisibleName
     sparsity: Share | None = None
     density: Share | None = None
     flops_fraction: Share | None = None
@@ -57,7 +58,7 @@ class LevelFact(_Strict):
 class LayerFact(_Strict):
     """A nested weight and the share of it that each level uses, sparsest first."""
 
-    name: str
+    name: VisibleName
     shape: tuple[int, ...]
     densities: tuple[Share, ...]
 
@@ -152,6 +153,7 @@ class Record(_Strict):
     sustained_level: int | None = None
     sustained: tuple[Window, ...] = ()
     runs: tuple[Run, ...] = ()
+    runs_bundle: str | None = None
     conditions: dict[str, Any] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
     missing: tuple[Missing, ...] = ()

@@ -4,18 +4,56 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from elsa_edge.control.record import ORIGIN_COLUMNS
 from elsa_edge.errors import InputError, UsageError
 from elsa_edge.report.record import LevelFact, Record, Run, now_utc
 
-__all__ = ["from_runs", "read_runs", "thinned"]
+__all__ = ["Recorded", "from_runs", "read_runs", "thinned", "with_runs"]
 
 _NEEDED: Final = ("level", "latency_ms")
 _LARGEST_BYTES: Final = 256 << 20
 _MOST_RUNS: Final = 2_000
 _MOST_LEVELS: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recording: its runs in order, and the bundle and device that it is of; None in a recording that does not say.
+
+    Recordings made before elsa-edge wrote these down, and traces made by hand, do not say.
+    """
+
+    runs: tuple[Run, ...]
+    bundle: str | None
+    device: str | None
+
+
+def with_runs(record: Record, path: Path) -> Record:
+    """Return a record with a recorded run in it.
+
+    Raises:
+        InputError: When the file is no whole recorded run, or of another bundle or device.
+    """
+    found = read_runs(path, len(record.levels))
+    if None not in (record.bundle, found.bundle) and record.bundle != found.bundle:
+        raise InputError(
+            f"The run {path} was recorded with another bundle",
+            expected=f"the bundle {str(record.bundle)[:12]}",
+            found=str(found.bundle)[:12],
+            fix="Record this one: elsa-edge run BUNDLE --record FILE.csv, or give the bundle that ran",
+        )
+    if found.device is not None and found.device != record.device:
+        raise InputError(
+            f"The run {path} was recorded on another device",
+            expected=record.device,
+            found=found.device,
+            fix="Give that device's profile, too, or name it with --device",
+        )
+    return record.model_copy(update={"runs": found.runs, "runs_bundle": found.bundle})
 
 
 def from_runs(paths: Sequence[Path]) -> Record:
@@ -30,19 +68,21 @@ def from_runs(paths: Sequence[Path]) -> Record:
             "There is nothing to report",
             expected="a bundle, a profile (.yaml), a recorded run (.csv) or a report (.json)",
         )
-    runs = read_runs(paths[0], _MOST_LEVELS)
-    count = max(run.level for run in runs) + 1
+    found = read_runs(paths[0], _MOST_LEVELS)
+    count = max(run.level for run in found.runs) + 1
     return Record(
         name=paths[0].stem,
-        device="a device that is not named",
+        device=found.device or "a device that is not named",
+        bundle=found.bundle,
         made_utc=now_utc(),
         levels=tuple(LevelFact(name=f"level {level}") for level in range(count)),
-        runs=runs,
+        runs=found.runs,
+        runs_bundle=found.bundle,
     )
 
 
-def read_runs(path: Path, levels: int) -> tuple[Run, ...]:
-    """Return the runs in order, with the time at which each ended.
+def read_runs(path: Path, levels: int) -> Recorded:
+    """Return the runs in order, with the time at which each ended, and where they come from.
 
     A long recording is thinned to every n-th run, so that the page stays small; changes of level are kept.
 
@@ -68,16 +108,32 @@ def read_runs(path: Path, levels: int) -> tuple[Run, ...]:
                     fix="Make one: elsa-edge run BUNDLE --seconds 60 --record run.csv",
                 )
             found: list[Run] = []
+            origins: dict[str, set[str]] = {name: set() for name in ORIGIN_COLUMNS}
             at_ms = 0.0
             for row in reader:
                 run = _run(row, at_ms, len(columns), f"{path}, line {reader.line_num}", levels)
                 at_ms = run.at_ms
                 found.append(run)
+                for name, said in origins.items():
+                    said.add(row.get(name) or "")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"The recorded run {path} cannot be read ({error})") from error
     if not found:
         raise InputError(f"The recorded run {path} is empty", expected="a header line and one line per run")
-    return thinned(found)
+    bundle, device = (_one(path, name, said) for name, said in origins.items())
+    return Recorded(thinned(found), bundle, device)
+
+
+def _one(path: Path, name: str, said: set[str]) -> str | None:
+    """Return what a recording says about its origin, which must be one thing; None where it says nothing."""
+    named = sorted(said - {""})
+    if len(named) > 1:
+        raise InputError(
+            f"The recorded run {path} is of more than one {name}",
+            found=", ".join(one[:12] for one in named),
+            fix="Report each recording by itself",
+        )
+    return named[0] if named else None
 
 
 def _run(row: dict[str, str | None], before_ms: float, columns: int, where: str, levels: int) -> Run:

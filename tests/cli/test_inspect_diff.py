@@ -32,6 +32,8 @@ def test_two_kinds_are_not_compared():
     done = inspect(model("conv"), "--diff", bundle("conv"))
     assert done.exit_code == 1
     assert "different kinds" in done.stderr
+    words = " ".join(done.stderr.split())
+    assert f"expected {bundle('conv')} to be a canonical graph like {model('conv')}, found a bundle" in words
 
 
 def test_named_entries_are_matched_by_name():

@@ -245,3 +245,16 @@ def test_a_level_out_of_range_fails_in_the_runtime(canonical, tmp_path, name, le
         session.run(None, {**feed, "level": np.array(level)})
     with pytest.raises(Exception, match="out of data bounds"):
         session.run(None, {**feed, "level": np.array(len(graph.ladder))})
+
+
+def test_names_that_hide_a_character_are_refused(proto, tmp_path):
+    """An input whose name looks like another one's is none."""
+    old = proto.graph.input[0].name
+    new = old + "\u200b"
+    proto.graph.input[0].name = new
+    for node in proto.graph.node:
+        for place, name in enumerate(node.input):
+            if name == old:
+                node.input[place] = new
+    with pytest.raises(ContractError, match=r"no name for an input .*U\+200B"):
+        reloaded(proto, tmp_path)

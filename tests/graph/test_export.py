@@ -252,3 +252,20 @@ def test_a_layer_that_torch_exports_wrongly_is_an_error():
     model = Projected()
     with pytest.raises(ExportError, match=r"does not run .*LSTM"):
         export_canonical(one_weight(model, "lstm.weight_ih_l0"), model, [TensorSpec("x", (1, 5, 3))])
+
+
+@pytest.mark.parametrize("part", ['a"b', "a\\xb"])
+def test_a_module_whose_name_is_no_python_is_named(part):
+    """torch writes code with names of modules between quotes; what it then says names no module."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.add_module(part, nn.Linear(4, 4))
+
+        def forward(self, x):
+            return getattr(self, part)(x)
+
+    model = Net()
+    with pytest.raises(ExportError, match=r"A module has a name .* Rename it"):
+        export_canonical(one_weight(model, f"{part}.weight"), model, [TensorSpec("x", (1, 4))])

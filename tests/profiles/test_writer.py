@@ -12,12 +12,14 @@ from elsa_edge.profiles.schema import Hardware, Measured, MeasuredLevel, QoS
 from elsa_edge.profiles.writer import SCHEMA_FILE
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+# Levels are called by what can be seen: see elsa_edge.visible.
+_NAME = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=30)
 _MS = st.floats(1e-6, 1e9)
 
 
 @st.composite
 def profiles(draw) -> DeviceProfile:
-    names = draw(st.lists(_TEXT.filter(bool), min_size=1, max_size=3, unique=True))
+    names = draw(st.lists(_NAME, min_size=1, max_size=3, unique=True))
     return DeviceProfile(
         name=draw(st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,12}\Z")),
         description=draw(_TEXT),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,9 +12,14 @@ from support.records import record
 
 from elsa_edge.bundle import open_bundle
 from elsa_edge.cli import cli
+from elsa_edge.control.history import ChosenBy, RunEvent
+from elsa_edge.control.record import TraceRecorder
+from elsa_edge.control.state import Decision, Reason
 from elsa_edge.loading import resolve_profile
 from elsa_edge.profiles import save_profile
 from elsa_edge.profiles.schema import Measured, MeasuredLevel
+
+DECISION = Decision(0, Reason.HOLD, True, None, 1.0, 0.0)
 
 
 def report(*arguments):
@@ -162,3 +168,60 @@ def test_a_recorded_run_alone_is_a_report(tmp_path):
     assert "| level 0 | 75 % | 4.00 | 5.00 | 5.00 | 0 % |" in text
     assert "| level 2 | 25 % | 9.00 | 9.00 | 9.00 | 100 % |" in text
     assert "With the bundle: `elsa-edge report BUNDLE run.csv -o report.html`" in text
+
+
+def recorded(path: Path, **origin: str) -> Path:
+    """Record one run at level 1."""
+    with TraceRecorder(path, [1, 1, 1], **origin) as record:
+        record(RunEvent(5.0, 1, ChosenBy.CONTROLLER, 8.0, None, 0.0, None, None, None, DECISION))
+        record(RunEvent(9.0, 0, ChosenBy.CONTROLLER, 8.0, None, 0.0, None, None, None, DECISION))
+    return path
+
+
+def test_a_run_of_this_bundle_and_device_goes_into_its_report(tmp_path):
+    opened = open_bundle(bundle("conv"))
+    run = recorded(tmp_path / "run.csv", bundle=opened.identity, device=opened.manifest.device)
+    made = report(bundle("conv"), run, "-o", tmp_path / "r.json", "--json")
+    assert made.exit_code == 0, made.output
+    found = json.loads(made.stdout)["record"]
+    assert [row["level"] for row in found["runs"]] == [1, 0]
+    assert found["runs_bundle"] == opened.identity
+    assert "could not be checked" not in made.output
+
+
+@pytest.mark.parametrize("source", ["bundle", "profile", "report"])
+def test_a_run_of_another_bundle_is_refused(tmp_path, source):
+    """Whatever stands beside it: the bundle, a profile measured with it, or an older report of it."""
+    opened = open_bundle(bundle("conv"))
+    save_profile(profile_of(opened), tmp_path / "d.yaml")
+    (tmp_path / "r.json").write_text(record().model_copy(update={"bundle": "ab" * 32}).model_dump_json())
+    beside = {"bundle": bundle("conv"), "profile": tmp_path / "d.yaml", "report": tmp_path / "r.json"}[source]
+    made = report(beside, recorded(tmp_path / "run.csv", bundle="cd" * 32), "-o", tmp_path / "x.html")
+    assert made.exit_code == 1
+    assert "recorded with another bundle" in made.stderr
+    assert "found cdcdcdcdcdcd" in made.stderr
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_a_run_of_another_device_is_refused(tmp_path):
+    run = recorded(tmp_path / "run.csv", bundle=open_bundle(bundle("conv")).identity, device="other-board")
+    made = report(bundle("conv"), run, "-o", tmp_path / "x.html")
+    assert made.exit_code == 1
+    assert "recorded on another device" in made.stderr
+    assert "other-board" in made.stderr
+
+
+def test_a_run_that_does_not_say_its_bundle_is_taken_and_that_is_said(tmp_path):
+    made = report(bundle("conv"), recorded(tmp_path / "run.csv"), "-o", tmp_path / "r.md")
+    assert made.exit_code == 0, made.output
+    assert "could not be checked" in made.stdout
+    assert "could not be checked" in (tmp_path / "r.md").read_text()
+
+
+def test_two_recordings_in_one_file_are_refused(tmp_path):
+    first = recorded(tmp_path / "a.csv", bundle="ab" * 32).read_text()
+    second = recorded(tmp_path / "b.csv", bundle="cd" * 32).read_text()
+    (tmp_path / "both.csv").write_text(first + "".join(second.splitlines(keepends=True)[1:]))
+    made = report(tmp_path / "both.csv", "-o", tmp_path / "r.md")
+    assert made.exit_code == 1
+    assert "of more than one bundle" in made.stderr
