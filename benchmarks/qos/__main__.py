@@ -8,48 +8,27 @@ the truth. Decision times are medians of CPU time over the observations of a tra
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from benchmarks.common import Claim, Result, Row, at_most, benchmark
+from benchmarks.qos.decision import decision_row
+from benchmarks.qos.ladders import BUDGET_MS, PERIOD_MS, ladder
 from benchmarks.qos.policies import Aimd, Alert, EwmaTable, EwmaThreshold, Pid, Static
-from elsa_edge.control import Controller, LevelFacts, Observation, Policy, make_plan, start, step
+from elsa_edge.control import Controller, LevelFacts, Policy, make_plan
 from elsa_edge.control.replay import Chooser, clairvoyant, replay, score
 from elsa_edge.control.trace import SCENARIOS, scenario
 
-_MB = 1_000_000
-_PERIOD_MS = 33.0
-_BUDGET_MS = 30.0
 _ALLOWED = 0.05
-
-
-def _ladder(count: int, *, measured: bool = True) -> tuple[list[LevelFacts], list[float]]:
-    """Return a ladder whose densest level just fits a quiet device, and its measured medians."""
-    works = [0.05 + 0.95 * (k / max(1, count - 1)) ** 1.5 for k in range(count)]
-    medians = [24.0 * (0.35 + 0.65 * work) for work in works]
-    facts = [
-        LevelFacts(
-            name=f"level-{k}",
-            work=work,
-            p50_ms=median if measured else None,
-            p95_ms=median * 1.1 if measured else None,
-            switch_ms=2.0,
-            memory_bytes=int((20 + 40 * work) * _MB),
-            accuracy=0.60 + 0.15 * (k / max(1, count - 1)) ** 0.5,
-        )
-        for k, (work, median) in enumerate(zip(works, medians, strict=True))
-    ]
-    return facts, medians
 
 
 def _situations() -> dict[str, tuple[list[LevelFacts], list[float], list[float]]]:
     """Return name -> (facts that policies see, reference table, truth)."""
-    three, three_ms = _ladder(3)
-    seven, seven_ms = _ladder(7)
-    blind, blind_ms = _ladder(4, measured=False)
+    three, three_ms = ladder(3)
+    seven, seven_ms = ladder(7)
+    blind, blind_ms = ladder(4, measured=False)
     wrong = [ms * factor for ms, factor in zip(three_ms, (1.25, 0.9, 1.1), strict=True)]
     return {
         "3 levels": (three, three_ms, three_ms),
@@ -78,7 +57,7 @@ def _choosers(
 
 
 def _replay_rows(seeds: Sequence[int], runs: int) -> list[Row]:
-    policy = Policy(budget_ms=_BUDGET_MS, allowed_miss_rate=_ALLOWED)
+    policy = Policy(budget_ms=BUDGET_MS, allowed_miss_rate=_ALLOWED)
     rows: list[Row] = []
     for situation, (facts, table, truth) in _situations().items():
         for name in SCENARIOS:
@@ -86,7 +65,7 @@ def _replay_rows(seeds: Sequence[int], runs: int) -> list[Row]:
             best = [clairvoyant(trace, facts, truth, policy) for trace in traces]
             possible = np.mean(
                 [
-                    [truth[k] * sample.slowdown > _BUDGET_MS for k, sample in zip(levels, trace, strict=True)]
+                    [truth[k] * sample.slowdown > BUDGET_MS for k, sample in zip(levels, trace, strict=True)]
                     for levels, trace in zip(best, traces, strict=True)
                 ]
             )
@@ -106,7 +85,7 @@ def _replay_rows(seeds: Sequence[int], runs: int) -> list[Row]:
             for chooser, make in _choosers(facts, table, policy).items():
                 outcomes = [
                     score(
-                        replay(trace, facts, truth, make(), period_ms=_PERIOD_MS), trace, facts, truth, policy
+                        replay(trace, facts, truth, make(), period_ms=PERIOD_MS), trace, facts, truth, policy
                     )
                     for trace in traces
                 ]
@@ -130,41 +109,6 @@ def _replay_rows(seeds: Sequence[int], runs: int) -> list[Row]:
                     }
                 )
     return rows
-
-
-def _decision_row(count: int, runs: int) -> Row:
-    """Time `step` alone, on the states and observations of a trace with noise and bursts, in batches of 20."""
-    facts, truth = _ladder(count)
-    plan = make_plan(facts, Policy(budget_ms=_BUDGET_MS))
-    state, decision, _ = start(plan)
-    now, moments = 0.0, []
-    for sample in scenario("burst", runs, seed=1):
-        latency = truth[decision.level] * sample.slowdown
-        now += max(latency, _PERIOD_MS)
-        observation = Observation(
-            now_ms=now,
-            level=decision.level,
-            latency_ms=latency,
-            available_bytes=5e8,
-            pressure_percent=0.0,
-            temperature_c=50.0,
-        )
-        moments.append((state, observation))
-        state, decision, _ = step(state, observation, plan)
-    times = []
-    for first in range(0, runs, 20):  # the clock itself takes as long as a few decisions
-        batch = moments[first : first + 20]
-        began = time.thread_time_ns()
-        for state, observation in batch:
-            step(state, observation, plan)
-        times.append((time.thread_time_ns() - began) / 1e3 / len(batch))
-    return {
-        "situation": f"decision, {count} levels",
-        "levels": count,
-        "policy": "controller",
-        "decision_us_p50": round(float(np.median(times)), 2),
-        "decision_us_p95": round(float(np.quantile(times, 0.95)), 2),
-    }
 
 
 def _claims(rows: list[Row]) -> list[Claim]:
@@ -210,7 +154,7 @@ def _regret_claim(situation: str, traces: str, rows: list[Row]) -> Claim:
 def main(quick: bool) -> Result:
     """Controller against other policies on traces, and the time of a decision."""
     rows = _replay_rows(range(1 if quick else 5), 600 if quick else 3000)
-    rows += [_decision_row(count, 500 if quick else 5000) for count in (1, 3, 7, 16)]
+    rows += [decision_row(count, 500 if quick else 5000) for count in (1, 3, 7, 16)]
     return Result(rows=rows, claims=_claims(rows))
 
 

@@ -18,7 +18,9 @@ from typing import Final
 __all__ = ["Group", "bursts", "group", "stress_ng"]
 
 _ROOT: Final = Path("/sys/fs/cgroup")
-_PERIOD_US: Final = 100_000
+# Short, so that a quota is a slower core for inferences of a few milliseconds, not stalls longer than their budget; and
+# no shorter, because the kernel gives at least one millisecond of each.
+_PERIOD_US: Final = 4_000
 
 
 def stress_ng() -> str | None:
@@ -27,11 +29,15 @@ def stress_ng() -> str | None:
 
 
 @contextlib.contextmanager
-def bursts(core: int, on_s: float, off_s: float, workers: int) -> Iterator[None]:
+def bursts(core: int, on_s: float, off_s: float, workers: int, nice: int = 0) -> Iterator[None]:
     """Load one core for `on_s` out of every `on_s + off_s` seconds, with as many processes as `workers`."""
     program = stress_ng()
     assert program is not None
-    load = f"{program} --taskset {core} --cpu {workers} --cpu-method matrixprod --timeout {on_s}s -q"
+    # stress-ng counts whole seconds, and takes less than one for "no end": `timeout` ends it.
+    load = (
+        f"timeout -s INT {on_s} nice -n {nice} {program} --taskset {core} --cpu {workers}"
+        " --cpu-method matrixprod --timeout 60 -q"
+    )
     loop = f"while true; do {load}; sleep {off_s}; done"
     process = subprocess.Popen(["sh", "-c", loop], start_new_session=True, stdout=subprocess.DEVNULL)
     try:
@@ -49,17 +55,28 @@ class Group:
         self._folder, self._unified = folder, unified
         self.kind = kind
 
-    def add(self, pid: int) -> None:
-        """Put a process in."""
-        (self._folder / "cgroup.procs").write_text(str(pid))
+    @property
+    def members(self) -> Path:
+        """The file that a process is put in by, which writes its number there."""
+        return self._folder / "cgroup.procs"
 
-    def set_quota(self, share: float) -> None:
-        """Allow this share of one core."""
-        quota = int(share * _PERIOD_US)
+    def set_quota(self, share: float | None) -> None:
+        """Allow this share of one core; None for no limit, which 1 is as well."""
+        free = share is None or share >= 1.0
+        quota = "" if free else str(int((share or 0.0) * _PERIOD_US))
         if self._unified:
-            (self._folder / "cpu.max").write_text(f"{quota} {_PERIOD_US}")
+            (self._folder / "cpu.max").write_text(f"{quota or 'max'} {_PERIOD_US}")
         else:
-            (self._folder / "cpu.cfs_quota_us").write_text(str(quota))
+            (self._folder / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
+            (self._folder / "cpu.cfs_quota_us").write_text(quota or "-1")
+
+    def set_priority(self, nice: int) -> None:
+        """Give the group the weight of a process of this priority: inside it, priorities count among themselves."""
+        weight = 1.25**-nice
+        if self._unified:
+            (self._folder / "cpu.weight").write_text(str(max(1, min(10_000, round(100 * weight)))))
+        else:
+            (self._folder / "cpu.shares").write_text(str(round(1024 * weight)))
 
     def used_bytes(self) -> int:
         """Return the memory in use."""
@@ -71,11 +88,6 @@ class Group:
         name = "memory.max" if self._unified else "memory.limit_in_bytes"
         none = "max" if self._unified else "-1"
         (self._folder / name).write_text(none if limit_bytes is None else str(limit_bytes))
-
-    @property
-    def folder(self) -> Path:
-        """Where it is."""
-        return self._folder
 
 
 @contextlib.contextmanager

@@ -32,8 +32,9 @@ _LEAST_SURPRISE: Final = 0.10  # and at least ten percent
 _SHIFT_AFTER: Final = 2  # surprising runs of one sign in a row are a new situation, not an outlier
 _ARRIVAL_RUNS: Final = 4  # warm runs at a level during which a surprise is taken for its own
 _JUMP_RUNS: Final = 12  # runs for which a shift of all levels is remembered, in case it is undone
+_MOST_OWN: Final = 2.5  # prior standard deviations that a level may deviate by on its own
 _RESIDUAL_DRIFT: Final = 1e-6  # variance that a level's own deviation gains each run
-_FADE_RUNS: Final = 4000.0  # an unobserved residual counts half after as many runs
+_FADE_RUNS: Final = 2000.0  # an unobserved residual counts half after as many runs
 _STALE_RUNS: Final = 1000  # a level that was not observed in as many runs may be probed again
 _CONFORMAL_STEP: Final = 0.02
 _MOST_LENIENT: Final = 4.0  # the steered miss rate stays below this multiple of the allowed one
@@ -150,6 +151,8 @@ def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estim
         settled = settled and not own and abs(streak) < _SHIFT_AFTER
         shared_part, own_part = (0.0, variance) if own else (shared_variance, 0.0)
     total = shared_part + own_part + noise
+    # A disturbance that begins just after a switch must not be believed of the level for long.
+    most = _MOST_OWN * math.sqrt(plan.residual_variance[position])
     scores, ordered = estimate.scores, estimate.ordered
     if settled:
         scores, ordered = _push(scores, ordered, error)
@@ -162,7 +165,9 @@ def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estim
         shared=estimate.shared + move * shared_part / total,
         shared_variance=shared_variance - shared_variance * shared_part / total,
         noise_variance=noise,
-        residual=_with(estimate.residual, position, residual + move * own_part / total),
+        residual=_with(
+            estimate.residual, position, max(-most, min(most, residual + move * own_part / total))
+        ),
         residual_variance=_with(estimate.residual_variance, position, variance - variance * own_part / total),
         seen_run=(*seen[:position], runs + 1, *seen[position + 1 :]),
         scores=scores,

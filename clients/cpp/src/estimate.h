@@ -91,7 +91,9 @@ class Estimate {
     miss_rate_ = std::max(kStrictest * allowed, std::min({0.5, kMostLenient * allowed, steered}));
     shared += move * shared_part / total;
     shared_variance_ = shared_variance - shared_variance * shared_part / total;
-    residual_[p] = residual + move * own_part / total;
+    // A disturbance that begins just after a switch must not be believed of the level for long.
+    const double most = kMostOwn * std::sqrt(plan_.residual_variance[p]);
+    residual_[p] = std::clamp(residual + move * own_part / total, -most, most);
     variance_[p] = variance - variance * own_part / total;
     runs += 1;
     seen_run[p] = runs;
@@ -103,7 +105,8 @@ class Estimate {
  private:
   static constexpr size_t kWindow = 100;
   static constexpr double kPriorCount = 10, kDrift = 0.05, kFirstNoise = 0.05 * 0.05, kLeastNoise = 0.003 * 0.003;
-  static constexpr double kClip = 3, kSurprise = 2.5, kLeastSurprise = 0.1, kResidualDrift = 1e-6, kFadeRuns = 4000;
+  static constexpr double kClip = 3, kSurprise = 2.5, kLeastSurprise = 0.1, kMostOwn = 2.5, kResidualDrift = 1e-6,
+                          kFadeRuns = 2000;
   static constexpr int kShiftAfter = 2, kArrivalRuns = 4, kJumpRuns = 12, kStaleRuns = 1000;
   static constexpr double kConformalStep = 0.02, kMostLenient = 4, kStrictest = 0.125, kUnknownCharge = 0.5;
 

@@ -19,7 +19,8 @@ const SHIFT_AFTER = 2;
 const ARRIVAL_RUNS = 4;
 const JUMP_RUNS = 12;
 const RESIDUAL_DRIFT = 1e-6;
-const FADE_RUNS = 4000;
+const FADE_RUNS = 2000;
+const MOST_OWN = 2.5;
 const STALE_RUNS = 1000;
 const CONFORMAL_STEP = 0.02;
 const MOST_LENIENT = 4;
@@ -127,7 +128,9 @@ export class Estimate {
     this.missRate = Math.max(STRICTEST * allowed, Math.min(0.5, MOST_LENIENT * allowed, steered));
     this.shared += (move * sharedPart) / total;
     this.sharedVariance = sharedVariance - (sharedVariance * sharedPart) / total;
-    this.residual[position] = residual + (move * ownPart) / total;
+    // A disturbance that begins just after a switch must not be believed of the level for long.
+    const most = MOST_OWN * Math.sqrt(plan.residualVariance[position]!);
+    this.residual[position] = Math.max(-most, Math.min(most, residual + (move * ownPart) / total));
     this.variance[position] = variance - (variance * ownPart) / total;
     this.runs += 1;
     this.seenRun[position] = this.runs;

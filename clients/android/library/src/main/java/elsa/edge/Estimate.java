@@ -23,7 +23,8 @@ final class Estimate {
   private static final int ARRIVAL_RUNS = 4;
   private static final int JUMP_RUNS = 12;
   private static final double RESIDUAL_DRIFT = 1e-6;
-  private static final double FADE_RUNS = 4000;
+  private static final double FADE_RUNS = 2000;
+  private static final double MOST_OWN = 2.5;
   private static final int STALE_RUNS = 1000;
   private static final double CONFORMAL_STEP = 0.02;
   private static final double MOST_LENIENT = 4;
@@ -133,7 +134,9 @@ final class Estimate {
     missRate = Math.max(STRICTEST * allowed, Math.min(Math.min(0.5, MOST_LENIENT * allowed), steered));
     shared += move * sharedPart / total;
     sharedVariance = allVariance - allVariance * sharedPart / total;
-    residual[p] = own + move * ownPart / total;
+    // A disturbance that begins just after a switch must not be believed of the level for long.
+    double most = MOST_OWN * Math.sqrt(plan.residualVariance[p]);
+    residual[p] = Math.max(-most, Math.min(most, own + move * ownPart / total));
     variance[p] = ownVariance - ownVariance * ownPart / total;
     runs++;
     seenRun[p] = runs;
