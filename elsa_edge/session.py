@@ -25,6 +25,7 @@ from elsa_edge.bundle.signature import Accepted
 from elsa_edge.control import Controller, Decision, Observation, Policy, level_facts, make_plan
 from elsa_edge.control.deadline import level_within
 from elsa_edge.control.history import ChosenBy, History, Rerouting, RunEvent, SessionStats
+from elsa_edge.control.ledger import Ledger, decide_together
 from elsa_edge.control.probes import Probes, Reading
 from elsa_edge.control.state import Reason
 from elsa_edge.errors import BundleError, InputError, ProfileError
@@ -80,8 +81,10 @@ class AdaptiveSession:
         clock_s: Callable[[], float] = time.monotonic,
         on_run: Callable[[RunEvent], object] | None = None,
         pin: Pin | None = None,
+        ledger: str | os.PathLike[str] | None = None,
     ) -> None:
         self.bundle = bundle
+        self._ledger = None if ledger is None else Ledger(Path(ledger))
         self._pin = pin
         self._turn = Turn()
         self.profile = profile
@@ -128,6 +131,7 @@ class AdaptiveSession:
         accepted: Accepted | None = None,
         clock_s: Callable[[], float] = time.monotonic,
         on_run: Callable[[RunEvent], object] | None = None,
+        ledger: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Open a bundle for running.
 
@@ -144,6 +148,7 @@ class AdaptiveSession:
             clock_s: Monotonic clock in seconds.
             on_run: Called after every run with what happened, in the thread that runs; for a decision log
                 (`elsa_edge.control.record.JsonLog`), a recorded trace (`TraceRecorder`) or metrics of your own.
+            ledger: A file that the sessions of one device share, so that they change their memory one at a time.
 
         Raises:
             BundleError: When the bundle is damaged or was changed, or is not signed as demanded.
@@ -161,7 +166,9 @@ class AdaptiveSession:
                 raise BundleError("The bundle was replaced while it was being opened", fix="Open it again")
             adapter = open_adapter(replace(opened, folder=pin.path), chosen, profile, folder)
             try:
-                return cls(opened, chosen, profile, adapter, clock_s=clock_s, on_run=on_run, pin=pin)
+                return cls(
+                    opened, chosen, profile, adapter, clock_s=clock_s, on_run=on_run, pin=pin, ledger=ledger
+                )
             except BaseException:
                 adapter.close()
                 raise
@@ -269,7 +276,7 @@ class AdaptiveSession:
         if not 0.0 <= ended_ms - began_ms <= _LONGEST_RUN_MS or began_ms < (self._ended_ms or began_ms):
             return outputs  # the clock went back or is none: finished outputs are worth more than what it teaches
         reading = self._read_probes(ended_ms)
-        decision = self._controller.observe(
+        decision = self._observe(
             Observation(
                 now_ms=ended_ms,
                 level=chosen,
@@ -298,6 +305,11 @@ class AdaptiveSession:
         if self._on_run is not None:
             self._on_run(event)
         return outputs
+
+    def _observe(self, observation: Observation) -> Decision:
+        if self._ledger is None:
+            return self._controller.observe(observation)
+        return decide_together(self._controller, observation, self._ledger)
 
     def _leave_out(self, level: int, error: BundleError) -> bool:
         """Do without a level that cannot be loaded; tell whether another one is left."""
@@ -358,7 +370,7 @@ class AdaptiveSession:
         """After an idle time the memory may be another: look before running, not only after."""
         if self.profile.probes.interval_ms <= now_ms - self._read_ms < float("inf"):
             reading = self._read_probes(now_ms)
-            self._controller.observe(
+            self._observe(
                 Observation(
                     now_ms=now_ms,
                     available_bytes=reading.available_bytes,

@@ -54,6 +54,11 @@ __all__ = ["command"]
     help="Write every run to this CSV file, for `elsa-edge simulate --trace`.",
 )
 @click.option("--log", type=click.Path(path_type=Path), help="Write every run and decision as JSON lines.")
+@click.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    help="A file shared with other sessions on this device: they change their memory one at a time.",
+)
 @cache_option
 @json_option
 def command(
@@ -69,6 +74,7 @@ def command(
     force: bool,
     trace: Path | None,
     log: Path | None,
+    ledger: Path | None,
     cache: Path | None,
     as_json: bool,
 ) -> None:
@@ -94,6 +100,7 @@ def command(
                 variant=variant,
                 cache=cache,
                 on_run=lambda event: [listen(event) for listen in listeners],
+                ledger=ledger,
             )
         )
         for note in session.notes:

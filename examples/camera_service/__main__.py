@@ -24,6 +24,11 @@ from elsa_edge.errors import ElsaError
 )
 @click.option("--labels", type=click.Path(path_type=Path, exists=True), help="Class names, one per line.")
 @click.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    help="A file shared with other services here: they change their memory one at a time.",
+)
+@click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address; loopback is for this machine only."
 )
 @click.option(
@@ -37,13 +42,14 @@ def main(
     budget_ms: float | None,
     queue: int,
     labels: Path | None,
+    ledger: Path | None,
     host: str,
     port: int,
 ) -> None:
     """Serve BUNDLE: POST an image to /label. SIGTERM lets the requests that have arrived finish."""
     listener = _listen(host, port)
     try:
-        session = AdaptiveSession.open(bundle, device, variant=variant)
+        session = AdaptiveSession.open(bundle, device, variant=variant, ledger=ledger)
     except ElsaError as error:
         raise click.ClickException(str(error)) from error
     with session, listener:
