@@ -26,7 +26,9 @@ from elsa_edge.control import Controller, Decision, Observation, Policy, level_f
 from elsa_edge.control.deadline import level_within
 from elsa_edge.control.history import ChosenBy, History, Rerouting, RunEvent, SessionStats
 from elsa_edge.control.ledger import Ledger, decide_together
+from elsa_edge.control.pressure import PressureTrigger
 from elsa_edge.control.probes import Probes, Reading
+from elsa_edge.control.sizes import Sizes
 from elsa_edge.control.state import Reason
 from elsa_edge.errors import BundleError, InputError, ProfileError
 from elsa_edge.files.pins import Pin
@@ -96,6 +98,7 @@ class AdaptiveSession:
         self._history = History([level.name for level in self.ladder])
         self._ended_ms: float | None = None
         self._probes = Probes.from_settings(profile.probes)
+        self._trigger = _trigger(profile)
         self._reading = Reading()
         self._read_ms = -float("inf")
         memory = adapter.memory()
@@ -116,7 +119,10 @@ class AdaptiveSession:
         plan = make_plan(self._facts, Policy.from_qos(self.profile.qos), self._unloadable)
         self.notes: tuple[str, ...] = (*self._own_notes, *plan.notes)
         now_ms = self._now_ms()
-        return Controller(plan, now_ms=now_ms, available_bytes=self._read_probes(now_ms).available_bytes)
+        free = self._read_probes(now_ms).available_bytes
+        controller = Controller(plan, now_ms=now_ms, available_bytes=free)
+        self._sizes = Sizes(controller)
+        return controller
 
     @classmethod
     def open(
@@ -251,6 +257,7 @@ class AdaptiveSession:
         self, inputs: Mapping[str, Array], level: int | None, within_ms: float | None
     ) -> dict[str, Array]:
         began_ms = self._now_ms()
+        self._controller = self._sizes.at(inputs, began_ms, self._reading.available_bytes)
         if level is None:
             self._refresh_before(began_ms)
             began_ms = self._now_ms()
@@ -284,7 +291,7 @@ class AdaptiveSession:
                 latency_ms=ended_ms - began_ms if rerouted is None else rerouted.whole_ms,
                 available_bytes=reading.available_bytes,
                 pressure_percent=reading.pressure_percent,
-                temperature_c=reading.temperature_c,
+                temperature_c=reading.heat_c,
             )
         )
         event = RunEvent(
@@ -299,6 +306,9 @@ class AdaptiveSession:
             temperature_c=reading.temperature_c,
             decision=decision,
             rerouted=rerouted,
+            throttled=reading.throttled,
+            clock_share=reading.clock_share,
+            power_w=reading.power_w,
         )
         self._ended_ms = ended_ms
         self._history.add(event)
@@ -342,6 +352,8 @@ class AdaptiveSession:
         """Release the runtime and its memory, after the run of another thread has ended. Closing twice is fine."""
         with self._turn.last():
             self._adapter.close()
+            if self._trigger is not None:
+                self._trigger.close()
             if self._pin is not None:
                 self._pin.release()
 
@@ -360,10 +372,15 @@ class AdaptiveSession:
         return self._clock_s() * _MS_PER_S
 
     def _read_probes(self, now_ms: float) -> Reading:
-        """Return the latest reading, a new one at most once an interval: reading costs a fraction of a millisecond."""
-        if now_ms - self._read_ms >= self.profile.probes.interval_ms:
+        """Return the latest reading; a new one once an interval, since it costs time, or when memory is stalled on."""
+        stalled = self._trigger is not None and self._trigger.fired()
+        if stalled or now_ms - self._read_ms >= self.profile.probes.interval_ms:
             self._reading = self._probes.read()
             self._read_ms = now_ms
+        if stalled:  # the average says so ten seconds later
+            limit = self.profile.qos.memory_pressure_percent
+            percent = max(limit, self._reading.pressure_percent or 0.0)
+            self._reading = replace(self._reading, pressure_percent=percent)
         return self._reading
 
     def _refresh_before(self, now_ms: float) -> None:
@@ -375,7 +392,7 @@ class AdaptiveSession:
                     now_ms=now_ms,
                     available_bytes=reading.available_bytes,
                     pressure_percent=reading.pressure_percent,
-                    temperature_c=reading.temperature_c,
+                    temperature_c=reading.heat_c,
                 )
             )
 
@@ -385,6 +402,14 @@ def _rerouted_runs(variant: Variant, adapter: Opened, clock_s: Callable[[], floa
     if isinstance(variant.instructions, Rerouted) and isinstance(adapter, Chain):
         return ReroutedRuns(adapter, variant.instructions.segments, clock_s)
     return None
+
+
+def _trigger(profile: DeviceProfile) -> PressureTrigger | None:
+    """Return a trigger on the system's own pressure file; none on another root, whose files are no kernel's."""
+    probes = profile.probes
+    if probes.pressure is None or Path(probes.root) != Path("/"):
+        return None
+    return PressureTrigger(Path(probes.root) / probes.pressure, profile.qos.memory_pressure_percent)
 
 
 def _about_cache(adapter: Opened) -> tuple[str, ...]:

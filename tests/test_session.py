@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -279,3 +280,81 @@ def test_an_array_without_its_name_is_answered_with_the_names(tmp_path):
         with pytest.raises(InputError, match=r"Inputs go by their names.*session\.run\(\{'x': array\}\)"):
             session.run(np.zeros((1, 24), np.float32))
         assert session.run({"x": np.zeros((1, 24), np.float32)}, level=0)
+
+
+def test_a_larger_batch_is_another_reference_and_not_a_slower_device(session: AdaptiveSession) -> None:
+    """Four times the work of a size: judged against what that size takes; back at the first, nothing was unlearned."""
+
+    def run(batch: int, runs: int) -> None:
+        x = np.repeat(session.x["input"], batch, axis=0)
+        for _ in range(runs):
+            session.clock.step_s = batch * 0.002 * 2**session.level
+            session.run({"input": x})
+            session.clock.step_s = 0.0
+            session.clock.now_s += 0.02
+
+    run(1, 40)
+    assert session.level == 2
+    slowdown = session.last_decision.slowdown
+    run(4, 40)  # 8, 16 and 32 ms: only the sparsest holds the 10 ms
+    assert session.level == 0
+    assert session.last_decision.slowdown == pytest.approx(1.0, abs=0.1)
+    run(1, 1)
+    assert session.stats.last.level == 2
+    assert session.last_decision.slowdown == pytest.approx(slowdown, abs=0.05)
+
+
+def test_a_throttled_device_enters_no_denser_level(session: AdaptiveSession) -> None:
+    """The firmware's flag counts as heat above every limit, and is told with every run."""
+    flag = session.root / "sys/devices/platform/soc/soc:firmware/get_throttled"
+    flag.parent.mkdir(parents=True)
+    flag.write_text("4\n")
+    meter = session.root / "sys/class/hwmon/hwmon0/power1_input"
+    meter.parent.mkdir(parents=True)
+    meter.write_text("2000000\n")
+    free(session.root, 90)
+    for step in range(80):
+        if step == 10:
+            free(session.root, 1000)
+        session.clock.step_s = 0.002 * 2**session.level
+        session.run(session.x)
+        session.clock.step_s = 0.0
+        session.clock.now_s += 0.05
+    assert session.level == 0
+    assert session.last_decision.reason is Reason.HOLD_HEAT
+    assert session.stats.last.throttled is True
+    assert session.stats.levels[0].energy_j == pytest.approx(
+        session.stats.levels[0].busy_ms / 1e3 * 2.0, rel=0.1
+    )
+    flag.write_text("40000\n")
+    for _ in range(40):
+        session.clock.step_s = 0.002 * 2**session.level
+        session.run(session.x)
+        session.clock.step_s = 0.0
+        session.clock.now_s += 0.05
+    assert session.level == 2
+
+
+def test_sessions_of_one_device_share_a_ledger(tmp_path: Path) -> None:
+    """What another session has just changed is waited for; then the denser level is entered."""
+    free(tmp_path, 90)
+    clock = Clock()
+    with AdaptiveSession.open(
+        bundle("conv"), profile(tmp_path), variant="onnx-selector", cache=False, clock_s=clock,
+        ledger=tmp_path / "ledger",
+    ) as session:  # fmt: skip
+        x = {"input": session.bundle.golden.inputs["input"][:1]}
+        assert session.level == 0
+        free(tmp_path, 1000)
+        levels = []
+        for other in (True, False):
+            # Just now, or in a future that was before a restart of the machine.
+            moment_ms = time.monotonic() * 1e3 + (-1.0 if other else 3600e3)
+            (tmp_path / "ledger").write_text(f"another {moment_ms:.3f}\n")
+            for _ in range(15):
+                clock.step_s = 0.002 * 2**session.level
+                session.run(x)
+                clock.step_s = 0.0
+                clock.now_s += 0.1
+            levels.append(session.level)
+    assert levels == [0, 2]

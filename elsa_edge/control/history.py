@@ -59,6 +59,9 @@ class RunEvent(NamedTuple):
         temperature_c: The hottest zone; None for unknown.
         decision: What was decided after the run, for the next one.
         rerouted: The change of level inside the inference, if there was one.
+        throttled: Whether the firmware held the clock down; None for unknown.
+        clock_share: Clock over the highest one; None for unknown.
+        power_w: What the device drew; None for unknown.
     """
 
     now_ms: float
@@ -72,6 +75,9 @@ class RunEvent(NamedTuple):
     temperature_c: float | None
     decision: Decision
     rerouted: Rerouting | None = None
+    throttled: bool | None = None
+    clock_share: float | None = None
+    power_w: float | None = None
 
     @property
     def late(self) -> bool:
@@ -89,6 +95,7 @@ class LevelStats:
         runs: Runs at this level.
         late: Those over their limit.
         busy_ms: Time spent in them.
+        energy_j: What the device drew during those whose power is known; None where it never was.
         p50_ms: Median latency; None before the first run. p95_ms and p99_ms likewise.
     """
 
@@ -97,6 +104,7 @@ class LevelStats:
     runs: int
     late: int
     busy_ms: float
+    energy_j: float | None
     p50_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
@@ -150,6 +158,7 @@ class History:
         self._latest: tuple[deque[float], ...] = tuple(deque(maxlen=_KEPT_RUNS) for _ in names)
         self._latest_of_all: deque[float] = deque(maxlen=_KEPT_RUNS)
         self._runs, self._late, self._busy_ms = [0] * len(names), [0] * len(names), [0.0] * len(names)
+        self._energy_j: list[float | None] = [None] * len(names)
         self._switches = self._infeasible = self._rerouted = 0
         self._chosen_by: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
@@ -164,6 +173,10 @@ class History:
             self._runs[level] += 1
             self._late[level] += event.late
             self._busy_ms[level] += event.latency_ms
+            if event.power_w is not None:
+                self._energy_j[level] = (
+                    self._energy_j[level] or 0.0
+                ) + event.power_w * event.latency_ms / 1e3
             self._latest[level].append(event.latency_ms)
             self._latest_of_all.append(event.latency_ms)
             self._switches += self._last is not None and self._last.level != level
@@ -201,6 +214,7 @@ class History:
                         runs=self._runs[k],
                         late=self._late[k],
                         busy_ms=self._busy_ms[k],
+                        energy_j=self._energy_j[k],
                         p50_ms=_quantile(latest[k], 0.50),
                         p95_ms=_quantile(latest[k], 0.95),
                         p99_ms=_quantile(latest[k], 0.99),

@@ -1,14 +1,17 @@
-"""Read free memory, memory pressure and temperature from the system's files, below a root that tests may fake.
+"""Read memory, pressure, heat, clock and power from the system's files, below a root that tests may fake.
 
     available = min(MemAvailable, limit - (usage - reclaimable file cache) of each control group we are in)
+    power     = sum of hwmon power*_input, or else of the batteries' current x voltage
 
 A file that is missing, unreadable or strange gives None for its figure; reading never fails. Sources: Linux
-Documentation/filesystems/proc.rst, admin-guide/cgroup-v1/memory.rst, admin-guide/cgroup-v2.rst, accounting/psi.rst.
+Documentation/filesystems/proc.rst, admin-guide/cgroup-v1/memory.rst, admin-guide/cgroup-v2.rst, accounting/psi.rst,
+hwmon/sysfs-interface.rst, ABI/testing/sysfs-class-power; the bits of get_throttled are those of a Raspberry Pi.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +25,14 @@ __all__ = ["Probes", "Reading"]
 _LONGEST_CHARACTERS: Final = 1 << 16
 _NO_LIMIT_BYTES: Final = 1 << 60  # v1 writes "no limit" as the largest page-aligned integer
 _SENSIBLE_C: Final = (-60.0, 250.0)  # sensors that are off answer -274 or 0xffff
+# Kept by the kernel under fixed names, and read only where they are.
+_FIRMWARE: Final = "sys/devices/platform/soc/soc:firmware/get_throttled"
+_CLOCKS: Final = "sys/devices/system/cpu/cpufreq/policy*"
+_METERS: Final = "sys/class/hwmon/hwmon*/power*_input"
+_BATTERIES: Final = "sys/class/power_supply/*"
+# Now: under-voltage, capped clock, throttled, soft temperature limit. Higher bits say that it once was so.
+_THROTTLED_NOW: Final = 0b1111
+_MICRO: Final = 1e-6
 _AVG10: Final = re.compile(r"^some .*?avg10=([0-9.]+)", re.MULTILINE)
 
 
@@ -33,11 +44,22 @@ class Reading:
         available_bytes: Memory that can still be allocated by this process.
         pressure_percent: Share of the last ten seconds in which some task stalled on memory.
         temperature_c: The hottest zone.
+        throttled: Whether a Raspberry Pi's firmware holds the clock down at present.
+        clock_share: Clock over the highest one, of the slowest group of cores.
+        power_w: What the device draws, by its meters, or else what its batteries give or take.
     """
 
     available_bytes: int | None = None
     pressure_percent: float | None = None
     temperature_c: float | None = None
+    throttled: bool | None = None
+    clock_share: float | None = None
+    power_w: float | None = None
+
+    @property
+    def heat_c(self) -> float | None:
+        """The temperature that the controller is told: above every limit while the firmware throttles."""
+        return math.inf if self.throttled else self.temperature_c
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +91,43 @@ class Probes:
         """Read everything once; takes well under a millisecond on a PC."""
         figures = [self._system_bytes(), *self._group_bytes()]
         known = [figure for figure in figures if figure is not None]
-        return Reading(min(known) if known else None, self._pressure_percent(), self._temperature_c())
+        return Reading(
+            min(known) if known else None,
+            self._pressure_percent(),
+            self._temperature_c(),
+            self._throttled(),
+            self._clock_share(),
+            self._power_w(),
+        )
+
+    def _throttled(self) -> bool | None:
+        try:
+            return bool(int(_text(self.root / _FIRMWARE).strip(), 16) & _THROTTLED_NOW)
+        except ValueError:
+            return None
+
+    def _clock_share(self) -> float | None:
+        shares = []
+        for policy in _glob(self.root, _CLOCKS):
+            now = _integer(_text(policy / "scaling_cur_freq").strip())
+            most = _integer(_text(policy / "cpuinfo_max_freq").strip())
+            if now is not None and most is not None and 0 < now <= 2 * most:
+                shares.append(now / most)
+        return min(shares, default=None)
+
+    def _power_w(self) -> float | None:
+        found = [_integer(_text(path).strip()) for path in _glob(self.root, _METERS)]
+        meters = [watts * _MICRO for watts in found if watts is not None and watts >= 0]
+        if meters:
+            return sum(meters)
+        batteries = []
+        for battery in _glob(self.root, _BATTERIES):
+            current = _integer(_text(battery / "current_now").strip())
+            voltage = _integer(_text(battery / "voltage_now").strip())
+            if current is not None and voltage is not None and voltage > 0:
+                # Some drivers count what flows out as negative.
+                batteries.append(abs(current) * _MICRO * voltage * _MICRO)
+        return sum(batteries) if batteries else None
 
     def _system_bytes(self) -> int | None:
         for line in _text(self.root / self.meminfo).splitlines():

@@ -1,8 +1,8 @@
 """Write down what happened, as a trace that can be replayed: one CSV line per run, one JSON object per run.
 
 The CSV has the columns of `elsa_edge.control.trace` (level, latency_ms, idle_ms, available_mb, ...) and, behind them,
-what was decided; `read_trace` reads the first and passes over the rest. Free memory is written as it would be with
-the smallest level in use, because a replay may be at another level:
+what was decided and what the device said of its clock and power; `read_trace` reads the first and passes over the rest.
+Free memory is written as it would be with the smallest level in use, because a replay may be at another level:
 
     latency_ms   = that of the whole inference at its level, where it was rerouted: as it would have been
     available_mb = (free + memory(level that ran) - memory(smallest level)) / 1e6
@@ -43,6 +43,9 @@ DECISION_COLUMNS: Final = (
     "predicted_ms",
     "rerouted_ms",
     "rerouted_to",
+    "throttled",
+    "clock_share",
+    "power_w",
 )
 ORIGIN_COLUMNS: Final = ("bundle", "device")
 

@@ -171,3 +171,46 @@ def test_probes_can_be_switched_off(root):
 def test_every_built_in_profile_can_be_read_here(name):
     """On this Linux the memory is known; the rest may not be."""
     assert (Probes.from_settings(load_profile(name).probes).read().available_bytes or 0) > 0
+
+
+FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
+CPU = "sys/devices/system/cpu/cpufreq/"
+
+
+@pytest.mark.parametrize(
+    ("text", "throttled"),
+    [("0\n", False), ("50000\n", False), ("4\n", True), ("0x50005\n", True), ("", None), ("no", None)],
+)
+def test_the_firmware_tells_whether_it_throttles_now(root, text, throttled):
+    """The low four bits count; the high ones are of the past. Hot is above every limit."""
+    reading = root({FIRMWARE: text, "sys/class/thermal/thermal_zone0/temp": "61000"}).read()
+    assert reading.throttled is throttled
+    assert reading.heat_c == (float("inf") if throttled else 61.0)
+
+
+def test_the_slowest_clock_counts_as_a_share_of_its_highest(root):
+    """Two groups of cores; a third without figures and one with nonsense are passed over."""
+    files = {"policy0/scaling_cur_freq": "900000", "policy0/cpuinfo_max_freq": "1800000"}
+    files |= {"policy4/scaling_cur_freq": "2000000", "policy4/cpuinfo_max_freq": "2400000"}
+    files |= {
+        "policy6/scaling_cur_freq": "1",
+        "policy7/scaling_cur_freq": "-5",
+        "policy7/cpuinfo_max_freq": "5",
+    }
+    assert root({CPU + name: text for name, text in files.items()}).read().clock_share == pytest.approx(0.5)
+
+
+def test_meters_tell_the_power_and_else_the_batteries(root):
+    """Microwatts of each meter, or microamperes times microvolts, whichever way they flow."""
+    battery = {
+        "sys/class/power_supply/battery/current_now": "-400000",
+        "sys/class/power_supply/battery/voltage_now": "3900000",
+        "sys/class/power_supply/usb/voltage_now": "5000000",
+    }
+    assert root(battery).read().power_w == pytest.approx(1.56)
+    meters = {
+        "sys/class/hwmon/hwmon0/power1_input": "2500000",
+        "sys/class/hwmon/hwmon1/power2_input": "500000",
+    }
+    assert root(battery | meters).read().power_w == pytest.approx(3.0)
+    assert root(dict.fromkeys((*battery, *meters), "none")).read().power_w is None
