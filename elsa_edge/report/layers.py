@@ -19,8 +19,8 @@ __all__ = ["layer_tables"]
 
 # An operator without weights of its own is shown alone when it takes at least this share of a level's time.
 _WORTH_A_ROW: Final = 0.01
-# A page stays quick with so many rows a variant; the record in it has every layer.
-_MOST_ROWS: Final = 120
+# A page stays quick with so many rows of all variants together; the record in it has every layer.
+_MOST_ROWS: Final = 240
 _ABOUT_TIMES: Final = (
     "Milliseconds by the runtime's own profiling, which slows a network down a little: compare layers, not the sums "
     "with the table of levels. A layer is its weights' operator with what is fused to it or follows it element by "
@@ -34,7 +34,7 @@ def layer_tables(record: Record) -> list[Table]:
     variants = dict.fromkeys(layer.variant for layer in record.layer_times)
     if not variants:
         return [_densities(record)] if record.layers else []
-    return [_times(record, variant) for variant in variants]
+    return [_times(record, variant, _MOST_ROWS // len(variants)) for variant in variants]
 
 
 def _densities(record: Record) -> Table:
@@ -54,14 +54,14 @@ def _densities(record: Record) -> Table:
     )
 
 
-def _times(record: Record, variant: str) -> Table:
+def _times(record: Record, variant: str, most_rows: int) -> Table:
     names = [level.name for level in record.levels]
     facts = {layer.name: layer for layer in record.layers}
     timed = [layer for layer in record.layer_times if layer.variant == variant]
     told = {layer.name for layer in timed}
     sums = _sums(timed, len(names))
     worth = [layer for layer in timed if layer.name in facts or _counts(layer, sums)]
-    slowest = sorted(worth, key=lambda layer: -max(ms or 0.0 for ms in layer.level_ms))[:_MOST_ROWS]
+    slowest = sorted(worth, key=lambda layer: -max(ms or 0.0 for ms in layer.level_ms))[:most_rows]
     kept = {layer.name for layer in slowest}
     single = [layer for layer in worth if layer.name in kept]
     small = [layer for layer in timed if layer.name not in kept]
@@ -77,7 +77,7 @@ def _times(record: Record, variant: str) -> Table:
             if ms is not None and most_ms > 0:
                 shades[place, 2 + len(names) + level] = Shade("warm", ms / most_ms)
         rows.append((layer.name, layer.kind or "-", *densities, *(number(ms) for ms in layer.level_ms)))
-    for fact in record.layers[:_MOST_ROWS]:
+    for fact in record.layers[:most_rows]:
         if fact.name not in told:
             shades |= _density_shades(len(rows), 1, fact)
             rows.append((fact.name, "not told apart", *map(percent, fact.densities), *("-",) * len(names)))

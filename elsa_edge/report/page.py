@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Final
 
 from elsa_edge.errors import RuntimeUnavailableError
 from elsa_edge.report.advice import advice
@@ -14,6 +16,8 @@ from elsa_edge.report.record import Record
 from elsa_edge.report.tables import changes_table
 
 __all__ = ["page"]
+
+_DIGITS: Final = 7
 
 
 def page(record: Record, changes: Sequence[Change] = ()) -> str:
@@ -44,12 +48,30 @@ def page(record: Record, changes: Sequence[Change] = ()) -> str:
         return {"title": chart.title, "words": chart.words, "svg": svg}
 
     # Inside a script element only `<` could end it early.
-    json = Markup(record.model_dump_json(exclude_none=True).replace("<", "\\u003c"))  # noqa: S704
+    carried = Markup(_carried(record).replace("<", "\\u003c"))  # noqa: S704
     return template.render(
         record=record,
         advice=advice(record),
         changes=changes_table(changes) if changes else None,
         charts=[picture(chart) for chart in charts(record)],
         tables=tables(record),
-        json=json,
+        json=carried,
     )
+
+
+def _carried(record: Record) -> str:
+    """Return the record as JSON, with as many digits of each figure as a comparison needs: half of the size."""
+    return json.dumps(
+        _shortened(record.model_dump(mode="json", exclude_none=True)),
+        allow_nan=False,
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: _shortened(item) for key, item in value.items()}
+    return [_shortened(item) for item in value] if isinstance(value, list) else value

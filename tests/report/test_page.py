@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from support.records import record
 
+from elsa_edge.cli._differences import differences
 from elsa_edge.errors import InputError
 from elsa_edge.report.markdown import markdown
 from elsa_edge.report.page import page
@@ -92,10 +93,15 @@ def test_names_of_people_cannot_break_the_page():
 
 
 def test_the_page_carries_its_record(tmp_path):
-    """`--against` reads it back."""
-    made = record(name="a < b </script>")
+    """`--against` reads it back: every figure, to seven digits."""
+    made = record(name="a < b </script>", runs=(Run(at_ms=1 / 3, level=0, latency_ms=2e6 / 3),))
     (tmp_path / "r.html").write_text(page(made))
-    assert read_record(tmp_path / "r.html") == made
+    carried = read_record(tmp_path / "r.html")
+    assert carried.runs == (Run(at_ms=0.3333333, level=0, latency_ms=666666.7),)
+    assert all(
+        new == pytest.approx(old, rel=1e-6)
+        for _, old, new in differences(made.model_dump(), carried.model_dump())
+    )
     (tmp_path / "r.json").write_text(made.model_dump_json())
     assert read_record(tmp_path / "r.json") == made
 
