@@ -6,6 +6,10 @@ Expected before the variant is built; then the variant is built, opened by its a
 use the CPU time of the calling thread. A variant that its exporter refuses has a row that says why. Weights are cut as
 each variant wants them: in blocks for the nested kernels in 8 bits, singly for the others.
 
+On the device's own kind of machine preflight times the nested kernels of each level; `model_ms` is what the cost model
+alone says, as for a device that is elsewhere, with this machine's rates. The expectation is asked before and after the
+variant was timed, and the median of both counts: on a shared machine one moment is not the next.
+
     --network resnet18 --variant ort-int8      measures a part; other rows stay, if they are of the same processor
 """
 
@@ -14,6 +18,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,10 +30,13 @@ from benchmarks.networks import NETS
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.errors import ElsaError
 from elsa_edge.exporters.int8.exporter import NestedInt8Exporter, OrtInt8Exporter
+from elsa_edge.exporters.int8.forecast import forecast_nested8
+from elsa_edge.exporters.nested.forecast import forecast_nested
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.plugins import Exporter
 from elsa_edge.plugins.installed import find_adapter, find_exporter
+from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.proof.making import made
 from elsa_edge.running.rotation import order, rounds
 from elsa_edge.sparsify import sparsify
@@ -90,6 +98,20 @@ def _measured_ms(graph: CanonicalGraph, variant: str, seconds: float) -> list[fl
     return [float(np.median(level)) * 1e3 for level in times]
 
 
+def _expected_ms(graph: CanonicalGraph, variant: str, profile: DeviceProfile) -> tuple[float, ...]:
+    forecast = find_exporter(variant).forecast(graph, profile)
+    assert forecast is not None
+    return forecast.level_ms
+
+
+def _model_ms(graph: CanonicalGraph, variant: str, profile: DeviceProfile) -> Sequence[float | None]:
+    """Return what the cost model says where it is asked: of nested kernels."""
+    models = {"ort-nested": forecast_nested, "nested-int8": forecast_nested8}
+    if variant not in models:
+        return [None] * len(graph.ladder)
+    return models[variant](graph, profile, trial=False).level_ms
+
+
 def _rows(name: str, variants: tuple[str, ...], seconds: float) -> list[Row]:
     graphs: dict[str, CanonicalGraph] = {}
     rows: list[Row] = []
@@ -101,13 +123,22 @@ def _rows(name: str, variants: tuple[str, ...], seconds: float) -> list[Row]:
         facts = context()
         when = {key: facts[key] for key in ("date_utc", "commit", "load_1_5_15_min")}
         base: dict[str, Any] = {"network": name, "variant": variant, "granularity": granularity} | when
-        nothing = {"level": None, "expected_ms": None, "measured_ms": None, "error": None, "refused": None}
+        nothing = {
+            "level": None,
+            "expected_ms": None,
+            "measured_ms": None,
+            "error": None,
+            "refused": None,
+            "model_ms": None,
+            "model_error": None,
+        }
         try:
             began = time.perf_counter()
-            forecast = find_exporter(variant).forecast(graph, profile)
-            assert forecast is not None
+            expected = [_expected_ms(graph, variant, profile)]
             took_s = time.perf_counter() - began
             measured = _measured_ms(graph, variant, seconds)
+            expected.append(_expected_ms(graph, variant, profile))
+            model = _model_ms(graph, variant, profile)
         except ElsaError as error:
             rows.append({**base, **nothing, "refused": str(error)[:300], "forecast_s": None})
             continue
@@ -115,13 +146,17 @@ def _rows(name: str, variants: tuple[str, ...], seconds: float) -> list[Row]:
             {
                 **base,
                 "level": level.name,
-                "expected_ms": expected,
+                "expected_ms": told,
                 "measured_ms": found,
-                "error": expected / found - 1,
+                "error": told / found - 1,
+                "model_ms": by_model,
+                "model_error": None if by_model is None else by_model / found - 1,
                 "refused": None,
                 "forecast_s": took_s,
             }
-            for level, expected, found in zip(graph.ladder, forecast.level_ms, measured, strict=True)
+            for level, told, found, by_model in zip(
+                graph.ladder, np.median(expected, axis=0).tolist(), measured, model, strict=True
+            )
         ]
     return rows
 

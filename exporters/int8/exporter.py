@@ -8,7 +8,6 @@ Both take their ranges from real inputs and say how far they are from the float 
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,21 +22,22 @@ from elsa_edge.errors import ExportError
 from elsa_edge.exporters.int8.choose import (
     WORTHWHILE,
     Choice,
-    Kind,
     by_density,
     by_timing,
     require_worthwhile,
 )
+from elsa_edge.exporters.int8.forecast import forecast_dense8, forecast_nested8
 from elsa_edge.exporters.int8.judge import LARGEST_TOLERANCE, Judgement, judge
 from elsa_edge.exporters.int8.plan import Plan8
 from elsa_edge.exporters.int8.rival import dense8
 from elsa_edge.exporters.int8.samples import calibration_samples
 from elsa_edge.exporters.int8.share import coded_nodes, eight_bit_share
-from elsa_edge.exporters.nested.file import Sizes, join, save
+from elsa_edge.exporters.int8.write import write8
+from elsa_edge.exporters.nested.file import join
 from elsa_edge.exporters.nested.find import find_layers, level_models
-from elsa_edge.exporters.nested.forecast import forecast_dense8, forecast_nested8
 from elsa_edge.exporters.nested.price import RATES
 from elsa_edge.exporters.nested.timing import Stopwatch
+from elsa_edge.exporters.ort.smaller import is_here
 from elsa_edge.files import scratch_folder, write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.inputs import take_samples
@@ -47,7 +47,6 @@ from elsa_edge.profiles.schema import DeviceProfile
 
 __all__ = ["NestedInt8Exporter", "OrtInt8Exporter"]
 
-_ARCHITECTURES: Final = {"x86_64": "x86-64", "AMD64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
 _SECONDS: Final = 6.0
 _LEAST_TOLERANCE: Final = 1e-3
 _MARGIN: Final = 1.5  # other inputs than those of the calibration
@@ -129,9 +128,9 @@ class NestedInt8Exporter(_Int8Exporter):
     def preflight(self, graph: CanonicalGraph, profile: DeviceProfile) -> Preflight:
         """Needs a processor that the kernels are written for, and a layer that they can compute."""
         arch = profile.hardware.arch
-        if arch not in _ARCHITECTURES.values():
+        if arch not in RATES:
             return Preflight(False, (f"there are no 8-bit kernels for {arch}",))
-        if _is_here(profile) and library_path() is None:
+        if is_here(profile) and library_path() is None:
             fix = "run: python -m elsa_edge.runtime_adapters.kernels.build"
             return Preflight(False, (f"the kernels are not compiled on this machine; {fix}",))
         layers, refused = find_layers(level_models(graph))
@@ -163,7 +162,7 @@ class NestedInt8Exporter(_Int8Exporter):
                 take_samples(graph.inputs, samples, 0, 1), profile.runtime, _SECONDS / plan.count
             )
             choices = self._decide(plan, profile, watch, dense_at, rival)
-            sizes = _write(plan, [choice.kind for choice in choices], dense_at, folder)
+            sizes = write8(plan, [choice.kind for choice in choices], dense_at, folder)
             overhead = require_worthwhile(choices, watch, rival, folder / "model.onnx")
         judged = judge(folder / "model.onnx", plan.models, samples)
         faster = [None if c.time_over_dense is None else c.time_over_dense <= WORTHWHILE for c in choices]
@@ -192,7 +191,7 @@ class NestedInt8Exporter(_Int8Exporter):
             if not plan.layers:
                 break
             with scratch_folder() as temporary:
-                _write(plan, ["nested"] * plan.count, None, Path(temporary))
+                write8(plan, ["nested"] * plan.count, None, Path(temporary))
                 judged = judge(Path(temporary, "model.onnx"), plan.models, samples)
             if all(self._good(one, profile) for one in judged):
                 return recipe
@@ -209,11 +208,11 @@ class NestedInt8Exporter(_Int8Exporter):
         """Return each level's choice; where it is timed, the dense 8-bit network stays at `rival`."""
         if self._choose != "auto":
             return [Choice(self._choose, "request")] * plan.count
-        if not _is_here(profile):
+        if not is_here(profile):
             return by_density(plan.graph.ladder)
         nested = rival.parent / "nested"
         nested.mkdir()
-        _write(plan, ["nested"] * plan.count, None, nested)
+        write8(plan, ["nested"] * plan.count, None, nested)
         write_bytes(rival, ir.to_proto(dense_at(plan.count - 1)).SerializeToString())
         return by_timing(watch, rival, nested / "model.onnx", plan.count)
 
@@ -257,24 +256,3 @@ def _notes_of_shares(models: Sequence[ir.Model], coded: Sequence[Collection[str]
     """Return what each level computes in 8 bits, given the names of the nodes that do."""
     shares = [eight_bit_share(model, nodes) for model, nodes in zip(models, coded, strict=True)]
     return {"int8_weights": [w for w, _ in shares], "int8_multiply_adds": [m for _, m in shares]}
-
-
-def _write(plan: Plan8, kinds: Sequence[Kind], dense_at: Any, folder: Path) -> tuple[int, ...]:
-    """Write a network with the given kernels a level; return the bytes of weights that each level reads."""
-    tensors, parts = plan.tensors()
-    nested = [level for level, kind in enumerate(kinds) if kind == "nested"]
-    spans = plan.spans(nested)
-    branches = [(first, plan.branch(last)) for first, last in spans]
-    branches += [(level, dense_at(level)) for level, kind in enumerate(kinds) if kind == "dense"]
-    branches.sort(key=lambda branch: branch[0])
-    sizes: Sizes = save({"model": join(branches, tensors, plan.count, plan.graph.model.graph)}, folder, parts)
-    owner = {level: first for first, last in spans for level in range(first, last + 1)}
-    return tuple(
-        (sum(sizes.parts[: level + 1]) if kind == "nested" else 0)
-        + sizes.branches.get(owner.get(level, level), 0)
-        for level, kind in enumerate(kinds)
-    )
-
-
-def _is_here(profile: DeviceProfile) -> bool:
-    return _ARCHITECTURES.get(platform.machine()) == profile.hardware.arch and profile.hardware.os == "linux"

@@ -1,12 +1,12 @@
 """How long inferences of the ONNX Runtime variants will take, before anything is built.
 
-    dense network      timed here where the device is of this machine's kind; else the sum over layers at usual rates
-    nested level       dense network + what the chosen layers cost beside their dense kernels (price.py), scaled
-                       down where the model says more of the dense layers than the whole network took
-    8-bit network      timed here with made-up ranges (they change no time); else a usual share of the float one
-    nested in 8 bits   rest + (SLOWNESS * share of fours with any weight) of the 8-bit network's products
+                   device of this machine's kind               another device
+    dense network  timed here                                  the sum over layers at usual rates
+    nested level   dense * the ratio of both, timed in turns   dense + what the chosen layers cost beside their dense
+                   as `build` decides (choose.py)              kernels (price.py)
 
-No trained weight is needed: random ones take the same time.
+No trained weight is needed: random ones take the same time. The model is scaled down where it says more of the dense
+layers than the whole network took. Networks in 8 bits: `elsa_edge.exporters.int8.forecast`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from elsa_edge.errors import ElsaError
-from elsa_edge.exporters.int8.rival import dense8
-from elsa_edge.exporters.nested.choose import estimate
+from elsa_edge.exporters.nested.choose import estimate, judge_by_timing
 from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.layer_set import LayerSet, layer_set_of
 from elsa_edge.exporters.nested.pace import rates_here, time_ms
@@ -30,54 +28,66 @@ from elsa_edge.exporters.nested.price import RATES, Prices, Rates, dense_us, nes
 from elsa_edge.exporters.ort.smaller import is_here
 from elsa_edge.files import scratch_folder, write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
-from elsa_edge.graph.flops import multiply_adds
 from elsa_edge.graph.names import MASKED
 from elsa_edge.plugins import Forecast, LayerForecast
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.proof.making import made
 from elsa_edge.running.onnx_session import open_session, options_for
 
-__all__ = ["forecast_dense", "forecast_dense8", "forecast_nested", "forecast_nested8"]
+__all__ = [
+    "Pace",
+    "dense_ms",
+    "forecast_dense",
+    "forecast_nested",
+    "made_inputs",
+    "others_ms",
+    "pace_of",
+    "timed_ms",
+]
 
-_HERE: Final = (
-    "the dense network and this processor's rates were timed here; sparse levels follow from the cost model"
-)
+_HERE: Final = "networks with random weights were timed here, dense and with the kernels of each level"
 _USUAL: Final = (
     "usual rates of {arch}, nothing was timed on the device: expect the right order, and a factor of two"
 )
-# Time of ONNX Runtime's 8-bit network over its float one where it cannot be timed.
-_INT8_SHARE: Final = {"x86-64": 0.6, "aarch64": 0.5}
-# An active multiply-add of the nested 8-bit kernels over one of the dense 8-bit kernels, and what is not products
-# (docs/int8.md: three networks, AVX2).
-_SLOWNESS_8: Final = 3.3
-_REST_8: Final = 0.05
-_TOGETHER: Final = 4
-_CALIBRATION_SAMPLES: Final = 2
-
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Pace:
-    """Rates of the device, and where they come from."""
+class Pace:
+    """Rates of a device, whether they were timed here, and where they come from, for a person."""
 
     rates: Rates
     here: bool
     basis: str
 
 
-def forecast_nested(graph: CanonicalGraph, profile: DeviceProfile, *, int8: bool = False) -> Forecast:
-    """Forecast `ort-nested`."""
-    pace, layers = _pace(profile), layer_set_of(graph, int8=int8)
-    dense = _dense_ms(graph, profile, pace, layers)
-    verdicts = estimate(layers, pace.rates)
-    # A small network may run faster than rates of larger layers say; no level may then cost less than nothing.
-    modelled = sum(dense_us(layer, pace.rates) for layer in layers.layers) / 1e3
-    scale = min(1.0, dense / modelled) if modelled > 0.0 else 1.0
-    level_ms = []
-    for level, verdict in enumerate(verdicts):
-        prices = Prices.at(layers.nodes, layers.layers, layers.coded, level, pace.rates)
-        level_ms.append(dense + scale * prices.difference_us(verdict.choice) / 1e3)
+def forecast_nested(
+    graph: CanonicalGraph, profile: DeviceProfile, *, int8: bool = False, trial: bool = True
+) -> Forecast:
+    """Forecast `ort-nested`.
+
+    Args:
+        graph: The canonical graph.
+        profile: The device.
+        int8: Whether weights are stored in 8 bits.
+        trial: Time the nested levels where the device is of this machine's kind; the cost model alone otherwise.
+    """
+    pace, layers = pace_of(profile), layer_set_of(graph, int8=int8)
+    dense = dense_ms(graph, profile, pace, layers)
+    if pace.here and trial:
+        verdicts = judge_by_timing(layers, pace.rates, made_inputs(graph, 1), profile.runtime)
+        level_ms = [
+            dense * (verdict.time_over_dense or 1.0) if verdict.choice else dense for verdict in verdicts
+        ]
+    else:
+        verdicts = estimate(layers, pace.rates)
+        # A small network may run faster than rates of larger layers say; no level may then cost less than nothing.
+        modelled = sum(dense_us(layer, pace.rates) for layer in layers.layers) / 1e3
+        scale = min(1.0, dense / modelled) if modelled > 0.0 else 1.0
+        level_ms = []
+        for level, verdict in enumerate(verdicts):
+            prices = Prices.at(layers.nodes, layers.layers, layers.coded, level, pace.rates)
+            level_ms.append(dense + scale * prices.difference_us(verdict.choice) / 1e3)
     told = tuple(
         _layer(layer, layers, [verdict.choice for verdict in verdicts], pace.rates) for layer in layers.layers
     )
@@ -86,54 +96,24 @@ def forecast_nested(graph: CanonicalGraph, profile: DeviceProfile, *, int8: bool
 
 def forecast_dense(graph: CanonicalGraph, profile: DeviceProfile) -> Forecast:
     """Forecast `ort-switch` and `ort-levels`: dense kernels, without the channels that are zero at a level."""
-    pace, layers = _pace(profile), layer_set_of(graph)
-    dense = _dense_ms(graph, profile, pace, layers)
+    pace, layers = pace_of(profile), layer_set_of(graph)
+    dense = dense_ms(graph, profile, pace, layers)
     level_ms = []
     for level in range(len(graph.ladder)):
         found = dense
         if pace.here and level < layers.count - 1 and layers.smaller_when_dense(level):
-            smaller = _timed_ms(layers.dense(level, keep_dead=False), graph, profile)
+            smaller = timed_ms(layers.dense(level, keep_dead=False), graph, profile)
             found = dense if smaller is None else min(dense, smaller)
         level_ms.append(found)
     return Forecast(tuple(level_ms), (), pace.basis, pace.here)
 
 
-def forecast_dense8(graph: CanonicalGraph, profile: DeviceProfile) -> Forecast:
-    """Forecast `ort-int8`: the same time at every level."""
-    pace = _pace(profile)
-    return Forecast((_dense8_ms(graph, profile, pace),) * len(graph.ladder), (), pace.basis, pace.here)
-
-
-def forecast_nested8(graph: CanonicalGraph, profile: DeviceProfile) -> Forecast:
-    """Forecast `nested-int8`: a level whose nested kernels are not faster runs the dense 8-bit network."""
-    pace = _pace(profile)
-    dense8_ms = _dense8_ms(graph, profile, pace)
-    shares = [_REST_8 + _SLOWNESS_8 * share for share in _work_in_fours(graph)]
-    return Forecast(tuple(dense8_ms * min(1.0, share) for share in shares), (), pace.basis, pace.here)
-
-
-def _work_in_fours(graph: CanonicalGraph) -> list[float]:
-    """Return each level's share of the work when four input channels are multiplied together or not at all.
-
-    Single zeros then save little: at 10 % of the weights, spread by chance, a third of the fours hold one.
-    """
-    total, works = multiply_adds(graph)
-    shares = np.zeros(len(graph.ladder))
-    for name, work in works.items():
-        index = graph.index(name)
-        fours = index
-        if index.ndim > 1 and index.shape[1] % _TOGETHER == 0:
-            fours = index.reshape(index.shape[0], -1, _TOGETHER, *index.shape[2:]).min(axis=2)
-        shares += work * np.array([np.mean(fours <= level) for level in range(len(graph.ladder))])
-    rest = max(0.0, total - sum(works.values()))
-    return [float((share + rest) / max(total, 1.0)) for share in shares]
-
-
-def _pace(profile: DeviceProfile) -> _Pace:
+def pace_of(profile: DeviceProfile) -> Pace:
+    """Return the rates of a device: timed, where it is of this machine's kind, else the usual ones of its kind."""
     arch = profile.hardware.arch
     if is_here(profile):
-        return _Pace(rates_here(arch, profile.runtime.threads), True, _HERE)
-    return _Pace(RATES[arch], False, _USUAL.format(arch=arch))
+        return Pace(rates_here(arch, profile.runtime.threads), True, _HERE)
+    return Pace(RATES[arch], False, _USUAL.format(arch=arch))
 
 
 def _layer(layer: Layer, layers: LayerSet, choices: Sequence[frozenset[int]], rates: Rates) -> LayerForecast:
@@ -174,14 +154,15 @@ def _break_even(layer: Layer, at_ms: Sequence[float], dense_ms: float) -> float 
     return float(np.clip(1.0 - density, 0.0, 1.0)) if density > 0.0 else None
 
 
-def _dense_ms(graph: CanonicalGraph, profile: DeviceProfile, pace: _Pace, layers: LayerSet) -> float:
-    timed = _timed_ms(layers.dense(layers.count - 1, keep_dead=True), graph, profile) if pace.here else None
+def dense_ms(graph: CanonicalGraph, profile: DeviceProfile, pace: Pace, layers: LayerSet) -> float:
+    """Return what the dense network takes."""
+    timed = timed_ms(layers.dense(layers.count - 1, keep_dead=True), graph, profile) if pace.here else None
     if timed is not None:
         return timed
-    return sum(dense_us(layer, pace.rates) for layer in layers.layers) / 1e3 + _others_ms(layers, pace.rates)
+    return sum(dense_us(layer, pace.rates) for layer in layers.layers) / 1e3 + others_ms(layers, pace.rates)
 
 
-def _others_ms(layers: LayerSet, rates: Rates) -> float:
+def others_ms(layers: LayerSet, rates: Rates) -> float:
     """Return what the other nodes take: they write their outputs once, beside being called."""
     known = {p for layer in layers.layers for p in (layer.position, *layer.absorbed)}
     others = [node for position, node in enumerate(layers.nodes) if position not in known]
@@ -193,25 +174,12 @@ def _others_ms(layers: LayerSet, rates: Rates) -> float:
     return (4.0 * written / rates.memory_gbps / 1e3 + rates.node_us * len(others)) / 1e3
 
 
-def _dense8_ms(graph: CanonicalGraph, profile: DeviceProfile, pace: _Pace) -> float:
-    level = len(graph.ladder) - 1
-    if pace.here:
-        try:
-            model = dense8(graph, level, _inputs(graph, _CALIBRATION_SAMPLES), profile)
-        except ElsaError:
-            model = None
-        timed = None if model is None else _timed_ms(model, graph, profile)
-        if timed is not None:
-            return timed
-    return _dense_ms(graph, profile, pace, layer_set_of(graph)) * _INT8_SHARE[profile.hardware.arch]
-
-
-def _timed_ms(model: ir.Model, graph: CanonicalGraph, profile: DeviceProfile) -> float | None:
+def timed_ms(model: ir.Model, graph: CanonicalGraph, profile: DeviceProfile) -> float | None:
     """Return the time of a plain network on made-up inputs; None where it does not run on them."""
     with scratch_folder() as temporary:
         file = Path(temporary, "network.onnx")
         write_bytes(file, ir.to_proto(model).SerializeToString())
-        feed = _inputs(graph, 1)
+        feed = made_inputs(graph, 1)
         try:
             session = open_session(file, options_for(profile.runtime))
             session.run(None, feed)
@@ -220,6 +188,7 @@ def _timed_ms(model: ir.Model, graph: CanonicalGraph, profile: DeviceProfile) ->
         return time_ms(lambda: session.run(None, feed), profile.runtime)
 
 
-def _inputs(graph: CanonicalGraph, batch: int) -> Mapping[str, Array]:
+def made_inputs(graph: CanonicalGraph, batch: int) -> Mapping[str, Array]:
+    """Return made-up inputs of so many samples."""
     sizes = graph.provenance.get("export", {}).get("sizes", {})
     return made(graph.inputs, batch, sizes=sizes if isinstance(sizes, dict) else {})
