@@ -18,6 +18,7 @@ from elsa_edge.graph.cleaning import tidy
 from elsa_edge.graph.flops import flops_fractions
 from elsa_edge.graph.names import FORMAT, FORMAT_KEY, IR_VERSION, LADDER_KEY
 from elsa_edge.graph.nesting import attach, detach
+from elsa_edge.graph.scopes import note_scopes
 
 __all__ = ["assemble"]
 
@@ -53,9 +54,7 @@ def assemble(model: ir.Model, checkpoint: NestedCheckpoint, input_names: Sequenc
     for value, name in zip(model.graph.inputs, input_names, strict=False):
         value.name = name  # an input that is also an output got the output's name
     attach(model, detached, used)
-    # An exporter's own notes: paths and stack traces of the user do not belong in a product.
-    for node in model.graph.all_nodes():
-        node.metadata_props.clear()
+    note_scopes(model, detached)
     for value in [*model.graph.inputs, *model.graph.outputs]:
         value.metadata_props.clear()
     model.ir_version = IR_VERSION

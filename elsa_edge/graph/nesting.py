@@ -20,6 +20,7 @@ import onnx_ir as ir
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import ExportError
 from elsa_edge.graph.names import INDEX, LEVEL_INPUT, MASKED, SELECTED, TABLE
+from elsa_edge.graph.scopes import OWN
 
 __all__ = ["CHECKED", "SHAPE_ONLY", "attach", "detach"]
 
@@ -93,7 +94,7 @@ def attach(model: ir.Model, detached: Mapping[str, ir.Value], checkpoint: Nested
     ) -> ir.Value:
         result = output if output is not None else ir.Value(name=name)
         result.name = name
-        nodes.append(ir.node(op_type, list(inputs), attributes, outputs=[result], name=f"elsa_edge/{name}"))
+        nodes.append(ir.node(op_type, list(inputs), attributes, outputs=[result], name=OWN + name))
         return result
 
     zero_level = _constant(graph, "level.zero", np.array(0, np.int64))
