@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["differences"]
+__all__ = ["differences", "leaves"]
 
 
 def differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
@@ -13,7 +13,7 @@ def differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
 
     Entries of lists that have a `name` are matched by it, so that a layer more does not shift all that follow.
     """
-    before, after = _leaves(old), _leaves(new)
+    before, after = leaves(old), leaves(new)
     places = [*before, *(place for place in after if place not in before)]
     return [
         (place, before.get(place), after.get(place))
@@ -22,7 +22,8 @@ def differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
     ]
 
 
-def _leaves(value: Any, place: str = "") -> dict[str, Any]:
+def leaves(value: Any, place: str = "") -> dict[str, Any]:
+    """Return place -> value of everything inside a JSON value that holds nothing itself."""
     if isinstance(value, Mapping):
         return _all((f"{place}.{key}" if place else str(key), item) for key, item in value.items())
     if isinstance(value, (list, tuple)) and value and all(isinstance(item, Mapping) for item in value):
@@ -34,4 +35,4 @@ def _leaves(value: Any, place: str = "") -> dict[str, Any]:
 
 
 def _all(items: Any) -> dict[str, Any]:
-    return {leaf: found for place, item in items for leaf, found in _leaves(item, place).items()}
+    return {leaf: found for place, item in items for leaf, found in leaves(item, place).items()}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from elsa_edge.cli._common import emit, json_option, print_table, show
+from elsa_edge.cli._common import emit, json_option, print_table
 from elsa_edge.cli._differences import differences
+from elsa_edge.cli._inside import show_inside
 from elsa_edge.errors import ElsaError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def command(*, path: Path, other: Path | None, as_json: bool) -> None:
     """Say what is inside a nested checkpoint (.safetensors), a canonical graph (.onnx) or a bundle (a folder)."""
     result = _describe(path)
     if other is None:
-        _show(result)
+        show_inside(result)
         emit(result, as_json=as_json)
         return
     second = _describe(other)
@@ -79,34 +80,6 @@ def _describe(path: Path) -> dict[str, Any]:
     raise ElsaError(
         f"{path} is of an unknown kind", expected="a .safetensors, an .onnx or a bundle (a folder)"
     )
-
-
-def _show(result: Mapping[str, Any]) -> None:
-    """Print what is inside for a person."""
-    show(result["headline"])
-    for sentence in result.get("not_proved", ()):
-        show(f"not proved: {sentence}")
-    for what in ("inputs", "outputs"):
-        for spec in result.get(what, ()):
-            shape = "x".join("N" if size is None else str(size) for size in spec["shape"])
-            show(f"{what[:-1]} {spec['name']}: {shape} {spec['dtype']}")
-    if "variants" in result:
-        _show_variants(result["variants"])
-    levels = result["levels"]
-    print_table(
-        "Levels",
-        ("level", "sparsity", "density", "FLOPs", "accuracy"),
-        [
-            (f"{r['level']} {r['name']}", r["sparsity"], r["density"], r["flops_fraction"], r["accuracy"])
-            for r in levels
-        ],
-    )
-    if "layers" in result:
-        print_table(
-            "Nested weights: density at each level",
-            ("weight", "shape", *(level["name"] for level in levels)),
-            [(r["name"], "x".join(map(str, r["shape"])), *r["densities"]) for r in result["layers"]],
-        )
 
 
 def _levels(ladder: Ladder) -> list[dict[str, Any]]:
@@ -171,6 +144,7 @@ def _canonical(path: Path) -> dict[str, Any]:
 
 def _bundle(path: Path) -> dict[str, Any]:
     from elsa_edge.bundle import open_bundle
+    from elsa_edge.report.gather import layers_of, precision_of
 
     bundle = open_bundle(path)
     manifest = bundle.manifest
@@ -183,6 +157,7 @@ def _bundle(path: Path) -> dict[str, Any]:
         {
             "name": variant.name,
             "runtime": variant.runtime,
+            "precision": precision_of(variant.name),
             "files": dict(variant.files),
             "size_bytes": sum(sizes[file] for file in set(variant.files.values())),
             "instructions": variant.instructions.model_dump(mode="json"),
@@ -203,37 +178,12 @@ def _bundle(path: Path) -> dict[str, Any]:
         "inputs": _tensors(bundle.inputs),
         "outputs": _tensors(bundle.outputs),
         "levels": _levels(bundle.ladder),
+        "layers": [
+            {"name": layer.name, "shape": list(layer.shape), "densities": list(layer.densities)}
+            for layer in layers_of(manifest)
+        ],
         "not_proved": list(manifest.not_proved),
         "variants": variants,
         "versions": dict(manifest.versions),
-        "provenance": dict(manifest.provenance),
+        "provenance": {key: value for key, value in manifest.provenance.items() if key != "layers"},
     }
-
-
-def _show_variants(variants: Sequence[Mapping[str, Any]]) -> None:
-    print_table(
-        "Variants",
-        ("variant", "runtime", "files", "MB", "tolerance", "8-bit weights", "8-bit multiply-adds"),
-        [
-            (
-                v["name"],
-                v["runtime"],
-                len(v["files"]),
-                v["size_bytes"] / 1e6,
-                v["relative_tolerance"],
-                *(_least_share(v["notes"].get(key)) for key in ("int8_weights", "int8_multiply_adds")),
-            )
-            for v in variants
-        ],
-    )
-
-
-def _least_share(shares: object) -> str | None:
-    """Return the share of the level that has least in 8 bits, as exporters write it into their notes."""
-    if (
-        not isinstance(shares, list)
-        or not all(isinstance(share, (int, float)) for share in shares)
-        or not shares
-    ):
-        return None
-    return f"{min(shares):.0%}"

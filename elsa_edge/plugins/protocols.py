@@ -82,7 +82,7 @@ class Forecast:
         level_ms: At each level, sparsest first.
         layers: The layers that were priced, in the network's order; empty where they all stay dense.
         basis: What the figures come from, for a person.
-        timed_here: Whether the dense network was timed on this machine; otherwise all comes from usual rates.
+        timed_here: Whether networks were timed on this machine; otherwise all comes from usual rates.
     """
 
     level_ms: tuple[float, ...]

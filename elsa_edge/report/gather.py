@@ -6,16 +6,16 @@ Nothing is run here. What is not known is listed with the command that finds it 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pydantic import ValidationError
 
 from elsa_edge.bundle import Bundle, Variant
+from elsa_edge.bundle.manifest import Manifest
 from elsa_edge.errors import BundleError, InputError, first_line
 from elsa_edge.profiles.schema import DeviceProfile, Measured
 from elsa_edge.report.record import LayerFact, LayerTime, LevelFact, Missing, Record, Row, now_utc
 
-__all__ = ["from_bundle", "from_profile", "precision_of", "what_is_missing", "with_measured"]
+__all__ = ["from_bundle", "from_profile", "layers_of", "precision_of", "what_is_missing", "with_measured"]
 
 
 def precision_of(variant: str) -> str:
@@ -42,7 +42,7 @@ def from_bundle(bundle: Bundle, profile: DeviceProfile) -> Record:
         budget_ms=profile.qos.latency_budget_ms,
         levels=levels,
         rows=rows,
-        layers=_layers(manifest.provenance.get("layers"), len(levels)),
+        layers=layers_of(manifest),
         provenance={**provenance, "versions": dict(manifest.versions), "built_for": manifest.device},
     )
 
@@ -192,12 +192,13 @@ def _row(variant: Variant, level: int, sizes: Mapping[str, int]) -> Row:
     )
 
 
-def _layers(found: Any, levels: int) -> tuple[LayerFact, ...]:
-    """Read the layers that `build` notes; a bundle of an older version has none.
+def layers_of(manifest: Manifest) -> tuple[LayerFact, ...]:
+    """Return the nested weights that `build` notes in a manifest; a bundle of an older version has none.
 
     Raises:
         BundleError: When what is noted are no layers.
     """
+    found, levels = manifest.provenance.get("layers"), len(manifest.ladder)
     if not isinstance(found, Sequence):
         return ()
     known = LayerFact.model_fields.keys()

@@ -177,6 +177,12 @@ def test_inspect_reads_all_three_kinds(tmp_path: Path) -> None:
     assert {layer["name"]: layer["densities"] for layer in one["layers"]} == {
         layer["name"]: layer["densities"] for layer in two["layers"]
     }
+    assert {layer["name"] for layer in three["layers"]} == {layer["name"] for layer in two["layers"]}
+    assert {variant["precision"] for variant in three["variants"]} == {"float32"}
+    told = CliRunner().invoke(cli, ["inspect", str(bundle("mlp"))]).stdout
+    assert all(
+        title in told for title in ("Nested weights", "Options of the variants", "Versions", "Provenance")
+    )
     (tmp_path / "x.txt").write_text("?")
     for path, words in ((tmp_path / "x.txt", "unknown kind"), (tmp_path / "none", "nothing at")):
         fails("inspect", path, code=1, words=words)
