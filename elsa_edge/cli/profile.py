@@ -55,6 +55,8 @@ def command(
     Run it on the device. The profile that it writes names the fastest variant first, with its fastest choice of
     kernels; the controller starts from its figures.
     """
+    from elsa_edge.control import level_facts
+    from elsa_edge.control.adaptable import nothing_to_adapt
     from elsa_edge.layer_times import with_layer_times
     from elsa_edge.loading import open_for
     from elsa_edge.measure import measure_bundle
@@ -129,6 +131,9 @@ def command(
             ("variant", "choice", "mean ms over levels"),
             [(way["variant"], way["choice"], way["score_ms"]) for way in ways],
         )
+    sentence = nothing_to_adapt(level_facts(opened.manifest.ladder, measured), measured.variant or "")
+    if sentence is not None:
+        say(sentence)
     say(f"Written to {destination}")
     emit(
         {
@@ -137,6 +142,7 @@ def command(
             "variant": measured.variant,
             "choice": profile.runtime.choice,
             "timed": ways,
+            "nothing_to_adapt": sentence,
             "profile": str(destination),
             "levels": levels,
             "context": measured.context,
