@@ -6,11 +6,12 @@ from typing import Final
 
 from elsa_edge.control import LevelFacts
 
-__all__ = ["BUDGET_MS", "PERIOD_MS", "ladder"]
+__all__ = ["BUDGET_MS", "DENSE_BYTES", "PERIOD_MS", "ladder"]
 
 PERIOD_MS: Final = 33.0
 BUDGET_MS: Final = 30.0
 _MB: Final = 1_000_000
+DENSE_BYTES: Final = 38 * _MB  # that the densest level needs beyond the sparsest
 
 
 def ladder(count: int, *, measured: bool = True) -> tuple[list[LevelFacts], list[float]]:

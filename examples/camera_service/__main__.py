@@ -22,6 +22,13 @@ from elsa_edge.errors import ElsaError
 @click.option(
     "--queue", default=4, show_default=True, type=click.IntRange(min=0), help="Requests that may wait."
 )
+@click.option(
+    "--upload-seconds",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Longest time that an image may take to arrive.",
+)
 @click.option("--labels", type=click.Path(path_type=Path, exists=True), help="Class names, one per line.")
 @click.option(
     "--ledger",
@@ -41,6 +48,7 @@ def main(
     variant: str | None,
     budget_ms: float | None,
     queue: int,
+    upload_seconds: float,
     labels: Path | None,
     ledger: Path | None,
     host: str,
@@ -56,7 +64,9 @@ def main(
         for note in session.notes:
             click.echo(note, err=True)
         names = None if labels is None else labels.read_text(encoding="utf-8").splitlines()
-        service = CameraService(session, budget_ms=budget_ms, queue_limit=queue, labels=names)
+        service = CameraService(
+            session, budget_ms=budget_ms, queue_limit=queue, labels=names, upload_s=upload_seconds
+        )
         click.echo("Serving on http://{}:{}/label".format(*listener.getsockname()[:2]), err=True)
         config = uvicorn.Config(
             service.app, log_level="warning", timeout_graceful_shutdown=10, timeout_keep_alive=5

@@ -3,7 +3,8 @@
     time left for the inference = budget - (queueing + decoding), passed to the session request by request
 
 Under overload requests are refused at the door (503, Retry-After) instead of being answered late one after another: at
-most `queue_limit` wait. A request whose time is over before its inference begins is refused as well.
+most `queue_limit` wait. A request whose time is over before its inference begins is refused as well. A client that does
+not send what it announced loses its place after `upload_s`; one that does not read its answer holds up nobody.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Sequence
 from http import HTTPStatus
 
+import anyio
 import anyio.to_thread
 from anyio import CapacityLimiter
 from images import ImageError, to_input
@@ -50,6 +52,7 @@ class CameraService:
         budget_ms: Time from arrival to answer; None for no limit. A client's `X-Budget-Ms` may shorten it.
         queue_limit: Requests that may wait while one is answered.
         labels: Names of the classes; without them a class is told by its number.
+        upload_s: Longest time from a request's head to the end of its image.
     """
 
     def __init__(
@@ -59,8 +62,10 @@ class CameraService:
         budget_ms: float | None = None,
         queue_limit: int = 4,
         labels: Sequence[str] | None = None,
+        upload_s: float = 10.0,
     ) -> None:
         self._session = session
+        self._upload_s = upload_s
         ((self._input, (shape, _)),) = session.inputs.items()
         self._height, self._width = (224 if size is None else size for size in shape[2:4])
         self._output = next(iter(session.outputs))
@@ -107,7 +112,8 @@ class CameraService:
         # Counted from here, so that slow uploads cannot pile up in memory either.
         self._present += 1
         try:
-            body = await _body(request)
+            with anyio.fail_after(self._upload_s):
+                body = await _body(request)
             ends_s = arrived_s + self._allowed_ms(request) / 1e3
             answer = await anyio.to_thread.run_sync(
                 self._answer, body, arrived_s, ends_s, limiter=self._worker
@@ -118,6 +124,9 @@ class CameraService:
             return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
         except TooLateError as error:
             return self._overloaded(str(error))
+        except TimeoutError:
+            sentence = f"The image had not arrived after {self._upload_s:g} seconds"
+            return _refusal(HTTPStatus.REQUEST_TIMEOUT, sentence, {"Connection": "close"})
         except ClientDisconnect:
             return _refusal(HTTPStatus.BAD_REQUEST, "The client went away before its image had arrived")
         finally:

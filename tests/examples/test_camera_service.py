@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +115,44 @@ def test_a_port_in_use_is_said_in_one_sentence(service: str) -> None:
     assert done.returncode == 1
     assert "Is another service running? Try --port." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def connection(service: str) -> socket.socket:
+    host, port = service.removeprefix("http://").rsplit(":", 1)
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def test_clients_that_never_read_hold_up_nobody(service: str) -> None:
+    """Thousands of answers that nobody takes; another client is answered all the same."""
+    with connection(service) as silent:
+        silent.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):  # at some point the service takes no more of it
+            silent.sendall(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n" * 5000)
+
+        assert httpx.post(f"{service}/label", content=png(64), timeout=30).status_code == 200
+
+
+def test_clients_that_never_send_their_image_lose_their_place() -> None:
+    """As many as there are places announce an image and send a part; then there is room again."""
+    process, address = start("--port", "0", "--queue", "1", "--upload-seconds", "0.5")
+    head = b"POST /label HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nhalf"
+    with connection(address) as one, connection(address) as two:
+        for stalled in (one, two):
+            stalled.sendall(head)
+        for stalled in (one, two):
+            assert b"408" in stalled.recv(1000).splitlines()[0]
+        assert httpx.post(f"{address}/label", content=png(64), timeout=30).status_code == 200
+    stop(process)
+
+
+def test_a_budget_shorter_than_decoding_is_said_with_what_took_the_time() -> None:
+    """Nothing is computed for an answer that would be late; the service goes on."""
+    process, address = start("--port", "0", "--budget-ms", "0.001")
+    answer = httpx.post(f"{address}/label", content=png(64), timeout=30)
+    assert answer.status_code == 503
+    assert "of decoding" in answer.json()["error"]
+    assert httpx.get(f"{address}/healthz").status_code == 200
+    stop(process)
 
 
 def test_sigterm_lets_a_request_finish() -> None:
