@@ -47,7 +47,7 @@ def draw_frontier(rows: Sequence[Row], allowed: float, file: Path) -> None:
             )
         axis.set_title(situation, fontsize=9)
         axis.set_xlabel(f"late runs, percent (allowed: {100 * allowed:g})")
-        axis.set_xscale("symlog", linthresh=1.0)
+        axis.set_xlim(-1.0, 40.0)
     axes[0][0].set_ylabel("mean accuracy of the levels that ran, percent")
     figure.tight_layout()
     figure.savefig(file, dpi=110)
