@@ -13,10 +13,10 @@ from typing import Final
 from torch import nn
 
 from benchmarks.networks.dense import mlp
-from benchmarks.networks.mobile import efficientnet_lite0, mobilenet_v1, mobilenet_v2
+from benchmarks.networks.mobile import efficientnet_lite0, keyword, mobilenet_v1, mobilenet_v2
 from benchmarks.networks.residual import resnet18, resnet50
 from benchmarks.networks.sequences import lstm, lstm_transformer, signal, transformer
-from benchmarks.networks.settle import IMAGE, SIGNAL
+from benchmarks.networks.settle import FEATURES, IMAGE, SIGNAL
 
 __all__ = ["FEW", "NETS", "Net"]
 
@@ -39,6 +39,7 @@ NETS: Final = {
     "transformer": Net(transformer, (1, 64, 512)),
     "lstm": Net(lstm, (1, 32, 128)),
     "signal": Net(signal, SIGNAL),
+    "keyword": Net(keyword, FEATURES),
     "lstm_transformer": Net(lstm_transformer, (1, 16, 32)),
 }
 # What benchmarks of whole paths take: one network of each family.

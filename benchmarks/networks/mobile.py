@@ -1,13 +1,28 @@
-"""Networks of depthwise convolutions: MobileNetV1, MobileNetV2, and EfficientNet-Lite0 with its ImageNet weights."""
+"""Networks of depthwise convolutions: a keyword spotter, MobileNetV1 and V2, EfficientNet-Lite0 (ImageNet weights)."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from benchmarks.networks.settle import IMAGE, norm_relu, settled
+from benchmarks.networks.settle import FEATURES, IMAGE, norm_relu, settled
 
-__all__ = ["efficientnet_lite0", "mobilenet_v1", "mobilenet_v2"]
+__all__ = ["efficientnet_lite0", "keyword", "mobilenet_v1", "mobilenet_v2"]
+
+
+def keyword() -> nn.Module:
+    """Return a keyword spotter of 64 channels (DS-CNN), 22 k weights, random; input `(batch, 1, 49, 10)`.
+
+    Source: Zhang et al., "Hello Edge", 2017; the shape that MLPerf Tiny measures.
+    """
+    torch.manual_seed(0)
+    channels = 64
+    layers: list[nn.Module] = [nn.Conv2d(1, channels, (10, 4), 2, (5, 1), bias=False), *norm_relu(channels)]
+    for _ in range(4):
+        layers += [nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False), *norm_relu(channels)]
+        layers += [nn.Conv2d(channels, channels, 1, bias=False), *norm_relu(channels)]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 12)]
+    return settled(nn.Sequential(*layers, *head), FEATURES)
 
 
 def mobilenet_v1() -> nn.Module:

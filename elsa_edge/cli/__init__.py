@@ -34,6 +34,7 @@ VERBS: Final = {
     "profile": "Measure latency and memory of every level on this machine.",
     "run": "Run a bundle under the controller.",
     "simulate": "Replay a trace through the controller.",
+    "benchmark": "Compare engines on this board, and write one file to contribute.",
     "device": "Add, check and remove devices, by ssh or adb.",
     "deploy": "Put a bundle into service on devices: verified there, switched at once, rolled back by itself.",
     "inspect": "Say what is inside a checkpoint, a canonical graph or a bundle.",

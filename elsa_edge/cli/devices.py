@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+# Profiles of boards of which owners may contribute figures.
+_MAKERS = ("raspberry-pi-4", "raspberry-pi-5", "raspberry-pi-32bit", "raspberry-pi-zero-2w")
+_NO_FIGURES = (
+    "Nobody has measured such a board yet; have you one? elsa-edge benchmark --suite board -o my-board.json"
+)
+
 
 @click.group(
     "devices", epilog="Example: elsa-edge devices new my-board --from raspberry-pi-5 -o my-board.yaml"
@@ -53,11 +59,14 @@ def list_devices(*, as_json: bool) -> None:
 @json_option
 def show(*, name: str, as_json: bool) -> None:
     """Print a profile as YAML, every key with its meaning; with --json as JSON."""
-    from elsa_edge.profiles import load_profile, render_profile
+    from elsa_edge.profiles import contributed, load_profile, render_profile
 
     profile = load_profile(name)
     if not as_json:
         click.echo(render_profile(profile), nl=False)
+    if name in _MAKERS:
+        files = ", ".join(str(path) for path in contributed(name))
+        say(f"Figures of such boards: {files}" if files else _NO_FIGURES)
     emit(profile.model_dump(mode="json"), as_json=as_json)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from elsa_edge.profiles.loader import added_folder, find_problems, load_profile, profile_names
+from elsa_edge.profiles.loader import added_folder, contributed, find_problems, load_profile, profile_names
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.profiles.writer import render_profile, save_profile
 
 __all__ = [
     "DeviceProfile",
     "added_folder",
+    "contributed",
     "find_problems",
     "load_profile",
     "profile_names",

@@ -15,7 +15,7 @@ from elsa_edge.errors import ProfileError, UnknownNameError, closest
 from elsa_edge.profiles.schema import NAME_PATTERN, RELATIVE_PATTERN, DeviceProfile
 from elsa_edge.profiles.source import KeyPath, Source, parse
 
-__all__ = ["added_folder", "find_problems", "load_profile", "profile_names"]
+__all__ = ["added_folder", "contributed", "find_problems", "load_profile", "profile_names"]
 
 _FOLDER: Final = Path(__file__).parents[1] / "device_profiles"
 _ADDED_VARIABLE: Final = "ELSA_EDGE_DEVICES"
@@ -30,6 +30,12 @@ _PATTERNS: Final = {
 def profile_names() -> list[str]:
     """Return the names of the profiles that come with elsa-edge, sorted."""
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def contributed(name: str) -> list[Path]:
+    """Return the files that owners of such a board have contributed: `elsa-edge benchmark --suite board` made them."""
+    folder = _FOLDER / "measured"
+    return sorted(path for path in folder.glob("*.json") if f"{path.stem}-".startswith(f"{name}-"))
 
 
 def added_folder() -> Path:
