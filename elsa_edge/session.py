@@ -40,6 +40,7 @@ from elsa_edge.profiles.schema import DeviceProfile, Measured
 from elsa_edge.rerouted_runs import ReroutedRuns
 from elsa_edge.running.turns import Turn
 from elsa_edge.tensors import TensorSpec
+from elsa_edge.what_runs import WhatRuns, what_runs
 
 __all__ = ["AdaptiveSession"]
 
@@ -214,6 +215,11 @@ class AdaptiveSession:
     def last_run(self) -> RunEvent | None:
         """The latest run as it happened; None before the first. Cheaper than `stats.last`, for use after every run."""
         return self._history.last
+
+    @property
+    def what_runs(self) -> WhatRuns:
+        """Which kernels really run: variant, choice, threads, and the instruction set of our own kernels."""
+        return what_runs(self.variant, self.profile.runtime)
 
     def memory(self) -> MemoryUse:
         """Return the memory need, base and per level, in bytes."""

@@ -6,7 +6,7 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -127,8 +127,10 @@ def command(
             stopped = error
         if outputs is not None and stopped is None:
             _write(outputs, last)
-        record = {"variant": session.variant.name, **_record(session)}
+        runs_with = session.what_runs
+        record = {"variant": session.variant.name, "runs_with": asdict(runs_with), **_record(session)}
         _show(record)
+        say(f"Runs with {runs_with}")
         if trace is not None:
             say(f"Trace written to {trace}; replay it with `elsa-edge simulate --trace {trace}`")
         emit(

@@ -34,9 +34,13 @@ class SessionCollector(Collector):
         """Return the session's figures as they are now."""
         session, stats = self._session, self._session.stats
         info = GaugeMetricFamily(
-            "elsa_edge_session_info", "What runs; always 1.", labels=("bundle", "variant", "device")
+            "elsa_edge_session_info",
+            "What runs; always 1.",
+            labels=("bundle", "variant", "device", "choice", "threads", "instruction_set"),
         )
-        info.add_metric((session.bundle.identity, session.variant.name, session.profile.name), 1.0)
+        runs = session.what_runs
+        kernels = (runs.choice, str(runs.threads), runs.instruction_set or "")
+        info.add_metric((session.bundle.identity, runs.variant, session.profile.name, *kernels), 1.0)
         yield info
         yield from _per_level(stats)
         yield from _decisions(stats)
@@ -95,6 +99,8 @@ def _device(stats: SessionStats) -> Iterator[Metric]:
         ("miss_ratio", "Share of the window's inferences over the budget.", decision.miss_rate),
         ("available_bytes", "Memory that can still be allocated.", last.available_bytes),
         ("temperature_celsius", "The hottest zone.", last.temperature_c),
+        ("clock_ratio", "Clock over the highest one.", last.clock_share),
+        ("power_watts", "What the device draws.", last.power_w),
     ):
         if value is not None:
             yield GaugeMetricFamily(f"elsa_edge_{name}", text, value)
