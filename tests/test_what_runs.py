@@ -23,7 +23,9 @@ def test_a_session_says_what_it_runs_with():
 @pytest.mark.skipif(library_path() is None, reason="the kernels are not compiled here")
 def test_our_kernels_tell_their_instruction_set(monkeypatch, tmp_path):
     """The name comes from the library that runs; one that is no library tells nothing."""
-    variant = open_bundle(bundle("conv")).manifest.variant("ort-switch").model_copy(update={"name": "ort-nested"})
+    variant = (
+        open_bundle(bundle("conv")).manifest.variant("ort-switch").model_copy(update={"name": "ort-nested"})
+    )
     told = what_runs(variant, Runtime(threads=2)).instruction_set
     assert told is not None
     assert told in library_path().read_bytes().decode("latin-1")
