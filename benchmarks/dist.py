@@ -9,6 +9,7 @@ Packages come from where pip of this machine finds them. Run `make dist` first.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -125,8 +126,12 @@ def _on_arm(wheel: Path, folder: Path, bundle: Path | None) -> Row:
     }
     if bundle is not None:
         shutil.copytree(bundle, inside / "bundle")
-        said, row["run_s"] = _done([board.enter, *words, "verify", "bundle", "--cache", "/tmp/cache"])  # noqa: S108 - the board's own
-        row["ran"] = f"verify: {said.splitlines()[-1][:100]}"
+        verify = ["verify", "bundle", "--json", "--cache", "/tmp/cache"]  # noqa: S108 - the board's own
+        said, row["run_s"] = _done([board.enter, *words, *verify])
+        right = {v["name"]: len(v["levels"]) for v in json.loads(said)["variants"] if v["ok"]}
+        row["ran"] = "verify: " + ", ".join(
+            f"{name} right at {count} levels" for name, count in right.items()
+        )
     return row
 
 

@@ -1,5 +1,6 @@
 """Every command and program that the pages of docs/ show is run; links between pages lead somewhere."""
 
+import os
 import re
 import shutil
 import sys
@@ -104,6 +105,37 @@ def test_every_block_of_the_pages_runs(page, tmp_path, warm):
             run([sys.executable, "-W", "error", "-c", story], folder)
         elif language == "sh":
             run(["bash", "-euo", "pipefail", "-c", code], folder, warm)
+
+
+def links_of(page: Path) -> set[Path]:
+    """Return the pages that a page of docs/ links to."""
+    found = re.findall(r"\]\(([^)#:]+\.md)(?:#[^)]*)?\)", (ROOT / page).read_text())
+    return {Path(os.path.normpath(page.parent / target)) for target in found}
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How do I install it without CUDA?",
+        "What do I bring?",
+        "Which granularity?",
+        "Which variant on a Pi 4, a Pi 5, a phone?",
+        "How accurate is each level, and how do I find out?",
+        "How fast is it against my int8 network?",
+        "How do I get it onto the device?",
+        "What if I have only ONNX?",
+        'What does "proved" mean?',
+        "What may a bundle do on my device?",
+    ],
+)
+def test_what_newcomers_ask_is_answered_two_clicks_from_the_index(question):
+    """One click to the page that has the question, a second to the page that its answer leads on to."""
+    one = links_of(Path("docs/index.md"))
+    answering = [page for page in one if f"## {question}\n" in (ROOT / page).read_text()]
+    assert len(answering) == 1
+    answer = (ROOT / answering[0]).read_text().partition(f"## {question}\n")[2].partition("\n## ")[0]
+    assert len(answer.split()) >= 12
+    assert "](" in answer
 
 
 def test_links_between_pages_lead_somewhere():
