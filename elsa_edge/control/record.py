@@ -118,6 +118,9 @@ class TraceRecorder(_Lines):
                 "" if decision.predicted_ms is None else f"{decision.predicted_ms:.4f}",
                 "" if rerouted is None else f"{event.latency_ms:.4f}",
                 "" if rerouted is None else rerouted.level,
+                "" if event.throttled is None else int(event.throttled),
+                "" if event.clock_share is None else f"{event.clock_share:.4f}",
+                "" if event.power_w is None else f"{event.power_w:.3f}",
                 *self._origin,
             )
         )

@@ -72,7 +72,8 @@ def compose(sources: Sequence[Path], device: str | None = None, measuring: Measu
     record = _base(bases, list(profiles.values()), runs, device, measuring)
     if runs:
         record = with_runs(record, runs[0])
-    name = str(bases[0]) if bases else "BUNDLE"
+    # An older report cannot be measured again, its bundle can.
+    name = str(bases[0]) if bases and bases[0].is_dir() else "BUNDLE"
     return record.model_copy(update={"missing": what_is_missing(record, name)})
 
 

@@ -219,8 +219,9 @@ def _about_accuracy(record: Record) -> str:
     """Return how accuracies are to be read, where there are any."""
     if all(record.accuracy(row) is None for row in record.rows):
         return ""
-    samples = {level.accuracy_samples for level in record.levels} - {None}
-    over = f" over {samples.pop()} samples, ± its 95 % interval" if len(samples) == 1 else ""
+    samples = sorted({level.accuracy_samples for level in record.levels if level.accuracy_samples})
+    many = f"{samples[0]} to {samples[-1]}" if len(samples) > 1 else f"{samples[0]}" if samples else ""
+    over = f" over {many} samples, ± its 95 % interval" if many else ""
     return f" Accuracy is{over or ' as the ladder says'}; in brackets the points beside the dense level."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -22,9 +23,12 @@ EVENTS = (
 
 def test_a_recorded_trace_is_read_back_as_slow_downs(tmp_path: Path) -> None:
     """8 ms at a level that takes 4 is 2 times as slow; with the smallest level 30 MB more would be free."""
-    with TraceRecorder(tmp_path / "t.csv", [20_000_000, 50_000_000]) as record:
+    with TraceRecorder(tmp_path / "t.csv", [20_000_000, 50_000_000], bundle="ab" * 32) as record:
         for one in EVENTS:
             record(one)
+    header, *rows = csv.reader((tmp_path / "t.csv").read_text().splitlines())
+    assert all(len(row) == len(header) for row in rows)
+    assert [dict(zip(header, row, strict=True))["bundle"] for row in rows] == ["ab" * 32, ""]
 
     assert read_trace(tmp_path / "t.csv", [3.0, 4.0]) == [
         Sample(2.0, 0.0, 90e6, 2.5, 51.0),

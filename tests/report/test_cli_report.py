@@ -225,3 +225,10 @@ def test_two_recordings_in_one_file_are_refused(tmp_path):
     made = report(tmp_path / "both.csv", "-o", tmp_path / "r.md")
     assert made.exit_code == 1
     assert "of more than one bundle" in made.stderr
+
+
+def test_what_an_older_report_lacks_is_found_out_with_its_bundle(tmp_path):
+    (tmp_path / "old.json").write_text(record().model_copy(update={"checks": ()}).model_dump_json())
+    made = report(tmp_path / "old.json", "-o", tmp_path / "r.md")
+    assert made.exit_code == 0, made.output
+    assert "Numeric verification on this device. elsa-edge report BUNDLE --measure" in made.stdout
