@@ -17,6 +17,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.depthwise import without_depthwise
 from elsa_edge.errors import ElsaError, ExportError, InputError, UsageError, first_line
 from elsa_edge.files import sha256_of
 from elsa_edge.graph.against_file import masked, prove_equal_to_file
@@ -71,7 +72,7 @@ def nest_onnx(
     steps = ladder if isinstance(ladder, Ladder) else Ladder.from_sparsities(list(ladder))
     model = read_onnx(source, outputs)
     factors, reasons = find_factors(model.graph)
-    chosen = _choose(model.graph, factors, include, exclude)
+    chosen, said = _choose(model.graph, factors, include, exclude)
     weights = {factor.name: _numbers(model.graph, factor.name) for factor in chosen}
     facts: dict[str, Any] = {
         "command": "sparsify",
@@ -95,7 +96,7 @@ def nest_onnx(
     if prove:
         tell(told("comparing the graph with the file at every level", 0.4))
         graph = prove_equal_to_file(graph, plain, checkpoint, real)
-    return graph, [*_sentences(plain.graph, chosen, reasons), *_what_was_put_right(put_right)]
+    return graph, [*_sentences(plain.graph, chosen, reasons), *said, *_what_was_put_right(put_right)]
 
 
 def _put_right(
@@ -150,7 +151,7 @@ def _branching(graph: ir.Graph) -> ir.Node | None:
 
 def _choose(
     graph: ir.Graph, factors: Sequence[Factor], include: Sequence[str], exclude: Sequence[str]
-) -> list[Factor]:
+) -> tuple[list[Factor], list[str]]:
     branching = _branching(graph)
     if not factors and branching is not None:
         raise ExportError(
@@ -177,7 +178,7 @@ def _choose(
     ]
     if not chosen:
         raise UsageError("The include and exclude patterns leave no weight to make sparse")
-    return chosen
+    return (chosen, []) if include else without_depthwise(chosen)
 
 
 def _sentences(plain: ir.Graph, chosen: Sequence[Factor], reasons: dict[str, str]) -> list[str]:

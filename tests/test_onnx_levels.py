@@ -131,7 +131,7 @@ NESTED = {
 def test_every_level_equals_the_file_with_masked_weights(name, granularity, tmp_path):
     """Also the dense one, which is the file itself; computed by ONNX Runtime from the file as it was."""
     onnx.save(FILES[name](), tmp_path / "m.onnx")
-    graph, notes = nest_onnx(tmp_path / "m.onnx", LEVELS, granularity=granularity)
+    graph, notes = nest_onnx(tmp_path / "m.onnx", LEVELS, granularity=granularity, include=["*"])
     assert set(graph.nested) == NESTED.get(name, {"onnx::Conv_1", "dw", "fc"})
     assert "are nested" in notes[0]
     import onnxruntime
@@ -148,7 +148,7 @@ def test_every_level_equals_the_file_with_masked_weights(name, granularity, tmp_
 def test_a_bundle_is_built_of_it(tmp_path):
     """The graph goes the same way as one from torch."""
     onnx.save(convolutional(17), tmp_path / "m.onnx")
-    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS)
+    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS, include=["*"])
     graph.save(tmp_path / "levels.onnx")
     assert CanonicalGraph.load(tmp_path / "levels.onnx").ladder.sparsities == LEVELS
     build_bundle(tmp_path / "levels.onnx", "generic-x86-64", tmp_path / "bundle", variants=["ort-switch"])
@@ -158,7 +158,7 @@ def test_a_bundle_is_built_of_it(tmp_path):
 def test_external_data_is_read_and_weights_are_excluded(tmp_path):
     """A file with its weights beside it; a pattern keeps one dense."""
     onnx.save(convolutional(17), tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0)
-    graph, notes = nest_onnx(tmp_path / "m.onnx", LEVELS, exclude=["fc"])
+    graph, notes = nest_onnx(tmp_path / "m.onnx", LEVELS, include=["*"], exclude=["fc"])
     assert set(graph.nested) == {"onnx::Conv_1", "dw"}
     assert any("fc" in note and "pattern" in note for note in notes)
     with pytest.raises(UsageError, match="matches no weight"):
@@ -248,7 +248,7 @@ def test_a_branch_that_hands_an_outer_value_through_stays_whole(tmp_path):
         nodes, [weight("w", 3, 4), constant("zero", np.float32(0))], inputs={"x": [None, 3]}, opset=20
     )
     onnx.save(made, tmp_path / "m.onnx")
-    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS)
+    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS, include=["*"])
     assert list(graph.outputs) == ["y"]
 
 
@@ -260,7 +260,7 @@ def test_free_sizes_written_as_minus_one_and_sizes_that_do_not_run_are_tried(tmp
     ]
     made = model(nodes, [weight("w", 4, 3, 20, 20)], inputs={"x": [-1, 3, -1, -1]}, opset=13)
     onnx.save(made, tmp_path / "m.onnx")
-    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS)
+    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS, include=["*"])
     assert graph.inputs["x"].shape == (None, 3, None, None)
 
 
@@ -274,7 +274,7 @@ def test_scales_of_a_resize_are_no_weights(tmp_path):
     numbers = [weight("w", 4, 3, 3, 3), constant("scales", np.array([1, 1, 2, 2], "f4"))]
     made = model(nodes, numbers, inputs={"x": ["N", 3, 6, 6], "x2": ["N", 4, 12, 12]})
     onnx.save(made, tmp_path / "m.onnx")
-    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS)
+    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS, include=["*"])
     assert set(graph.nested) == {"w"}
 
 
@@ -285,7 +285,7 @@ def test_inner_shapes_that_a_tool_wrote_wrongly_do_not_matter(tmp_path, capfd):
     made.graph.output[0].type.tensor_type.shape.dim.add().dim_value = -1
     made.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 4
     onnx.save(made, tmp_path / "m.onnx")
-    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS)
+    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS, include=["*"])
     assert list(graph.outputs) == ["y"]
     assert "inference" not in capfd.readouterr().err
 

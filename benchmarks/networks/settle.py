@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from elsa_edge.sparsify.norms import reestimate
+from elsa_edge.sparsify.statistics import reestimate
 
 __all__ = ["FEATURES", "IMAGE", "SIGNAL", "noise", "norm_relu", "settled"]
 

@@ -78,9 +78,9 @@ def repaired_photographs(
         mode=mode,
         steps=steps,
         batch_size=batch_size,
-        check_every=max(5, steps // 2),
+        check_every=max(3, steps // 3),
+        patience=2,
         augment="none",
-        held_out=0.05,
     )
     made = repair(cut, model, photos.learning, settings, state=state_of(**asked))
     cpu_s, wall_s = time.process_time() - began_cpu, time.monotonic() - began

@@ -31,11 +31,19 @@ _SCENES: Final = (
 Pixels = npt.NDArray[np.uint8]
 
 
+class _Crops(ImageFolder):
+    """Crops, the same number of every photograph and one photograph after the other."""
+
+    def __init__(self, pixels: Pixels, scaling: str) -> None:
+        super().__init__(pixels, "", scaling)
+        self.origins = np.arange(len(pixels)) // _CROPS
+
+
 class Photographs:
     """Crops to learn from, and photographs that are held out.
 
     Attributes:
-        learning: Unlabelled crops, a source of inputs.
+        learning: Unlabelled crops, a source of inputs whose origins are the photographs.
         crops: Crops of held-out photographs, float32 `(n, 3, 224, 224)`.
         whole: Held-out photographs, `(m, 3, 224, 224)`.
         labels: Their ImageNet classes, `(m,)`.
@@ -44,7 +52,7 @@ class Photographs:
     def __init__(
         self, learning: Pixels, crops: Pixels, whole: Pixels, labels: Sequence[int], scaling: str
     ) -> None:
-        self.learning = ImageFolder(learning, "", scaling)
+        self.learning = _Crops(learning, scaling)
         self.crops, self.whole = (_all(ImageFolder(pixels, "", scaling)) for pixels in (crops, whole))
         self.labels = torch.tensor(list(labels))
 

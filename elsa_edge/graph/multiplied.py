@@ -60,6 +60,12 @@ class Factor:
         """Number of weights."""
         return math.prod(self.shape)
 
+    @property
+    def depthwise(self) -> bool:
+        """Whether each output channel sees a single input channel of several."""
+        inputs = self.shape[0] // self.groups if self.kind == "conv_transpose" else self.shape[1]
+        return self.groups > 1 and inputs == 1
+
     def rows(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return values of the factor's shape as `(groups, out / groups, in / groups, positions)`."""
         if self.kind == "conv":

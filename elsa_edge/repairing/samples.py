@@ -2,6 +2,8 @@
 
 train      order = permutation, permutation, ...      step s takes places s * size ... (s + 1) * size - 1
 held out   never trained on; copies that are augmented fill up where they are few
+
+Crops of one picture, or frames of one film, are alike: held out are whole origins, where the source tells them apart.
 """
 
 from __future__ import annotations
@@ -17,16 +19,22 @@ from elsa_edge.repairing.augment import Arguments, Augmentation
 from elsa_edge.sparsify.data import batches_of
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Generator, Tensor, nn
 
 __all__ = ["FEWEST", "Arguments", "Samples", "Source", "source_of"]
 
 FEWEST: Final = 16
+# Origins, while they are at most a quarter: of two or three a look at them says little.
+_FEWEST_HELD_OUT: Final = 8
 _NUMBERS: Final = 2**24
 
 
 class Source(Protocol):
-    """Inputs that can be drawn in any order."""
+    """Inputs that can be drawn in any order.
+
+    A source may have an attribute `origins`: integers `(inputs,)`, equal for inputs that come from the same picture,
+    film or speaker. Without it each input is an origin of its own.
+    """
 
     def __len__(self) -> int:
         """Return the number of inputs."""
@@ -118,9 +126,8 @@ class Samples:
                 found=len(source),
             )
         self._source, self.augmentation, self._seed = source, augmentation, seed
-        places = torch.randperm(len(source), generator=torch.Generator().manual_seed(seed))
-        count = max(2, round(held_out * len(source)))
-        self.held_out_places, self.train_places = places[:count].sort().values, places[count:].sort().values
+        held = _held_out(_origins(source), held_out, torch.Generator().manual_seed(seed))
+        self.held_out_places, self.train_places = (torch.nonzero(part).flatten() for part in (held, ~held))
 
     def __len__(self) -> int:
         return len(self._source)
@@ -179,6 +186,36 @@ class Samples:
         tensors = [*positional, *(named[key] for key in sorted(named))]
         sums = [zlib.crc32(np.ascontiguousarray(t.numpy()).tobytes()) for t in tensors]
         return f"{len(self._source)}:{':'.join(map(str, sums))}"
+
+
+def _origins(source: Source) -> Tensor:
+    """Return the number of each input's origin, 0 ... `(inputs,)`.
+
+    Raises:
+        InputError: When they are not one integer an input, or all the same.
+    """
+    import torch
+
+    told = getattr(source, "origins", None)
+    if told is None:
+        return torch.arange(len(source))
+    numbers = np.asarray(told)
+    if numbers.shape != (len(source),):
+        raise InputError("The origins do not fit", expected=f"{len(source)} integers", found=numbers.shape)
+    _, places = np.unique(numbers, return_inverse=True)
+    if len(places) and places.max() < 1:
+        raise InputError("All inputs have one origin", expected="at least two, one of them to be held out")
+    return torch.from_numpy(places)
+
+
+def _held_out(origins: Tensor, share: float, generator: Generator) -> Tensor:
+    """Return which inputs are held out, bool `(inputs,)`: a share of the origins, each of them whole."""
+    import torch
+
+    count = int(origins.max()) + 1
+    held = max(1, round(share * count), min(_FEWEST_HELD_OUT, count // 4))
+    chosen = torch.randperm(count, generator=generator)[:held]
+    return torch.isin(origins, chosen)
 
 
 def _stream(count: int, start: int, size: int, key: tuple[int, ...]) -> Tensor:

@@ -36,7 +36,7 @@ class RepairSettings:
         temperature: Of `kl`: logits are divided by it.
         augment: `none`, `crop`, `crop-flip`, or `auto`: fewer than 2048 images `(batch, 1 or 3, h, w)` are varied as
             far as the dense network stays sure of its answers.
-        held_out: Share of the inputs that is never trained on.
+        held_out: Share of the inputs that is never trained on; of few inputs eight, or a quarter.
         check_every: Steps between two looks at the held-out inputs.
         patience: Looks without gain after which a level is done.
         minutes: Time for all levels together; None for as long as the steps take.

@@ -11,6 +11,7 @@ from elsa_edge.repairing.checks import to
 from elsa_edge.repairing.distance import Distance, outputs_of
 from elsa_edge.repairing.samples import Arguments, Samples
 from elsa_edge.repairing.settings import RepairSettings
+from elsa_edge.sparsify.statistics import DenseNorms, dense_norms, reestimate
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,6 +41,7 @@ class Teacher:
         self.network, self.device = network.eval(), device
         self._samples, self._size = samples, settings.batch_size
         self._remembered: Tensor | None = None
+        self._norms: DenseNorms | None = None
         self._features = Features(network, settings.features)
         self.held_out = [
             ((tuple(a), dict(k)), self.answer((a, k))) for a, k in samples.held_out(settings.batch_size)
@@ -78,6 +80,12 @@ class Teacher:
 
         with torch.no_grad():
             return run(self.network, arguments, self.device)
+
+    def estimate(self, level: nn.Module) -> None:
+        """Estimate a level's BatchNorm statistics against this network's."""
+        if self._norms is None:
+            self._norms = dense_norms(self.network, self._samples.calibration(self._size))
+        reestimate(level, self._samples.calibration(self._size), self._norms)
 
     @property
     def features(self) -> Mapping[str, Tensor]:

@@ -21,7 +21,7 @@ from elsa_edge.repairing.samples import Samples
 from elsa_edge.repairing.settings import RepairSettings
 from elsa_edge.repairing.student import Student
 from elsa_edge.repairing.teacher import Features, Teacher, run
-from elsa_edge.sparsify.norms import batch_norms, reestimate
+from elsa_edge.sparsify.norms import batch_norms
 
 if TYPE_CHECKING:
     from torch import nn
@@ -115,7 +115,7 @@ class LevelTuner:
     def _offer_statistics(self) -> None:
         """Estimate BatchNorm's statistics anew and keep them where they are better."""
         if batch_norms(self.student.model):
-            reestimate(self.student.model, self.samples.calibration(self.settings.batch_size))
+            self.teacher.estimate(self.student.model)
             self._offer(tuned=False)
 
     def train_step(self) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from elsa_edge.sparsify.products import Products
@@ -21,7 +22,8 @@ def coverage(
     weights: Sequence[Prunable],
     products: Products | None,
     *,
-    left_out: Collection[str] = (),
+    dense: Mapping[str, str] = MappingProxyType({}),
+    depthwise: Sequence[Prunable] = (),
 ) -> dict[str, Any]:
     """Return what the nested weights are of the whole network, as JSON values.
 
@@ -29,11 +31,13 @@ def coverage(
         model: The network.
         weights: Those that become nested.
         products: What a run multiplied with, if there was one.
-        left_out: Names of weights that a pattern keeps dense.
+        dense: Weights that could be nested and are not -> why.
+        depthwise: Those of them that are depthwise convolutions, which are no matrix products.
 
     Returns:
-        `parameters` and `multiply_adds`: shares in [0, 1], the second None without a run; `dense`: name, size and
-        reason of each weight (not bias or scale) above 1 % that is not nested.
+        `parameters` and `multiply_adds`: shares in [0, 1], the second None without a run; `depthwise_multiply_adds`:
+        the share of depthwise convolutions that stay dense; `dense`: name, size and reason of each weight (not bias
+        or scale) above 1 % that is not nested.
     """
     nested = {name for weight in weights for name in (weight.name, *weight.aliases)}
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
@@ -41,27 +45,29 @@ def coverage(
         name: parameter.ndim > 1 for name, parameter in model.named_parameters()
     }  # biases are no news
     total = max(1, sum(sizes.values()))
-    work = None
-    if products is not None and products.multiply_adds:
-        mine = sum(product.multiply_adds for name, product in products.found.items() if name in nested)
-        work = min(1.0, mine / products.multiply_adds)
-    dense = [
-        {"name": name, "size": size, "reason": _reason(model, name, products, left_out)}
+
+    def share_of(names: Collection[str]) -> float | None:
+        if products is None or not products.multiply_adds:
+            return None
+        mine = sum(product.multiply_adds for name, product in products.found.items() if name in names)
+        return min(1.0, mine / products.multiply_adds)
+
+    large = [
+        {"name": name, "size": size, "reason": dense.get(name) or _reason(model, name, products)}
         for name, size in sizes.items()
         if name not in nested and size > _LARGE * total and matrices[name]
     ]
     return {
         "parameters": sum(size for name, size in sizes.items() if name in nested) / total,
-        "multiply_adds": work,
-        "dense": dense,
+        "multiply_adds": share_of(nested),
+        "depthwise_multiply_adds": share_of({weight.name for weight in depthwise}),
+        "dense": large,
     }
 
 
-def _reason(model: nn.Module, name: str, products: Products | None, left_out: Collection[str]) -> str:
+def _reason(model: nn.Module, name: str, products: Products | None) -> str:
     from torch import nn
 
-    if name in left_out:
-        return "--include or --exclude leaves it out"
     owner = model.get_submodule(name.rpartition(".")[0])
     if isinstance(owner, (nn.Embedding, nn.EmbeddingBag)):
         return "it is looked up, not multiplied with"

@@ -1,10 +1,9 @@
-"""BatchNorm at each level: statistics re-estimated on data; zero scale, bias and mean behind dead channels.
+"""The BatchNorm modules of a network, and which of them stands behind which layer.
 
     y = scale * (x - mean) / sqrt(variance + eps) + bias
 
-A mask changes what a layer puts out, so the running mean and variance of the dense network are wrong for the
-sparse ones. A channel whose weights are all zero puts out its bias and BatchNorm turns that into another
-constant; with the tables zeroed it is exactly zero, and a later pass can drop it without changing any number.
+A channel whose weights are all zero puts out its bias and BatchNorm turns that into another constant; with scale, bias
+and mean zeroed it is exactly zero, and a later pass can drop it without changing any number.
 """
 
 from __future__ import annotations
@@ -14,9 +13,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from elsa_edge.errors import InputError, first_line
 from elsa_edge.sparsify.data import Batches
 from elsa_edge.sparsify.prunable import Prunable
 from elsa_edge.sparsify.tracing import followers_by_tracing
@@ -24,7 +20,7 @@ from elsa_edge.sparsify.tracing import followers_by_tracing
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["batch_norms", "evaluating", "followers", "reestimate"]
+__all__ = ["batch_norms", "evaluating", "followers"]
 
 
 def batch_norms(model: nn.Module) -> dict[str, nn.Module]:
@@ -48,53 +44,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def reestimate(model: nn.Module, batches: Batches) -> dict[str, np.ndarray[Any, Any]]:
-    """Estimate the running statistics of every BatchNorm anew, with the weights as they are.
-
-    Args:
-        model: Its BatchNorm buffers hold the new statistics afterwards; everything else is as before.
-        batches: Arguments of `forward`; the average over batches is taken.
-
-    Returns:
-        state_dict name of each mean and variance -> float32 `(channels,)`.
-
-    Raises:
-        InputError: When there are no batches or the network does not take them.
-    """
-    import torch
-
-    norms = batch_norms(model)
-    device = next(model.parameters()).device
-    count = 0
-    momenta = {name: norm.momentum for name, norm in norms.items()}
-    with evaluating(model), torch.no_grad():
-        counters = {name: norm.num_batches_tracked.clone() for name, norm in norms.items()}  # type: ignore[operator]  # a buffer
-        for norm in norms.values():
-            norm.reset_running_stats()  # type: ignore[operator]  # a method of _BatchNorm
-            norm.momentum = None  # type: ignore[assignment]  # None: the plain average of all batches
-            norm.training = True
-        try:
-            for arguments, keywords in batches:
-                moved = [a.to(device) for a in arguments]
-                model(*moved, **{key: value.to(device) for key, value in keywords.items()})
-                count += 1
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            raise InputError(f"The network does not take this data ({first_line(error)})") from error
-        finally:
-            for name, norm in norms.items():
-                norm.momentum = momenta[name]
-                norm.num_batches_tracked.copy_(counters[name])  # type: ignore[operator]  # a buffer
-    if count == 0:
-        raise InputError("There is no batch to estimate BatchNorm statistics on")
-    state = model.state_dict()
-    found = {}
-    for name in norms:
-        for statistic in ("running_mean", "running_var"):
-            key = f"{name}.{statistic}" if name else statistic
-            found[key] = state[key].float().cpu().numpy().copy()
-    return found
 
 
 def _followers_by_running(model: nn.Module, layers: Mapping[str, str], batches: Batches) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.depthwise import without_depthwise
 from elsa_edge.errors import InputError, UsageError, first_line
 from elsa_edge.levels import NEVER, Ladder, index_from_masks, mask_at, measured_densities
 from elsa_edge.progress import Tell, told
@@ -21,12 +22,13 @@ from elsa_edge.sparsify.coverage import coverage
 from elsa_edge.sparsify.data import Batches, batches_of
 from elsa_edge.sparsify.dead import require_alive
 from elsa_edge.sparsify.fisher import fisher_scores
-from elsa_edge.sparsify.norms import batch_norms, evaluating, followers, reestimate
+from elsa_edge.sparsify.norms import batch_norms, evaluating, followers
 from elsa_edge.sparsify.patterns import Channel, NofM, Pattern, Unstructured, parse_pattern
 from elsa_edge.sparsify.products import Products, trace_products
 from elsa_edge.sparsify.prunable import Prunable, choose, find_prunable
 from elsa_edge.sparsify.scores import FISHER, score_named
 from elsa_edge.sparsify.selection import select
+from elsa_edge.sparsify.statistics import dense_norms, reestimate
 from elsa_edge.sparsify.tracing import output_layers
 from elsa_edge.trained import plain_network, tensors_of
 
@@ -62,12 +64,17 @@ def nested_weights(
 ) -> tuple[list[Prunable], list[str]]:
     """Return the weights that become nested, and sentences on those that were asked for but stay dense.
 
+    Depthwise convolutions stay dense unless a pattern names weights or whole channels are cut.
+
     Raises:
         UsageError: When a pattern matches nothing, or nothing is left.
     """
     every = find_prunable(model, products)
     wanted = choose(every, include, exclude)
     notes, chosen = [], []
+    if not include and not isinstance(pattern, Channel):
+        wanted, said = without_depthwise(wanted)
+        notes += said
     outputs: set[str] = set()
     if isinstance(pattern, Channel) and not include:
         traced = output_layers(model, {weight.module for weight in every})
@@ -248,9 +255,7 @@ def sparsify(
         "exclude": list(exclude),
         "seed": seed,
         "batch_norm": "re-estimated" if tables else "kept",
-        "coverage": coverage(
-            model, weights, products, left_out=_left_out(find_prunable(model, products), include, exclude)
-        ),
+        "coverage": _coverage(model, weights, products, include, exclude),
         "notes": notes,
         **(provenance or {}),
     }
@@ -265,9 +270,21 @@ def sparsify(
     return NestedCheckpoint(arrays, checkpoint.indices, tables, measured, facts)
 
 
-def _left_out(every: Sequence[Prunable], include: Sequence[str], exclude: Sequence[str]) -> set[str]:
-    """Return the names of the weights that the patterns keep dense."""
-    return {weight.name for weight in every} - {weight.name for weight in choose(every, include, exclude)}
+def _coverage(
+    model: nn.Module,
+    weights: Sequence[Prunable],
+    products: Products | None,
+    include: Sequence[str],
+    exclude: Sequence[str],
+) -> dict[str, Any]:
+    """Return what the nested weights are of the network, and why others that could be nested stay dense."""
+    every = find_prunable(model, products)
+    nested = {weight.name for weight in weights}
+    wanted = {weight.name for weight in choose(every, include, exclude)}
+    reasons = {w.name: "--include or --exclude leaves it out" for w in every if w.name not in wanted}
+    depthwise = [w for w in every if w.depthwise and w.name in wanted - nested]
+    reasons |= {weight.name: "it is a depthwise convolution" for weight in depthwise}
+    return coverage(model, weights, products, dense=reasons, depthwise=depthwise)
 
 
 def _starved(
@@ -338,6 +355,7 @@ def _statistics(
     state = model.state_dict(keep_vars=True)
     before = {name: tensor.detach().clone() for name, tensor in state.items()}
     rows: list[dict[str, np.ndarray[Any, Any]]] = []
+    dense = dense_norms(model, batches)
     try:
         for level in masks:
             if all(bool(mask.all()) for mask in level.values()):
@@ -347,7 +365,7 @@ def _statistics(
                 for weight in weights:
                     mask = level[weight.name].to(state[weight.name].device)
                     state[weight.name].copy_(before[weight.name] * mask)
-            rows.append(reestimate(model, batches))
+            rows.append(reestimate(model, batches, dense))
     finally:
         with torch.no_grad():
             for name, tensor in state.items():

@@ -58,6 +58,11 @@ class Prunable:
         return total
 
     @property
+    def depthwise(self) -> bool:
+        """Whether each output channel sees a single input channel of several."""
+        return self.groups > 1 and self.row_shape[1] == 1
+
+    @property
     def row_shape(self) -> tuple[int, ...]:
         """Shape of `rows`: (out, in / groups, *kernel)."""
         import torch

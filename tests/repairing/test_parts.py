@@ -31,7 +31,7 @@ def test_batches_follow_each_other_through_whole_permutations(count, size, steps
 
 
 def test_held_out_inputs_are_never_trained_on_and_filled_up_by_copies():
-    """Of 40 inputs 4 are held out; augmented copies make 256 of them; a seed decides which."""
+    """Of 40 inputs 8 are held out, a quarter at most; augmented copies make 256 of them; a seed decides which."""
     inputs = torch.arange(40.0).reshape(40, 1, 1, 1).expand(40, 1, 8, 8).contiguous()
     samples = Samples(
         source_of(nn.Identity(), inputs), held_out=0.1, augmentation=Augmentation(crop=True), seed=3
@@ -40,8 +40,44 @@ def test_held_out_inputs_are_never_trained_on_and_filled_up_by_copies():
     trained = torch.cat([samples.training(0, step, 16)[0][0] for step in range(20)])
 
     assert len(kept) >= 256
-    assert len(kept[:, 0, 0, 0].unique()) == 4
+    assert len(kept[:, 0, 0, 0].unique()) == 8
     assert not set(kept.unique().tolist()) & set(trained.unique().tolist())
+
+
+class _Films:
+    """Frames `(n, 1)` that know their film."""
+
+    def __init__(self, origins: np.ndarray) -> None:
+        self.origins = origins
+
+    def __len__(self) -> int:
+        return 60
+
+    def take(self, places):
+        """Return the numbers of the frames."""
+        return (places.float()[:, None],), {}
+
+
+@pytest.mark.parametrize(
+    ("films", "held_out", "expected"), [(5, 0.1, 1), (12, 0.1, 3), (12, 0.5, 6), (60, 0.1, 8)]
+)
+def test_inputs_of_one_origin_are_held_out_together(films, held_out, expected):
+    """No film is on both sides; of few films more than the asked share is held out, so that a look says something."""
+    origins = np.arange(60) % films
+    samples = Samples(_Films(origins), held_out=held_out, augmentation=Augmentation(), seed=1)
+    held, trained = (
+        set(origins[places].tolist()) for places in (samples.held_out_places, samples.train_places)
+    )
+    assert len(held) == expected
+    assert held | trained == set(range(films))
+    assert not held & trained
+
+
+def test_origins_that_do_not_fit_are_refused():
+    """One number an input, and something to hold out."""
+    for origins, text in ((np.zeros(3, int), "60 integers"), (np.zeros(60, int), "one origin")):
+        with pytest.raises(InputError, match=text):
+            Samples(_Films(origins), held_out=0.1, augmentation=Augmentation(), seed=0)
 
 
 @pytest.mark.parametrize("side", [12, 64])
