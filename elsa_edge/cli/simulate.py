@@ -93,6 +93,8 @@ def command(
         samples = scenario(scenario_name or "step", runs, seed, reserve_bytes=policy.reserve_bytes)
     period = 0.0 if period_ms is None else _positive("--period-ms", period_ms)
 
+    if log is not None and log.exists():
+        raise UsageError(f"{log} exists already", fix="Choose another name, or remove it first")
     plan = make_plan(facts, policy)
     done = replay(samples, facts, truth, Controller(plan), period_ms=period)
     outcome = score(done, samples, facts, truth, policy)

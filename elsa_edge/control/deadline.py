@@ -6,6 +6,7 @@ densest level, not above the controller's choice, whose predicted latency <= tim
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 from elsa_edge.control.estimate import is_known, predict
 from elsa_edge.control.history import ChosenBy
@@ -34,8 +35,9 @@ def level_within(
     Raises:
         InputError: When the time is not a number.
     """
-    if math.isnan(time_left_ms):
-        raise InputError("The time left must be a number of milliseconds", found=time_left_ms)
+    given: object = time_left_ms  # callers without a type checker give words, too
+    if isinstance(given, bool) or not isinstance(given, Real) or math.isnan(time_left_ms):
+        raise InputError("The time left must be a number of milliseconds", found=repr(time_left_ms))
     here, memory = state.position, plan.memory_bytes
     if time_left_ms == math.inf:
         return plan.candidates[here], ChosenBy.CONTROLLER

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ __all__ = ["SETTLE_MS", "Ledger", "decide_together"]
 
 SETTLE_MS: Final = 1000.0  # a few readings of the memory: the kernel's figures have followed by then
 _LONGEST: Final = 100
+_LINE: Final = re.compile(r"\w+ \d+\.\d+\n")
 
 
 def _now_ms() -> float:
@@ -43,7 +45,7 @@ class Ledger:
         clock_ms: A monotonic clock that all members share.
 
     Raises:
-        InputError: When the file cannot be made, read or written.
+        InputError: When the file cannot be made, read or written, or holds something else: it would be overwritten.
     """
 
     def __init__(self, path: Path, *, clock_ms: Callable[[], float] = _now_ms) -> None:
@@ -53,11 +55,19 @@ class Ledger:
         self._last: tuple[str, float] = ("", -SETTLE_MS)
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
+            text = _read(path)
         except OSError as error:
             raise InputError(
                 f"The ledger {path} cannot be used ({error.strerror})",
                 expected="a file in an existing folder that every session may write",
             ) from error
+        if text and _LINE.fullmatch(text) is None:
+            raise InputError(
+                f"{path} is no ledger, and would be overwritten",
+                expected="an empty or absent file, or the one line of a ledger: a member and a time",
+                found=repr(text[:40]),
+                fix="Name another file, or remove this one",
+            )
 
     def others_settle(self) -> bool:
         """Return whether another member changed so lately that the memory's figures may not show it yet."""
@@ -65,7 +75,7 @@ class Ledger:
             now = self._path.stat()
             if (now.st_mtime_ns, now.st_size) != self._seen:
                 self._seen = (now.st_mtime_ns, now.st_size)
-                self._last = _parse(self._path.read_text(encoding="ascii", errors="replace")[:_LONGEST])
+                self._last = _parse(_read(self._path))
         member, changed_ms = self._last
         # After a restart of the machine the clock begins anew: what lies in the future is of before.
         return member != self._member and 0.0 <= self._clock_ms() - changed_ms < SETTLE_MS
@@ -91,6 +101,11 @@ class Ledger:
         finally:
             if lock is not None:
                 lock.release()
+
+
+def _read(path: Path) -> str:
+    with path.open(encoding="ascii", errors="replace") as file:
+        return file.read(_LONGEST)
 
 
 def _parse(text: str) -> tuple[str, float]:

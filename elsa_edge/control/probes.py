@@ -132,7 +132,7 @@ class Probes:
     def _system_bytes(self) -> int | None:
         for line in _text(self.root / self.meminfo).splitlines():
             if line.startswith("MemAvailable:"):
-                kilobytes = _integer(line.split()[1] if len(line.split()) > 1 else "")
+                kilobytes = _amount(line.split()[1] if len(line.split()) > 1 else "")
                 return None if kilobytes is None else kilobytes * 1024
         return None
 
@@ -183,8 +183,8 @@ def _lineage(mount: Path, group: str) -> list[Path]:
 
 
 def _left(group: Path, limits: Sequence[str], usage: str, reclaimable: str) -> Iterator[int]:
-    used = _integer(_text(group / usage).strip())
-    found = [_integer(_text(group / limit).strip()) for limit in limits]
+    used = _amount(_text(group / usage).strip())
+    found = [_amount(_text(group / limit).strip()) for limit in limits]
     limited = [limit for limit in found if limit is not None and limit < _NO_LIMIT_BYTES]
     if used is None or not limited:
         return
@@ -192,7 +192,7 @@ def _left(group: Path, limits: Sequence[str], usage: str, reclaimable: str) -> I
     for line in _text(group / "memory.stat").splitlines():
         key, _, value = line.partition(" ")
         if key == reclaimable:
-            cache = min(_integer(value) or 0, used)
+            cache = min(_amount(value) or 0, used)
     yield max(0, min(limited) - (used - cache))
 
 
@@ -209,6 +209,12 @@ def _integer(text: str) -> int | None:
         return int(text)
     except ValueError:
         return None
+
+
+def _amount(text: str) -> int | None:
+    """Return an amount of memory; one below zero, or beyond what 64 bits hold, is nonsense."""
+    found = _integer(text)
+    return found if found is not None and 0 <= found < 2**63 else None
 
 
 def _glob(root: Path, pattern: str) -> list[Path]:

@@ -64,9 +64,12 @@ def main(
         for note in session.notes:
             click.echo(note, err=True)
         names = None if labels is None else labels.read_text(encoding="utf-8").splitlines()
-        service = CameraService(
-            session, budget_ms=budget_ms, queue_limit=queue, labels=names, upload_s=upload_seconds
-        )
+        try:
+            service = CameraService(
+                session, budget_ms=budget_ms, queue_limit=queue, labels=names, upload_s=upload_seconds
+            )
+        except ElsaError as error:
+            raise click.ClickException(str(error)) from error
         click.echo("Serving on http://{}:{}/label".format(*listener.getsockname()[:2]), err=True)
         config = uvicorn.Config(
             service.app, log_level="warning", timeout_graceful_shutdown=10, timeout_keep_alive=5

@@ -39,6 +39,8 @@ def to_input(data: bytes, height: int, width: int) -> npt.NDArray[np.float32]:
                 )
             turned = ImageOps.exif_transpose(image).convert("RGB")
             pixels = np.asarray(ImageOps.fit(turned, (width, height)), np.float32)
+    except Image.UnidentifiedImageError as error:  # its words show an object of Python's
+        raise ImageError("The body is no JPEG, PNG or WebP image") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"The body is no JPEG, PNG or WebP image ({error})") from error
     return np.ascontiguousarray(((pixels - 127.0) / 128.0).transpose(2, 0, 1)[None])

@@ -32,6 +32,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from elsa_edge import AdaptiveSession
+from elsa_edge.errors import InputError
 from elsa_edge.telemetry.prometheus import SessionCollector
 
 __all__ = ["CameraService"]
@@ -53,6 +54,9 @@ class CameraService:
         queue_limit: Requests that may wait while one is answered.
         labels: Names of the classes; without them a class is told by its number.
         upload_s: Longest time from a request's head to the end of its image.
+
+    Raises:
+        InputError: When the network takes anything else than one colour image.
     """
 
     def __init__(
@@ -66,8 +70,7 @@ class CameraService:
     ) -> None:
         self._session = session
         self._upload_s = upload_s
-        ((self._input, (shape, _)),) = session.inputs.items()
-        self._height, self._width = (224 if size is None else size for size in shape[2:4])
+        self._input, self._height, self._width = _image_input(session)
         self._output = next(iter(session.outputs))
         self._budget_ms = math.inf if budget_ms is None else budget_ms
         self._queue_limit, self._labels = queue_limit, labels
@@ -204,3 +207,19 @@ async def _body(request: Request) -> bytes:
 
 def _refusal(status: HTTPStatus, sentence: str, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse({"error": sentence}, status_code=status, headers=headers)
+
+
+def _image_input(session: AdaptiveSession) -> tuple[str, int, int]:
+    """Return name, height and width of a network's one colour image; a free size becomes 224."""
+    inputs = dict(session.inputs)
+    name, (shape, dtype) = next(iter(inputs.items()))
+    if len(inputs) != 1 or len(shape) != 4 or shape[1] not in (3, None) or dtype != "float32":
+        told = ", ".join(
+            f"{name}: {'x'.join('?' if size is None else str(size) for size in sizes)} {kind}"
+            for name, (sizes, kind) in inputs.items()
+        )
+        raise InputError(
+            "This network takes no colour image", expected="one input ?x3xHxW float32", found=told
+        )
+    height, width = (224 if size is None else size for size in shape[2:])
+    return name, height, width

@@ -52,6 +52,16 @@ def test_a_measured_profile_is_replayed(measured, tmp_path):
     assert sum(report["reasons"].values()) == len(rows) == 300
 
 
+def test_a_log_never_replaces_a_file(measured, tmp_path):
+    """Least of all the recording that is replayed."""
+    trace = tmp_path / "t.csv"
+    trace.write_text("slowdown\n1\n")
+    result = call("--device", str(measured), "--trace", str(trace), "--log", str(trace))
+    assert result.exit_code == 2
+    assert "exists already. Choose another name" in result.stderr
+    assert trace.read_text() == "slowdown\n1\n"
+
+
 def test_a_trace_file_is_replayed(measured, tmp_path):
     trace = tmp_path / "t.csv"
     trace.write_text("slowdown\n" + "1\n" * 20 + "3\n" * 20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,9 +63,14 @@ def test_a_level_that_was_never_measured_is_not_counted_on() -> None:
     assert level_within(state, plan, 0.001)[0] == here
 
 
-def test_a_time_that_is_no_number_is_refused() -> None:
+@pytest.mark.parametrize("time_left_ms", [math.nan, "5", True])
+def test_a_time_that_is_no_number_is_refused(time_left_ms) -> None:
     with pytest.raises(InputError, match="must be a number"):
-        level_within(*begun(), math.nan)
+        level_within(*begun(), time_left_ms)
+
+
+def test_numbers_of_numpy_are_times() -> None:
+    assert level_within(*begun(), np.float32(1000.0)) == level_within(*begun(), 1000.0)
 
 
 @given(st.floats(-10.0, 1e6), st.floats(0.0, 1e3))

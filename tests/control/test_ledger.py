@@ -127,14 +127,27 @@ def test_a_level_that_is_too_slow_is_left_whoever_has_the_turn(tmp_path):
     assert first.others_settle()
 
 
-@pytest.mark.parametrize("content", ["", "nonsense", "abc def\n", "x 1e999\n", "x nan\n", "\xff\xfe"])
-def test_a_ledger_that_is_none_stops_nobody(tmp_path, content):
+NONSENSE = ["nonsense", "abc def\n", "x 1e999\n", "x nan\n", "\xff\xfe", "format: 2\n" * 500]
+
+
+@pytest.mark.parametrize("content", ["", *NONSENSE])
+def test_a_ledger_that_becomes_nonsense_stops_nobody(tmp_path, content):
     """What is in the file was written by others; only a time just passed counts."""
     path = tmp_path / "ledger"
-    path.write_text(content, encoding="latin-1")
     ledger = Ledger(path, clock_ms=lambda: 5000.0)
+    path.write_text(content, encoding="latin-1")
     assert not ledger.others_settle()
     assert ledger.claim()
+
+
+@pytest.mark.parametrize("content", NONSENSE)
+def test_a_file_that_is_no_ledger_is_not_taken_for_one(tmp_path, content):
+    """A profile named by mistake would be overwritten at the first change of level."""
+    path = tmp_path / "profile.yaml"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(InputError, match=r"is no ledger, and would be overwritten.*Name another file"):
+        Ledger(path)
+    assert path.read_text(encoding="latin-1") == content
 
 
 def test_a_time_of_before_a_restart_of_the_machine_is_over(tmp_path):

@@ -38,6 +38,16 @@ def test_mem_available_counts_not_mem_free(root):
     assert root(MEMINFO).read().available_bytes == 2 * GIB
 
 
+@pytest.mark.parametrize("text", ["-5", "9" * 32, "nan", "1e3", ""])
+def test_an_amount_of_memory_that_cannot_be_is_unknown(root, text):
+    """Nothing is forced by it; so of the system, and of a control group's limit and usage."""
+    assert root({"proc/meminfo": f"MemAvailable: {text} kB\n"}).read().available_bytes is None
+    for name in ("memory.max", "memory.current"):
+        group = {"proc/self/cgroup": "0::/app\n", "sys/fs/cgroup/app/memory.max": "1000000\n"}
+        group |= {"sys/fs/cgroup/app/memory.current": "1000\n", f"sys/fs/cgroup/app/{name}": f"{text}\n"}
+        assert root(MEMINFO | group).read().available_bytes == 2 * GIB
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [

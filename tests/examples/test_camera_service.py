@@ -57,6 +57,17 @@ def png(side: int) -> bytes:
     return stream.getvalue()
 
 
+def test_a_network_that_takes_no_colour_image_is_refused_at_the_start() -> None:
+    """Not at the first image, and not with a traceback."""
+    options = [str(bundle("mlp")), "--variant", "onnx-selector", "--port", "0"]
+    ended = subprocess.run(
+        [sys.executable, str(EXAMPLE), *options], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 1
+    assert "takes no colour image: expected one input ?x3xHxW float32, found" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_an_image_is_answered_with_label_level_and_latency(service: str) -> None:
     answer = httpx.post(f"{service}/label", content=png(64)).raise_for_status().json()
 
