@@ -129,6 +129,10 @@ class ContractError(ElsaError):
     """A graph or variant that breaks the contract of its format (docs/format.md)."""
 
 
+class DeadLevelError(ContractError):
+    """A level whose outputs do not follow its inputs any more."""
+
+
 class ProfileError(ElsaError):
     """A device profile with a mistake in it."""
 

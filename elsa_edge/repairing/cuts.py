@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import InputError
+from elsa_edge.errors import DeadLevelError, InputError
 from elsa_edge.levels import Ladder, mask_at
 from elsa_edge.repairing.judge import Judge
 from elsa_edge.sparsify.oneshot import sparsify
@@ -91,7 +91,7 @@ def best_cut(
         chosen: dict[str, Any] = {**shared, "method": method, "allocation": allocation}
         try:
             cut = sparsify(judge.model, ladder, data=judge.calibration(), provenance=provenance, **chosen)
-        except InputError as error:
+        except (InputError, DeadLevelError) as error:
             found = Tried(method, allocation, (), str(error))
         else:
             sparse = [k for k in range(len(cut.ladder)) if not _full(cut, k)] or [len(cut.ladder) - 1]

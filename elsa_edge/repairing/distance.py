@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from elsa_edge.errors import InputError, UsageError
+from elsa_edge.errors import InputError, UsageError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,8 +85,7 @@ class Distance:
     def __call__(self, answer: Any, target: Any) -> Tensor:
         """Return the loss, a scalar."""
         if self._own is not None:
-            made: Tensor = self._own(answer, target)
-            return made
+            return self._users(self._own, answer, target)
         total: Any = 0.0
         pairs = zip(outputs_of(answer), outputs_of(target), strict=True)
         for number, (found, expected) in enumerate(pairs):
@@ -95,6 +94,36 @@ class Distance:
             else:
                 total = total + (found - expected).square().mean() / self._scales[number]
         return total  # type: ignore[no-any-return]  # a tensor: there is at least one output
+
+    @staticmethod
+    def _users(own: Callable[[Any, Any], Any], answer: Any, target: Any) -> Tensor:
+        """Return what a function of the user's makes of both answers.
+
+        Raises:
+            UsageError: When it fails, or makes anything but a scalar.
+        """
+        import torch
+
+        name = getattr(own, "__name__", "of your own")
+        try:
+            made = own(answer, target)
+        except Exception as error:  # a function of the user's may raise anything
+            raise UsageError(
+                f"The loss {name} failed ({first_line(error)})",
+                expected="a function (level's outputs, dense outputs) -> scalar tensor",
+            ) from error
+        learns = torch.is_grad_enabled() and any(x.requires_grad for x in outputs_of(answer))
+        if not isinstance(made, torch.Tensor) or made.numel() != 1 or (learns and not made.requires_grad):
+            raise UsageError(
+                f"The loss {name} is nothing that can be made smaller",
+                expected="a scalar tensor, computed by torch from the level's outputs",
+                found=f"{tuple(made.shape)}"
+                if isinstance(made, torch.Tensor) and made.numel() != 1
+                else (
+                    "a tensor without gradients" if isinstance(made, torch.Tensor) else type(made).__name__
+                ),
+            )
+        return made.reshape(())
 
     def _divergence(self, found: Tensor, expected: Tensor, *, probabilities: bool) -> Tensor:
         import torch

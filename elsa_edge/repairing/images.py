@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from elsa_edge.errors import InputError, RuntimeUnavailableError, UnknownNameError, UsageError
-from elsa_edge.repairing.checks import Likeness, likeness, refuse_unlike
+from elsa_edge.repairing.checks import likeness, refuse_unlike
 from elsa_edge.repairing.samples import Arguments
+from elsa_edge.sparsify.likeness import Likeness
 from elsa_edge.tensors import TensorSpec
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor, nn
 
 __all__ = ["SCALINGS", "ImageFolder", "read_folder", "scaled_like_training"]
@@ -101,12 +103,23 @@ def read_folder(folder: Path, spec: TensorSpec) -> np.ndarray[Any, Any]:
     for path in paths:
         try:
             with Image.open(path) as opened:
-                picture = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
+                picture = _eight_bits(ImageOps.exif_transpose(opened)).convert(
+                    "L" if channels == 1 else "RGB"
+                )
                 fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
         except OSError as error:
             raise InputError(f"{path} cannot be read as a picture ({error})") from error
         made.append(np.asarray(fitted, np.uint8).reshape(height, width, channels))
     return np.stack(made)
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Return a picture of 16 bits in 8, which Pillow's own conversion would clip."""
+    from PIL import Image
+
+    if not picture.mode.startswith("I"):
+        return picture
+    return Image.fromarray((np.asarray(picture, np.float64) / 257.0).clip(0.0, 255.0).astype(np.uint8))
 
 
 def scaled_like_training(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from elsa_edge.errors import DeadLevelError, LevelError
 from elsa_edge.levels import Ladder
 from elsa_edge.repairing.costs import MeasuredTimes, multiply_adds
 from elsa_edge.repairing.judge import Judge
@@ -30,14 +31,14 @@ class LevelTried:
 
     Attributes:
         sparsity: Of the nested weights.
-        multiply_adds: Fraction of the dense network's.
+        multiply_adds: Fraction of the dense network's; None for a level that was dropped before it was counted.
         time: Fraction of the dense network's time on the device; None where none was measured.
         agreement: With the dense network, BatchNorm re-estimated.
         verdict: `kept`, or why not.
     """
 
     sparsity: float
-    multiply_adds: float
+    multiply_adds: float | None
     time: float | None
     agreement: float
     verdict: str
@@ -76,7 +77,18 @@ def choose_levels(
         InputError: When the inputs do not serve.
     """
     judge = Judge(model, data, seed)
-    cut = sparsify(judge.model, [*grid, 0.0], data=judge.calibration(), seed=seed, **settings)
+    lost: list[LevelTried] = []
+    while True:
+        try:
+            cut = sparsify(judge.model, [*grid, 0.0], data=judge.calibration(), seed=seed, **settings)
+            break
+        except (DeadLevelError, LevelError) as error:  # the sparsest is the first to fall silent
+            if len(grid) == 1:
+                raise
+            silent = isinstance(error, DeadLevelError)
+            why = "lost: it does not follow its inputs" if silent else "it cannot be reached"
+            lost.append(LevelTried(grid[0], None, None, 0.0, why))
+            grid = grid[1:]
     work = multiply_adds(cut, judge.products())
     costs = work if times is None else [times.share_at(sparsity) for sparsity in (*grid, 0.0)]
     agreements = [judge.agreement(cut.at_level(k)) for k in range(len(grid))]
@@ -88,7 +100,7 @@ def choose_levels(
             last = costs[k]
     shares = [None] * len(grid) if times is None else costs[:-1]
     rows = [LevelTried(*row) for row in zip(grid, work[:-1], shares, agreements, verdicts, strict=True)]
-    return Ladder.from_sparsities(kept[::-1]), rows
+    return Ladder.from_sparsities(kept[::-1]), [*lost, *rows]
 
 
 def _verdict(agreement: float, sparser: Sequence[float], part: float, *, full: bool) -> str:

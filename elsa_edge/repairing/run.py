@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import ElsaError, InputError, UsageError, first_line
 from elsa_edge.repairing.augment import Arguments, Augmentation, augmentation_named, fitting_augmentation
-from elsa_edge.repairing.checks import likeness, refuse_broken, refuse_unlike
+from elsa_edge.repairing.checks import likeness, refuse_unlike
 from elsa_edge.repairing.distance import outputs_of, sureness
 from elsa_edge.repairing.group import Alone, group
 from elsa_edge.repairing.records import Clock, LevelResult
@@ -94,7 +97,8 @@ def repair(
     student = Student(model, checkpoint, chosen.mode)
     guide = Teacher(dense, samples, chosen, device)
     clock = Clock(None if chosen.minutes is None else 60.0 * chosen.minutes)
-    kept = RepairState.open(state, chosen, checkpoint, samples.fingerprint(), writes=team.first)
+    facts_of_run = f"{samples.fingerprint()} {_fingerprint(dense)}"
+    kept = RepairState.open(state, chosen, checkpoint, facts_of_run, writes=team.first)
     clock.spent_s = kept.spent_s
     told = progress if team.first else _nothing
     try:
@@ -120,6 +124,14 @@ def repair(
     kept.remove()
     load_arrays(model, repaired.weights)
     return repaired
+
+
+def _fingerprint(network: nn.Module) -> int:
+    """Return a number that differs where a network's numbers differ."""
+    found = 0
+    for tensor in network.state_dict().values():
+        found = zlib.crc32(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes(), found)
+    return found
 
 
 def _channels_last(network: nn.Module) -> None:
@@ -162,8 +174,6 @@ def _dense(checkpoint: NestedCheckpoint, model: nn.Module) -> nn.Module:
 def _check_inputs(dense: nn.Module, samples: Samples, settings: RepairSettings, device: Any) -> None:
     """Refuse inputs that the network does not take, or that cannot be what it was trained on."""
     batches = list(samples.calibration(min(64, settings.batch_size), most=256, least=0))
-    for batch in batches:
-        refuse_broken(batch)
     try:
         _asked(dense, batches[0], device)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
@@ -172,7 +182,7 @@ def _check_inputs(dense: nn.Module, samples: Samples, settings: RepairSettings, 
             fix="Check names, shapes and types",
         ) from error
     if not settings.accept_inputs:
-        refuse_unlike(likeness(dense, batches, device))
+        refuse_unlike(likeness(dense, batches))
 
 
 def _levels(
@@ -186,7 +196,10 @@ def _levels(
     progress: Callable[[RepairEvent], None],
     team: Alone,
 ) -> dict[int, LevelResult]:
-    """Tune every level that needs it, sparsest first; levels for which no time is left stay as they were cut."""
+    """Tune every level that needs it, sparsest first; levels for which no time is left stay as they were cut.
+
+    In mode `weights` they cannot: weights below them have changed. They get statistics of their own, and are told of.
+    """
     ladder = student.checkpoint.ladder
     todo = [level for level in range(len(ladder)) if student.needs_repair(level)]
     results = kept.begin(student)
@@ -206,7 +219,8 @@ def _levels(
                     "The time was over before the first level was repaired; nothing was written",
                     fix="Give more --minutes, or fewer and smaller inputs",
                 )
-            break
+            if student.mode == "tables":
+                break
         tuner = LevelTuner(
             student,
             level,
@@ -215,7 +229,7 @@ def _levels(
             settings=settings,
             clock=clock,
             team=team,
-            share_s=left_s / (len(todo) - number),
+            share_s=max(0.0, left_s) / (len(todo) - number),
         )
         if kept.tuner is not None:
             tuner.load_state(kept.tuner)

@@ -9,14 +9,14 @@ Crops of one picture, or frames of one film, are alike: held out are whole origi
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 from elsa_edge.errors import InputError
 from elsa_edge.repairing.augment import Arguments, Augmentation
-from elsa_edge.sparsify.data import batches_of
+from elsa_edge.sparsify.data import batches_of, refuse_broken, tensors_in
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -27,6 +27,7 @@ FEWEST: Final = 16
 # Origins, while they are at most a quarter: of two or three a look at them says little.
 _FEWEST_HELD_OUT: Final = 8
 _NUMBERS: Final = 2**24
+_FINGERPRINTED: Final = 64
 
 
 class Source(Protocol):
@@ -63,6 +64,7 @@ class _Dataset:
 
     def __init__(self, model: nn.Module, dataset: Any) -> None:
         self._model, self._dataset = model, dataset
+        self.origins = getattr(dataset, "origins", None)
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -138,8 +140,14 @@ class Samples:
         return chosen[share::shares]
 
     def take(self, places: Tensor) -> Arguments:
-        """Return inputs as they are."""
-        return self._source.take(places)
+        """Return inputs as they are.
+
+        Raises:
+            InputError: When they hold NaN or infinity.
+        """
+        arguments = self._source.take(places)
+        refuse_broken(arguments)
+        return arguments
 
     def training(self, level: int, step: int, size: int, *, share: int = 0, shares: int = 1) -> Arguments:
         """Return the batch of a step, or a share of it, augmented; the same for the same seed, level and step."""
@@ -163,7 +171,7 @@ class Samples:
 
     def _fixed(self, places: Tensor, size: int, least: int) -> Iterator[Arguments]:
         for part in _cut(places, size):
-            yield self._source.take(part)
+            yield self.take(part)
         if not self.augmentation.active:
             return
         copies = -(-least // len(places)) - 1
@@ -174,18 +182,21 @@ class Samples:
     def _augmented(self, places: Tensor, key: tuple[int, ...]) -> Arguments:
         import torch
 
-        arguments = self._source.take(places)
+        arguments = self.take(places)
         if not self.augmentation.active:
             return arguments
         generator = torch.Generator().manual_seed(zlib.crc32(repr(key).encode()))
         return self.augmentation.apply(arguments, generator)
 
     def fingerprint(self) -> str:
-        """Return a short text that differs where the inputs differ, from their number and the first of them."""
-        positional, named = self._source.take(self.held_out_places[:2])
-        tensors = [*positional, *(named[key] for key in sorted(named))]
+        """Return a short text that differs where the inputs differ: their number, split, and some from all over."""
+        import torch
+
+        places = torch.linspace(0, len(self) - 1, min(len(self), _FINGERPRINTED)).long()
+        positional, named = self._source.take(places)
+        tensors = [*positional, *(named[key] for key in sorted(named)), self.held_out_places]
         sums = [zlib.crc32(np.ascontiguousarray(t.numpy()).tobytes()) for t in tensors]
-        return f"{len(self._source)}:{':'.join(map(str, sums))}"
+        return f"{len(self)}:{':'.join(map(str, sums))}"
 
 
 def _origins(source: Source) -> Tensor:
@@ -209,13 +220,31 @@ def _origins(source: Source) -> Tensor:
 
 
 def _held_out(origins: Tensor, share: float, generator: Generator) -> Tensor:
-    """Return which inputs are held out, bool `(inputs,)`: a share of the origins, each of them whole."""
+    """Return which inputs are held out, bool `(inputs,)`: a share of the origins, each of them whole.
+
+    Raises:
+        InputError: When so much comes from one origin that nothing sensible can be held out.
+    """
     import torch
 
-    count = int(origins.max()) + 1
-    held = max(1, round(share * count), min(_FEWEST_HELD_OUT, count // 4))
-    chosen = torch.randperm(count, generator=generator)[:held]
-    return torch.isin(origins, chosen)
+    sizes = torch.bincount(origins)
+    count, total = len(sizes), len(origins)
+    wanted = max(1, round(share * count), min(_FEWEST_HELD_OUT, count // 4))
+    chosen: list[int] = []
+    held = 0
+    for origin in torch.randperm(count, generator=generator).tolist():
+        if len(chosen) >= wanted and 2 * held >= share * total:
+            break
+        if 2 * (held + int(sizes[origin])) <= total:
+            chosen.append(origin)
+            held += int(sizes[origin])
+    if held < max(2, share * total / 4):
+        raise InputError(
+            "Too much comes from one origin: nothing that says much can be held out",
+            expected=f"origins of less than half of the {total} inputs",
+            found=f"one of {int(sizes.max())}",
+        )
+    return torch.isin(origins, torch.tensor(chosen))
 
 
 def _stream(count: int, start: int, size: int, key: tuple[int, ...]) -> Tensor:
@@ -239,11 +268,3 @@ def _cut(places: Tensor, size: int) -> Iterable[Tensor]:
     for end in ends:
         yield places[start:end]
         start = end
-
-
-def tensors_in(arguments: Arguments | Mapping[str, Any]) -> list[Tensor]:
-    """Return the tensors among arguments."""
-    import torch
-    from torch.utils._pytree import tree_leaves
-
-    return [leaf for leaf in tree_leaves(arguments) if isinstance(leaf, torch.Tensor)]

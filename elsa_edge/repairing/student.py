@@ -113,6 +113,19 @@ class Student:
             parameter.grad = None
         return [(self._parameters[name], self._size(name)) for name in names]
 
+    def show_cut(self, level: int) -> None:
+        """Let the network be a level as it was cut, before the levels below it were tuned."""
+        import torch
+
+        weights = self.checkpoint.weights
+        with torch.no_grad():
+            for name, index in self._index.items():
+                parameter = self._parameters[name]
+                cut = torch.from_numpy(np.array(weights[name])).to(parameter.device)
+                parameter.copy_(torch.where(index <= level, cut, 0.0))
+            for name, value in self.rows[level].items():
+                self._tensor(name).copy_(value)
+
     def _size(self, name: str) -> float:
         """Return the root mean square of the numbers that are tuned: steps are taken in proportion to it."""
         values = self._parameters[name].detach()

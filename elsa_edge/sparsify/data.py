@@ -13,9 +13,9 @@ import numpy as np
 from elsa_edge.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-__all__ = ["Batches", "batches_of", "read_npz"]
+__all__ = ["Batches", "batches_of", "read_npz", "refuse_broken", "tensors_in"]
 
 Batches: TypeAlias = Iterable[tuple[tuple[Any, ...], dict[str, Any]]]
 """Positional and keyword arguments of `forward`, one pair per batch. Can be iterated over several times."""
@@ -129,3 +129,26 @@ def batches_of(model: nn.Module, data: Any, batch_size: int = 128) -> Batches:
     if hasattr(data, "shape"):
         return _Slices(model, {"": np.asarray(data)}, batch_size)
     return _Iterable(model, data)
+
+
+def tensors_in(arguments: Any) -> list[Tensor]:
+    """Return the tensors among arguments."""
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    return [leaf for leaf in tree_leaves(arguments) if isinstance(leaf, torch.Tensor)]
+
+
+def refuse_broken(arguments: Any) -> None:
+    """Refuse inputs with NaN or infinity.
+
+    Raises:
+        InputError: With how many there are.
+    """
+    import torch
+
+    for tensor in tensors_in(arguments):
+        if tensor.is_floating_point():
+            broken = int((~torch.isfinite(tensor)).sum())
+            if broken:
+                raise InputError("The inputs hold NaN or infinity", found=f"{broken} values in one batch")

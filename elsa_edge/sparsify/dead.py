@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import ContractError
+from elsa_edge.errors import DeadLevelError
 from elsa_edge.proof.information import spread
 from elsa_edge.trained.loading import load_arrays
 
@@ -40,7 +40,7 @@ def require_alive(
         keywords: Named inputs of it.
 
     Raises:
-        ContractError: Naming the sparsest level that stands still.
+        DeadLevelError: Naming the sparsest level that stands still.
     """
     device = next(model.parameters()).device
     feeds = [_few(arguments, keywords, lambda t, f=change: f(t).to(device)) for change in (_as_it_is, _other)]
@@ -57,7 +57,7 @@ def require_alive(
         load_arrays(model, checkpoint.weights)
     for entry, here in zip(checkpoint.ladder, moves, strict=True):
         if any(moved == 0.0 < dense for moved, dense in zip(here, moves[last], strict=True)):
-            raise ContractError(
+            raise DeadLevelError(
                 f"Level {entry.name} does not follow its inputs any more: an output is the same for different inputs",
                 expected=f"an output that answers to its inputs, as at level {checkpoint.ladder[last].name}",
                 fix="Leave the level out, or cut less or otherwise (another granularity or allocation)",

@@ -22,13 +22,14 @@ from elsa_edge.sparsify.coverage import coverage
 from elsa_edge.sparsify.data import Batches, batches_of
 from elsa_edge.sparsify.dead import require_alive
 from elsa_edge.sparsify.fisher import fisher_scores
+from elsa_edge.sparsify.likeness import Likeness, likeness_of
 from elsa_edge.sparsify.norms import batch_norms, evaluating, followers
 from elsa_edge.sparsify.patterns import Channel, NofM, Pattern, Unstructured, parse_pattern
 from elsa_edge.sparsify.products import Products, trace_products
 from elsa_edge.sparsify.prunable import Prunable, choose, find_prunable
 from elsa_edge.sparsify.scores import FISHER, score_named
 from elsa_edge.sparsify.selection import select
-from elsa_edge.sparsify.statistics import dense_norms, reestimate
+from elsa_edge.sparsify.statistics import DenseNorms, dense_norms, reestimate
 from elsa_edge.sparsify.tracing import output_layers
 from elsa_edge.trained import plain_network, tensors_of
 
@@ -234,7 +235,9 @@ def sparsify(
     tables: dict[str, np.ndarray[Any, Any]] = {}
     if batches is not None and batch_norms(model):
         tell(told("statistics of BatchNorm at every level", 0.5))
-        tables = _statistics(model, weights, masks, batches, arrays)
+        dense = dense_norms(model, batches)
+        notes += _unlike(likeness_of(dense))
+        tables = _statistics(model, weights, masks, batches, dense)
     if isinstance(pattern, Channel):
         behind, note = followers(model, weights, batches)
         notes += [note] if note else []
@@ -311,6 +314,18 @@ def _starved(
     return [sentence]
 
 
+def _unlike(found: Likeness | None) -> list[str]:
+    """Return a warning where inputs cannot be what the network was trained on."""
+    if found is None or found.alike:
+        return []
+    sentence = (
+        f"The data looks unlike what the network was trained on: BatchNorm sees means {found.distance:.1f} standard "
+        f"deviations from the stored ones, variances {found.spread:.2g} times as large. Levels estimated on it may be "
+        "worse than without data: check how it is scaled (0..1? mean and standard deviation?)."
+    )
+    return [sentence]
+
+
 def _leave_out_zeros(
     indices: Mapping[str, np.ndarray[Any, Any]], arrays: Mapping[str, np.ndarray[Any, Any]], ladder: Ladder
 ) -> list[str]:
@@ -347,7 +362,7 @@ def _statistics(
     weights: Sequence[Prunable],
     masks: Sequence[Mapping[str, Tensor]],
     batches: Any,
-    arrays: Mapping[str, np.ndarray[Any, Any]],
+    dense: DenseNorms,
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Return tables of running statistics; a level with every weight active keeps the trained ones."""
     import torch
@@ -355,7 +370,6 @@ def _statistics(
     state = model.state_dict(keep_vars=True)
     before = {name: tensor.detach().clone() for name, tensor in state.items()}
     rows: list[dict[str, np.ndarray[Any, Any]]] = []
-    dense = dense_norms(model, batches)
     try:
         for level in masks:
             if all(bool(mask.all()) for mask in level.values()):
@@ -371,4 +385,5 @@ def _statistics(
             for name, tensor in state.items():
                 tensor.copy_(before[name])
     names = sorted({name for row in rows for name in row})
-    return {name: np.stack([row.get(name, arrays[name]) for row in rows]) for name in names}
+    trained = {name: before[name].float().cpu().numpy() for name in names}
+    return {name: np.stack([row.get(name, trained[name]) for row in rows]) for name in names}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elsa_edge.errors import InputError, first_line
-from elsa_edge.sparsify.data import Batches
+from elsa_edge.sparsify.data import Batches, refuse_broken
 from elsa_edge.sparsify.norms import batch_norms, evaluating
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ class DenseNorms:
     Attributes:
         stored: Name -> running mean and variance `(channels,)`.
         moments: For each batch: name -> mean and variance of what the layer was given, call by call.
+        eps: Name -> what the layer adds to a variance.
     """
 
     stored: dict[str, tuple[Tensor, Tensor]]
     moments: list[dict[str, list[tuple[Tensor, Tensor]]]]
+    eps: dict[str, float]
 
 
 def dense_norms(model: nn.Module, batches: Batches) -> DenseNorms:
@@ -57,7 +59,9 @@ def dense_norms(model: nn.Module, batches: Batches) -> DenseNorms:
         found[-1].setdefault(name, []).append(_moments(norm, x))
 
     _run(model, batches, lambda: found.append({}), seen)
-    return DenseNorms({name: _statistics(norm) for name, norm in batch_norms(model).items()}, found)
+    norms = batch_norms(model)
+    stored = {name: _statistics(norm) for name, norm in norms.items()}
+    return DenseNorms(stored, found, {name: float(norm.eps) for name, norm in norms.items()})  # type: ignore[arg-type]  # a number
 
 
 def reestimate(
@@ -91,10 +95,11 @@ def reestimate(
 
     def seen(name: str, norm: nn.Module, x: Tensor) -> None:
         mean, variance = _moments(norm, x)
-        if dense is not None:
-            there = dense.moments[batch][name]
+        # A layer that only the level came to has nothing to be compared with.
+        there = dense.moments[batch].get(name) if dense is not None else None
+        if dense is not None and there:
             then = there[min(calls[name], len(there) - 1)]
-            mean, variance = _carried_over((mean, variance), then, dense.stored[name], float(norm.eps))  # type: ignore[arg-type]  # a number
+            mean, variance = _carried_over((mean, variance), then, dense.stored[name], dense.eps[name])
         calls[name] += 1
         _set(norm, mean, variance)
         total = sums.setdefault(name, [0.0, 0.0, 0])
@@ -132,6 +137,7 @@ def _run(
     try:
         with evaluating(model), torch.no_grad():
             for arguments, keywords in batches:
+                refuse_broken((arguments, keywords))
                 begin()
                 model(*_moved(arguments, device), **{k: v.to(device) for k, v in keywords.items()})
                 count += 1

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.__main__ import found
 
 # Tools that make what benchmarks need; they measure nothing.
-TOOLS = {"deploy_bytes", "deploy_cuts", "userland"}
+TOOLS = {"deploy_bytes", "deploy_cuts", "kit", "userland"}
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in found()} - TOOLS))

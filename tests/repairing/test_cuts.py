@@ -10,6 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from support import learned
+from torch import nn
 
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.cli import cli
@@ -72,6 +73,21 @@ def test_levels_are_chosen_with_reasons():
     cut = best_cut(model, grid, learned.inputs(), candidates=(("magnitude", "uniform"),))[0]
     expected = flops_fractions(model, (torch.zeros(1, 1, 8, 8),), cut.indices, len(grid))
     assert [row.multiply_adds for row in rows] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sparsest", "why"), [(0.9, "lost: it does not follow its inputs"), (0.9999, "it cannot be reached")]
+)
+def test_a_candidate_that_serves_nobody_is_lost_like_others(sparsest, why):
+    """Nobody asked for just that sparsity: the rest is chosen from."""
+    torch.manual_seed(1)
+    layers = [part for _ in range(4) for part in (nn.Linear(6, 6, bias=False), nn.ReLU())]
+    ladder, rows = choose_levels(
+        nn.Sequential(*layers, nn.Linear(6, 3)), torch.randn(200, 6), grid=(sparsest, 0.3)
+    )
+    assert [row.sparsity for row in rows] == [sparsest, 0.3]
+    assert rows[0].verdict == why
+    assert sparsest not in ladder.sparsities
 
 
 def measured(**p50_ms):

@@ -73,11 +73,52 @@ def test_inputs_of_one_origin_are_held_out_together(films, held_out, expected):
     assert not held & trained
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_large_origin_is_never_what_is_held_out(seed):
+    """Of 40, 8, 6 and 6 inputs the three small origins can be."""
+    samples = Samples(
+        _Films(np.repeat([0, 1, 2, 3], [40, 8, 6, 6])), held_out=0.1, augmentation=Augmentation(), seed=seed
+    )
+    assert 6 <= len(samples.held_out_places) <= 8
+    assert set(range(40)) <= set(samples.train_places.tolist())
+
+
+def test_a_dataset_of_torch_can_name_origins():
+    """As any source can."""
+
+    class Frames(torch.utils.data.Dataset):
+        origins = np.arange(60) % 5
+
+        def __len__(self) -> int:
+            return 60
+
+        def __getitem__(self, place: int) -> torch.Tensor:
+            return torch.full((2,), float(place))
+
+    samples = Samples(source_of(nn.Identity(), Frames()), held_out=0.1, augmentation=Augmentation(), seed=0)
+    assert len(samples.held_out_places) == 12
+
+
 def test_origins_that_do_not_fit_are_refused():
     """One number an input, and something to hold out."""
-    for origins, text in ((np.zeros(3, int), "60 integers"), (np.zeros(60, int), "one origin")):
+    uneven = np.arange(60) > 0
+    for origins, text in (
+        (np.zeros(3, int), "60 integers"),
+        (np.zeros(60, int), "one origin"),
+        (uneven, "Too much comes from one origin"),
+    ):
         with pytest.raises(InputError, match=text):
             Samples(_Films(origins), held_out=0.1, augmentation=Augmentation(), seed=0)
+
+
+def test_grey_pictures_of_16_bits_are_scaled_and_not_clipped(tmp_path):
+    """They look like the same picture in 8 bits."""
+    grey = np.add.outer(np.arange(16), np.arange(16)).astype(np.uint16) * 8
+    Image.fromarray(grey.astype(np.uint8)).save(tmp_path / "8.png")
+    Image.fromarray(grey * np.uint16(257)).save(tmp_path / "16.png")
+    found = read_folder(tmp_path, TensorSpec("x", (1, 3, 16, 16)))
+    assert np.array_equal(found[0], found[1])
+    assert found.max() == 240
 
 
 @pytest.mark.parametrize("side", [12, 64])

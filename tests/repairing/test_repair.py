@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from support import learned
 from torch import nn
 
 from elsa_edge.errors import CheckpointError, ElsaError, InputError, UnknownNameError, UsageError
+from elsa_edge.levels import Ladder
 from elsa_edge.repairing import RepairSettings, repair
 from elsa_edge.repairing.augment import Augmentation
 from elsa_edge.repairing.distance import Agreement
@@ -73,6 +77,26 @@ def test_weights_go_further_and_keep_the_levels_nested(cut, quick):
     assert list(told) == ["s75", "s50", "dense"]
     for level, facts in enumerate(told.values()):
         assert facts["repaired"] == pytest.approx(agreement_in(repaired, cut, level), abs=1e-12)
+        assert facts["cut"] == pytest.approx(agreement_in(cut, cut, level), abs=1e-12)
+    assert told["dense"]["cut"] == 1.0
+
+
+def test_levels_that_weights_below_them_have_changed_are_told_of_without_time_too(cut, quick):
+    """The time is over after the first level: the others get statistics, their figures, and no old accuracy."""
+    known = replace(cut, ladder=Ladder(tuple(replace(level, accuracy=0.9) for level in cut.ladder)))
+    slow = iter([0.7])  # longer than all the time
+
+    def wait(event):
+        time.sleep(next(slow, 0.0))
+
+    settings = quick(mode="weights", steps=40, minutes=0.01)
+    repaired = repair(known, learned.patterns(), learned.inputs(), settings, progress=wait)
+    told = repaired.provenance["repair"]["levels"]
+    assert list(told) == ["s75", "s50", "dense"]
+    assert [told[name]["steps"] for name in ("s50", "dense")] == [0, 0]
+    for level, facts in enumerate(told.values()):
+        assert facts["repaired"] == pytest.approx(agreement_in(repaired, cut, level), abs=1e-12)
+    assert [level.accuracy for level in repaired.ladder] == [None] * 3
 
 
 def agreement_in(repaired, dense, level):
@@ -201,6 +225,48 @@ def test_named_features_and_an_own_loss_are_used(cut, quick):
     assert repaired.provenance["repair"]["features"] == ["bn2"]
 
 
+def _raising(_answer, _target):
+    message = "my mistake"
+    raise ValueError(message)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (_raising, "loss _raising failed .*my mistake"),
+        (lambda _answer, _target: 3.0, "found float"),
+        (lambda answer, target: (answer - target).square(), r"scalar tensor.*found \("),
+        (lambda answer, target: (answer - target).square().mean().detach(), "without gradients"),
+    ],
+)
+def test_a_loss_of_the_users_that_cannot_serve_is_refused(cut, quick, loss, message):
+    with pytest.raises(UsageError, match=message):
+        repair(cut, learned.patterns(), learned.inputs(), quick(steps=2, check_every=1, loss=loss))
+
+
+def test_a_repair_does_not_go_on_with_other_inputs_or_another_teacher(cut, quick, tmp_path):
+    """Half of the inputs replaced, or another network to imitate: the state is of another repair."""
+
+    def stop(event):
+        if event.level == "s50":
+            raise KeyboardInterrupt
+
+    def run(inputs, teacher=None, progress=stop):
+        settings = quick(steps=4, check_every=2)
+        repair(cut, learned.patterns(), inputs, settings, teacher=teacher, state=state, progress=progress)
+
+    state, inputs = tmp_path / "state", learned.inputs()
+    with pytest.raises(KeyboardInterrupt):
+        run(inputs)
+    with pytest.raises(UsageError, match="other inputs"):
+        run(torch.cat([inputs[:700], inputs[:800]]))
+    other = learned.learned()
+    with torch.no_grad():
+        other.head.bias += 1.0
+    with pytest.raises(UsageError, match="begun with another"):
+        run(inputs, other)
+
+
 def test_levels_are_never_left_worse_than_they_were_cut(cut, quick):
     """A rate that wrecks everything still gives the best that was seen."""
     repaired = repair(
@@ -258,9 +324,10 @@ class _WeightsOnly(nn.Module):
         (lambda x: x + 12.0, "look unlike"),
         (lambda x: x[:, :, :, :1, None], "does not take these inputs"),
         (lambda x: x.index_fill(0, torch.tensor([3]), float("nan")), "NaN or infinity"),
+        (lambda x: x.index_fill(0, torch.tensor([1400]), float("nan")), "NaN or infinity"),
         (lambda x: {"x": x, "y": x[:4]}["y"][:0], "samples, at least 1"),
     ],
-    ids=["five", "another scale", "shifted", "another shape", "NaN", "none"],
+    ids=["five", "another scale", "shifted", "another shape", "NaN", "late NaN", "none"],
 )
 def test_inputs_that_cannot_serve_are_refused(cut, quick, change, message):
     """Each is answered with what is wrong with it."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from elsa_edge.errors import InputError
+from elsa_edge.sparsify import sparsify
 from elsa_edge.sparsify.statistics import dense_norms, reestimate
 
 
@@ -123,3 +124,16 @@ def test_nothing_to_estimate_on_is_refused():
         dense_norms(model, [])
     with pytest.raises(InputError, match="does not take this data"):
         reestimate(model, [((torch.zeros(2, 4, 9, 9),), {})])
+
+
+def test_data_unlike_the_networks_is_warned_of_and_nan_is_refused():
+    """255 times as large: said beside the levels; usual data is not spoken of."""
+    model, usual = _settled(4)
+    notes = {
+        factor: sparsify(model, [0.5], data=factor * usual).provenance["notes"] for factor in (1.0, 255.0)
+    }
+    assert not any("unlike" in note for note in notes[1.0])
+    assert any("unlike what the network was trained on" in note for note in notes[255.0])
+    usual[60, 0, 0, 0] = float("nan")
+    with pytest.raises(InputError, match="NaN or infinity"):
+        sparsify(model, [0.5], data=usual)
