@@ -12,7 +12,7 @@ import click
 from elsa_edge.cli._common import emit, json_option, print_table
 from elsa_edge.cli._differences import differences
 from elsa_edge.cli._inside import show_inside
-from elsa_edge.errors import ElsaError
+from elsa_edge.errors import ElsaError, UsageError
 
 if TYPE_CHECKING:
     from elsa_edge.levels import Ladder, LevelIndex
@@ -30,10 +30,18 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     help="Say what is different in OTHER, of the same kind, instead of what is inside.",
 )
+@click.option(
+    "--viewer",
+    metavar="FILE.onnx",
+    type=click.Path(path_type=Path),
+    help="Also write a canonical graph for Netron or Model Explorer: each nested weight is one node.",
+)
 @json_option
-def command(*, path: Path, other: Path | None, as_json: bool) -> None:
+def command(*, path: Path, other: Path | None, viewer: Path | None, as_json: bool) -> None:
     """Say what is inside a nested checkpoint (.safetensors), a canonical graph (.onnx) or a bundle (a folder)."""
     result = _describe(path)
+    if viewer is not None:
+        _write_for_viewers(path, result["kind"], viewer)
     if other is None:
         show_inside(result)
         emit(result, as_json=as_json)
@@ -56,6 +64,22 @@ def command(*, path: Path, other: Path | None, as_json: bool) -> None:
         },
         as_json=as_json,
     )
+
+
+def _write_for_viewers(path: Path, kind: str, destination: Path) -> None:
+    if kind != "canonical graph":
+        raise UsageError("Viewers are for graphs", expected="a canonical graph (.onnx)", found=f"a {kind}")
+    if destination.exists():
+        raise UsageError(f"{destination} exists already", fix="Choose another name, or remove it first")
+    import onnx_ir as ir
+
+    from elsa_edge.files import atomic_file
+    from elsa_edge.graph.canonical import CanonicalGraph
+    from elsa_edge.graph.viewing import for_viewers
+
+    model = for_viewers(CanonicalGraph.load(path))
+    with atomic_file(destination) as temporary:
+        ir.save(model, temporary)
 
 
 def _comparable(result: Mapping[str, Any]) -> dict[str, Any]:
