@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
+from elsa_edge.errors import UsageError
 from elsa_edge.files.claims import Kind, claim
 from elsa_edge.levels import Level
 
@@ -23,6 +24,7 @@ __all__ = [
     "json_option",
     "new_file",
     "print_table",
+    "refuse_existing",
     "say",
     "show",
     "stderr_console",
@@ -142,6 +144,16 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "item"):  # a numpy scalar
         return _plain(value.item())
     return str(value)
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse to write where something is already, in a verb whose extra file no `--force` replaces.
+
+    Raises:
+        UsageError: Saying what to do.
+    """
+    if path.exists():
+        raise UsageError(f"{path} exists already", fix="Choose another name, or remove it first")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

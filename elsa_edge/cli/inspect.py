@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from elsa_edge.cli._common import emit, json_option, print_table
+from elsa_edge.cli._common import emit, json_option, print_table, refuse_existing
 from elsa_edge.cli._differences import differences
 from elsa_edge.cli._inside import show_inside
 from elsa_edge.errors import ElsaError, UsageError
@@ -69,8 +69,7 @@ def command(*, path: Path, other: Path | None, viewer: Path | None, as_json: boo
 def _write_for_viewers(path: Path, kind: str, destination: Path) -> None:
     if kind != "canonical graph":
         raise UsageError("Viewers are for graphs", expected="a canonical graph (.onnx)", found=f"a {kind}")
-    if destination.exists():
-        raise UsageError(f"{destination} exists already", fix="Choose another name, or remove it first")
+    refuse_existing(destination)
     import onnx_ir as ir
 
     from elsa_edge.files import atomic_file

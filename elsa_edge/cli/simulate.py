@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from elsa_edge.cli._common import device_option, emit, json_option, print_table, say
+from elsa_edge.cli._common import device_option, emit, json_option, print_table, refuse_existing, say
 
 if TYPE_CHECKING:
     from elsa_edge.control import LevelFacts
@@ -93,8 +93,8 @@ def command(
         samples = scenario(scenario_name or "step", runs, seed, reserve_bytes=policy.reserve_bytes)
     period = 0.0 if period_ms is None else _positive("--period-ms", period_ms)
 
-    if log is not None and log.exists():
-        raise UsageError(f"{log} exists already", fix="Choose another name, or remove it first")
+    if log is not None:
+        refuse_existing(log)
     plan = make_plan(facts, policy)
     done = replay(samples, facts, truth, Controller(plan), period_ms=period)
     outcome = score(done, samples, facts, truth, policy)

@@ -113,17 +113,19 @@ class Distance:
                 expected="a function (level's outputs, dense outputs) -> scalar tensor",
             ) from error
         learns = torch.is_grad_enabled() and any(x.requires_grad for x in outputs_of(answer))
-        if not isinstance(made, torch.Tensor) or made.numel() != 1 or (learns and not made.requires_grad):
-            raise UsageError(
-                f"The loss {name} is nothing that can be made smaller",
-                expected="a scalar tensor, computed by torch from the level's outputs",
-                found=f"{tuple(made.shape)}"
-                if isinstance(made, torch.Tensor) and made.numel() != 1
-                else (
-                    "a tensor without gradients" if isinstance(made, torch.Tensor) else type(made).__name__
-                ),
-            )
-        return made.reshape(())
+        if not isinstance(made, torch.Tensor):
+            found = type(made).__name__
+        elif made.numel() != 1:
+            found = str(tuple(made.shape))
+        elif learns and not made.requires_grad:
+            found = "a tensor without gradients"
+        else:
+            return made.reshape(())
+        raise UsageError(
+            f"The loss {name} is nothing that can be made smaller",
+            expected="a scalar tensor, computed by torch from the level's outputs",
+            found=found,
+        )
 
     def _divergence(self, found: Tensor, expected: Tensor, *, probabilities: bool) -> Tensor:
         import torch

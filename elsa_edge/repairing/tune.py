@@ -68,8 +68,6 @@ class LevelTuner:
         self.student, self.level, self.teacher = student, level, teacher
         self.samples, self.settings = samples, settings
         self.team = Alone(teacher.device) if team is None else team
-        student.show_cut(level)
-        self.cut = self.look()
         tuned = student.enter(level)
         self.parameters = [parameter for parameter, _ in tuned]
         self.optimizer = torch.optim.Adam(
@@ -78,9 +76,13 @@ class LevelTuner:
         self.step, self.planned, self.stale = 0, settings.steps, 0
         self._features = Features(student.model, settings.features)
         began_s = clock.elapsed_s
-        # Mode `weights` has changed what the sparser levels gave: the level is no longer as it was cut.
         self.best, self.kept, self.from_tuning = self.look(), student.snapshot(), False
         self._look_s = clock.elapsed_s - began_s
+        self.cut = self.best
+        if student.mode == "weights" and level > 0:  # what the sparser levels gave has changed since
+            student.show_cut(level)
+            self.cut = self.look()
+            student.restore(self.kept)
         began_s = clock.elapsed_s
         self._offer_statistics()
         self._statistics_s = clock.elapsed_s - began_s
