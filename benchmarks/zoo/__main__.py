@@ -52,7 +52,13 @@ def _save(path: Path, rows: list[Row]) -> None:
 
 
 def _one(name: str, timeout_s: float, *, flags: tuple[str, ...]) -> Row:
-    """Take one network the whole way in a process of its own."""
+    """Take one network the whole way in a process of its own; the row says when, on which code and beside what."""
+    here = context()
+    where = {"date_utc": here["date_utc"], "commit": here["commit"], "load_1_min": here["load_1_5_15_min"][0]}
+    return _taken(name, timeout_s, flags=flags) | {"measured": where}
+
+
+def _taken(name: str, timeout_s: float, *, flags: tuple[str, ...]) -> Row:
     command = [str(interpreter()), "-m", "benchmarks.zoo.worker", *flags, name]
     quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "YOLO_OFFLINE": "true", "TQDM_DISABLE": "1"}
     try:
