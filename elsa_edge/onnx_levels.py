@@ -73,6 +73,7 @@ def nest_onnx(
     model = read_onnx(source, outputs)
     factors, reasons = find_factors(model.graph)
     chosen, said = _choose(model.graph, factors, include, exclude)
+    reasons |= _left_out(factors, chosen, include, exclude)
     weights = {factor.name: _numbers(model.graph, factor.name) for factor in chosen}
     facts: dict[str, Any] = {
         "command": "sparsify",
@@ -170,15 +171,29 @@ def _choose(
                 f"The pattern {pattern!r} matches no weight that can be sparse",
                 allowed=[factor.name for factor in factors[:12]],
             )
-    chosen = [
-        factor
-        for factor in factors
-        if (not include or any(fnmatchcase(factor.name, pattern) for pattern in include))
-        and not any(fnmatchcase(factor.name, pattern) for pattern in exclude)
-    ]
+    chosen = [factor for factor in factors if _wanted(factor.name, include, exclude)]
     if not chosen:
         raise UsageError("The include and exclude patterns leave no weight to make sparse")
     return (chosen, []) if include else without_depthwise(chosen)
+
+
+def _wanted(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    included = not include or any(fnmatchcase(name, pattern) for pattern in include)
+    return included and not any(fnmatchcase(name, pattern) for pattern in exclude)
+
+
+def _left_out(
+    factors: Sequence[Factor], chosen: Sequence[Factor], include: Sequence[str], exclude: Sequence[str]
+) -> dict[str, str]:
+    """Return why weights that could be nested are not."""
+    nested = {factor.name for factor in chosen}
+    return {
+        factor.name: "it is a depthwise convolution"
+        if _wanted(factor.name, include, exclude)
+        else "--include or --exclude leaves it out"
+        for factor in factors
+        if factor.name not in nested
+    }
 
 
 def _sentences(plain: ir.Graph, chosen: Sequence[Factor], reasons: dict[str, str]) -> list[str]:
@@ -193,7 +208,7 @@ def _sentences(plain: ir.Graph, chosen: Sequence[Factor], reasons: dict[str, str
     nested = {factor.name for factor in chosen}
     share = sum(sizes.get(name, 0) for name in nested) / total
     dense = [
-        f"{name} ({size:,} weights) stays dense: {reasons.get(name, 'it was left out by a pattern')}."
+        f"{name} ({size:,} weights) stays dense: {reasons.get(name, 'nothing multiplies with it')}."
         for name, size in sizes.items()
         if name not in nested and size > _LARGE * total and name in matrices
     ]

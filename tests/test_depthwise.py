@@ -78,5 +78,8 @@ def test_onnx_files_follow_the_same_rule(tmp_path):
     graph, notes = nest_onnx(path, [0.5, 0.0])
     assert sorted(graph.nested) == ["grouped", "pointwise"]
     assert any("2 depthwise convolutions stay dense" in note for note in notes)
+    assert any(note.startswith("depthwise (") and "it is a depthwise convolution" in note for note in notes)
+    _, without = nest_onnx(path, [0.5, 0.0], exclude=["grouped"])
+    assert any(note.startswith("grouped (") and "--exclude leaves it out" in note for note in without)
     everything, _ = nest_onnx(path, [0.5, 0.0], include=["*"])
     assert sorted(everything.nested) == sorted(shapes)

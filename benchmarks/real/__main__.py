@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.common import Claim, Result, at_most, benchmark
+from benchmarks.common import Claim, Result, at_least, at_most, benchmark
 
 
 @click.group()
@@ -40,6 +40,7 @@ def _onnx(quick: bool) -> Result:
     claims: list[Claim] = [
         at_most("largest difference of a level to the file with masked weights, relative", 1e-4, worst),
         at_most("bundles of ONNX files that do not verify", 0, unverified),
+        at_least("files measured", 7, len(rows)),
     ]
     return Result(rows, claims)
 

@@ -15,6 +15,7 @@ from elsa_edge.cli._inside import show_inside
 from elsa_edge.errors import ElsaError, UsageError
 
 if TYPE_CHECKING:
+    from elsa_edge.graph.canonical import CanonicalGraph
     from elsa_edge.levels import Ladder, LevelIndex
     from elsa_edge.tensors import TensorSpec
 
@@ -39,14 +40,16 @@ __all__ = ["command"]
 @json_option
 def command(*, path: Path, other: Path | None, viewer: Path | None, as_json: bool) -> None:
     """Say what is inside a nested checkpoint (.safetensors), a canonical graph (.onnx) or a bundle (a folder)."""
-    result = _describe(path)
     if viewer is not None:
-        _write_for_viewers(path, result["kind"], viewer)
+        refuse_existing(viewer)
+    result, graph = _describe(path)
+    if viewer is not None:
+        _write_for_viewers(graph, result["kind"], viewer)
     if other is None:
         show_inside(result)
         emit(result, as_json=as_json)
         return
-    second = _describe(other)
+    second, _ = _describe(other)
     if second["kind"] != result["kind"]:
         raise ElsaError(
             "Two things of different kinds cannot be compared",
@@ -66,17 +69,15 @@ def command(*, path: Path, other: Path | None, viewer: Path | None, as_json: boo
     )
 
 
-def _write_for_viewers(path: Path, kind: str, destination: Path) -> None:
-    if kind != "canonical graph":
+def _write_for_viewers(graph: CanonicalGraph | None, kind: str, destination: Path) -> None:
+    if graph is None:
         raise UsageError("Viewers are for graphs", expected="a canonical graph (.onnx)", found=f"a {kind}")
-    refuse_existing(destination)
     import onnx_ir as ir
 
     from elsa_edge.files import atomic_file
-    from elsa_edge.graph.canonical import CanonicalGraph
     from elsa_edge.graph.viewing import for_viewers
 
-    model = for_viewers(CanonicalGraph.load(path))
+    model = for_viewers(graph)
     with atomic_file(destination) as temporary:
         ir.save(model, temporary)
 
@@ -86,20 +87,20 @@ def _comparable(result: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key not in ("path", "headline")}
 
 
-def _describe(path: Path) -> dict[str, Any]:
-    """Return what is inside.
+def _describe(path: Path) -> tuple[dict[str, Any], CanonicalGraph | None]:
+    """Return what is inside, and the graph where it is one.
 
     Raises:
         ElsaError: When there is nothing, or something of another kind, or it is damaged.
     """
     if path.is_dir():
-        return _bundle(path)
+        return _bundle(path), None
     if not path.exists():
         raise ElsaError(f"There is nothing at {path}", expected="a .safetensors, an .onnx or a bundle")
     if path.suffix == ".onnx":
         return _canonical(path)
     if path.suffix == ".safetensors":
-        return _checkpoint(path)
+        return _checkpoint(path), None
     raise ElsaError(
         f"{path} is of an unknown kind", expected="a .safetensors, an .onnx or a bundle (a folder)"
     )
@@ -142,7 +143,7 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     }
 
 
-def _canonical(path: Path) -> dict[str, Any]:
+def _canonical(path: Path) -> tuple[dict[str, Any], CanonicalGraph]:
     from elsa_edge.graph.canonical import CanonicalGraph
     from elsa_edge.graph.check import check_contract
 
@@ -162,7 +163,7 @@ def _canonical(path: Path) -> dict[str, Any]:
         "tables": list(graph.tables),
         "operators": dict(sorted(operators.items())),
         "provenance": dict(graph.provenance),
-    }
+    }, graph
 
 
 def _bundle(path: Path) -> dict[str, Any]:

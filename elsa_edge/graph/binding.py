@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elsa_edge.errors import UsageError, closest
+from elsa_edge.graph.asked import checked_inputs
 from elsa_edge.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -68,9 +69,10 @@ def bind_inputs(model: torch.nn.Module, inputs: Sequence[TensorSpec]) -> Binding
         inputs: Its inputs; those with an empty name take the arguments that no name claims, in order.
 
     Raises:
-        UsageError: When a name is no argument of `forward`, an argument that must be given is not, or there are more
-            inputs than arguments.
+        UsageError: When a name is no argument of `forward`, an argument that must be given is not, there are more
+            inputs than arguments, or an input says nothing that can be one.
     """
+    inputs = checked_inputs(inputs)
     parameters = inspect.signature(model.forward).parameters
     if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in list(parameters.values())[:1]):
         return Binding(_numbered(inputs), (), variadic=True)

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import ContractError, ElsaError, ExportError
 from elsa_edge.graph.against_torch import prove_equal
+from elsa_edge.graph.asked import checked_batch, checked_examples, checked_names, checked_sizes
 from elsa_edge.graph.assemble import assemble
 from elsa_edge.graph.attempts import Attempt, Ways
 from elsa_edge.graph.binding import bind_inputs
@@ -52,7 +53,7 @@ def export_canonical(
         checkpoint: Dense weights, level indices, tables and ladder.
         model: The architecture; its parameters are overwritten with the checkpoint's dense weights.
         inputs: Its inputs, named as the arguments of `forward` that they feed; one without a name takes the next free
-            argument. See `elsa_edge.graph.sizes` for what is free.
+            argument. See `elsa_edge.graph.sizes` for what is free; a `None` is free, too, the first of them the batch.
         examples: Real inputs for the trace and the proof of equality; random ones are made when None.
         batch: Fix the batch at this number; None tries a free one first.
         sizes: Name of a free size -> numbers to prove the graph at; numbers that fit are looked for otherwise.
@@ -67,17 +68,20 @@ def export_canonical(
 
     Raises:
         CheckpointError: When the checkpoint does not fit the model.
+        UsageError: When the inputs, the batch or the sizes are none.
         ExportError: When the model cannot be exported; names the operator, the line and what to do.
         ContractError: When the result is not equal to torch. It is then not returned.
     """
     tell = progress or (lambda _: None)
     model = plain_network(model).float()
+    binding, batch, wanted = bind_inputs(model, inputs), checked_batch(batch), checked_names(outputs)
+    examples, sizes = checked_examples(examples), checked_sizes(sizes)
     load_arrays(model, checkpoint.weights)
     training = model.training
     model.eval()
     try:
-        ways = Ways.of(model, bind_inputs(model, inputs), examples, sizes)
-        write = _Writer(checkpoint, model, outputs, tell, prove)
+        ways = Ways.of(model, binding, examples, sizes)
+        write = _Writer(checkpoint, model, wanted, tell, prove)
         if batch is not None:
             return write(ways.fixed(batch))
         refusal = None

@@ -30,16 +30,15 @@ def with_batch(
     """Say for each input which dimension is the batch, and make it free.
 
     Args:
-        inputs: As the user wrote them.
+        inputs: As the user wrote them; each free size has a name.
         examples: Real inputs by name: where one has another size than was written, there is the batch.
 
     Returns:
         The inputs, each with its `sizes`, and the batch size that the user wrote (1 where none was).
     """
-    plain = [spec for spec in inputs if not spec.sizes and spec.shape]
-    firsts = {spec.shape[0] for spec in plain}
+    # A shape without letters has only numbers.
+    firsts = {spec.shape[0] or 1 for spec in inputs if not spec.sizes and spec.shape}
     number = firsts.pop() if len(firsts) == 1 else 1
-    assert number is not None  # a shape without letters has only numbers
     marked = []
     for spec in inputs:
         names = list(spec.sizes or (None,) * len(spec.shape))

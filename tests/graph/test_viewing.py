@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from elsa_edge.cli import cli
+from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.viewing import FUNCTION, for_viewers
 
 
@@ -58,3 +59,16 @@ def test_nothing_is_overwritten_and_only_graphs_are_taken(written):
     )
     assert again.exit_code == 2
     assert "exists already" in again.output
+
+
+def test_the_graph_is_read_once(canonical, tmp_path, monkeypatch):
+    """Large ones take seconds to read."""
+    canonical("conv").save(tmp_path / "model.onnx")
+    read = []
+    load = CanonicalGraph.load.__func__
+    monkeypatch.setattr(
+        CanonicalGraph, "load", classmethod(lambda cls, path: read.append(path) or load(cls, path))
+    )
+    asked = ["inspect", str(tmp_path / "model.onnx"), "--viewer", str(tmp_path / "seen.onnx")]
+    assert CliRunner().invoke(cli, asked).exit_code == 0
+    assert read == [tmp_path / "model.onnx"]
