@@ -178,6 +178,30 @@ REFUSED = {
         _with(helper.make_node("Fast", ["x"], ["y"], domain="acme"), "acme"),
         "another domain, acme::Fast",
     ),
+    "norm in training": (
+        lambda: model(
+            [
+                helper.make_node("Conv", ["x", "w"], ["c"]),
+                helper.make_node(
+                    "BatchNormalization", ["c", *"sbmv"], ["y", "mean", "variance"], training_mode=1
+                ),
+            ],
+            [weight("w", 4, 3, 1, 1), *(weight(name, 4) for name in "sbmv")],
+            inputs={"x": [None, 3, 8, 8]},
+        ),
+        "exported for training: its node BatchNormalization",
+    ),
+    "dropout in training": (
+        _with(
+            helper.make_node("Dropout", ["x", "ratio", "training"], ["y"]),
+            numbers=[
+                numpy_helper.from_array(np.float32(0.5), "ratio"),
+                numpy_helper.from_array(np.bool_(True), "training"),
+            ],
+        ),
+        "exported for training: its node Dropout",
+    ),
+    "random": (_with(helper.make_node("RandomNormalLike", ["x"], ["y"])), "draws at random"),
     "no weights": (_with(helper.make_node("Relu", ["x"], ["y"])), "no weight that can be sparse"),
 }
 
@@ -209,6 +233,21 @@ def test_sequences_training_graphs_and_damage_are_refused(tmp_path):
         nest_onnx(path, LEVELS)
     with pytest.raises(ExportError, match="no model at"):
         nest_onnx(tmp_path / "none.onnx", LEVELS)
+
+
+@pytest.mark.parametrize("opset", [13, 20])
+def test_lists_of_tensors_inside_are_no_hindrance(opset, tmp_path):
+    """As TorchScript's exporter writes a split into parts."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["c"]),
+        helper.make_node("SplitToSequence", ["c", "size"], ["parts"], axis=1),
+        helper.make_node("ConcatFromSequence", ["parts"], ["y"], axis=0),
+    ]
+    size = numpy_helper.from_array(np.int64(2), "size")
+    made = model(nodes, [weight("w", 3, 4), size], inputs={"x": [None, 3]}, opset=opset)
+    onnx.save(made, tmp_path / "m.onnx")
+    graph, _ = nest_onnx(tmp_path / "m.onnx", LEVELS)
+    assert graph.nested == ("w",)
 
 
 def test_the_command_line_needs_no_torch(tmp_path):

@@ -1,7 +1,7 @@
 """Any tool's ONNX file -> a graph of the canonical graph's versions, its weights as plain float32 initializers.
 
 Constants become initializers, local functions are inlined, older operators are converted to opset 20. What the levels
-could not be proved for is refused, with the reason: quantised files, training graphs, custom operators, sequences.
+could not be proved for is refused: `elsa_edge.graph.onnx_refusals`.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from elsa_edge.errors import ExportError, first_line
-from elsa_edge.graph.names import FORMAT_KEY, IR_VERSION, LEVEL_INPUT, OPSET
+from elsa_edge.graph.names import IR_VERSION, OPSET
+from elsa_edge.graph.onnx_refusals import nodes_of, refuse
 from elsa_edge.tensors import BATCH
 
 __all__ = ["read_onnx"]
 
 _OLDEST_OPSET: Final = 7
-_QUANTISED: Final = frozenset(
+# What makes a list of tensors out of tensors.
+_SEQUENCES: Final = frozenset(
     {
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "QLinearConv",
-        "QLinearMatMul",
-        "ConvInteger",
-        "MatMulInteger",
-        "DynamicQuantizeLinear",
+        "SequenceConstruct",
+        "SequenceEmpty",
+        "SequenceErase",
+        "SequenceInsert",
+        "SequenceMap",
+        "SplitToSequence",
     }
 )
 
@@ -53,7 +54,7 @@ def read_onnx(path: Path, outputs: Sequence[str] = ()) -> ir.Model:
         raise ExportError(f"{path} is not a readable ONNX model ({first_line(error)})") from error
     if outputs:
         _keep_outputs(proto, outputs, path)
-    _refuse(proto, path)
+    refuse(proto, path)
     _forget_shapes(proto)
     _name_free_sizes(proto)
     model = ir.from_proto(_at_opset(proto, path))
@@ -62,6 +63,7 @@ def read_onnx(path: Path, outputs: Sequence[str] = ()) -> ir.Model:
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _drop_initializer_inputs(model.graph)
     _fill_names(model.graph)
+    _say_sequences(model.graph)
     model.ir_version = IR_VERSION
     return model
 
@@ -99,7 +101,7 @@ def _captured(node: Any) -> list[str]:
         name
         for attribute in node.attribute
         for graph in [attribute.g, *attribute.graphs]
-        for inner in _nodes(graph)
+        for inner in nodes_of(graph)
         for name in inner.input
     ]
 
@@ -108,38 +110,6 @@ def _copy(message: Any) -> Any:
     made = type(message)()
     made.CopyFrom(message)
     return made
-
-
-def _refuse(proto: onnx.ModelProto, path: Path) -> None:
-    metadata = {entry.key for entry in proto.metadata_props}
-    if FORMAT_KEY in metadata:
-        raise ExportError(f"{path} has levels already", fix="Use it with `elsa-edge build`")
-    if proto.training_info:
-        raise ExportError(f"{path} is a training graph", fix="Export the network for inference")
-    own = {function.name for function in proto.functions}
-    for node in _nodes(proto.graph):
-        if node.op_type in _QUANTISED:
-            raise ExportError(
-                f"{path} is quantised: its node {node.name or node.op_type} is a {node.op_type}",
-                expected="float32 weights",
-                fix="Give the float32 network; `elsa-edge build` makes the int8 variants itself",
-            )
-        if node.domain not in ("", "ai.onnx") and node.op_type not in own:
-            raise ExportError(
-                f"{path} has an operator of another domain, {node.domain}::{node.op_type} in {node.name or 'a node'}",
-                fix="Export the network with standard ONNX operators, or cut it off before: --outputs NAME of a tensor",
-            )
-    for value in [*proto.graph.input, *proto.graph.output]:
-        if not value.type.HasField("tensor_type"):
-            raise ExportError(
-                f"{value.name} of {path} is no tensor",
-                found=value.type.WhichOneof("value"),
-                fix="Cut the network at tensors with --outputs NAME (for scikit-learn: export with zipmap=False)",
-            )
-        if value.name == LEVEL_INPUT:
-            raise ExportError(
-                f"{path} has a tensor named {LEVEL_INPUT!r}, which is reserved", fix="Rename it"
-            )
 
 
 def _forget_shapes(proto: onnx.ModelProto) -> None:
@@ -166,14 +136,6 @@ def _name_free_sizes(proto: onnx.ModelProto) -> None:
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param in batches - others:
                 size.dim_param = BATCH
-
-
-def _nodes(graph: Any) -> Any:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in [attribute.g, *attribute.graphs]:
-                yield from _nodes(inner)
 
 
 def _at_opset(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
@@ -209,7 +171,7 @@ def _changed_since(proto: onnx.ModelProto) -> list[str]:
     """Return the operators of a newer file whose definition differs from the one in our opset."""
     changed = []
     version = max(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
-    for node in _nodes(proto.graph):
+    for node in nodes_of(proto.graph):
         try:
             ours = onnx.defs.get_schema(node.op_type, OPSET).since_version
             theirs = onnx.defs.get_schema(node.op_type, version).since_version
@@ -253,3 +215,11 @@ def _fill_names(graph: ir.Graph) -> None:
     for number, node in enumerate(graph):
         if not node.name:
             node.name = f"{node.op_type}_{number}"
+
+
+def _say_sequences(graph: ir.Graph) -> None:
+    """Give lists of tensors their type, which the inference of shapes would take for a tensor's; in place."""
+    for node in graph.all_nodes():
+        if node.op_type in _SEQUENCES and node.domain in ("", "ai.onnx"):
+            for value in node.outputs:
+                value.type = ir.SequenceType(ir.TensorType(ir.DataType.FLOAT))
