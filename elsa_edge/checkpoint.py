@@ -146,7 +146,10 @@ class NestedCheckpoint:
                 metadata = stream.metadata() or {}
                 tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a dict
         except (SafetensorError, OSError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} cannot be read as a safetensors file ({error})") from error
+            raise CheckpointError(
+                f"{path} cannot be read as a safetensors file ({error})",
+                fix="Make a nested checkpoint of a trained one with `elsa-edge sparsify`",
+            ) from error
         if metadata.get("elsa_edge.format") != FORMAT or "elsa_edge.ladder" not in metadata:
             raise CheckpointError(
                 f"{path} is not a nested checkpoint",

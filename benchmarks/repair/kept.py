@@ -16,10 +16,12 @@ FOLDER: Final = Path(__file__).parents[2] / ".cache" / "benchmarks" / "repair"
 _NAME: Final = "finished.jsonl"
 
 
-def kept(make: Callable[..., list[Row]], *, finished: bool = False, **arguments: Any) -> list[Row]:
+def kept(
+    make: Callable[..., list[Row]], *, finished: bool = False, folder: Path = FOLDER, **arguments: Any
+) -> list[Row]:
     """Return the rows of a run, from the file of finished ones where they are; with `finished` only from there."""
     key = json.dumps([make.__name__, arguments], sort_keys=True)
-    for line in _lines():
+    for line in _lines(folder):
         found = json.loads(line)
         if found["key"] == key:
             rows: list[Row] = found["rows"]
@@ -28,14 +30,14 @@ def kept(make: Callable[..., list[Row]], *, finished: bool = False, **arguments:
         return []
     print(f"{key} ...", file=sys.stderr, flush=True)
     rows = make(**arguments)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / _NAME).open("a") as file:  # several runs may end at once: one short line each
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _NAME).open("a") as file:  # several runs may end at once: one short line each
         file.write(json.dumps({"key": key, "rows": rows}) + "\n")
     return rows
 
 
-def _lines() -> list[str]:
-    path = FOLDER / _NAME
+def _lines(folder: Path) -> list[str]:
+    path = folder / _NAME
     return path.read_text().splitlines() if path.is_file() else []
 
 

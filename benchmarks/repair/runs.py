@@ -13,7 +13,8 @@ from benchmarks.repair.teachers import Fashion, accuracy, fashion_images, resnet
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.repairing import RepairSettings, repair
 from elsa_edge.repairing.augment import Augmentation
-from elsa_edge.repairing.samples import Samples, source_of
+from elsa_edge.repairing.samples import Samples
+from elsa_edge.repairing.sources import source_of
 from elsa_edge.sparsify import sparsify
 from elsa_edge.trained import load_arrays
 

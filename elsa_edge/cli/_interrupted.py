@@ -13,7 +13,8 @@ WHOLE: Final = "Files appear only when they are complete, so what was at the des
 _AGAIN: Final = "The same command starts again."
 _KEPT: Final = {
     "quickstart": "The files of the steps that were done lie in its folder. The same command starts again.",
-    "repair": f"{WHOLE} The same command goes on with the level that was in work.",
+    "repair": f"{WHOLE} The same command goes on from the last look at the held-out inputs; before the first it starts "
+    "again.",
     "run": "What --record and --log had written is kept, and can be replayed or reported.",
     "deploy": "The device runs what it ran before. What had arrived stays there: the same command sends the rest.",
     "verify": f"Nothing was changed. {_AGAIN}",

@@ -31,7 +31,9 @@ def inputs_of(data: str, network: nn.Module, input_shapes: Sequence[str], scalin
     if path.is_dir():
         return _pictures(path, network, input_shapes, scaling)
     if path.suffix == ".npz" or path.is_file():
-        return read_npz(path)
+        arrays = read_npz(path)
+        _tell_ignored(network, arrays)
+        return arrays
     if ":" in data:
         from elsa_edge.factory import call_factory
 
@@ -41,13 +43,23 @@ def inputs_of(data: str, network: nn.Module, input_shapes: Sequence[str], scalin
     )
 
 
+def _tell_ignored(network: nn.Module, arrays: Mapping[str, Any]) -> None:
+    """Say which arrays go nowhere: labels may lie in the file, but a misspelt input should be noticed."""
+    import inspect
+
+    known = inspect.signature(network.forward).parameters
+    ignored = [name for name in arrays if name not in known]
+    if 0 < len(ignored) < len(arrays):
+        say(f"note: {', '.join(ignored)} in --data: the network has no such input, so it is left out.")
+
+
 def as_batches(network: nn.Module, inputs: Any) -> Any:
     """Return inputs as `sparsify` takes them: whole arrays as they are, pictures and datasets as batches."""
     if inputs is None or isinstance(inputs, Mapping) or hasattr(inputs, "shape"):
         return inputs
     import torch
 
-    from elsa_edge.repairing.samples import source_of
+    from elsa_edge.repairing.sources import source_of
 
     source = source_of(network, inputs)
     batches = []
@@ -158,10 +170,11 @@ def repair_rows(provenance: Mapping[str, Any]) -> list[dict[str, Any]]:
 def show_repair(destination: Path, provenance: Mapping[str, Any]) -> None:
     """Print the agreement of each level with the dense network, before and after."""
     rows = repair_rows(provenance)
-    inputs = provenance["repair"]["held_out_inputs"]
+    inputs, looked_at = (provenance["repair"][n] for n in ("held_out_inputs", "held_out_with_copies"))
+    copies = f" and {looked_at - inputs} varied copies of them" if looked_at > inputs else ""
     columns = ["level", "cut", "started", "repaired", "steps", "why"]
     print_table(
-        f"{destination}: agreement with the dense network on {inputs} held-out inputs",
+        f"{destination}: agreement with the dense network on {inputs} held-out inputs{copies}",
         ["level", "as cut", "+ BatchNorm", "repaired", "steps", "ended by"],
         [[row[name] for name in columns] for row in rows],
     )

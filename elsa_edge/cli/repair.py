@@ -134,15 +134,8 @@ def command(
         state.unlink(missing_ok=True)
     elif state.is_file() and is_first():
         say(f"Going on with the repair in {state}.")
-    try:
-        with watching() as progress:
-            repaired = repair(
-                nested, network, inputs, settings, teacher=guide, state=state, progress=progress
-            )
-    except KeyboardInterrupt:
-        if state.is_file() and is_first():
-            say(f"Stopped. The same command goes on from {state}.")
-        raise
+    with watching() as progress:
+        repaired = repair(nested, network, inputs, settings, teacher=guide, state=state, progress=progress)
     if not is_first():
         return
     repaired.save(destination)

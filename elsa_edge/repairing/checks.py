@@ -38,6 +38,6 @@ def refuse_unlike(found: Likeness | None) -> None:
     raise InputError(
         "The inputs look unlike those that the network was trained on",
         expected="about the means and variances that its BatchNorm layers have stored",
-        found=f"means {found.distance:.1f} standard deviations away, variances {found.spread:.2g} times as large",
+        found=found.sentence,
         fix="Scale the inputs as in training (0..1? mean and standard deviation?), or give --accept-inputs",
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from elsa_edge.errors import InputError, RuntimeUnavailableError, UnknownNameError, UsageError
+from elsa_edge.errors import InputError, RuntimeUnavailableError, UnknownNameError, UsageError, first_line
 from elsa_edge.repairing.checks import likeness, refuse_unlike
 from elsa_edge.repairing.samples import Arguments
 from elsa_edge.sparsify.likeness import Likeness
@@ -96,7 +96,7 @@ def read_folder(folder: Path, spec: TensorSpec) -> np.ndarray[Any, Any]:
     channels, height, width = spec.shape[1], spec.shape[2], spec.shape[3]
     assert height is not None
     assert width is not None
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
     if not paths:
         raise InputError(f"There is no picture in {folder}", expected=", ".join(sorted(_SUFFIXES)))
     made = []
@@ -108,7 +108,9 @@ def read_folder(folder: Path, spec: TensorSpec) -> np.ndarray[Any, Any]:
                 )
                 fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
         except OSError as error:
-            raise InputError(f"{path} cannot be read as a picture ({error})") from error
+            raise InputError(
+                f"{path} cannot be read as a picture ({first_line(error)})", fix="Repair or remove that file"
+            ) from error
         made.append(np.asarray(fitted, np.uint8).reshape(height, width, channels))
     return np.stack(made)
 
@@ -151,10 +153,7 @@ def scaled_like_training(
         tried.append((found, folder))
     best, folder = min(tried, key=lambda pair: pair[0].cost)
     refuse_unlike(best)
-    return folder, (
-        f"Pictures are scaled as {folder.scaling!r}: BatchNorm then sees means {best.distance:.2g} standard "
-        f"deviations from the stored ones, variances {best.spread:.2g} times as large."
-    )
+    return folder, f"Pictures are scaled as {folder.scaling!r}: {best.sentence}."
 
 
 def _first(folder: ImageFolder, count: int) -> Sequence[Arguments]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from elsa_edge.repairing.augment import Augmentation
 from elsa_edge.repairing.distance import outputs_of
-from elsa_edge.repairing.samples import Arguments, Samples, source_of
+from elsa_edge.repairing.samples import Arguments, Samples
 from elsa_edge.repairing.settings import RepairSettings
+from elsa_edge.repairing.sources import source_of
 from elsa_edge.repairing.teacher import Teacher, run
+from elsa_edge.sparsify.data import offered
 from elsa_edge.sparsify.products import Products, trace_products
 from elsa_edge.trained import load_arrays, plain_network
 
@@ -24,12 +26,17 @@ class Judge:
     """Measures the agreement of levels on held-out inputs."""
 
     def __init__(self, model: nn.Module, data: Any, seed: int) -> None:
+        import torch
+
         self.model = plain_network(model).float().eval()
         device = next(self.model.parameters()).device
         self.samples = Samples(
             source_of(self.model, data), held_out=0.1, augmentation=Augmentation(), seed=seed
         )
         self._copy = copy.deepcopy(self.model)
+        first = self.samples.take(self.samples.held_out_places[:2])
+        with offered(first), torch.no_grad():
+            run(self.model, first, device)
         self._teacher = Teacher(self.model, self.samples, RepairSettings(), device)
 
     def calibration(self) -> list[Any]:

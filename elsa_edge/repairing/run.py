@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elsa_edge.checkpoint import NestedCheckpoint
-from elsa_edge.errors import ElsaError, InputError, UsageError, first_line
+from elsa_edge.errors import ElsaError, UsageError
 from elsa_edge.repairing.augment import Arguments, Augmentation, augmentation_named, fitting_augmentation
 from elsa_edge.repairing.checks import likeness, refuse_unlike
 from elsa_edge.repairing.distance import outputs_of, sureness
 from elsa_edge.repairing.group import Alone, group
 from elsa_edge.repairing.records import Clock, LevelResult
-from elsa_edge.repairing.samples import Samples, Source, source_of
+from elsa_edge.repairing.samples import Samples
 from elsa_edge.repairing.settings import RepairEvent, RepairSettings
+from elsa_edge.repairing.sources import Source, source_of
 from elsa_edge.repairing.state import RepairState
 from elsa_edge.repairing.student import Student
 from elsa_edge.repairing.teacher import Teacher, run
 from elsa_edge.repairing.tune import LevelTuner
+from elsa_edge.sparsify.data import offered
 from elsa_edge.trained import load_arrays, plain_network
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def repair(
     Args:
         checkpoint: Levels as `sparsify` cut them.
         model: Their network; its numbers are overwritten.
-        data: Inputs, see `elsa_edge.repairing.samples.source_of`.
+        data: Inputs, see `elsa_edge.repairing.sources.source_of`.
         settings: How; None for the defaults.
         teacher: The network to imitate; None takes the densest level's own numbers where it is dense, else the
             checkpoint's weights without a mask.
@@ -112,6 +114,7 @@ def repair(
             **chosen.plain(),
             "inputs": len(samples),
             "held_out_inputs": len(samples.held_out_places),
+            "held_out_with_copies": guide.looked_at,
             "augmented": {"crop": samples.augmentation.crop, "flip": samples.augmentation.flip},
             "seconds": round(clock.elapsed_s, 1),
             "processes": team.count,
@@ -174,13 +177,8 @@ def _dense(checkpoint: NestedCheckpoint, model: nn.Module) -> nn.Module:
 def _check_inputs(dense: nn.Module, samples: Samples, settings: RepairSettings, device: Any) -> None:
     """Refuse inputs that the network does not take, or that cannot be what it was trained on."""
     batches = list(samples.calibration(min(64, settings.batch_size), most=256, least=0))
-    try:
+    with offered(batches[0]):
         _asked(dense, batches[0], device)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        raise InputError(
-            f"The network does not take these inputs ({first_line(error)})",
-            fix="Check names, shapes and types",
-        ) from error
     if not settings.accept_inputs:
         refuse_unlike(likeness(dense, batches))
 

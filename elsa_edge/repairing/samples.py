@@ -1,4 +1,4 @@
-"""Inputs without labels: whole arrays, a dataset or batches, drawn by position so that a seed decides every batch.
+"""Inputs without labels, drawn by position so that a seed decides every batch, and a part of them held out.
 
 train      order = permutation, permutation, ...      step s takes places s * size ... (s + 1) * size - 1
 held out   never trained on; copies that are augmented fill up where they are few
@@ -10,99 +10,25 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from elsa_edge.errors import InputError
 from elsa_edge.repairing.augment import Arguments, Augmentation
-from elsa_edge.sparsify.data import batches_of, refuse_broken, tensors_in
+from elsa_edge.repairing.sources import Source
+from elsa_edge.sparsify.data import tensors_in
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor, nn
+    from torch import Generator, Tensor
 
-__all__ = ["FEWEST", "Arguments", "Samples", "Source", "source_of"]
+__all__ = ["FEWEST", "Arguments", "Samples"]
 
 FEWEST: Final = 16
 # Origins, while they are at most a quarter: of two or three a look at them says little.
 _FEWEST_HELD_OUT: Final = 8
 _NUMBERS: Final = 2**24
 _FINGERPRINTED: Final = 64
-
-
-class Source(Protocol):
-    """Inputs that can be drawn in any order.
-
-    A source may have an attribute `origins`: integers `(inputs,)`, equal for inputs that come from the same picture,
-    film or speaker. Without it each input is an origin of its own.
-    """
-
-    def __len__(self) -> int:
-        """Return the number of inputs."""
-
-    def take(self, places: Tensor) -> Arguments:
-        """Return the inputs at the places `(count,)` as arguments of `forward`."""
-
-
-class _Arrays:
-    """Whole arrays or tensors, one an argument."""
-
-    def __init__(self, arguments: Arguments) -> None:
-        self._positional, self._named = arguments
-        self._length = len(next(iter([*self._positional, *self._named.values()])))
-
-    def __len__(self) -> int:
-        return self._length
-
-    def take(self, places: Tensor) -> Arguments:
-        """Index every array."""
-        return tuple(t[places] for t in self._positional), {k: t[places] for k, t in self._named.items()}
-
-
-class _Dataset:
-    """A map-style dataset of torch: an item is an input, or a tuple whose first is one."""
-
-    def __init__(self, model: nn.Module, dataset: Any) -> None:
-        self._model, self._dataset = model, dataset
-        self.origins = getattr(dataset, "origins", None)
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def take(self, places: Tensor) -> Arguments:
-        """Collate the items."""
-        from torch.utils.data import default_collate
-
-        batch = default_collate([self._dataset[int(place)] for place in places])
-        return next(iter(batches_of(self._model, [batch])))
-
-
-def source_of(model: nn.Module, data: Any) -> Source:
-    """Return what inputs are drawn from.
-
-    Args:
-        model: Its `forward` names the inputs.
-        data: A source already (`len` and `take`), a dataset of torch, whole arrays (one, or a mapping by name), or
-            batches as a DataLoader makes them, which are then kept in memory. Of a tuple the first item goes in.
-
-    Raises:
-        InputError: When names or lengths do not fit, or there is nothing.
-    """
-    import torch
-
-    if hasattr(data, "take") and hasattr(data, "__len__") and not hasattr(data, "shape"):
-        return data  # type: ignore[no-any-return]  # has the methods of a source
-    if isinstance(data, torch.utils.data.Dataset) and hasattr(data, "__getitem__"):
-        return _Dataset(model, data)
-    made: list[Arguments] = [(tuple(a), dict(k)) for a, k in batches_of(model, data)]
-    if not made:
-        raise InputError("There are no inputs to repair with")
-    positional = tuple(torch.cat(parts) for parts in zip(*(a for a, _ in made), strict=True))
-    named = {key: torch.cat([k[key] for _, k in made]) for key in made[0][1]}
-    lengths = {len(t) for t in [*positional, *named.values()]}
-    if len(lengths) != 1:
-        raise InputError("The arrays need one common number of samples", found=sorted(lengths))
-    return _Arrays((positional, named))
 
 
 class Samples:
@@ -140,14 +66,8 @@ class Samples:
         return chosen[share::shares]
 
     def take(self, places: Tensor) -> Arguments:
-        """Return inputs as they are.
-
-        Raises:
-            InputError: When they hold NaN or infinity.
-        """
-        arguments = self._source.take(places)
-        refuse_broken(arguments)
-        return arguments
+        """Return inputs as they are."""
+        return self._source.take(places)
 
     def training(self, level: int, step: int, size: int, *, share: int = 0, shares: int = 1) -> Arguments:
         """Return the batch of a step, or a share of it, augmented; the same for the same seed, level and step."""
@@ -210,9 +130,13 @@ def _origins(source: Source) -> Tensor:
     told = getattr(source, "origins", None)
     if told is None:
         return torch.arange(len(source))
-    numbers = np.asarray(told)
-    if numbers.shape != (len(source),):
-        raise InputError("The origins do not fit", expected=f"{len(source)} integers", found=numbers.shape)
+    try:
+        numbers = np.asarray(told)
+    except ValueError as error:
+        raise InputError("The origins are no row of numbers", expected=f"{len(source)} integers") from error
+    if numbers.shape != (len(source),) or numbers.dtype.kind not in "biu":
+        found = f"{numbers.dtype} {numbers.shape}"
+        raise InputError("The origins do not fit", expected=f"{len(source)} integers", found=found)
     _, places = np.unique(numbers, return_inverse=True)
     if len(places) and places.max() < 1:
         raise InputError("All inputs have one origin", expected="at least two, one of them to be held out")

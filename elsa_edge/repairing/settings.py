@@ -18,6 +18,7 @@ LOSSES: Final = ("auto", "kl", "mse")
 AUGMENTATIONS: Final = ("auto", "crop", "crop-flip", "none")
 
 _RATES: Final = {"tables": 0.1, "weights": 0.03}
+_LARGEST_RATE: Final = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,12 @@ class RepairSettings:
         ):
             if positive is not None and not 0.0 < positive < float("inf"):
                 raise UsageError(f"{name} must be a positive number", found=positive)
+        if self.learning_rate is not None and self.learning_rate > _LARGEST_RATE:
+            raise UsageError(
+                "learning_rate is in parts of each tensor's size",
+                expected=f"at most {_LARGEST_RATE:g}",
+                found=self.learning_rate,
+            )
         if not 0.0 < self.held_out <= 0.5:
             raise UsageError("held_out must lie above 0 and at most at 0.5", found=self.held_out)
 

@@ -1,12 +1,18 @@
-"""The file that a repair keeps its work in, so that an interrupted one goes on where it was."""
+"""The file that a repair keeps its work in, so that an interrupted one goes on where it was.
+
+    SHA-256 of the rest (64 characters) | what torch writes
+
+A flipped bit in a tensor would go on as a slightly other repair, so the whole file is checked before it is read.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -21,6 +27,9 @@ if TYPE_CHECKING:
     from elsa_edge.repairing.student import Student
 
 __all__ = ["RepairState"]
+
+_HASH: Final = 64
+_PARTS: Final = frozenset({"digest", "spent_s", "student", "tuner", "results"})
 
 
 class RepairState:
@@ -53,19 +62,11 @@ class RepairState:
             UsageError: When it is of another checkpoint, other inputs or other settings.
             CheckpointError: When it is damaged.
         """
-        import torch
-
         state = cls(path, _digest(settings, checkpoint, inputs), writes=writes)
         if path is None or not path.is_file():
             return state
-        try:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-            digest = loaded["digest"]
-        except Exception as error:
-            raise CheckpointError(
-                f"The saved repair {path} is damaged", fix="Remove it to start anew"
-            ) from error
-        if digest != state._digest:
+        loaded = _read(path)
+        if loaded["digest"] != state._digest:
             raise UsageError(
                 f"The repair in {path} was begun with another checkpoint, other inputs or other settings",
                 fix="Go back to those, choose another output, or give --restart",
@@ -95,13 +96,39 @@ class RepairState:
             "tuner": None if tuner is None else tuner.state(),
             "results": {level: asdict(found) for level, found in results.items()},
         }
+        written = io.BytesIO()
+        torch.save(content, written)
         with atomic_file(self._path) as temporary:
-            torch.save(content, temporary)
+            temporary.write_bytes(_hash(written.getvalue()) + written.getvalue())
 
     def remove(self) -> None:
         """Forget the work: it is done."""
         if self._path is not None and self._writes:
             self._path.unlink(missing_ok=True)
+
+
+def _hash(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """Return what `save` wrote.
+
+    Raises:
+        CheckpointError: When it is anything else.
+    """
+    import torch
+
+    raw = path.read_bytes()
+    damaged = CheckpointError(
+        f"The saved repair {path} is damaged, or of another version", fix="Give --restart, or remove it"
+    )
+    if _hash(raw[_HASH:]) != raw[:_HASH]:
+        raise damaged
+    loaded = torch.load(io.BytesIO(raw[_HASH:]), map_location="cpu", weights_only=True)
+    if not isinstance(loaded, dict) or not loaded.keys() >= _PARTS:
+        raise damaged
+    return loaded
 
 
 def _digest(settings: RepairSettings, checkpoint: NestedCheckpoint, inputs: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from elsa_edge.errors import UnknownNameError
 from elsa_edge.repairing.answers import remembered_answers
@@ -11,12 +11,15 @@ from elsa_edge.repairing.checks import to
 from elsa_edge.repairing.distance import Distance, outputs_of
 from elsa_edge.repairing.samples import Arguments, Samples
 from elsa_edge.repairing.settings import RepairSettings
+from elsa_edge.sparsify.data import tensors_in
 from elsa_edge.sparsify.statistics import DenseNorms, dense_norms, reestimate
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = ["Features", "Teacher", "run"]
+
+_LOOK: Final = 64
 
 
 def run(network: nn.Module, arguments: Arguments, device: Any) -> Any:
@@ -43,9 +46,9 @@ class Teacher:
         self._remembered: Tensor | None = None
         self._norms: DenseNorms | None = None
         self._features = Features(network, settings.features)
-        self.held_out = [
-            ((tuple(a), dict(k)), self.answer((a, k))) for a, k in samples.held_out(settings.batch_size)
-        ]
+        # By a size of its own: how copies are drawn must not depend on the batch that is trained on.
+        self.held_out = [((tuple(a), dict(k)), self.answer((a, k))) for a, k in samples.held_out(_LOOK)]
+        self.looked_at = sum(len(tensors_in(arguments)[0]) for arguments, _ in self.held_out)
         whole = [torch.cat(parts) for parts in zip(*(outputs_of(t) for _, t in self.held_out), strict=True)]
         self.distance = Distance(settings.loss, settings.temperature, whole)
         self.scales = {

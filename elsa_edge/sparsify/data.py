@@ -1,7 +1,12 @@
-"""Batches for BatchNorm re-estimation: an `.npz` file, an array or an iterable, as arguments of `forward`."""
+"""Inputs without labels, as arguments of `forward`: an `.npz` file, whole arrays, or batches that somebody made.
+
+Everything that comes in from outside goes through here: what holds no numbers, NaN or infinity, or does not fit the
+network is refused once, at this door. Floating numbers become those that the network computes with.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from elsa_edge.errors import InputError
+from elsa_edge.errors import ElsaError, InputError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Batches", "batches_of", "read_npz", "refuse_broken", "tensors_in"]
+__all__ = ["Batches", "batches_of", "offered", "read_npz", "refuse_broken", "tensors_in"]
 
 Batches: TypeAlias = Iterable[tuple[tuple[Any, ...], dict[str, Any]]]
 """Positional and keyword arguments of `forward`, one pair per batch. Can be iterated over several times."""
@@ -44,22 +49,50 @@ def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _arguments(model: nn.Module, arrays: Mapping[str, Any]) -> tuple[list[str], bool]:
-    """Return which arrays to pass, and whether by keyword."""
-    parameters = [
-        name
+    """Return which arrays to pass, and whether by keyword; a single array may have any name."""
+    parameters = {
+        name: parameter
         for name, parameter in inspect.signature(model.forward).parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
+    }
     named = [name for name in parameters if name in arrays]
-    if named:
+    needed = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    missing = [name for name in needed if name not in arrays]
+    if named and not missing:
         return named, True
-    if len(arrays) == 1:
+    if len(arrays) == 1 and len(needed) <= 1:
         return list(arrays), False
     raise InputError(
-        "None of the arrays has the name of an input of the network",
-        expected=f"arrays named {', '.join(parameters)}",
-        found=", ".join(arrays),
+        f"The network needs inputs that are not there: {', '.join(missing)}"
+        if named or missing
+        else "None of the arrays has the name of an input of the network",
+        expected=f"arrays named {', '.join(needed or parameters)}",
+        found=", ".join(name or "one without a name" for name in arrays),
     )
+
+
+def _tensor(value: Any, network: nn.Module, name: str = "") -> Tensor:
+    """Return a tensor, floating numbers as the network's own.
+
+    Raises:
+        InputError: When there are no numbers in it.
+    """
+    import torch
+
+    try:
+        array = value if isinstance(value, torch.Tensor) else np.asarray(value)
+        if isinstance(array, np.ndarray):
+            if array.dtype.kind not in "biufc":
+                raise TypeError(f"an array of {array.dtype}")
+            array = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{f'The input {name}' if name else 'An input'} is no array of numbers",
+            expected="an array or a tensor of numbers, the same number in each row",
+            found=first_line(error),
+        ) from error
+    own = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+    return array.to(own) if array.is_floating_point() else array
 
 
 class _Slices:
@@ -67,7 +100,9 @@ class _Slices:
 
     def __init__(self, model: nn.Module, arrays: Mapping[str, Any], batch_size: int) -> None:
         names, self._by_keyword = _arguments(model, arrays)
-        self._arrays = {name: np.asarray(arrays[name]) for name in names}
+        self._arrays = {name: _tensor(arrays[name], model, name) for name in names}
+        for array in self._arrays.values():
+            refuse_broken(array)
         lengths = {name: array.shape[0] if array.ndim else 0 for name, array in self._arrays.items()}
         if min(lengths.values()) < 1 or len(set(lengths.values())) != 1:
             raise InputError("The arrays need one common number of samples, at least 1", found=lengths)
@@ -75,16 +110,11 @@ class _Slices:
         self._batch_size = batch_size
 
     def __iter__(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
-        import torch
-
         # A last batch of one sample would have no variance: it joins the batch before it.
         ends = [*range(self._batch_size, self._length - 1, self._batch_size), self._length]
         start = 0
         for end in ends:
-            tensors = {
-                name: torch.from_numpy(np.array(array[start:end])) for name, array in self._arrays.items()
-            }
-            tensors = {n: t.float() if t.dtype == torch.float64 else t for n, t in tensors.items()}
+            tensors = {name: array[start:end] for name, array in self._arrays.items()}
             start = end
             yield ((), tensors) if self._by_keyword else (tuple(tensors.values()), {})
 
@@ -94,21 +124,53 @@ class _Iterable:
 
     def __init__(self, model: nn.Module, batches: Iterable[Any]) -> None:
         self._model = model
+        if not hasattr(batches, "__iter__") or isinstance(batches, (str, bytes)):
+            raise InputError(
+                "These are no inputs",
+                expected="arrays by name, a tensor, a dataset or batches",
+                found=type(batches).__name__,
+            )
         # A generator could be gone over once only, and every level needs the same batches.
         self._batches = batches if hasattr(batches, "__len__") else list(batches)
 
     def __iter__(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
-        import torch
-
+        before: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         for batch in self._batches:
-            if isinstance(batch, Mapping):
-                names, by_keyword = _arguments(self._model, batch)
-                chosen = {name: torch.as_tensor(batch[name]) for name in names}
-                yield ((), chosen) if by_keyword else (tuple(chosen.values()), {})
-                continue
-            first = batch[0] if isinstance(batch, (tuple, list)) else batch
-            inputs = first if isinstance(first, (tuple, list)) else (first,)
-            yield tuple(torch.as_tensor(item) for item in inputs), {}
+            made = self._made(batch)
+            refuse_broken(made)
+            joined = None if before is None else _with_a_single_one(before, made)
+            if before is not None and joined is None:
+                yield before
+            before = made if joined is None else joined
+        if before is not None:
+            yield before
+
+    def _made(self, batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if isinstance(batch, Mapping):
+            names, by_keyword = _arguments(self._model, batch)
+            chosen = {name: _tensor(batch[name], self._model, name) for name in names}
+            return ((), chosen) if by_keyword else (tuple(chosen.values()), {})
+        first = batch[0] if isinstance(batch, (tuple, list)) and len(batch) else batch
+        inputs = first if isinstance(first, (tuple, list)) else (first,)
+        return tuple(_tensor(item, self._model) for item in inputs), {}
+
+
+def _with_a_single_one(
+    before: tuple[tuple[Any, ...], dict[str, Any]], after: tuple[tuple[Any, ...], dict[str, Any]]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Return a batch together with the one after it when that has one sample only, and so no variance."""
+    import torch
+
+    old, new = (list(a) + list(k.values()) for a, k in (before, after))
+    fits = len(old) == len(new) and all(
+        a.ndim > 0 and b.ndim > 0 and len(a) > 1 and len(b) == 1 and a.shape[1:] == b.shape[1:]
+        for a, b in zip(old, new, strict=False)
+    )
+    if not fits:
+        return None
+    tensors = [torch.cat(pair) for pair in zip(old, new, strict=True)]
+    count = len(before[0])
+    return tuple(tensors[:count]), dict(zip(before[1], tensors[count:], strict=True))
 
 
 def batches_of(model: nn.Module, data: Any, batch_size: int = 128) -> Batches:
@@ -127,7 +189,7 @@ def batches_of(model: nn.Module, data: Any, batch_size: int = 128) -> Batches:
     if isinstance(data, Mapping):
         return _Slices(model, data, batch_size)
     if hasattr(data, "shape"):
-        return _Slices(model, {"": np.asarray(data)}, batch_size)
+        return _Slices(model, {"": data}, batch_size)
     return _Iterable(model, data)
 
 
@@ -151,4 +213,33 @@ def refuse_broken(arguments: Any) -> None:
         if tensor.is_floating_point():
             broken = int((~torch.isfinite(tensor)).sum())
             if broken:
-                raise InputError("The inputs hold NaN or infinity", found=f"{broken} values in one batch")
+                raise InputError(
+                    "The inputs hold NaN or infinity",
+                    found=f"{broken} of {tensor.numel()} values looked at together",
+                    fix="Leave such inputs out, or look at how they are made",
+                )
+
+
+@contextlib.contextmanager
+def offered(*arguments: Any) -> Iterator[None]:
+    """Say whatever a network raises meanwhile as a fault of the inputs: its code is the user's and raises anything.
+
+    Args:
+        *arguments: What it is given, to be described.
+
+    Raises:
+        InputError: With the first line of the network's error, and the types and shapes of the inputs.
+    """
+    try:
+        yield
+    except ElsaError:
+        raise
+    except Exception as error:
+        found = ", ".join(
+            f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for t in tensors_in(arguments)
+        )
+        raise InputError(
+            f"The network does not take these inputs ({type(error).__name__}: {first_line(error)})",
+            found=found or None,
+            fix="Check names, shapes and types",
+        ) from error

@@ -39,6 +39,14 @@ class Likeness:
         return self.distance <= _FAR and 1.0 / _WIDE <= self.spread <= _WIDE
 
     @property
+    def sentence(self) -> str:
+        """What it says, for people; rounded finely enough that a value beyond a limit is not shown as the limit."""
+        return (
+            f"BatchNorm sees means {self.distance:.3g} standard deviations from the stored ones, variances "
+            f"{self.spread:.3g} times as large"
+        )
+
+    @property
     def cost(self) -> float:
         """One number to compare by, 0 is alike."""
         import math

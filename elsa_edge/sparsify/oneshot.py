@@ -14,12 +14,12 @@ import numpy as np
 
 from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.depthwise import without_depthwise
-from elsa_edge.errors import InputError, UsageError, first_line
+from elsa_edge.errors import UsageError
 from elsa_edge.levels import NEVER, Ladder, index_from_masks, mask_at, measured_densities
 from elsa_edge.progress import Tell, told
 from elsa_edge.sparsify.allocation import allocation_named
 from elsa_edge.sparsify.coverage import coverage
-from elsa_edge.sparsify.data import Batches, batches_of
+from elsa_edge.sparsify.data import Batches, batches_of, offered
 from elsa_edge.sparsify.dead import require_alive
 from elsa_edge.sparsify.fisher import fisher_scores
 from elsa_edge.sparsify.likeness import Likeness, likeness_of
@@ -307,9 +307,13 @@ def _starved(
     }
     shown = ", ".join(f"{name} {words[name]}" for name in poor[:4])
     more = f" and {len(poor) - 4} more" if len(poor) > 4 else ""
+    advice = (
+        "Leave them out (--exclude), or cut less."
+        if granularity == "channel"
+        else "Another allocation (uniform, erk) spreads the cut."
+    )
     sentence = (
-        f"At the sparsest level, {density:.1%} in all, some weights keep far less: {shown}{more}. "
-        "Another allocation (uniform, erk) spreads the cut."
+        f"At the sparsest level, {density:.1%} in all, some weights keep far less: {shown}{more}. {advice}"
     )
     return [sentence]
 
@@ -319,9 +323,8 @@ def _unlike(found: Likeness | None) -> list[str]:
     if found is None or found.alike:
         return []
     sentence = (
-        f"The data looks unlike what the network was trained on: BatchNorm sees means {found.distance:.1f} standard "
-        f"deviations from the stored ones, variances {found.spread:.2g} times as large. Levels estimated on it may be "
-        "worse than without data: check how it is scaled (0..1? mean and standard deviation?)."
+        f"The data looks unlike what the network was trained on: {found.sentence}. Levels estimated on it may be worse "
+        "than without data: check how it is scaled (0..1? mean and standard deviation?)."
     )
     return [sentence]
 
@@ -349,12 +352,8 @@ def _watched(model: nn.Module, batches: Batches | None) -> Products | None:
     if batches is None:
         return None
     arguments, keywords = next(iter(batches))
-    try:
+    with offered(arguments, keywords):
         return trace_products(model, arguments, keywords)
-    except Exception as error:
-        raise InputError(
-            f"The network does not take this data ({first_line(error)})", fix="Check names, shapes and types"
-        ) from error
 
 
 def _statistics(

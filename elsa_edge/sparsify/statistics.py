@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from elsa_edge.errors import InputError, first_line
-from elsa_edge.sparsify.data import Batches, refuse_broken
+from elsa_edge.errors import InputError
+from elsa_edge.sparsify.data import Batches, offered
 from elsa_edge.sparsify.norms import batch_norms, evaluating
 
 if TYPE_CHECKING:
@@ -137,12 +137,10 @@ def _run(
     try:
         with evaluating(model), torch.no_grad():
             for arguments, keywords in batches:
-                refuse_broken((arguments, keywords))
                 begin()
-                model(*_moved(arguments, device), **{k: v.to(device) for k, v in keywords.items()})
+                with offered(arguments, keywords):
+                    model(*_moved(arguments, device), **{k: v.to(device) for k, v in keywords.items()})
                 count += 1
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"The network does not take this data ({first_line(error)})") from error
     finally:
         for handle in handles:
             handle.remove()
@@ -170,9 +168,11 @@ def _carried_over(
     eps: float,
 ) -> tuple[Tensor, Tensor]:
     """Return the statistics that take a level's moments to where the stored ones take the dense network's."""
-    # Where a channel is silent in both networks 0 / 0 is meant to be 1.
-    ratio = (level[1] + eps) / (dense[1] + eps)
-    return level[0] - (dense[0] - before[0]) * ratio.sqrt(), before[1] * ratio
+    # Where a channel is silent in both networks 0 / 0 is meant to be 1. Means of inputs of a huge scale are long
+    # numbers that nearly cancel: float32 would lose what is left.
+    ratio = (level[1].double() + eps) / (dense[1].double() + eps)
+    mean = level[0].double() - (dense[0].double() - before[0].double()) * ratio.sqrt()
+    return mean.to(level[0]), (before[1].double() * ratio).to(level[1])
 
 
 def _statistics(norm: nn.Module) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,8 @@ from elsa_edge.checkpoint import NestedCheckpoint
 from elsa_edge.errors import UsageError
 from elsa_edge.repairing.answers import remembered_answers
 from elsa_edge.repairing.augment import Augmentation
-from elsa_edge.repairing.samples import Samples, source_of
+from elsa_edge.repairing.samples import Samples
+from elsa_edge.repairing.sources import source_of
 from elsa_edge.sparsify import sparsify
 
 TESTS = Path(__file__).parents[1]

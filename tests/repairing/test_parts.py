@@ -16,7 +16,11 @@ from elsa_edge.repairing.augment import Augmentation, augmentation_named, fittin
 from elsa_edge.repairing.checks import likeness
 from elsa_edge.repairing.distance import Agreement, Distance
 from elsa_edge.repairing.images import read_folder, scaled_like_training
-from elsa_edge.repairing.samples import Samples, _stream, source_of
+from elsa_edge.repairing.samples import Samples, _stream
+from elsa_edge.repairing.settings import RepairSettings
+from elsa_edge.repairing.sources import source_of
+from elsa_edge.repairing.teacher import Teacher
+from elsa_edge.sparsify.likeness import Likeness
 from elsa_edge.tensors import TensorSpec
 
 
@@ -264,3 +268,75 @@ def test_pictures_that_cannot_serve_are_refused(pictures, tmp_path):
     (pictures / "class0" / "broken.png").write_bytes(b"not a picture")
     with pytest.raises(InputError, match=r"broken\.png cannot be read"):
         read_folder(pictures, spec)
+
+
+def test_a_look_does_not_depend_on_the_batch_that_is_trained_on():
+    """Varied copies of the held-out inputs are the same ones whatever `batch_size` is."""
+    inputs = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    samples = Samples(source_of(model, inputs), held_out=0.2, augmentation=Augmentation(crop=True), seed=0)
+    looks = []
+    for size in (4, 32):
+        teacher = Teacher(model, samples, RepairSettings(batch_size=size), "cpu")
+        looks.append(torch.cat([images for ((images,), _), _ in teacher.held_out]))
+        assert teacher.looked_at == len(looks[-1]) >= 256
+    assert torch.equal(*looks)
+
+
+def test_pictures_are_files_and_a_broken_one_says_what_to_do(tmp_path):
+    """A folder may be named as a picture is."""
+    (tmp_path / "folder.png").mkdir()
+    Image.new("L", (8, 8), 9).save(tmp_path / "folder.png" / "one.png")
+    spec = TensorSpec("x", (1, 1, 8, 8))
+    assert len(read_folder(tmp_path, spec)) == 1
+    (tmp_path / "two.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"two\.png.*Repair or remove that file"):
+        read_folder(tmp_path, spec)
+
+
+def test_likeness_is_not_rounded_to_the_limit_that_it_misses():
+    """A tenth of the variance is allowed, a little less is refused: the text tells them apart."""
+    assert not Likeness(0.0, 0.0994).alike
+    assert "0.0994 times" in Likeness(0.0, 0.0994).sentence
+
+
+def _refused_inputs():
+    def item(place: int) -> torch.Tensor:
+        return torch.zeros(place + 1)
+
+    class Ragged(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 60
+
+        def __getitem__(self, place: int) -> torch.Tensor:
+            return item(place)
+
+    return {
+        "strings": ({"x": np.array(["a", "b"])}, "no array of numbers"),
+        "objects": ({"x": np.array([None, 1], object)}, "no array of numbers"),
+        "ragged lists": ({"x": [[1.0], [1.0, 2.0]]}, "no array of numbers"),
+        "a number": (7, "These are no inputs"),
+        "a text": ("inputs.npz", "These are no inputs"),
+        "batches of two widths": ([torch.zeros(4, 2), torch.zeros(4, 3)], "do not go together"),
+        "ragged items": (Ragged(), "cannot be put together"),
+        "NaN in a batch": ([torch.full((4, 2), float("nan"))], "NaN or infinity"),
+    }
+
+
+@pytest.mark.parametrize("name", _refused_inputs())
+def test_what_is_no_input_is_said_in_a_sentence(name):
+    """Whatever somebody brings, the answer names what is wrong with it."""
+    data, message = _refused_inputs()[name]
+    with pytest.raises(InputError, match=message):
+        source_of(nn.Identity(), data).take(torch.arange(2))
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [[None] * 60, [[1], [1, 2], *[[3]] * 58], np.full(60, np.nan), np.arange(60) / 8],
+    ids=["None", "ragged", "NaN", "fractions"],
+)
+def test_origins_are_integers(origins):
+    """Anything else is refused, not rounded."""
+    with pytest.raises(InputError, match="60 integers"):
+        Samples(_Films(origins), held_out=0.1, augmentation=Augmentation(), seed=0)

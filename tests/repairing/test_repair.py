@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +16,8 @@ from elsa_edge.repairing import RepairSettings, repair
 from elsa_edge.repairing.augment import Augmentation
 from elsa_edge.repairing.distance import Agreement
 from elsa_edge.repairing.records import Clock
-from elsa_edge.repairing.samples import Samples, source_of
+from elsa_edge.repairing.samples import Samples
+from elsa_edge.repairing.sources import source_of
 from elsa_edge.repairing.student import Student
 from elsa_edge.repairing.teacher import Teacher
 from elsa_edge.repairing.tune import LevelTuner
@@ -81,13 +81,14 @@ def test_weights_go_further_and_keep_the_levels_nested(cut, quick):
     assert told["dense"]["cut"] == 1.0
 
 
-def test_levels_that_weights_below_them_have_changed_are_told_of_without_time_too(cut, quick):
+def test_levels_that_weights_below_them_have_changed_are_told_of_without_time_too(cut, quick, monkeypatch):
     """The time is over after the first level: the others get statistics, their figures, and no old accuracy."""
     known = replace(cut, ladder=Ladder(tuple(replace(level, accuracy=0.9) for level in cut.ladder)))
-    slow = iter([0.7])  # longer than all the time
+    passed = [0.0]
+    monkeypatch.setattr("elsa_edge.repairing.run.Clock", lambda most: Clock(most, now=lambda: passed[0]))
 
     def wait(event):
-        time.sleep(next(slow, 0.0))
+        passed[0] += 1.0  # longer than all the time
 
     settings = quick(mode="weights", steps=40, minutes=0.01)
     repaired = repair(known, learned.patterns(), learned.inputs(), settings, progress=wait)
@@ -156,9 +157,13 @@ def test_the_state_of_another_repair_is_refused(cut, quick, tmp_path):
         repair(cut, learned.patterns(), learned.inputs(), settings, state=state, progress=stop)
     with pytest.raises(UsageError, match="other settings"):
         repair(cut, learned.patterns(), learned.inputs(), quick(steps=9, check_every=2), state=state)
-    state.write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match="damaged"):
-        repair(cut, learned.patterns(), learned.inputs(), settings, state=state)
+    whole = state.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-len(whole) // 2] ^= 1
+    for damaged in (b"nothing", b"", whole[:-9], bytes(flipped)):
+        state.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="damaged"):
+            repair(cut, learned.patterns(), learned.inputs(), settings, state=state)
 
 
 def test_dead_channels_stay_dead(quick):
@@ -391,6 +396,7 @@ def test_as_many_steps_are_planned_as_the_time_allows(cut, quick):
         {"steps": 0},
         {"batch_size": 1},
         {"learning_rate": float("nan")},
+        {"learning_rate": 1e38},
         {"temperature": 0.0},
         {"minutes": -1.0},
         {"held_out": 0.6},

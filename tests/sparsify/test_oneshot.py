@@ -194,7 +194,7 @@ def test_data_that_does_not_fit_is_refused():
     image = np.zeros((4, 1, 8, 8), np.float32)
     with pytest.raises(InputError, match="expected arrays named x"):
         sparsify(model, [0.5], data={"image": image, "label": image})
-    with pytest.raises(InputError, match="does not take this data"):
+    with pytest.raises(InputError, match="does not take these inputs"):
         sparsify(model, [0.5], data={"x": np.zeros((4, 3, 8, 8), np.float32)})
     with pytest.raises(InputError, match="at least 1"):
         sparsify(model, [0.5], data={"x": image[:0]})

@@ -122,7 +122,7 @@ def test_nothing_to_estimate_on_is_refused():
     model, _ = _settled(3)
     with pytest.raises(InputError, match="no batch"):
         dense_norms(model, [])
-    with pytest.raises(InputError, match="does not take this data"):
+    with pytest.raises(InputError, match="does not take these inputs"):
         reestimate(model, [((torch.zeros(2, 4, 9, 9),), {})])
 
 
@@ -137,3 +137,71 @@ def test_data_unlike_the_networks_is_warned_of_and_nan_is_refused():
     usual[60, 0, 0, 0] = float("nan")
     with pytest.raises(InputError, match="NaN or infinity"):
         sparsify(model, [0.5], data=usual)
+
+
+@pytest.mark.parametrize("factor", [1e4, 1e6])
+def test_an_uncut_network_keeps_its_statistics_on_inputs_of_a_huge_scale(factor):
+    """Means that nearly cancel are subtracted in double precision."""
+    model, usual = _settled(5)
+    before = {n: b.clone() for n, b in model.named_buffers() if b.is_floating_point()}
+    batches = [((factor * usual,), {})]
+    found = reestimate(model, batches, dense_norms(model, batches))
+    for name, value in found.items():
+        assert value == pytest.approx(before[name].numpy(), rel=1e-5, abs=1e-5)
+
+
+def test_a_last_batch_of_one_joins_the_batch_before_it():
+    """A single vector has no variance; a DataLoader without drop_last makes such batches."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6)).eval()
+    x = torch.randn(9, 4)
+    found = sparsify(model, [0.5], data=[x[:4], x[4:8], x[8:]]).tables
+    expected = sparsify(model, [0.5], data=[x[:4], x[4:]]).tables
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("kind", ["float16", "float64", "uint8"])
+def test_floating_inputs_become_the_networks_and_whole_numbers_are_named(kind):
+    """Half and double precision are taken; bytes may be meant for a table, so the answer names them."""
+    model, usual = _settled(6)
+    data = {"input": (usual * 9).numpy().astype(kind)}
+    if kind == "uint8":
+        with pytest.raises(InputError, match=r"uint8 \(64, 3, 9, 9\)"):
+            sparsify(model, [0.5], data=data)
+    else:
+        assert sparsify(model, [0.5], data=data).tables
+
+
+def test_whatever_a_network_raises_is_said_as_a_fault_of_the_inputs():
+    """A KeyError of its own code too."""
+
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            """Raise."""
+            raise KeyError("mine")
+
+    with pytest.raises(InputError, match="KeyError: 'mine'"):
+        sparsify(Odd(), [0.5], data=torch.zeros(8, 4))
+
+
+class _Two(nn.Module):
+    """Takes two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, image: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+        """Add them."""
+        return self.layer(image + vector)
+
+
+@pytest.mark.parametrize("data", [{"image": np.zeros((8, 4))}, {"x": np.zeros((8, 4))}, np.zeros((8, 4))])
+def test_a_missing_input_is_named(data):
+    """What the network takes stands beside what there is."""
+    with pytest.raises(InputError, match=r"vector: expected arrays named image, vector"):
+        sparsify(_Two(), [0.5], data=data)
