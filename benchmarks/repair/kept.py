@@ -17,9 +17,10 @@ _NAME: Final = "finished.jsonl"
 
 
 def kept(
-    make: Callable[..., list[Row]], *, finished: bool = False, folder: Path = FOLDER, **arguments: Any
+    make: Callable[..., list[Row]], *, finished: bool = False, folder: Path | None = None, **arguments: Any
 ) -> list[Row]:
     """Return the rows of a run, from the file of finished ones where they are; with `finished` only from there."""
+    folder = folder or FOLDER
     key = json.dumps([make.__name__, arguments], sort_keys=True)
     for line in _lines(folder):
         found = json.loads(line)

@@ -21,7 +21,7 @@ __all__ = ["make_optimizer", "make_sparsifier", "make_trainer", "nesting_of"]
 
 
 def make_sparsifier(config: TrainConfig, segment: int, steps_per_epoch: int) -> Sparsifier:
-    """Make the sparsifier of a level; the number of steps or epochs comes from the configuration.
+    """Make the sparsifier of a level; steps, epochs and the learning rate come from the configuration.
 
     Raises:
         UnknownNameError: When there is no method of that name.
@@ -35,7 +35,12 @@ def make_sparsifier(config: TrainConfig, segment: int, steps_per_epoch: int) -> 
     kind = SPARSIFIERS[name]
     parameters = inspect.signature(kind).parameters
     epochs = config.epochs_of(segment)
-    given = {"steps": epochs * steps_per_epoch, "epochs": epochs, "steps_per_epoch": steps_per_epoch}
+    given = {
+        "steps": epochs * steps_per_epoch,
+        "epochs": epochs,
+        "steps_per_epoch": steps_per_epoch,
+        "learning_rate": config.optimizer.lr,
+    }
     unknown = [option for option in options if option not in parameters or option in given]
     if unknown:
         raise UsageError(

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import nets
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -179,6 +181,28 @@ def test_halo_lambdas_go_to_their_fixed_point():
     assert stage.sparsifier._lambda["weight"][0].tolist() == pytest.approx(expected, rel=0.02)
 
 
+@given(steps=st.integers(300, 3000), rate=st.floats(0.05, 0.2))
+@settings(max_examples=5, deadline=None)
+def test_halos_defaults_do_the_same_in_any_number_of_steps(steps, rate):
+    """Lambdas end where they end in 2000 steps at 0.1; with the published steps the defaults are the published ones."""
+
+    def lambdas(count: int, lr: float) -> list[float]:
+        halo = HALO(count, learning_rate=lr)
+        model = nn.Linear(3, 1, bias=False)
+        model.weight.data = torch.tensor([[0.1, 0.01, 0.001]])
+        stages = elsa_stages(model, [0.5], sparsifier=halo)
+        stage = next(iter(stages))
+        stage.attach(torch.optim.SGD(model.parameters(), lr=lr))
+        for _ in range(count):
+            stage.sparsifier.before_step(stage.context)
+        return stage.sparsifier._lambda["weight"][0].tolist()
+
+    assert lambdas(steps, rate) == pytest.approx(lambdas(2000, 0.1), rel=0.05)
+    published = HALO(125_120)
+    assert (published.xi, published.psi, published.weight_decay) == (1e-8, 1e-8, 1e-4)
+    assert HALO(125_120, strength=3.0).xi == pytest.approx(3e-8)
+
+
 def test_halos_learning_rate_quirk_drops_lambdas_twice():
     """Dropping the weights' rate to a tenth drops the lambdas' to a hundredth, as the original program did."""
     halo = HALO(10, paper_lr_quirk=True)
@@ -278,6 +302,7 @@ def test_settings_out_of_range_are_refused():
         lambda: GradualMagnitude(0),
         lambda: GradualMagnitude(10, begin=0.9, end=0.1),
         lambda: HALO(10, xi=-1.0),
+        lambda: HALO(10, strength=0.0),
         lambda: RigL(10, fraction=2.0),
         lambda: SNIP(0),
         lambda: SRSTE(rate=-1.0),

@@ -6,6 +6,11 @@ Both W and lam go by sub-gradients, lam with its own SGD whose weight decay keep
 small: it pulls lam towards (2 xi |w| / decay)^(1/4), so the penalty becomes sqrt(2 xi decay |w|). Nothing is
 zero while training; at the end one global magnitude threshold makes the mask, without fine-tuning unless
 `end` is below 1.
+
+What the penalty does grows with the sum of the learning rate over the steps. The published strengths are for 125 120
+steps (160 epochs of CIFAR) from 0.1 on; over a hundredth of them they do nothing at all. The defaults are therefore
+
+    (xi, psi, weight_decay) = published * 125 120 / steps * 0.1 / learning_rate          and xi * strength
 """
 
 from __future__ import annotations
@@ -22,6 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["HALO"]
 
+# 160 epochs of 50 000 images in batches of 64
+_PUBLISHED_STEPS: Final = 125_120
+_PUBLISHED_RATE: Final = 0.1
+_PUBLISHED_PENALTY: Final = 1e-8
+_PUBLISHED_DECAY: Final = 1e-4
 _SMALLEST: Final = 1e-3  # a weight of exactly zero would drive its lambda to zero, and 0 / 0 is no number
 
 
@@ -30,10 +40,13 @@ class HALO(Sparsifier):
 
     Args:
         steps: Optimiser steps of the level.
-        xi: Strength of the weights' penalty.
-        psi: Strength of the lambdas' own penalty.
+        strength: Multiplies the default of `xi`. The best is about the smallest at which the cut costs nothing: more
+            shrinks what stays, less leaves weights that are missed. Small networks need more.
+        learning_rate: Highest learning rate of the level, by which the defaults are scaled.
+        xi: Strength of the weights' penalty; None for the published one, scaled to the steps.
+        psi: Strength of the lambdas' own penalty; None likewise.
         budget: P, the sum that the lambdas are drawn to.
-        weight_decay: Of the lambdas.
+        weight_decay: Of the lambdas; None likewise.
         momentum: Of the lambdas' SGD.
         initial: First value of every lambda.
         end: Fraction of the steps after which the cut is made; 1 leaves no fine-tuning.
@@ -47,22 +60,30 @@ class HALO(Sparsifier):
         self,
         steps: int,
         *,
-        xi: float = 1e-8,
-        psi: float = 1e-8,
+        strength: float = 1.0,
+        learning_rate: float = 0.1,
+        xi: float | None = None,
+        psi: float | None = None,
         budget: float = 0.0,
-        weight_decay: float = 1e-4,
+        weight_decay: float | None = None,
         momentum: float = 0.9,
         initial: float = 1.0,
         end: float = 1.0,
         paper_lr_quirk: bool = False,
     ) -> None:
         self.steps = check_steps(steps)
-        if xi < 0 or psi < 0 or weight_decay < 0 or initial <= 0:
+        if min(strength, learning_rate, initial) <= 0 or any(
+            given is not None and given < 0 for given in (xi, psi, weight_decay)
+        ):
             raise UsageError(
-                "HALO needs xi, psi and weight_decay of at least 0 and a positive initial lambda"
+                "HALO needs xi, psi and weight_decay of at least 0, and a positive strength, learning rate and first "
+                "lambda"
             )
-        self.xi, self.psi, self.budget = xi, psi, budget
-        self.weight_decay, self.momentum, self.initial = weight_decay, momentum, initial
+        scale = _PUBLISHED_STEPS / steps * _PUBLISHED_RATE / learning_rate
+        self.xi = strength * scale * _PUBLISHED_PENALTY if xi is None else xi
+        self.psi = scale * _PUBLISHED_PENALTY if psi is None else psi
+        self.weight_decay = scale * _PUBLISHED_DECAY if weight_decay is None else weight_decay
+        self.budget, self.momentum, self.initial = budget, momentum, initial
         self._cut = max(1, round(check_fraction("end", end) * steps))
         self._quirk = paper_lr_quirk
         self._first_lr: float | None = None
