@@ -29,6 +29,7 @@ __all__ = [
     "default_cache",
     "open_adapter",
     "open_for",
+    "passed_over",
     "resolve_profile",
     "why_not_loadable",
 ]
@@ -140,10 +141,8 @@ def choose_variant(bundle: Bundle, profile: DeviceProfile, wanted: str | None = 
     """
     if wanted is not None:
         return bundle.manifest.variant(wanted)
-    preferred = {name: place for place, name in enumerate(profile.variants)}
-    ordered = sorted(bundle.manifest.variants, key=lambda v: preferred.get(v.name, len(preferred)))
     reasons = []
-    for variant in ordered:
+    for variant in _in_order(bundle, profile):
         reason = why_not_loadable(variant)
         if reason is None:
             return variant
@@ -153,6 +152,27 @@ def choose_variant(bundle: Bundle, profile: DeviceProfile, wanted: str | None = 
         found="; ".join(reasons),
         fix="Install one of the runtimes",
     )
+
+
+def passed_over(bundle: Bundle, profile: DeviceProfile, chosen: Variant) -> list[str]:
+    """Return a sentence on each variant that the profile prefers to the chosen one and that cannot be loaded here."""
+    sentences = []
+    for variant in _in_order(bundle, profile):
+        if variant.name == chosen.name:
+            break
+        reason = why_not_loadable(variant)
+        if reason is not None:
+            sentences.append(
+                f"{variant.name} comes first in the profile and cannot be loaded here: {reason}. "
+                f"{chosen.name} runs in its place."
+            )
+    return sentences
+
+
+def _in_order(bundle: Bundle, profile: DeviceProfile) -> list[Variant]:
+    """Return a bundle's variants, those of the profile first and in its order."""
+    preferred = {name: place for place, name in enumerate(profile.variants)}
+    return sorted(bundle.manifest.variants, key=lambda v: preferred.get(v.name, len(preferred)))
 
 
 def open_adapter(

@@ -33,7 +33,14 @@ from elsa_edge.control.state import Reason
 from elsa_edge.errors import BundleError, InputError, ProfileError
 from elsa_edge.files.pins import Pin
 from elsa_edge.levels import Ladder
-from elsa_edge.loading import CachePath, choose_variant, default_cache, open_adapter, open_for
+from elsa_edge.loading import (
+    CachePath,
+    choose_variant,
+    default_cache,
+    open_adapter,
+    open_for,
+    passed_over,
+)
 from elsa_edge.plugins import CacheUse, MemoryUse, Opened
 from elsa_edge.plugins.chain import Chain
 from elsa_edge.profiles.schema import DeviceProfile, Measured
@@ -60,7 +67,7 @@ class AdaptiveSession:
         profile: The device profile in force.
         variant: The variant that runs.
         ladder: The levels, sparsest first.
-        notes: Sentences for people: levels that are left out, figures that are unknown.
+        notes: Sentences for people: variants that cannot be loaded, levels that are left out, figures unknown.
 
     Example:
         `bundle` is a bundle's folder, as `elsa-edge build` writes it.
@@ -85,6 +92,7 @@ class AdaptiveSession:
         on_run: Callable[[RunEvent], object] | None = None,
         pin: Pin | None = None,
         ledger: str | os.PathLike[str] | None = None,
+        passed: Sequence[str] = (),
     ) -> None:
         self.bundle = bundle
         self._ledger = None if ledger is None else Ledger(Path(ledger))
@@ -111,7 +119,7 @@ class AdaptiveSession:
         )
         self._facts = facts
         self._unloadable: dict[int, str] = {}
-        self._own_notes = (*_about_cache(adapter), *stale)
+        self._own_notes = (*passed, *_about_cache(adapter), *stale)
         self._controller = self._begin()
         self._rerouted_runs = _rerouted_runs(variant, adapter, clock_s)
 
@@ -174,7 +182,15 @@ class AdaptiveSession:
             adapter = open_adapter(replace(opened, folder=pin.path), chosen, profile, folder)
             try:
                 return cls(
-                    opened, chosen, profile, adapter, clock_s=clock_s, on_run=on_run, pin=pin, ledger=ledger
+                    opened,
+                    chosen,
+                    profile,
+                    adapter,
+                    clock_s=clock_s,
+                    on_run=on_run,
+                    pin=pin,
+                    ledger=ledger,
+                    passed=() if variant else passed_over(opened, profile, chosen),
                 )
             except BaseException:
                 adapter.close()

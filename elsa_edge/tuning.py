@@ -26,7 +26,7 @@ from elsa_edge.progress import told
 from elsa_edge.running.rotation import rounds
 from elsa_edge.verify import check_variant
 
-__all__ = ["Candidate", "tune"]
+__all__ = ["Candidate", "preferring", "tune"]
 
 _WORTHWHILE: Final = 0.95
 _MORE_MEMORY: Final = 1.5
@@ -102,10 +102,15 @@ def tune(
             break
         variant, tuned = settings[number]
         if check_variant(bundle, variant, tuned, cache).ok:
-            others = tuple(name for name in tuned.variants if name != variant.name)
-            return tuned.model_copy(update={"variants": (variant.name, *others)}), candidates
+            return preferring(tuned, variant.name), candidates
         tell(f"{variant.name} ({tuned.runtime.choice}) is fast but not exact here, and is left alone")
     return profile, candidates
+
+
+def preferring(profile: DeviceProfile, variant: str) -> DeviceProfile:
+    """Return a profile that names a variant first."""
+    others = tuple(name for name in profile.variants if name != variant)
+    return profile.model_copy(update={"variants": (variant, *others)})
 
 
 def _settings(bundle: Bundle, profile: DeviceProfile, preferred: Variant, cache: CachePath) -> list[Setting]:

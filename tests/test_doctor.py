@@ -11,6 +11,7 @@ import pytest
 
 from elsa_edge.doctor import Machine, Start, examine
 from elsa_edge.doctor.machine import _start
+from elsa_edge.doctor.runtimes import extras
 
 CORES = "processor\t: 0\nprocessor\t: 1\nprocessor\t: 2\nprocessor\t: 3\n"
 
@@ -147,3 +148,11 @@ def test_an_import_that_kills_its_process_kills_no_doctor(tmp_path: Path, monkey
     assert _start("newer").status == -4
     assert _start("broken") == Start(1, "ImportError: no such library")
     assert _start("json") == Start(0)
+
+
+def test_kernels_that_are_not_compiled_are_a_note(tmp_path: Path, monkeypatch) -> None:
+    """With what cannot run and the command that helps; nothing else is wrong."""
+    monkeypatch.setenv("ELSA_KERNELS_LIBRARY", str(tmp_path / "absent.so"))
+    (found,) = (finding for finding in extras(Machine()) if finding.what == "sparse kernels")
+    assert (found.found, found.state) == ("not compiled", "note")
+    assert "elsa_edge.runtime_adapters.kernels.build" in (found.advice or "")

@@ -18,6 +18,7 @@ from elsa_edge.graph.export import export_canonical
 from elsa_edge.loading import choose_variant, open_adapter, why_not_loadable
 from elsa_edge.measure import one_sample
 from elsa_edge.profiles import load_profile
+from elsa_edge.session import AdaptiveSession
 from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
 from elsa_edge.tuning import tune
@@ -88,12 +89,20 @@ def test_without_compiled_kernels_the_next_variant_is_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The reason is a sentence with the command that helps."""
-    monkeypatch.setenv("ELSA_KERNELS_LIBRARY", str(tmp_path / "absent.so"))
     opened = estimated()
+    monkeypatch.setenv("ELSA_KERNELS_LIBRARY", str(tmp_path / "absent.so"))
 
     assert "elsa_edge.runtime_adapters.kernels.build" in str(
         why_not_loadable(opened.manifest.variant("ort-nested"))
     )
     assert choose_variant(opened, PROFILE).name == "ort-switch"
+    with AdaptiveSession.open(opened.folder, PROFILE, cache=False) as session:
+        said = (
+            "ort-nested comes first in the profile and cannot be loaded here: our kernels were not compiled"
+        )
+        assert session.notes[0].startswith(said)
+        assert session.notes[0].endswith("ort-switch runs in its place.")
+    with AdaptiveSession.open(opened.folder, PROFILE, variant="ort-switch", cache=False) as session:
+        assert not any("in its place" in note for note in session.notes)
     with pytest.raises(RuntimeUnavailableError, match="needs our kernels"):
         open_adapter(opened, opened.manifest.variant("ort-nested"), PROFILE, None)

@@ -218,8 +218,8 @@ NETWORKS: Final[Mapping[str, Network]] = {
     "tv_regnet_y_400mf": Network(_torchvision("regnet_y_400mf")),
     "tv_googlenet": Network(_torchvision("googlenet", init_weights=False, aux_logits=False)),
     "tv_densenet121": Network(_torchvision("densenet121")),
-    "tv_lraspp": Network(_segmentation("lraspp_mobilenet_v3_large")),
-    "tv_deeplabv3": Network(_segmentation("deeplabv3_mobilenet_v3_large")),
+    "tv_lraspp": Network(_segmentation("lraspp_mobilenet_v3_large"), ("input=1x3x224x224",)),
+    "tv_deeplabv3": Network(_segmentation("deeplabv3_mobilenet_v3_large"), ("1x3x224x224",)),
     "tv_resnet18": Network(_torchvision("resnet18")),
     "tv_alexnet": Network(_torchvision("alexnet")),
     "hf_segformer": Network(

@@ -91,6 +91,7 @@ def new(*, name: str, base: str, destination: Path, as_json: bool) -> None:
     from elsa_edge.errors import UsageError
     from elsa_edge.profiles import load_profile, save_profile
     from elsa_edge.profiles.schema import NAME_PATTERN
+    from elsa_edge.profiles.writer import SCHEMA_FILE
 
     if not re.fullmatch(NAME_PATTERN, name):
         raise UsageError(
@@ -101,7 +102,11 @@ def new(*, name: str, base: str, destination: Path, as_json: bool) -> None:
     # What was measured on the base says nothing about the new device.
     profile = load_profile(base).model_copy(update={"name": name, "measured": None})
     save_profile(profile, destination)
-    say(f"Wrote {destination}. Edit hardware, runtime and qos, then: elsa-edge devices check {destination}")
+    say(
+        f"Wrote {destination}, a copy of {base} ({profile.hardware.arch}). Edit hardware, runtime and qos, then: "
+        f"elsa-edge devices check {destination}"
+    )
+    say(f"Editors complete its keys with the JSON Schema {SCHEMA_FILE}")
     emit({"file": str(destination), "profile": profile.model_dump(mode="json")}, as_json=as_json)
 
 

@@ -25,7 +25,7 @@ __all__ = ["command"]
 @click.option(
     "--variant",
     metavar="NAME",
-    help="Variant to measure, as it was built; by default the fastest of the profile's on this machine.",
+    help="Variant to measure, as it was built, and to name first; by default the fastest of the profile's here.",
 )
 @click.option(
     "--seconds",
@@ -60,10 +60,12 @@ def command(
     from elsa_edge.layer_times import with_layer_times
     from elsa_edge.loading import open_for
     from elsa_edge.measure import measure_bundle
-    from elsa_edge.profiles import save_profile
-    from elsa_edge.tuning import Candidate, tune
+    from elsa_edge.profiles import update_profile
+    from elsa_edge.tuning import Candidate, preferring, tune
 
     opened, tuned = open_for(bundle, device)
+    if variant is not None:
+        tuned = preferring(tuned, variant)
     timed: list[Candidate] = []
     with telling("measuring") as tell:
         if variant is None:
@@ -76,7 +78,7 @@ def command(
             profile = with_layer_times(opened, profile, cache)
     if layers and profile.measured is not None and not profile.measured.layers:
         say(f"{profile.runtime.name} does not tell how long layers take")
-    save_profile(profile, destination)
+    update_profile(profile, destination)
     measured = profile.measured
     assert measured is not None  # measure_bundle has just filled it
     levels = [

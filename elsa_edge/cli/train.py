@@ -48,23 +48,28 @@ def _line(event: Event) -> None:
 @click.option(
     "--restart",
     is_flag=True,
-    help="Start anew instead of going on with a run that was stopped; replace another result.",
+    help="Start anew instead of going on with a run that was stopped; replace a result that is there.",
 )
 @json_option
 def command(*, config: Path, destination: Path, restart: bool, as_json: bool) -> None:
     """Train nested sparsity levels as the YAML file CONFIG describes.
 
-    A run that was stopped goes on where it was when the same command is given again. On several GPUs or
+    A run that was stopped goes on where it was when the same command is given again; one that is finished is not
+    trained twice. On several GPUs or
     processes: torchrun --nproc-per-node N --no-python elsa-edge train CONFIG -o OUT.
     """
     from elsa_edge.training.config import read_config
 
     settings = read_config(config)  # before the seconds that torch takes to load
-    from elsa_edge.training.runner import run_training
+    from elsa_edge.training.run_state import STATE_FILE
+    from elsa_edge.training.runner import finished, folder_beside, run_training
 
-    folder = destination.with_name(destination.name + ".run")
-    if (folder / "state.pt").is_file() and not restart:
-        say(f"Going on with the training in {folder}.")
+    folder = folder_beside(destination)
+    if not restart:
+        if finished(settings, destination) is not None:
+            say(f"{destination} is trained with this configuration already. To train it again: --restart")
+        elif (folder / STATE_FILE).is_file():
+            say(f"Going on with the training in {folder}.")
     try:
         with _bar() as progress:
             checkpoint = run_training(settings, destination, restart=restart, progress=progress)

@@ -18,7 +18,7 @@ from elsa_edge.deploy.errors import DeviceError
 from elsa_edge.deploy.targets import Target, parse_target
 from elsa_edge.errors import UnknownNameError, UsageError, closest
 from elsa_edge.files import write_bytes
-from elsa_edge.profiles import added_folder, load_profile, profile_names, save_profile
+from elsa_edge.profiles import added_folder, load_profile, profile_names, save_profile, update_profile
 from elsa_edge.profiles.schema import NAME_PATTERN, DeviceProfile
 
 __all__ = ["Device", "DeviceBook"]
@@ -146,8 +146,8 @@ class DeviceBook:
         return load_profile(self.profile_path(name))
 
     def save_profile(self, name: str, profile: DeviceProfile) -> None:
-        """Write a device's profile."""
-        save_profile(profile, self.profile_path(name))
+        """Write a device's profile; comments of a person stay."""
+        update_profile(profile, self.profile_path(name))
 
     def remove(self, name: str) -> None:
         """Forget a device; on the device nothing changes."""

@@ -86,5 +86,13 @@ def extras(machine: Machine) -> Iterator[Finding]:
         yield Finding(package, machine.installed(package) or f"not installed; only {purpose} need it")
     from elsa_edge.nested_format.library import library_path
 
-    library = library_path()
-    yield Finding("sparse kernels", "compiled" if library else "not compiled; only ort-nested needs them")
+    if library_path() is not None:
+        yield Finding("sparse kernels", "compiled")
+        return
+    yield Finding(
+        "sparse kernels",
+        "not compiled",
+        "note",
+        "ort-nested and the nested 8-bit variants cannot run; other variants take the dense network's time at every "
+        "level. With a C++17 compiler: python -m elsa_edge.runtime_adapters.kernels.build",
+    )

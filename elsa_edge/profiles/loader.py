@@ -15,7 +15,7 @@ from elsa_edge.errors import ProfileError, UnknownNameError, closest
 from elsa_edge.profiles.schema import NAME_PATTERN, RELATIVE_PATTERN, DeviceProfile
 from elsa_edge.profiles.source import KeyPath, Source, parse
 
-__all__ = ["added_folder", "contributed", "find_problems", "load_profile", "profile_names"]
+__all__ = ["added_folder", "contributed", "find_problems", "load_profile", "profile_names", "profile_of"]
 
 _FOLDER: Final = Path(__file__).parents[1] / "device_profiles"
 _ADDED_VARIABLE: Final = "ELSA_EDGE_DEVICES"
@@ -58,7 +58,23 @@ def load_profile(name_or_path: str | os.PathLike[str]) -> DeviceProfile:
         UnknownNameError: When it is neither such a name nor an existing file.
         ProfileError: When the file has a mistake; the message names the first, with its line.
     """
-    profile, problems = _read(_find(name_or_path))
+    return _only(*_read(_find(name_or_path)))
+
+
+def profile_of(name: str, text: str) -> DeviceProfile:
+    """Return the profile that a text holds.
+
+    Args:
+        name: What the text is called in messages.
+        text: YAML.
+
+    Raises:
+        ProfileError: As `load_profile`.
+    """
+    return _only(*_checked(Path(name), text))
+
+
+def _only(profile: DeviceProfile | None, problems: list[ProfileError]) -> DeviceProfile:
     if profile is None:
         more = f" (and {len(problems) - 1} more in this file)" if len(problems) > 1 else ""
         first = problems[0]
@@ -109,6 +125,10 @@ def _read(path: Path) -> tuple[DeviceProfile | None, list[ProfileError]]:
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(f"{path} cannot be read as UTF-8 text ({error})") from error
+    return _checked(path, text)
+
+
+def _checked(path: Path, text: str) -> tuple[DeviceProfile | None, list[ProfileError]]:
     source = parse(str(path), text)
     if not isinstance(source.values, dict):
         found = "nothing" if source.values is None else _shown(source.values)

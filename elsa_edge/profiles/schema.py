@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from elsa_edge.visible import VisibleName
 
@@ -39,10 +39,24 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+# Names that systems and package managers have for them.
+_ARCHES: Final = {
+    "x86_64": "x86-64",
+    "amd64": "x86-64",
+    "arm64": "aarch64",
+    "armhf": "armv7l",
+    "armv7": "armv7l",
+}
+
+
+def _arch(given: object) -> object:
+    return _ARCHES.get(given, given) if isinstance(given, str) else given
+
+
 class Hardware(_Strict):
     """What the device is. Exporters read it; nothing here changes what a network computes."""
 
-    arch: Literal["x86-64", "aarch64", "armv7l"] = Field(
+    arch: Annotated[Literal["x86-64", "aarch64", "armv7l"], BeforeValidator(_arch)] = Field(
         description="Instruction set that native code is built for."
     )
     os: Literal["linux", "android"] = Field(default="linux", description="Operating system.")

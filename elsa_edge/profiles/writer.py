@@ -16,7 +16,7 @@ from elsa_edge.files import write_bytes
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.profiles.source import resolve_scalar
 
-__all__ = ["SCHEMA_FILE", "render_profile", "save_profile"]
+__all__ = ["SCHEMA_FILE", "lines_of", "render_profile", "save_profile"]
 
 SCHEMA_FILE: Final = Path(__file__).parents[1] / "device_profiles" / "schema.json"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ()+._/*-]*[A-Za-z0-9)*]|[A-Za-z0-9]")
@@ -30,31 +30,38 @@ def save_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
 
 def render_profile(profile: DeviceProfile) -> str:
     """Return a profile as YAML text in which each key has a comment that says what it means."""
-    header = f"# yaml-language-server: $schema={SCHEMA_FILE.as_uri()}\n"
-    return header + "\n".join(_section(profile, "")) + "\n"
+    return "\n".join(_section(profile, "")).lstrip("\n") + "\n"
+
+
+def lines_of(model: BaseModel, name: str, *, indent: str = "", comment: bool = True) -> list[str]:
+    """Return one key of a profile or of a section of it as YAML."""
+    lines = list(_key(name, getattr(model, name), indent))
+    return [f"{indent}# {type(model).model_fields[name].description}", *lines] if comment else lines
 
 
 def _section(model: BaseModel, indent: str) -> Iterator[str]:
-    for name, field in type(model).model_fields.items():
-        value = getattr(model, name)
-        if name == "measured" and value is None:
+    for name in type(model).model_fields:
+        if name == "measured" and getattr(model, name) is None:
             continue
         if not indent:
             yield ""
-        yield f"{indent}# {field.description}"
-        if isinstance(value, BaseModel):
-            yield f"{indent}{name}:"
-            yield from _section(value, indent + "  ")
-        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
-            yield f"{indent}{name}:"
-            for row in value:
-                yield f"{indent}  - {_flow(row.model_dump(mode='json', exclude_none=True))}"
-        elif isinstance(value, Mapping) and value:
-            yield f"{indent}{name}:"
-            for key, entry in value.items():
-                yield f"{indent}  {_text(str(key))}: {_flow(entry)}"
-        else:
-            yield f"{indent}{name}: {_flow(value)}"
+        yield from lines_of(model, name, indent=indent)
+
+
+def _key(name: str, value: Any, indent: str) -> Iterator[str]:
+    if isinstance(value, BaseModel):
+        yield f"{indent}{name}:"
+        yield from _section(value, indent + "  ")
+    elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+        yield f"{indent}{name}:"
+        for row in value:
+            yield f"{indent}  - {_flow(row.model_dump(mode='json', exclude_none=True))}"
+    elif isinstance(value, Mapping) and value:
+        yield f"{indent}{name}:"
+        for key, entry in value.items():
+            yield f"{indent}  {_text(str(key))}: {_flow(entry)}"
+    else:
+        yield f"{indent}{name}: {_flow(value)}"
 
 
 def _flow(value: Any) -> str:

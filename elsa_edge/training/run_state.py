@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from elsa_edge.errors import CheckpointError, UsageError
 from elsa_edge.files import atomic_file
@@ -18,12 +18,14 @@ from elsa_edge.training.run import Place, Run
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["load_state", "save_state", "state_path"]
+__all__ = ["STATE_FILE", "load_state", "save_state", "state_path"]
+
+STATE_FILE: Final = "state.pt"
 
 
 def state_path(run: Run) -> Path:
     """Return where the state is kept."""
-    return run.folder / "state.pt"
+    return run.folder / STATE_FILE
 
 
 def save_state(run: Run, optimizer: torch.optim.Optimizer) -> None:

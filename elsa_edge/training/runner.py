@@ -13,11 +13,11 @@ from elsa_edge.training.joint import JointLevels
 from elsa_edge.training.logs import Log, open_log
 from elsa_edge.training.loop import train_segment
 from elsa_edge.training.run import Event, Run
-from elsa_edge.training.run_state import load_state, state_path
+from elsa_edge.training.run_state import STATE_FILE, load_state, state_path
 from elsa_edge.training.setup import make_optimizer
 from elsa_edge.training.task import to_device
 
-__all__ = ["Event", "run_training"]
+__all__ = ["Event", "finished", "folder_beside", "run_training"]
 
 
 def _train(run: Run, log: Log) -> None:
@@ -50,7 +50,8 @@ def run_training(
         progress: Called after each step.
 
     Returns:
-        The checkpoint, with the accuracy and FLOPs fraction of every level in its ladder.
+        The checkpoint, with the accuracy and FLOPs fraction of every level in its ladder. One that this configuration
+        has finished before is returned as it is.
 
     Raises:
         UsageError: When the configuration is wrong, or the output or the state beside it is of another one.
@@ -66,12 +67,12 @@ def run_training(
 
     from elsa_edge.training.flops import flops_fractions
 
-    if not restart:
-        _refuse_to_replace(config, output)
-    folder = output.with_name(output.name + ".run")
+    if not restart and (ready := finished(config, output)) is not None:
+        return ready
+    folder = folder_beside(output)
     folder.mkdir(parents=True, exist_ok=True)
     if restart:
-        (folder / "state.pt").unlink(missing_ok=True)
+        (folder / STATE_FILE).unlink(missing_ok=True)
     run = Run(config, folder, progress)
     resumed = state_path(run).is_file()
     with open_log(config.log, folder, resumed=resumed, active=run.accelerator.is_main_process) as log:
@@ -104,23 +105,30 @@ def run_training(
     return checkpoint
 
 
-def _refuse_to_replace(config: TrainConfig, output: Path) -> None:
-    """Refuse an output that exists and that this configuration did not make.
+def folder_beside(output: Path) -> Path:
+    """Return the folder of state and log of a training that writes `output`."""
+    return output.with_name(output.name + ".run")
+
+
+def finished(config: TrainConfig, output: Path) -> NestedCheckpoint | None:
+    """Return what this configuration has trained already; None where there is something to do.
 
     Raises:
-        UsageError: Saying so.
+        UsageError: When the output exists and this configuration did not make it.
     """
     if not output.exists():
-        return
+        return None
     try:
-        own = config.made(NestedCheckpoint.load(output).provenance)
+        ready = NestedCheckpoint.load(output)
     except CheckpointError:
-        own = False
-    if not own:
+        ready = None
+    if ready is None or not config.made(ready.provenance):
         raise UsageError(
             f"{output} exists and was not made with this configuration",
             fix="Choose another output, or give --restart to replace it",
         )
+    # A state beside it is of a training that was begun anew and stopped.
+    return None if (folder_beside(output) / STATE_FILE).is_file() else ready
 
 
 def _switch_points(run: Run) -> list[dict[str, Any]]:

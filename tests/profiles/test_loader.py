@@ -74,8 +74,8 @@ MISTAKES = {
     ),
     "yes for a boolean": (MINIMAL + "runtime: {arena: yes}\n", ["'runtime.arena'", "boolean", 'found "yes"']),
     "not one of the choices": (
-        MINIMAL.replace("aarch64", "arm64"),
-        ["line 2", "'hardware.arch'", "'x86-64', 'aarch64' or 'armv7l'", 'found "arm64"'],
+        MINIMAL.replace("aarch64", "arm65"),
+        ["line 2", "'hardware.arch'", "'x86-64', 'aarch64' or 'armv7l'", 'found "arm65"'],
     ),
     "missing key": (
         "name: x\nhardware: {arch: aarch64, memory_mb: 9}\nvariants: [a]\n",
@@ -200,3 +200,13 @@ def test_a_device_that_was_added_is_found_by_its_name(tmp_path, monkeypatch) -> 
     assert load_profile("raspberry-pi-4").name == "raspberry-pi-4"
     with pytest.raises(UnknownNameError, match="kitchen"):
         load_profile("kitchens")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("arm64", "aarch64"), ("x86_64", "x86-64"), ("amd64", "x86-64"), ("armhf", "armv7l")],
+)
+def test_other_names_of_an_instruction_set(written, meant, tmp_path):
+    """As `uname`, Debian and Android call it."""
+    (tmp_path / "p.yaml").write_text(MINIMAL.replace("aarch64", written))
+    assert load_profile(tmp_path / "p.yaml").hardware.arch == meant

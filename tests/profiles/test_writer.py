@@ -36,7 +36,8 @@ def profiles(draw) -> DeviceProfile:
             context={
                 "governor": draw(_TEXT),
                 "load": [1.5, None, True],
-                draw(_TEXT): {"a b": draw(st.integers())},
+                # Longer ones are read as floats.
+                draw(_TEXT): {"a b": draw(st.integers(1 - 10**18, 10**18 - 1))},
             },
         ),
     )
@@ -60,11 +61,11 @@ def test_built_in_profiles_survive_and_other_readers_agree(tmp_path):
         assert yaml.safe_load(text) == profile.model_dump(mode="json", exclude={"measured"})
 
 
-def test_every_key_has_a_comment_and_the_schema_is_named():
-    """A profile to edit explains itself, and editors find the JSON Schema."""
+def test_every_key_has_a_comment_and_no_place_on_this_machine_is_named():
+    """A profile to edit explains itself, and may be handed on."""
     lines = render_profile(load_profile("raspberry-pi-5")).splitlines()
 
-    assert lines[0] == f"# yaml-language-server: $schema={SCHEMA_FILE.as_uri()}"
+    assert not any(str(SCHEMA_FILE.parents[1]) in line for line in lines)
     keys = [i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith(("#", "-"))]
     assert all(lines[i - 1].lstrip().startswith("# ") for i in keys)
 

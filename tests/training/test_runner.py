@@ -305,14 +305,27 @@ def test_a_finished_result_of_another_configuration_is_not_replaced(write, tmp_p
     with pytest.raises(ElsaError, match="was not made with this configuration"):
         run_training(read_config(write(epochs=1, seed=4)), out)
     assert out.read_bytes() == before
-    run_training(
-        read_config(write(epochs=1, save_every_s=5.0)), out
-    )  # the same but for what is kept beside it
     out.write_text("somebody's notes")
     with pytest.raises(ElsaError, match="was not made with this configuration"):
         run_training(read_config(write(epochs=1)), out)
     run_training(read_config(write(epochs=1, seed=4)), out, restart=True)
     assert NestedCheckpoint.load(out).provenance["config"]["seed"] == 4
+
+
+def test_what_is_finished_is_not_trained_twice(write, tmp_path):
+    """The same but for what is kept beside it; --restart trains it again."""
+    out = tmp_path / "out.safetensors"
+    first = run_training(read_config(write(epochs=1)), out)
+    steps = []
+    second = run_training(read_config(write(epochs=1, save_every_s=5.0)), out, progress=steps.append)
+    assert same(first, second)
+    assert [level.accuracy for level in second.ladder] == [level.accuracy for level in first.ladder]
+    assert not steps
+    result = CliRunner().invoke(cli, ["train", str(write(epochs=1)), "-o", str(out)], catch_exceptions=False)
+    assert "already. To train it again: --restart" in result.stderr
+    assert result.exit_code == 0
+    run_training(read_config(write(epochs=1)), out, restart=True, progress=steps.append)
+    assert steps
 
 
 def test_a_pipe_gets_lines_and_an_interruption_the_command_that_goes_on(write, tmp_path, monkeypatch):
