@@ -63,7 +63,7 @@ def mixed(batch: int = 2):
     indices = {n: random.integers(0, 3, w.shape).astype(np.uint8) for n, w in weights.items() if w.ndim >= 2}
     checkpoint = NestedCheckpoint(weights, indices, {}, Ladder.from_sparsities((0.66, 0.33, 0.0)))
     graph = export_canonical(checkpoint, model, [TensorSpec("", (1, 3, 21, 30))])
-    return graph, {"image": random.standard_normal((batch, 3, 21, 30)).astype(np.float32)}
+    return graph, {"x": random.standard_normal((batch, 3, 21, 30)).astype(np.float32)}
 
 
 def runtime_folder() -> Path:

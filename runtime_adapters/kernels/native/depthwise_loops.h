@@ -2,27 +2,55 @@
 // Part of kernels.cpp, which is compiled once an instruction set: nothing else includes it.
 #pragma once
 #include "vectors.h"
+#if defined(__aarch64__)
+#include "in_order_products.h"
+#endif
 
 namespace elsa {
 namespace {
 
-// One channel: y[p] = sum over taps of weight * x[p + offset]. Four lines at a time share each weight.
+#if !defined(__aarch64__)
+
 template <int N>
-void depthwise_lines(const DepthwiseTile& t, int64_t line) {
-  Vec sum[N];
-#pragma GCC unroll 16
-  for (int n = 0; n < N; ++n) sum[n] = Vec{};
-  const float* x = t.x + line * kLine;
-#pragma GCC unroll 16
-  for (int n = 0; n < N; n += kSteps) __builtin_prefetch(t.y + line * kLine + n * kLanes, 1);
+inline void add_taps(const DepthwiseTile& t, const float* x, Vec (&sum)[1][N]) {
   for (int32_t k = 0; k < t.taps; ++k) {
     const Vec w = all(t.weight[k]);
     const float* shifted = x + t.offset[k];
 #pragma GCC unroll 16
-    for (int n = 0; n < N; ++n) sum[n] += w * load(shifted + n * kLanes);
+    for (int n = 0; n < N; ++n) sum[0][n] += w * load(shifted + n * kLanes);
   }
+}
+
+#else
+
+// Each tap loads its pixels again: shifting those of the tap before in registers takes the ports of the products.
+template <int N>
+inline void add_taps(const DepthwiseTile& t, const float* x, Vec (&sums)[1][N]) {
+  const uint32_t last = static_cast<uint32_t>(t.taps) - 1;
+  const auto tap = [&](uint32_t k) { return k < last ? k : last; };
+  Coming coming(x, t.offset, 0, tap(1), tap(2));
+  Vec sum[1][N];
+  copy(sums, sum);
+  Vec pixels[kLoaded];
+  coming.load_first(pixels);
+  for (uint32_t k = 0; k <= last; ++k) step<1, N, 0>(coming, tap(k + 3), all(t.weight[k]), pixels, sum);
+  copy(sum, sums);
+}
+
+#endif
+
+// One channel: y[p] = sum over taps of weight * x[p + offset]. Four lines at a time share each weight.
+template <int N>
+void depthwise_lines(const DepthwiseTile& t, int64_t line) {
+  Vec sum[1][N];
+#pragma GCC unroll 16
+  for (int n = 0; n < N; ++n) sum[0][n] = Vec{};
+  const float* x = t.x + line * kLine;
+#pragma GCC unroll 16
+  for (int n = 0; n < N; n += kSteps) __builtin_prefetch(t.y + line * kLine + n * kLanes, 1);
+  add_taps<N>(t, x, sum);
   const int64_t at = line * kLine;
-  finish_vectors<N>(sum, *t.finish.scale, *t.finish.bias, t.y + at,
+  finish_vectors<N>(sum[0], *t.finish.scale, *t.finish.bias, t.y + at,
                     t.finish.residual ? t.finish.residual + at : nullptr, t.finish.mask ? t.finish.mask + at : nullptr,
                     t.finish);
 }
@@ -37,7 +65,7 @@ void depthwise_some(int64_t lines, const DepthwiseTile& t, int64_t line) {
 
 void depthwise_any(const DepthwiseTile& t) {
   // Even parts: a last part of one line would wait for each of its additions.
-  constexpr int64_t kLines = kLanes == 16 ? 8 : kLanes == 8 ? 4 : 2;
+  constexpr int64_t kLines = kLanes == 16 ? 8 : kRegisters == 32 || kLanes == 8 ? 4 : 2;
   const int64_t parts = (t.lines + kLines - 1) / kLines;
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t line = t.lines * part / parts, end = t.lines * (part + 1) / parts;

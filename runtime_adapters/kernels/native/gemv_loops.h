@@ -1,8 +1,6 @@
 // Products of sparse weights with one vector.
 // Part of kernels.cpp, which is compiled once an instruction set: nothing else includes it.
 #pragma once
-#include <cstring>
-
 #include "vectors.h"
 
 namespace elsa {
@@ -72,25 +70,6 @@ void gemv_rows1(const Run* runs, int32_t count, const float* x, int32_t begin, i
   }
 }
 
-typedef float Four __attribute__((vector_size(16)));
-
-// The weights of entry i in a block of 4 rows.
-inline Four four(const float* value, int64_t i) {
-  Four v;
-  std::memcpy(&v, value + 4 * i, 16);
-  return v;
-}
-inline Four four(const int8_t* value, int64_t i) {
-  int32_t codes;
-  std::memcpy(&codes, value + 4 * i, 4);
-#if defined(__AVX2__)  // compilers take the codes apart one by one
-  return reinterpret_cast<Four>(_mm_cvtepi32_ps(_mm_cvtepi8_epi32(_mm_cvtsi32_si128(codes))));
-#else
-  typedef int8_t Codes __attribute__((vector_size(4)));
-  return __builtin_convertvector(reinterpret_cast<Codes>(codes), Four);
-#endif
-}
-
 // Blocks of 4 rows: one column feeds four sums, no gather needed.
 template <typename Value>
 void gemv_rows4(const Run* runs, int32_t count, const float* x, int32_t begin, int32_t end, int32_t row_count,
@@ -104,12 +83,12 @@ void gemv_rows4(const Run* runs, int32_t count, const float* x, int32_t begin, i
       const int64_t stop = run.pointer[g + 1];
       for (; i + 4 <= stop; i += 4) {
         ask_ahead<Value>(run, i, 4 * i);
-        a += four(value, i) * x[run.index[i]];
-        b += four(value, i + 1) * x[run.index[i + 1]];
-        c += four(value, i + 2) * x[run.index[i + 2]];
-        d += four(value, i + 3) * x[run.index[i + 3]];
+        a += four(value + 4 * i) * x[run.index[i]];
+        b += four(value + 4 * (i + 1)) * x[run.index[i + 1]];
+        c += four(value + 4 * (i + 2)) * x[run.index[i + 2]];
+        d += four(value + 4 * (i + 3)) * x[run.index[i + 3]];
       }
-      for (; i < stop; ++i) a += four(value, i) * x[run.index[i]];
+      for (; i < stop; ++i) a += four(value + 4 * i) * x[run.index[i]];
     }
     a = (a + b) + (c + d);
     for (int32_t r = 0; r < 4 && g * 4 + r < row_count; ++r) y[g * 4 + r] += a[r];

@@ -1,6 +1,7 @@
 // Tiles of the output of a sparse convolution.
 // Part of kernels.cpp, which is compiled once an instruction set: nothing else includes it.
 #pragma once
+#include "sparse_products.h"
 #include "vectors.h"
 
 namespace elsa {
@@ -36,20 +37,8 @@ void sparse_rows(const SparseTile& t) {
     }
     for (int32_t k = 0; k < t.runs; ++k) {
       const Run& run = t.run[k];
-      const uint16_t* index = run.index;
-      const Value* value = static_cast<const Value*>(run.value);
-      const uint32_t end = run.pointer[g + 1];
-      for (uint32_t i = run.pointer[g]; i < end; ++i) {
-        const float* x = t.x + t.offset[index[i]];
-        Vec w[R];
-        for (int r = 0; r < R; ++r) w[r] = all(value_at(value, static_cast<int64_t>(i) * R + r));
-#pragma GCC unroll 64
-        for (int n = 0; n < N; ++n) {
-          const Vec pixels = load(x + n * kLanes);
-#pragma GCC unroll 4
-          for (int r = 0; r < R; ++r) sum[r][n] += w[r] * pixels;
-        }
-      }
+      const Entries<Value> entries{run.index, static_cast<const Value*>(run.value), run.pointer[g], run.pointer[g + 1]};
+      add_products<R, N>(entries, t.x, t.offset, sum);
     }
     if (!t.last) {
 #pragma GCC unroll 4

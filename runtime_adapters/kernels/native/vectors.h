@@ -7,7 +7,11 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
+
+#include <cstring>
 
 #include "kernels.h"
 #include "layout.h"
@@ -17,6 +21,11 @@ namespace {
 
 constexpr int kLanes = ELSA_LANES;
 constexpr int kSteps = kLine / kLanes;  // vectors a line
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kRegisters = 32;
+#else
+constexpr int kRegisters = 16;
+#endif
 
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef float VecAnywhere __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
@@ -98,6 +107,28 @@ inline void finish_vectors(Vec* sum, float scale, float bias, float* y, const fl
 // Weight i, of float32 or of 8-bit codes.
 inline float value_at(const float* v, int64_t i) { return v[i]; }
 inline float value_at(const int8_t* v, int64_t i) { return static_cast<float>(v[i]); }
+
+typedef float Four __attribute__((vector_size(16)));
+
+// Four weights from v on: those of a block of 4 rows, say.
+inline Four four(const float* v) {
+  Four values;
+  std::memcpy(&values, v, 16);
+  return values;
+}
+inline Four four(const int8_t* v) {
+  int32_t codes;
+  std::memcpy(&codes, v, 4);
+#if defined(__AVX2__)  // compilers take the codes apart one by one
+  return reinterpret_cast<Four>(_mm_cvtepi32_ps(_mm_cvtepi8_epi32(_mm_cvtsi32_si128(codes))));
+#elif defined(__aarch64__)
+  const int8x8_t bytes = vreinterpret_s8_s32(vdup_n_s32(codes));
+  return reinterpret_cast<Four>(vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes)))));
+#else
+  typedef int8_t Codes __attribute__((vector_size(4)));
+  return __builtin_convertvector(reinterpret_cast<Codes>(codes), Four);
+#endif
+}
 
 #if defined(__AVX512F__)
 
