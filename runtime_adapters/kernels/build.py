@@ -183,9 +183,9 @@ def compile_library(
 
 def compile_driver(
     driver: str, folder: Path, *, compiling: Sequence[str] = _OPTIMISED, linking: Sequence[str] = (),
-    compiler: str | None = None,
+    compiler: str | None = None, target: str = "native",
 ) -> Path:  # fmt: skip
-    """Compile all of the kernels and one program of native/drivers for this machine, and return the program.
+    """Compile all of the kernels and one program of native/drivers, and return the program.
 
     Args:
         driver: The program's file, without its suffix.
@@ -193,14 +193,15 @@ def compile_driver(
         compiling: Flags of each file beside those that all have.
         linking: Flags of the link.
         compiler: A compiler to use instead of the one found.
+        target: A name of `TARGETS`: the kind of machine that the program is for.
 
     Raises:
         CompileError: With the compiler's first complaint.
     """
-    wanted = TARGETS["native"]
-    command = _command_of(wanted, "native", compiler)
+    wanted = TARGETS[target]
+    command = _command_of(wanted, target, compiler)
     sources = [*_library_sources(), DRIVERS / f"{driver}.cpp"]
-    objects = _compile_all(command, [*_FLAGS, *compiling], wanted, sources, folder)
+    objects = _compile_all(command, [*_FLAGS, *wanted.flags, *compiling], wanted, sources, folder)
     program = folder / driver
     _run([*command, *linking, "-pthread", "-o", str(program), *objects])
     return program

@@ -38,7 +38,7 @@ ORT_WHEELS = ("onnxruntime", "flatbuffers", "packaging", "protobuf")
 
 
 class Mixed(nn.Module):
-    """Strided, residual, depthwise and pointwise convolution, pooling and a product."""
+    """Strided, residual, depthwise and pointwise convolution, both kinds of pooling and a product."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,12 +47,13 @@ class Mixed(nn.Module):
         self.deep = nn.Sequential(
             nn.Conv2d(12, 12, 3, padding=1, groups=12), nn.Hardswish(), nn.Conv2d(12, 12, 1)
         )
-        self.last = nn.Sequential(nn.Conv2d(12, 20, 3, 2, 1), nn.SiLU())
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        self.last = nn.Sequential(nn.Conv2d(12, 20, 3, 1, 1), nn.SiLU())
         self.head = nn.Linear(20, 7)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)
-        return self.head(self.last(torch.relu(self.deep(x) + x)).mean((2, 3)))
+        return self.head(self.last(self.pool(torch.relu(self.deep(x) + x))).mean((2, 3)))
 
 
 def mixed(batch: int = 2):

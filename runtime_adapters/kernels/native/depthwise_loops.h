@@ -28,7 +28,7 @@ template <int N>
 inline void add_taps(const DepthwiseTile& t, const float* x, Vec (&sums)[1][N]) {
   const uint32_t last = static_cast<uint32_t>(t.taps) - 1;
   const auto tap = [&](uint32_t k) { return k < last ? k : last; };
-  Coming coming(x, t.offset, 0, tap(1), tap(2));
+  ComingFloats coming(x, t.offset, 0, tap(1), tap(2));
   Vec sum[1][N];
   copy(sums, sum);
   Vec pixels[kLoaded];

@@ -1,6 +1,7 @@
 // The 8-bit kernels' inner loops, as a table of functions: one table an instruction set, chosen when first used.
 //
-// A pixel is 4 bytes: the codes of 4 consecutive channels (a quad), unsigned. So planes of layout.h hold a quad where they
+// A pixel is 4 bytes: the codes of 4 consecutive channels (a quad), 0 to 255. Where products take signed pixels (aarch64)
+// memory holds each code less 128, so that no loop has to subtract it again at each product: see held(). So planes of layout.h hold a quad where they
 // hold a float32 channel, with the same offsets. Weights are signed codes in blocks of 4 input channels. What is
 // computed, bit for bit on every processor (the sums are exact, the rest float32 without fused multiply-adds):
 //
@@ -63,7 +64,7 @@ struct Depthwise8 {
 struct Kernels8 {
   const char* name;
   int max_lines;
-  bool signed_pixels;  // the loops take 128 off each pixel, so sums must start at 128 * (sum of the active weights)
+  bool signed_pixels;  // memory holds codes less 128, so sums must start at 128 * (sum of the active weights)
   void (*tile)(const Tile8&);
   // Only the sums of the tile: (rows, max_lines * 16), from row 4 * quad_begin. What says how to finish is not read.
   void (*tile_sums)(const Tile8&, int32_t* sums);
@@ -92,5 +93,8 @@ struct Kernels8 {
 // Names, best first; ELSA_KERNELS_ISA=NAME takes that one, or the best below it where the machine lacks it.
 //   x86-64: avx512vnni avx512 avxvnni avx2 base       aarch64: dotprod base
 const Kernels8& kernels8();
+
+// The byte that stands for a code in memory.
+inline uint8_t held(uint8_t code) { return kernels8().signed_pixels ? code ^ 0x80 : code; }
 
 }  // namespace elsa

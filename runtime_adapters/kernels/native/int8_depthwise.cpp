@@ -56,7 +56,7 @@ void Int8Depthwise::compute(const ort::Context& context) const {
 
   const Kernels8& table = kernels8();
   float padding;
-  std::memset(&padding, finish_.input_zero(level), sizeof padding);
+  std::memset(&padding, held(finish_.input_zero(level)), sizeof padding);
   parallel_ranges(context, split_into(kPlaneTasks, planes), [&](int64_t first, int64_t end) {
     float* phases = window_.direct() ? nullptr : phase_scratch.floats(static_cast<size_t>(window_.scratch_stride()));
     for (int64_t p = first; p < end; ++p) {

@@ -28,7 +28,7 @@ void depthwise(const Depthwise8& t) {
     if (t.finish.residual) {
       // A pixel's 4 bytes to the 4 lanes that its sums lie in.
       alignas(64) uint8_t near[kBytes];
-      store(near, load(t.finish.residual + n * kBytes));
+      store(near, load_codes(t.finish.residual + n * kBytes));
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) {
         Int other;
@@ -45,7 +45,7 @@ void depthwise(const Depthwise8& t) {
       const Int keep = load(t.finish.mask + n * kLanes);
       packed = (packed & keep) | (zero & ~keep);
     }
-    store(t.y + n * kBytes, packed);
+    store_codes(t.y + n * kBytes, packed);
   }
 }
 

@@ -1,6 +1,6 @@
 // Tiles of a sparse convolution in 8 bits. Part of kernels8.cpp.
 #pragma once
-#include "int8_vectors.h"
+#include "int8_products.h"
 
 namespace elsa {
 namespace {
@@ -33,26 +33,9 @@ inline void multiply(const Sweep& sweep, int32_t group, const uint8_t* x, const 
     for (int n = 0; n < N; ++n) sum[r][n] = start ? all(start[r]) : load(sums + r * kWidest + n * kLanes);
   for (int32_t k = 0; k < sweep.runs; ++k) {
     const Run& run = sweep.run[k];
-    const int32_t* value = static_cast<const int32_t*>(run.value);
-    const uint32_t end = run.pointer[group + 1];
-    for (uint32_t i = run.pointer[group] + first; i < end; i += step) {
-      const uint8_t* from = x + offset[run.index[i]];
-      if constexpr (R == 1) {
-        const Safe w(all(value[i]));
-#pragma GCC unroll 64
-        for (int n = 0; n < N; ++n) sum[0][n] = dot4(sum[0][n], load(from + n * kBytes), w);
-      } else {
-        Int pixels[N];
-#pragma GCC unroll 64
-        for (int n = 0; n < N; ++n) pixels[n] = load(from + n * kBytes);
-#pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) {
-          const Safe w(all(value[static_cast<int64_t>(i) * R + r]));
-#pragma GCC unroll 64
-          for (int n = 0; n < N; ++n) sum[r][n] = dot4(sum[r][n], pixels[n], w);
-        }
-      }
-    }
+    const Entries8 entries{run.index, static_cast<const int32_t*>(run.value), run.pointer[group] + first,
+                           run.pointer[group + 1], step};
+    add_products(entries, x, offset, sum);
   }
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r)
@@ -89,7 +72,7 @@ inline void finish_quad(const int32_t* sums, int32_t lines, const float* scale, 
 #pragma GCC unroll 4
     for (int r = 0; r < 4; ++r) t[r] = to_float(load(sums + r * kWidest + n * kLanes)) * s[r] + b[r];
     if constexpr (kResidual) {
-      const Int other = load(residual + n * kBytes);
+      const Int other = load_codes(residual + n * kBytes);
 #pragma GCC unroll 4
       for (int r = 0; r < 4; ++r) t[r] = t[r] + to_float((other >> (8 * r)) & 0xFF) * share;
     }
@@ -102,7 +85,7 @@ inline void finish_quad(const int32_t* sums, int32_t lines, const float* scale, 
       const Int keep = load(f.mask + n * kLanes);
       v = (v & keep) | (zero & ~keep);
     }
-    store(y + n * kBytes, v);
+    store_codes(y + n * kBytes, v);
   }
 }
 

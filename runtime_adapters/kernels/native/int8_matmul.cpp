@@ -49,7 +49,7 @@ void Int8Rows::compute(const ort::Context& context) const {
     const float* row = x.floats() + n * columns;
     // Four stretches of the row side by side would be turned: one channel at a time, so a code goes where its value was.
     kernels8().codes(row, columns, inverse, steps_.zero(level), y + n * padded);
-    std::memset(y + n * padded + columns, steps_.zero_code(level), static_cast<size_t>(padded - columns));
+    std::memset(y + n * padded + columns, held(steps_.zero_code(level)), static_cast<size_t>(padded - columns));
   }
 }
 

@@ -35,8 +35,9 @@ const uint8_t* planes8_of(const ort::Context& context, int64_t quads, int64_t st
 
 void zero_borders8(uint8_t* plane, const PlaneLayout& layout, uint8_t zero, bool head, bool tail) {
   const int64_t body_end = layout.lead() + layout.vectors() * kLine;
-  if (head) std::memset(plane, zero, static_cast<size_t>(layout.lead() * kQuad));
-  if (tail) std::memset(plane + body_end * kQuad, zero, static_cast<size_t>((layout.stride() - body_end) * kQuad));
+  if (head) std::memset(plane, held(zero), static_cast<size_t>(layout.lead() * kQuad));
+  if (tail)
+    std::memset(plane + body_end * kQuad, held(zero), static_cast<size_t>((layout.stride() - body_end) * kQuad));
 }
 
 const uint8_t* phases8(const ort::Context& context, const Window& window, const uint8_t* image, int64_t quads,
@@ -45,7 +46,7 @@ const uint8_t* phases8(const ort::Context& context, const Window& window, const 
   // A pixel has the size of a float, and is only moved.
   float* scratch = image_scratch.floats(static_cast<size_t>(quads * stride));
   float padding;
-  std::memset(&padding, zero, sizeof padding);
+  std::memset(&padding, held(zero), sizeof padding);
   parallel_ranges(context, split_into(kPlaneTasks, quads), [&](int64_t first, int64_t end) {
     for (int64_t q = first; q < end; ++q)
       window.fill(kernels(), reinterpret_cast<const float*>(image) + q * window.in.stride(), scratch + q * stride,
@@ -81,10 +82,10 @@ void Int8FromImage::compute(const ort::Context& context) const {
         }
         uint8_t* row = plane + (l.lead() + r * l.pitch()) * kQuad;
         kernels8().quantize(channel, l.w, inverse, steps_.zero(level), row);
-        std::memset(row + l.w * kQuad, zero, static_cast<size_t>(l.gap * kQuad));
+        std::memset(row + l.w * kQuad, held(zero), static_cast<size_t>(l.gap * kQuad));
       }
       uint8_t* body_end = plane + (l.lead() + l.body()) * kQuad;
-      std::memset(body_end, zero, static_cast<size_t>((l.vectors() * kLine - l.body()) * kQuad));
+      std::memset(body_end, held(zero), static_cast<size_t>((l.vectors() * kLine - l.body()) * kQuad));
     }
   });
 }
@@ -148,20 +149,23 @@ void Int8MaxPool::compute(const ort::Context& context) const {
   const int64_t level = context.level(1, steps_.levels());
   uint8_t* y = static_cast<uint8_t*>(context.raw_output({batch, quads_, out.stride(), kQuad}));
   const uint8_t zero = steps_.zero_code(level);
+  // Padding must not win: the least code stands in for it.
+  const uint8_t least = held(0);
+  float padding;
+  std::memset(&padding, least, sizeof padding);
   parallel_ranges(context, split_into(kPlaneTasks, batch * quads_), [&](int64_t first, int64_t end) {
     const int64_t from_stride = window_.direct() ? in.stride() : window_.scratch_stride();
     float* near = row_scratch.floats(static_cast<size_t>(from_stride));
     for (int64_t p = first; p < end; ++p) {
       const auto* plane = reinterpret_cast<const float*>(x) + p * in.stride();
-      // Padding must not win: the least code stands in for it.
       if (window_.direct()) {
-        std::memset(near, 0, static_cast<size_t>(from_stride * kQuad));
+        std::memset(near, least, static_cast<size_t>(from_stride * kQuad));
         for (int64_t r = 0; r < in.h; ++r) {
           const int64_t at = in.lead() + r * in.pitch();
           std::memcpy(near + at, plane + at, static_cast<size_t>(in.w * kQuad));
         }
       } else {
-        window_.fill(kernels(), plane, near, 0.0f);
+        window_.fill(kernels(), plane, near, padding);
       }
       const uint8_t* from = reinterpret_cast<const uint8_t*>(near + window_.origin());
       uint8_t* to = y + p * out.stride() * kQuad;
@@ -170,7 +174,7 @@ void Int8MaxPool::compute(const ort::Context& context) const {
       std::memcpy(body, from + offsets_[0], static_cast<size_t>(bytes));
       for (size_t tap = 1; tap < offsets_.size(); ++tap) kernels8().maximum(from + offsets_[tap], bytes, body);
       for (size_t i = 0; i < mask_.size(); ++i)
-        if (!mask_[i]) std::memset(body + i * kQuad, zero, kQuad);
+        if (!mask_[i]) std::memset(body + i * kQuad, held(zero), kQuad);
       zero_borders8(to, out, zero, true, true);
     }
   });

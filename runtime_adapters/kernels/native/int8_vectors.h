@@ -110,7 +110,7 @@ typedef Int Safe;
 typedef Int Any;
 #define ELSA_SIGNED_PIXELS true
 inline Int dot4(Int sum, Int x, Int w) {
-  const int8x16_t pixels = vreinterpretq_s8_s32(reinterpret_cast<int32x4_t>(x ^ bytes(0x80)));
+  const int8x16_t pixels = vreinterpretq_s8_s32(reinterpret_cast<int32x4_t>(x));
   const int8x16_t weights = vreinterpretq_s8_s32(reinterpret_cast<int32x4_t>(w));
 #if defined(__ARM_FEATURE_DOTPROD)
   return reinterpret_cast<Int>(vdotq_s32(reinterpret_cast<int32x4_t>(sum), pixels, weights));
@@ -127,6 +127,12 @@ inline Int dot4_any(Int sum, Int x, Int w) { return dot4(sum, x, w); }
 #ifndef ELSA_SIGNED_PIXELS
 #define ELSA_SIGNED_PIXELS false
 #endif
+
+// Codes as memory has them, and back: the same step.
+inline Int turn_sign(Int codes) { return ELSA_SIGNED_PIXELS ? codes ^ bytes(0x80) : codes; }
+inline uint8_t turn_sign(uint8_t code) { return ELSA_SIGNED_PIXELS ? code ^ 0x80 : code; }
+inline Int load_codes(const void* p) { return turn_sign(load(p)); }
+inline void store_codes(void* p, Int codes) { store(p, turn_sign(codes)); }
 
 // ---- floats to codes ----
 

@@ -31,7 +31,7 @@ void finish(const int32_t* sums, int64_t count, const Finish8& f, uint8_t* y) {
         const float product = static_cast<float>(near[4 * j + r]) * scale[4 * j + r];
         t[r][j] = product + bias[4 * j + r];
       }
-    store(made, bounded(pack4(t[0], t[1], t[2], t[3]), f));
+    store_codes(made, bounded(pack4(t[0], t[1], t[2], t[3]), f));
     std::memcpy(y + i, made, static_cast<size_t>(here));
   }
 }
@@ -55,12 +55,13 @@ void quantize(const float* const* channel, int64_t count, float inverse, float z
   const auto code = [&](const float* from) { return bounded_code(load_floats(from), inverse, zero); };
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes)
-    store(to + i * 4, pack4(code(channel[0] + i), code(channel[1] + i), code(channel[2] + i), code(channel[3] + i)));
+    store_codes(to + i * 4,
+                pack4(code(channel[0] + i), code(channel[1] + i), code(channel[2] + i), code(channel[3] + i)));
   if (i == count) return;
   alignas(64) float near[4][kLanes] = {};
   alignas(64) uint8_t made[kBytes];
   for (int c = 0; c < 4; ++c) std::memcpy(near[c], channel[c] + i, static_cast<size_t>(count - i) * 4);
-  store(made, pack4(code(near[0]), code(near[1]), code(near[2]), code(near[3])));
+  store_codes(made, pack4(code(near[0]), code(near[1]), code(near[2]), code(near[3])));
   std::memcpy(to + i * 4, made, static_cast<size_t>(count - i) * 4);
 }
 
@@ -76,7 +77,7 @@ void codes(const float* from, int64_t count, float inverse, float zero, uint8_t*
       for (int j = 0; j < kLanes; ++j) t[r][j] = near[4 * j + r];
       t[r] = bounded_code(t[r], inverse, zero);
     }
-    store(made, pack4(t[0], t[1], t[2], t[3]));
+    store_codes(made, pack4(t[0], t[1], t[2], t[3]));
     std::memcpy(to + i, made, static_cast<size_t>(here));
   }
 }
@@ -84,31 +85,31 @@ void codes(const float* from, int64_t count, float inverse, float zero, uint8_t*
 void dequantize(const uint8_t* from, int64_t count, float step, float zero, float* const* channel) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    const Int v = load(from + i * 4);
+    const Int v = load_codes(from + i * 4);
     for (int c = 0; c < 4; ++c)
       if (channel[c]) store_floats(channel[c] + i, (to_float((v >> (8 * c)) & 0xFF) - zero) * step);
   }
   for (; i < count; ++i)
     for (int c = 0; c < 4; ++c)
-      if (channel[c]) channel[c][i] = (static_cast<float>(from[i * 4 + c]) - zero) * step;
+      if (channel[c]) channel[c][i] = (static_cast<float>(turn_sign(from[i * 4 + c])) - zero) * step;
 }
 
 void maximum(const uint8_t* from, int64_t bytes, uint8_t* to) {
   int64_t i = 0;
-  for (; i + kBytes <= bytes; i += kBytes) store(to + i, byte_max(load(to + i), load(from + i)));
-  for (; i < bytes; ++i) to[i] = from[i] > to[i] ? from[i] : to[i];
+  for (; i + kBytes <= bytes; i += kBytes) store_codes(to + i, byte_max(load_codes(to + i), load_codes(from + i)));
+  for (; i < bytes; ++i) to[i] = turn_sign(from[i]) > turn_sign(to[i]) ? from[i] : to[i];
 }
 
 void add_up(const uint8_t* from, int64_t count, int64_t* sums) {
   Int sum[4] = {};
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    const Int v = load(from + i * 4);
+    const Int v = load_codes(from + i * 4);
     for (int c = 0; c < 4; ++c) sum[c] += (v >> (8 * c)) & 0xFF;
   }
   for (int c = 0; c < 4; ++c) sums[c] += add_lanes(sum[c]);
   for (; i < count; ++i)
-    for (int c = 0; c < 4; ++c) sums[c] += from[i * 4 + c];
+    for (int c = 0; c < 4; ++c) sums[c] += turn_sign(from[i * 4 + c]);
 }
 
 }  // namespace

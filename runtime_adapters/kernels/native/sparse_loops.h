@@ -38,7 +38,7 @@ void sparse_rows(const SparseTile& t) {
     for (int32_t k = 0; k < t.runs; ++k) {
       const Run& run = t.run[k];
       const Entries<Value> entries{run.index, static_cast<const Value*>(run.value), run.pointer[g], run.pointer[g + 1]};
-      add_products<R, N>(entries, t.x, t.offset, sum);
+      add_products(entries, t.x, t.offset, sum);
     }
     if (!t.last) {
 #pragma GCC unroll 4

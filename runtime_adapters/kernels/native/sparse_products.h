@@ -44,7 +44,7 @@ inline void add_products(const Entries<Value>& e, const float* x, const int32_t*
   const uint32_t last = e.end - 1;  // behind it there is nothing: its pixels are loaded again
   const auto column = [&](uint32_t i) -> uint32_t { return e.index[i < last ? i : last]; };
   uint32_t i = e.begin;
-  Coming coming(x, offset, column(i), column(i + 1), column(i + 2));
+  ComingFloats coming(x, offset, column(i), column(i + 1), column(i + 2));
   Vec sum[R][N];  // in registers, which an array that others point to would not be
   copy(sums, sum);
   Vec pixels[kLoaded];
