@@ -1,4 +1,4 @@
-"""Every inner loop on every generation of cores, without Python and without a runtime: minutes less than whole networks."""
+"""Every inner loop on every generation of cores, without Python and without a runtime."""
 
 from __future__ import annotations
 
