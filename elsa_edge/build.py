@@ -107,10 +107,13 @@ def build_bundle(
         >>> [variant.name for variant in built.manifest.variants]
         ['onnx-selector']
     """
+    from elsa_edge.graph.borders import require_segments
     from elsa_edge.graph.canonical import CanonicalGraph
     from elsa_edge.graph.check import check_contract
     from elsa_edge.graph.class_axis import class_axes
 
+    if reroute is not None:
+        require_segments(reroute)
     tell = progress or (lambda _: None)
     profile = device if isinstance(device, DeviceProfile) else load_profile(device)
     source = Path(model)

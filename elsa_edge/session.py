@@ -28,7 +28,7 @@ from elsa_edge.control.history import ChosenBy, History, Rerouting, RunEvent, Se
 from elsa_edge.control.ledger import Ledger, decide_together
 from elsa_edge.control.pressure import PressureTrigger
 from elsa_edge.control.probes import Probes, Reading
-from elsa_edge.control.sizes import Sizes
+from elsa_edge.control.references import References
 from elsa_edge.control.state import Reason
 from elsa_edge.errors import BundleError, InputError, ProfileError
 from elsa_edge.files.pins import Pin
@@ -130,7 +130,7 @@ class AdaptiveSession:
         now_ms = self._now_ms()
         free = self._read_probes(now_ms).available_bytes
         controller = Controller(plan, now_ms=now_ms, available_bytes=free)
-        self._sizes = Sizes(controller)
+        self._references = References(controller)
         return controller
 
     @classmethod
@@ -279,7 +279,9 @@ class AdaptiveSession:
         self, inputs: Mapping[str, Array], level: int | None, within_ms: float | None
     ) -> dict[str, Array]:
         began_ms = self._now_ms()
-        self._controller = self._sizes.at(inputs, began_ms, self._reading.available_bytes)
+        reading = self._reading
+        share = None if reading.cpu_cores is None else reading.cpu_cores / self.profile.runtime.threads
+        self._controller = self._references.at(inputs, began_ms, reading.available_bytes, share)
         if level is None:
             self._refresh_before(began_ms)
             began_ms = self._now_ms()

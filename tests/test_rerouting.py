@@ -37,6 +37,14 @@ def rerouted(name: str = "conv", segments: int = 2) -> Path:
     return path
 
 
+@pytest.mark.parametrize("segments", [-3, 0, 1, 17])
+def test_a_number_of_segments_that_cannot_be_is_refused_before_anything_else(tmp_path, segments):
+    told: list[str] = []
+    with pytest.raises(ExportError, match="--reroute from 2 to 16"):
+        build_bundle(model("conv"), "generic-x86-64", tmp_path / "b", reroute=segments, progress=told.append)
+    assert told == []
+
+
 def instructions(path: Path) -> Rerouted:
     found = open_bundle(path).manifest.variant("ort-switch").instructions
     assert isinstance(found, Rerouted)

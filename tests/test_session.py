@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import textwrap
@@ -358,3 +359,31 @@ def test_sessions_of_one_device_share_a_ledger(tmp_path: Path) -> None:
                 clock.now_s += 0.1
             levels.append(session.level)
     assert levels == [0, 2]
+
+
+def test_a_quota_of_processor_time_is_another_reference_and_is_not_tested_again_and_again(
+    session: AdaptiveSession,
+) -> None:
+    """Half a core slows the dense level but not a sparse one, which ends within the quota: no climbing to find out."""
+    quota = session.root / "sys/fs/cgroup/cpu.max"
+    quota.parent.mkdir(parents=True, exist_ok=True)
+    levels: list[int] = []
+
+    def run(share: float, runs: int) -> None:
+        quota.write_text("max 100000\n" if share == 1.0 else f"{share * 100_000:.0f} 100000\n")
+        for _ in range(runs):
+            session.clock.step_s = 0.002 * 2**session.level * (1.0 if session.level == 0 else 1.0 / share)
+            session.run(session.x)
+            session.clock.step_s = 0.0
+            session.clock.now_s += 0.02
+            levels.append(session.level)
+
+    run(1.0, 60)
+    assert levels[-1] == 2
+    run(0.5, 300)  # 2, 8 and 16 ms: the middle one holds the 10 ms
+    assert levels[-1] == 1
+    run(0.25, 300)  # 2, 16 and 32 ms
+    assert levels[-1] == 0
+    run(1.0, 120)
+    assert levels[-1] == 2
+    assert sum(a != b for a, b in itertools.pairwise(levels)) <= 5

@@ -3,8 +3,9 @@
     regret = mean value of a clairvoyant oracle less ours; a run over the budget has value 0, else its accuracy
 
 Every policy replays the same trace. The truth differs from the measured table where a row says so; no policy sees
-the truth. Recorded traces are those of real disturbances, by `benchmarks.service`. Decision times are medians of CPU
-time over the observations of a trace. A full run also draws the frontier, `benchmarks/results/qos.png`.
+the truth. Recorded traces are those of real disturbances, by `benchmarks.service`; rows with `hindsight_regret` say
+what a rule could reach that knew such a trace. Decision times are medians of CPU time over the observations of a trace.
+A full run also draws the frontier, `benchmarks/results/qos.png`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import RESULTS, Claim, Result, Row, at_most, benchmark
+from benchmarks.qos.bound import hindsight_row
 from benchmarks.qos.decision import decision_row
 from benchmarks.qos.frontier import draw_frontier
 from benchmarks.qos.ladders import BUDGET_MS, DENSE_BYTES, PERIOD_MS, ladder
@@ -87,6 +89,10 @@ def _replay_rows(seeds: Sequence[int], runs: int) -> list[Row]:
     rows: list[Row] = []
     for situation, (facts, table, truth) in _situations().items():
         for name, traces in _traces(seeds, runs, policy).items():
+            if name.startswith(_RECORDED):
+                rows.append(
+                    {"situation": situation, "trace": name, **hindsight_row(traces[0], facts, truth, policy)}
+                )
             best = [clairvoyant(trace, facts, truth, policy) for trace in traces]
             possible = np.mean(
                 [

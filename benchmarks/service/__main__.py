@@ -8,6 +8,7 @@
     quota      the core's share in steps 100 -> 50 -> 25 -> 100 %
     thermal    a falling clock and the temperatures that go with it, below a root of our own
     memory     the memory limit lowered while the network runs, and raised again
+    shared     two services in one memory limit that has room for one dense level, with and without a ledger
     rerouting  short bursts: the network in segments against the same network whole
     costs      processor time of a reading of the probes and of a decision
     soak       examples/camera_service at 80 % load: its memory, errors and late answers
@@ -38,11 +39,12 @@ from benchmarks.service.memory import measure_memory
 from benchmarks.service.network import bundles
 from benchmarks.service.quota import measure_quota, measure_thermal
 from benchmarks.service.reroute import measure_rerouting
+from benchmarks.service.shared import measure_shared
 from benchmarks.service.soak import soak
 from elsa_edge.errors import ElsaError
 from elsa_edge.files import write_bytes
 
-_PARTS: Final = ("bursts", "quota", "thermal", "memory", "rerouting", "costs", "soak")
+_PARTS: Final = ("bursts", "quota", "thermal", "memory", "shared", "rerouting", "costs", "soak")
 _NEED_STRESS_NG: Final = ("bursts", "rerouting")
 _FOLDER: Final = Path(tempfile.gettempdir()) / "elsa-edge-service"
 
@@ -68,6 +70,7 @@ def measure(name: str, folder: Path, worker: Worker, soak_minutes: float, soak_s
         "quota": lambda: measure_quota(of(made.whole), trace),
         "thermal": lambda: measure_thermal(of(made.whole), trace, folder / "root"),
         "memory": lambda: measure_memory(of(made.files), trace),
+        "shared": lambda: measure_shared(of(made.files), folder),
         "rerouting": lambda: measure_rerouting(of(made.whole), of(made.cut)),
     }
     return parts[name]()

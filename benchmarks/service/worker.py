@@ -72,7 +72,9 @@ def main(wish: dict[str, Any]) -> None:
     measured = Measured.model_validate_json(json.dumps(wish["measured"])) if "measured" in wish else None
     profile = profile.model_copy(update={"qos": qos, "measured": measured})
     with contextlib.ExitStack() as stack:
-        session = stack.enter_context(AdaptiveSession.open(wish["bundle"], profile, cache=False))
+        session = stack.enter_context(
+            AdaptiveSession.open(wish["bundle"], profile, cache=False, ledger=wish.get("ledger"))
+        )
         (name,) = session.inputs
         feed = {name: np.random.default_rng(0).random((_FRAMES, 1, 28, 28), dtype=np.float32)}
         if measured is None:

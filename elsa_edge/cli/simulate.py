@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from elsa_edge.profiles import DeviceProfile
 
 __all__ = ["command"]
+
+_LONGEST_MS: Final = 1e12
 
 
 class _Fixed:
@@ -136,8 +138,10 @@ def command(
 def _positive(name: str, value: float) -> float:
     from elsa_edge.errors import UsageError
 
-    if not 0.0 < value < float("inf"):
-        raise UsageError(f"{name} must be a time", expected="milliseconds above 0", found=value)
+    if not 0.0 < value <= _LONGEST_MS:
+        raise UsageError(
+            f"{name} must be a time", expected=f"milliseconds above 0, up to {_LONGEST_MS:g}", found=value
+        )
     return value
 
 

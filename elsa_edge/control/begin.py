@@ -29,7 +29,7 @@ def start(
     """
     count = len(plan.candidates)
     memory = plan.memory_bytes
-    known = any(plan.measured)
+    known = plan.any_measured
     head = math.inf if available_bytes is None else available_bytes - plan.policy.reserve_bytes
     predicted = [reference + plan.tail_log for reference in plan.reference_log_ms]
     roomy = [p for p in range(count) if memory[p] - min(memory) <= head] or [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from elsa_edge.control.begin import start
 from elsa_edge.control.decide import step
 from elsa_edge.control.plan import Plan
-from elsa_edge.control.state import Decision, Observation, State
+from elsa_edge.control.state import Decision, Observation, Reason, State
 
 __all__ = ["Controller"]
 
@@ -43,3 +43,17 @@ class Controller:
         """
         self.state, self.decision, _ = step(self.state, observation, self.plan)
         return self.decision
+
+    def take_over(self, level: int, now_ms: float) -> None:
+        """Go on after another controller, no denser than at its level: memory and heat are as they were for that one.
+
+        Args:
+            level: The level that ran last.
+            now_ms: The caller's monotonic clock.
+        """
+        position = self.plan.positions[level]
+        if 0 <= position < self.state.position:
+            self.decision = self.decision._replace(level=level, reason=Reason.HOLD)
+            self.state = self.state._replace(
+                position=position, switched_ms=now_ms, runs_here=0, fits_above=0, trial_left=0, probe_left=0
+            )

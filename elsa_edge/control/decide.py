@@ -20,6 +20,8 @@ __all__ = ["step"]
 
 _LEAST_STAY_RUNS: Final = 8.0
 _LARGEST_BACKOFF: Final = 10  # doublings of the stay after failed attempts
+_TRIAL: Final = 4  # times the runs that a level must have fitted for, until it has held
+_LONGEST_TRIAL: Final = 6  # doublings of that after failed attempts
 _LEAST_WINDOW_RUNS: Final = 20  # fewer runs say nothing about a miss rate
 _LEAST_MS: Final = 1e-6
 
@@ -39,7 +41,7 @@ def step(state: State, observation: Observation, plan: Plan) -> tuple[State, Dec
     """
     _check(observation, plan)
     state = _take_in(state, observation, plan)
-    known = state.estimate.runs > 0 or any(plan.measured)
+    known = plan.any_measured or state.estimate.runs > 0
     predicted = _expected(state, plan, known=known)
     permitted, forced = _memory_gate(state, observation, plan)
     if forced is not None:
@@ -54,13 +56,14 @@ def step(state: State, observation: Observation, plan: Plan) -> tuple[State, Dec
     if target != state.position:
         state = _moved(state, observation, plan, target, reason)
     missed = state.misses.bit_count() / state.misses_length if state.misses_length else 0.0
+    expected = predicted[target]
     decision = Decision(
-        level=plan.candidates[target],
-        reason=reason,
-        feasible=feasible,
-        predicted_ms=math.exp(predicted[target]) if math.isfinite(predicted[target]) else None,
-        slowdown=math.exp(state.estimate.shared),
-        miss_rate=missed,
+        plan.candidates[target],
+        reason,
+        feasible,
+        math.exp(expected) if math.isfinite(expected) else None,
+        math.exp(state.estimate.shared),
+        missed,
     )
     return state, decision, reason
 
@@ -86,45 +89,51 @@ def _take_in(state: State, observation: Observation, plan: Plan) -> State:
     latency, level, policy = observation.latency_ms, observation.level, plan.policy
     if latency is None or level is None:
         return state
-    first = state.last_level < 0
-    paused = not first and observation.now_ms - latency - state.last_ms > policy.idle_gap_ms
-    gaps = state.gaps + 1 if paused else 0
-    cold_left = state.cold_left
-    if (not first and level != state.last_level) or gaps == 1:
+    # At once and by position: looking up and naming twenty fields would cost a tenth of the decision.
+    here, estimate, last_level, last_ms, gaps, cold_left, runs, runs_here, mean_stay_runs, switched_ms = (
+        state[:10]
+    )
+    fits_above, misses, avoidable, length, failures, blocked_until_ms = state[10:16]
+    trial_left, probe_run, probe_left, pressure_ms = state[16:]
+    now, first = observation.now_ms, last_level < 0
+    paused = not first and now - latency - last_ms > policy.idle_gap_ms
+    gaps = gaps + 1 if paused else 0
+    if (not first and level != last_level) or gaps == 1:
         cold_left = policy.discard_runs
     position = plan.positions[level]
-    here = position == state.position
-    estimate, probe_left = state.estimate, state.probe_left
+    is_here = position == here
+    missed = bool(latency > policy.budget_ms)
+    # A miss that the fastest level would have had as well speaks against no level.
+    avoided = missed and (position < 0 or bool(latency * plan.lead[position] <= policy.budget_ms))
     if cold_left == 0 and position >= 0:
-        estimate = learn(estimate, plan, position, math.log(max(latency, _LEAST_MS)))
-        probe_left = max(0, probe_left - here)
-    failures = state.failures
-    if state.trial_left == 1 and here:  # the way up has held: forget one failure
-        failures = _put(failures, state.position, max(0, failures[state.position] - 1))
-    length = min(state.misses_length + 1, policy.window_runs)
+        log_ms = math.log(max(_LEAST_MS, latency))
+        estimate = learn(estimate, plan, position, log_ms, missed=avoided)
+        probe_left = probe_left - 1 if is_here and probe_left else probe_left
+    if trial_left == 1 and is_here:  # the way up has held: forget one failure
+        failures = _put(failures, here, max(0, failures[here] - 1))
+    length = length + 1 if length < policy.window_runs else length
     window = (1 << length) - 1
-    missed = latency > policy.budget_ms
-    return State(  # by position: `_replace` would cost a tenth of the decision
-        state.position,
+    return State(
+        here,
         estimate,
         level,
-        max(state.last_ms, observation.now_ms),
+        max(last_ms, now),
         gaps,
-        max(0, cold_left - 1),
-        state.runs + 1,
-        state.runs_here + here,
-        state.mean_stay_runs,
-        state.switched_ms,
-        state.fits_above,
-        ((state.misses << 1) | missed) & window,
-        ((state.avoidable << 1) | (missed and position != plan.fastest)) & window,
+        cold_left - 1 if cold_left else 0,
+        runs + 1,
+        runs_here + is_here,
+        mean_stay_runs,
+        switched_ms,
+        fits_above,
+        ((misses << 1) | missed) & window,
+        ((avoidable << 1) | avoided) & window,
         length,
         failures,
-        state.blocked_until_ms,
-        max(0, state.trial_left - here),
-        state.probe_run,
+        blocked_until_ms,
+        trial_left - 1 if is_here and trial_left else trial_left,
+        probe_run,
         probe_left,
-        state.pressure_ms,
+        pressure_ms,
     )
 
 
@@ -266,7 +275,10 @@ def _moved(state: State, observation: Observation, plan: Plan, target: int, reas
         fits_above=0,
         failures=failures,
         blocked_until_ms=blocked,
-        trial_left=4 * plan.policy.up_after_runs if target > here else 0,
+        # After failures a level must hold for longer before one is forgotten.
+        trial_left=_TRIAL * plan.policy.up_after_runs << min(failures[target], _LONGEST_TRIAL)
+        if target > here
+        else 0,
         probe_run=state.runs if reason is Reason.PROBE else state.probe_run,
         probe_left=(1 + plan.measured[target]) if reason is Reason.PROBE else 0,
         pressure_ms=now if reason is Reason.DOWN_PRESSURE else state.pressure_ms,

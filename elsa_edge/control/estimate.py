@@ -81,10 +81,10 @@ def _tail(ordered: tuple[float, ...], miss_rate: float, prior: float) -> float:
     if count == 0:
         return prior
     rank = math.ceil((count + 1) * (1.0 - miss_rate)) - 1
-    if rank >= count:  # too few errors for this percentile: the largest one, or the prior
-        return max(0.0, prior, ordered[-1])
+    # Too few errors for this percentile: the largest one, or the prior.
+    error = ordered[rank] if rank < count else max(prior, ordered[-1])
     weight = count / (count + _PRIOR_COUNT)
-    return max(0.0, weight * ordered[rank] + (1.0 - weight) * prior)
+    return max(0.0, weight * error + (1.0 - weight) * prior)
 
 
 def predict(estimate: Estimate, plan: Plan, current: int, stay_runs: float) -> list[float]:
@@ -94,50 +94,61 @@ def predict(estimate: Estimate, plan: Plan, current: int, stay_runs: float) -> l
     the switch, spread over `stay_runs`.
     """
     base, runs = estimate.shared + estimate.tail, estimate.runs
-    predicted = []
-    for reference, residual, variance, prior, seen, switch in zip(
-        plan.reference_log_ms,
+    residuals, variances, priors, seen_run = (
         estimate.residual,
         estimate.residual_variance,
         plan.residual_variance,
         estimate.seen_run,
-        plan.switch_share,
-        strict=True,
-    ):
-        value = reference + base + switch / stay_runs  # log(1 + x) is nearly x
+    )
+    predicted = []
+    for p, reference in enumerate(plan.reference_log_ms):
+        value, prior, seen = reference + base, priors[p], seen_run[p]
+        if p == current:
+            predicted.append(value + residuals[p] if seen >= 0 else value)
+            continue
+        value += plan.switch_share[p] / stay_runs  # log(1 + x) is nearly x
         if seen < 0:
-            value += _UNKNOWN_CHARGE * math.sqrt(prior)
+            unknown = prior
         else:
             age = runs - seen
-            value += residual * _FADE_RUNS / (_FADE_RUNS + age)
-            value += _UNKNOWN_CHARGE * math.sqrt(min(prior, variance + age * _RESIDUAL_DRIFT))
-        predicted.append(value)
-    own = estimate.residual[current] if estimate.seen_run[current] >= 0 else 0.0
-    predicted[current] = plan.reference_log_ms[current] + base + own
+            value += residuals[p] * _FADE_RUNS / (_FADE_RUNS + age)
+            unknown = variances[p] + age * _RESIDUAL_DRIFT
+            unknown = min(prior, unknown)
+        predicted.append(value + _UNKNOWN_CHARGE * math.sqrt(unknown))
     return predicted
 
 
-def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estimate:
-    """Return the estimate after one warm run of a level."""
-    runs, seen = estimate.runs, estimate.seen_run
-    shared_variance, noise = estimate.shared_variance, estimate.noise_variance
-    age = runs - seen[position]
-    kept = _FADE_RUNS / (_FADE_RUNS + age) if seen[position] >= 0 else 0.0
-    residual = kept * estimate.residual[position]
-    variance = min(
-        plan.residual_variance[position], estimate.residual_variance[position] + age * _RESIDUAL_DRIFT
-    )
+def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float, *, missed: bool) -> Estimate:
+    """Return the estimate after one warm run of a level.
+
+    Args:
+        estimate: What was believed before it.
+        plan: The levels and the policy.
+        position: The candidate that ran.
+        log_ms: Log of its latency.
+        missed: Whether it missed the budget, and a faster level would not have.
+    """
+    # At once and by position: looking up and naming fifteen fields would cost as much as the arithmetic.
+    shared, shared_variance, noise, residuals, variances, seen_run, scores, ordered = estimate[:8]
+    miss_rate, _, streak, runs, latest, stay, jump = estimate[8:]
+    prior, seen = plan.residual_variance[position], seen_run[position]
+    age = runs - seen
+    residual = residuals[position] * (_FADE_RUNS / (_FADE_RUNS + age)) if seen >= 0 else 0.0
+    variance = variances[position] + age * _RESIDUAL_DRIFT
+    variance = min(prior, variance)
     # Errors of a model that does not know its parameters yet say nothing about the noise.
     settled = shared_variance + variance <= 4.0 * noise + 0.01
     shared_variance += _DRIFT * noise
-    error = log_ms - plan.reference_log_ms[position] - estimate.shared - residual
+    error = log_ms - plan.reference_log_ms[position] - shared - residual
 
     spread = math.sqrt(shared_variance + variance + noise)
-    streak = _next_streak(estimate.streak, error, spread)
-    stay = estimate.stay + 1 if position == estimate.latest else 1
-    jump = estimate.jump - (estimate.jump > 0) + (estimate.jump < 0)
+    streak = _next_streak(streak, error, spread)
+    stay = stay + 1 if position == latest else 1
+    jump += (jump < 0) - (jump > 0)
     shared_part, own_part = shared_variance, variance
-    move = max(-_CLIP * spread, min(_CLIP * spread, error))
+    move = error
+    if abs(error) > _CLIP * spread:
+        move = math.copysign(_CLIP * spread, error)
     if streak:
         # A surprise on arrival is the level's own, unless it undoes what was just blamed on all levels.
         own = stay <= _ARRIVAL_RUNS and jump * error >= 0.0
@@ -152,43 +163,38 @@ def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float) -> Estim
         shared_part, own_part = (0.0, variance) if own else (shared_variance, 0.0)
     total = shared_part + own_part + noise
     # A disturbance that begins just after a switch must not be believed of the level for long.
-    most = _MOST_OWN * math.sqrt(plan.residual_variance[position])
-    scores, ordered = estimate.scores, estimate.ordered
+    residual += move * own_part / total
+    most = _MOST_OWN * math.sqrt(prior)
+    if abs(residual) > most:
+        residual = math.copysign(most, residual)
     if settled:
         scores, ordered = _push(scores, ordered, error)
         noise = _noise(ordered)
     allowed = plan.policy.allowed_miss_rate
-    miss_rate = estimate.miss_rate + _CONFORMAL_STEP * (allowed - (log_ms > plan.budget_log_ms))
+    miss_rate += _CONFORMAL_STEP * (allowed - missed)
     miss_rate = max(_STRICTEST * allowed, min(0.5, _MOST_LENIENT * allowed, miss_rate))
-
+    runs, after = runs + 1, position + 1
     return Estimate(
-        shared=estimate.shared + move * shared_part / total,
-        shared_variance=shared_variance - shared_variance * shared_part / total,
-        noise_variance=noise,
-        residual=_with(
-            estimate.residual, position, max(-most, min(most, residual + move * own_part / total))
-        ),
-        residual_variance=_with(estimate.residual_variance, position, variance - variance * own_part / total),
-        seen_run=(*seen[:position], runs + 1, *seen[position + 1 :]),
-        scores=scores,
-        ordered=ordered,
-        miss_rate=miss_rate,
-        tail=_tail(ordered, miss_rate, plan.tail_log),
-        streak=streak,
-        runs=runs + 1,
-        latest=position,
-        stay=stay,
-        jump=jump,
+        shared + move * shared_part / total,
+        shared_variance - shared_variance * shared_part / total,
+        noise,
+        (*residuals[:position], residual, *residuals[after:]),
+        (*variances[:position], variance - variance * own_part / total, *variances[after:]),
+        (*seen_run[:position], runs, *seen_run[after:]),
+        scores,
+        ordered,
+        miss_rate,
+        _tail(ordered, miss_rate, plan.tail_log),
+        streak,
+        runs,
+        position,
+        stay,
+        jump,
     )
 
 
-def _with(values: tuple[float, ...], position: int, value: float) -> tuple[float, ...]:
-    """Return values with another one at a position."""
-    return (*values[:position], value, *values[position + 1 :])
-
-
 def _next_streak(streak: int, error: float, spread: float) -> int:
-    if abs(error) <= max(_SURPRISE * spread, _LEAST_SURPRISE):
+    if abs(error) <= _LEAST_SURPRISE or abs(error) <= _SURPRISE * spread:
         return 0
     if error > 0:
         return max(streak, 0) + 1

@@ -64,15 +64,15 @@ class Plan:
         levels: All levels of the network, sparsest first.
         candidates: Level numbers that are worth using, (candidates,).
         positions: The place of each level in these tuples, -1 for one that is no candidate, (levels,).
-        fastest: The candidate expected to be the fastest.
         reference_log_ms: Log of the expected warm median in ms, (candidates,).
         residual_variance: Prior variance of each level's own log error, (candidates,).
         measured: Whether the latency was measured, (candidates,); the others may be probed.
+        any_measured: Whether some candidate's latency was measured.
         all_measured: Whether every candidate's latency was measured.
+        lead: Time of the fastest candidate over that of each, by the references, (candidates,).
         memory_bytes: (candidates,). Without figures, denser counts as larger by one byte.
         ample_bytes: With so much free beyond the reserve, any candidate may be entered.
         switch_share: Cost of switching to a level over its median, (candidates,).
-        budget_log_ms: Log of the budget.
         stay_log_ms: Log of the largest predicted latency that holds the budget.
         up_log_ms: Log of the largest predicted latency at which a more valuable level is entered.
         shared_variance: Prior variance of the log slow-down that all levels share.
@@ -84,15 +84,15 @@ class Plan:
     levels: tuple[LevelFacts, ...]
     candidates: tuple[int, ...]
     positions: tuple[int, ...]
-    fastest: int
     reference_log_ms: tuple[float, ...]
     residual_variance: tuple[float, ...]
     measured: tuple[bool, ...]
+    any_measured: bool
     all_measured: bool
+    lead: tuple[float, ...]
     memory_bytes: tuple[int, ...]
     ample_bytes: float
     switch_share: tuple[float, ...]
-    budget_log_ms: float
     stay_log_ms: float
     up_log_ms: float
     shared_variance: float
@@ -168,22 +168,24 @@ def make_plan(levels: Sequence[LevelFacts], policy: Policy, left_out: Mapping[in
     known = any(level.p50_ms is not None for level in levels)
     if not known:
         notes.append("No latency was measured on this device; the controller learns it while running.")
+    fastest_ms = min(reference[k] for k in candidates)
     return Plan(
         policy=policy,
         levels=tuple(levels),
         candidates=tuple(candidates),
         positions=tuple(candidates.index(k) if k in candidates else -1 for k in range(len(levels))),
-        fastest=min(range(len(candidates)), key=lambda position: reference[candidates[position]]),
         reference_log_ms=tuple(math.log(reference[k]) for k in candidates),
         residual_variance=tuple(
             _PRIOR_VARIANCE if levels[k].p50_ms is None else _MEASURED_VARIANCE for k in candidates
         ),
         measured=tuple(levels[k].p50_ms is not None for k in candidates),
+        any_measured=any(levels[k].p50_ms is not None for k in candidates),
         all_measured=all(levels[k].p50_ms is not None for k in candidates),
+        lead=tuple(fastest_ms / reference[k] for k in candidates),
         memory_bytes=tuple(memory[k] for k in candidates),
         ample_bytes=max(memory) - min(memory) + policy.hysteresis_bytes,
         switch_share=tuple(levels[k].switch_ms / reference[k] if known else 0.0 for k in candidates),
-        budget_log_ms=math.log(policy.budget_ms),  # infinity stays infinity
+        # The logarithm of an infinite budget is infinite.
         stay_log_ms=math.log(policy.budget_ms) + math.log1p(-policy.margin),
         up_log_ms=math.log(policy.budget_ms) + math.log1p(-policy.up_margin),
         shared_variance=_SCALE_VARIANCE if known else _NO_SCALE_VARIANCE,

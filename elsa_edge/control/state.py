@@ -108,7 +108,7 @@ class State(NamedTuple):
         switched_ms: When the level last changed.
         fits_above: Decisions in a row at which a more valuable level fitted.
         misses: One bit per run of the window, the latest lowest: 1 for over budget.
-        avoidable: The same without the runs of the fastest level, which no other level could have saved.
+        avoidable: The same without those that the fastest level would have missed, too.
         misses_length: How many runs these two hold.
         failures: Failed attempts to go up to each candidate, (candidates,).
         blocked_until_ms: No attempt before then, (candidates,).

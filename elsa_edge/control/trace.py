@@ -21,6 +21,7 @@ from elsa_edge.errors import InputError, UnknownNameError, closest
 __all__ = ["SCENARIOS", "Sample", "read_trace", "scenario"]
 
 _MB: Final = 1e6
+_LARGEST: Final = 1e12  # of any column; times that add up to what is no number cannot be replayed
 _NOISE: Final = 0.05  # log standard deviation of a single run on a quiet device
 _COLUMNS: Final = (
     "slowdown",
@@ -131,9 +132,10 @@ def _number(where: str, column: str, cell: str | None, lowest: float) -> float |
         value = float(cell)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value >= lowest):
+    if not lowest <= value <= _LARGEST:
         raise InputError(
-            f"{where}: {column} must be a number from {max(lowest, -273.0):g} up", found=repr(cell)
+            f"{where}: {column} must be a number from {max(lowest, -273.0):g} to {_LARGEST:g}",
+            found=repr(cell),
         )
     return value
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from elsa_edge.errors import ExportError
 
-__all__ = ["MOST_SEGMENTS", "Place", "choose_borders"]
+__all__ = ["MOST_SEGMENTS", "Place", "choose_borders", "require_segments"]
 
 MOST_SEGMENTS: Final = 16
 
@@ -43,6 +43,20 @@ class Place:
     levelled_before: int
 
 
+def require_segments(segments: int) -> None:
+    """Refuse a number of segments that no network is cut into.
+
+    Raises:
+        ExportError: When it is not from 2 to `MOST_SEGMENTS`.
+    """
+    if not 2 <= segments <= MOST_SEGMENTS:
+        raise ExportError(
+            "A network cannot be cut into so many segments",
+            expected=f"--reroute from 2 to {MOST_SEGMENTS}",
+            found=segments,
+        )
+
+
 def choose_borders(places: Sequence[Place], total: Place, segments: int) -> list[int]:
     """Return the places to cut at, in order: `segments - 1` of them.
 
@@ -54,12 +68,7 @@ def choose_borders(places: Sequence[Place], total: Place, segments: int) -> list
     Raises:
         ExportError: When there are too few places: each segment needs a node that differs by level.
     """
-    if not 2 <= segments <= MOST_SEGMENTS:
-        raise ExportError(
-            "A network cannot be cut into so many segments",
-            expected=f"--reroute from 2 to {MOST_SEGMENTS}",
-            found=segments,
-        )
+    require_segments(segments)
     usable = _cheapest([k for k, place in enumerate(places) if place.live_bytes is not None], places, total)
     nodes = [Place(0.0, 0, 0), *(places[k] for k in usable), total]
     last = len(nodes) - 1

@@ -361,3 +361,12 @@ class DeviceProfile(_Strict):
         if len(set(self.variants)) != len(self.variants):
             raise ValueError("each variant may be listed once only")
         return self
+
+    @model_validator(mode="after")
+    def _the_reserve_leaves_memory(self) -> DeviceProfile:
+        if self.qos.memory_reserve_mb >= self.hardware.memory_mb:
+            raise ValueError(
+                f"qos.memory_reserve_mb, {self.qos.memory_reserve_mb:g}, leaves nothing of hardware.memory_mb, "
+                f"{self.hardware.memory_mb}: no level could run"
+            )
+        return self

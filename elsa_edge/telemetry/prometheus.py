@@ -52,6 +52,7 @@ def _per_level(stats: SessionStats) -> Iterator[Metric]:
     runs = CounterMetricFamily("elsa_edge_runs", "Inferences.", labels=labels)
     late = CounterMetricFamily("elsa_edge_late_runs", "Inferences over their limit.", labels=labels)
     busy = CounterMetricFamily("elsa_edge_busy_seconds", "Time spent in inferences.", labels=labels)
+    energy = CounterMetricFamily("elsa_edge_energy_joules", "What the device drew in them.", labels=labels)
     latency = GaugeMetricFamily(
         "elsa_edge_latency_seconds",
         "Latency of the latest 1000 inferences at this level.",
@@ -62,9 +63,11 @@ def _per_level(stats: SessionStats) -> Iterator[Metric]:
         runs.add_metric(where, level.runs)
         late.add_metric(where, level.late)
         busy.add_metric(where, level.busy_ms * _S_PER_MS)
+        if level.energy_j is not None:
+            energy.add_metric(where, level.energy_j)
         for quantile, value_ms in _quantiles(level):
             latency.add_metric((*where, quantile), value_ms * _S_PER_MS)
-    yield from (runs, late, busy, latency)
+    yield from (runs, late, busy, energy, latency)
 
 
 def _quantiles(level: LevelStats) -> Iterator[tuple[str, float]]:
@@ -76,6 +79,9 @@ def _quantiles(level: LevelStats) -> Iterator[tuple[str, float]]:
 def _decisions(stats: SessionStats) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "elsa_edge_switches", "Inferences at another level than the one before.", stats.switches
+    )
+    yield CounterMetricFamily(
+        "elsa_edge_rerouted_runs", "Inferences whose level changed on their way.", stats.rerouted
     )
     reasons = CounterMetricFamily("elsa_edge_decisions", "Decisions by reason code.", labels=("reason",))
     for reason, count in stats.reasons.items():

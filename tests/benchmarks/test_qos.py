@@ -19,6 +19,20 @@ def test_rows_cover_every_policy_and_claims_read_them():
     claims = _claims(rows)
     assert len(claims) == 14
     assert all(claim.measured is not None for claim in claims)
+    regrets = {
+        (row["situation"], row["trace"], row["policy"]): row["regret"] for row in rows if "regret" in row
+    }
+    bounds = [row for row in rows if "hindsight_regret" in row]
+    assert len(bounds) == 16
+    for row in bounds:
+        assert row["hindsight_regret"] >= 0.0
+        if "memory" not in row["trace"]:  # short of memory is no loss to a table in hindsight
+            fixed = [
+                regret
+                for (s, t, p), regret in regrets.items()
+                if (s, t) == (row["situation"], row["trace"]) and p.startswith("static")
+            ]
+            assert row["hindsight_regret"] <= min(fixed) + 1e-4
 
 
 def test_the_frontier_has_a_point_for_each_policy_and_is_drawn(tmp_path):

@@ -113,6 +113,7 @@ def test_latencies_and_budget_can_be_given():
         (["--trace", "none.csv"], 1, "cannot be read"),
         (["--levels-ms", "1,x"], 2, "not readable"),
         (["--levels-ms", "1,-2"], 2, "above 0"),
+        (["--levels-ms", "1,1e308"], 2, "above 0, up to 1e"),
         (["--budget-ms", "0"], 2, "above 0"),
         (["--runs", "0"], 2, "Invalid value for '--runs'"),
     ],

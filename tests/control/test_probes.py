@@ -224,3 +224,40 @@ def test_meters_tell_the_power_and_else_the_batteries(root):
     }
     assert root(battery | meters).read().power_w == pytest.approx(3.0)
     assert root(dict.fromkeys((*battery, *meters), "none")).read().power_w is None
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"proc/self/cgroup": "0::/app\n", "sys/fs/cgroup/app/cpu.max": "50000 100000\n"}, 0.5),
+        ({"proc/self/cgroup": "0::/app\n", "sys/fs/cgroup/app/cpu.max": "max 100000\n"}, None),
+        (  # an ancestor is tighter
+            {
+                "proc/self/cgroup": "0::/box/app\n",
+                "sys/fs/cgroup/box/cpu.max": "25000 100000\n",
+                "sys/fs/cgroup/box/app/cpu.max": "300000 100000\n",
+            },
+            0.25,
+        ),
+        (  # version 1
+            {
+                "proc/self/cgroup": "3:memory:/app\n2:cpu,cpuacct:/app\n",
+                "sys/fs/cgroup/cpu/app/cpu.cfs_quota_us": "1000\n",
+                "sys/fs/cgroup/cpu/app/cpu.cfs_period_us": "4000\n",
+            },
+            0.25,
+        ),
+        (
+            {
+                "proc/self/cgroup": "2:cpu:/\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            None,
+        ),
+        ({"proc/self/cgroup": "0::/app\n", "sys/fs/cgroup/app/cpu.max": "50000 0\n"}, None),
+        ({"proc/self/cgroup": "0::/app\n", "sys/fs/cgroup/app/cpu.max": "nan \xff\n"}, None),
+    ],
+)
+def test_the_tightest_quota_of_processor_time_is_told_in_cores(root, files, cores):
+    assert root(files).read().cpu_cores == cores

@@ -101,6 +101,10 @@ MISTAKES = {
         MINIMAL + "qos:\n  switching: {margin: 0.2, up_margin: 0.1}\n",
         ["line 5", "'qos.switching'", "up_margin must be at least margin"],
     ),
+    "reserve beyond the memory": (
+        MINIMAL + "qos: {memory_reserve_mb: 99999}\n",
+        ["memory_reserve_mb, 99999, leaves nothing of hardware.memory_mb"],
+    ),
     "list for a mapping": (MINIMAL + "runtime: [1]\n", ["'runtime'", "a mapping", "found [1]"]),
     "mapping for a list": (MINIMAL.replace("[ort-switch]", "{a: b}"), ["'variants'", "a list"]),
     "measured twice": (

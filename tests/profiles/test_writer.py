@@ -27,7 +27,8 @@ def profiles(draw) -> DeviceProfile:
             arch="aarch64",
             cpu=draw(_TEXT),
             cores=draw(st.integers(1, 1024)),
-            memory_mb=draw(st.integers(1, 10**9)),
+            # More than the default reserve.
+            memory_mb=draw(st.integers(33, 10**9)),
         ),
         variants=("ort-switch",),
         qos=QoS(latency_budget_ms=draw(st.none() | _MS), minimum_accuracy=draw(st.none() | st.floats(0, 1))),

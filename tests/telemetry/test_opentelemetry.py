@@ -40,3 +40,14 @@ def test_a_reader_collects_what_the_stats_say() -> None:
         [level.p95_ms / 1e3 for level in stats.levels if level.runs]
     )
     assert found["elsa_edge.next_level"] == [({}, stats.last.decision.level)]
+    assert found["elsa_edge.rerouted_runs"] == [({}, 0)]
+    assert {key["reason"]: count for key, count in found["elsa_edge.decisions"]} == dict(stats.reasons)
+    assert found["elsa_edge.choices"] == [({"by": "caller"}, 3)]
+    assert found["elsa_edge.slowdown"] == [({}, stats.last.decision.slowdown)]
+    assert found["elsa_edge.miss_ratio"] == [({}, stats.last.decision.miss_rate)]
+    assert len(found["elsa_edge.latency.p50"]) == len(found["elsa_edge.latency.p99"]) == 2
+    # What the device does not tell is left out.
+    assert found.get("elsa_edge.available_memory", []) == (
+        [] if stats.last.available_bytes is None else [({}, stats.last.available_bytes)]
+    )
+    assert ("elsa_edge.power" in found) == (stats.last.power_w is not None)

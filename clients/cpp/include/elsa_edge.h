@@ -76,14 +76,13 @@ struct Plan {
   Policy policy;
   std::vector<LevelFacts> levels;
   std::vector<int> candidates, positions;
-  int fastest = 0;
-  std::vector<double> reference_log_ms, residual_variance;
+  std::vector<double> reference_log_ms, residual_variance, lead;
   std::vector<char> measured;
   bool any_measured = false, all_measured = false;
   std::vector<double> memory_bytes;
   double ample_bytes = 0;
   std::vector<double> switch_share;
-  double budget_log_ms = 0, stay_log_ms = 0, up_log_ms = 0, shared_variance = 0, tail_log = 0;
+  double stay_log_ms = 0, up_log_ms = 0, shared_variance = 0, tail_log = 0;
   std::vector<std::string> notes;  // sentences for people
 };
 

@@ -15,7 +15,7 @@ namespace elsa_edge {
 namespace {
 
 constexpr double kFirstStayRuns = 50, kLeastStayRuns = 8, kLeastMs = 1e-6;
-constexpr int kLargestBackoff = 10, kLeastWindowRuns = 20;
+constexpr int kLargestBackoff = 10, kLeastWindowRuns = 20, kTrial = 4, kLongestTrial = 6;
 
 const Plan& checked(const Plan& plan) {
   if (plan.candidates.empty() || plan.policy.window_runs < 1)
@@ -164,15 +164,17 @@ struct Controller::State {
     if ((!first && level != last_level) || gaps == 1) cold_left = policy.discard_runs;
     const int at = plan.positions[level];
     const bool here = at == position;
+    const bool missed = latency_ms > policy.budget_ms;
+    // A miss that the fastest level would have had as well speaks against no level.
+    const bool avoided = missed && (at < 0 || latency_ms * plan.lead[at] <= policy.budget_ms);
     if (cold_left == 0 && at >= 0) {
-      estimate.learn(at, std::log(std::max(latency_ms, kLeastMs)));
+      estimate.learn(at, std::log(std::max(latency_ms, kLeastMs)), avoided);
       if (here) probe_left = std::max(0, probe_left - 1);
     }
     // The way up has held: forget one failure.
     if (trial_left == 1 && here) failures[position] = std::max(0, failures[position] - 1);
-    const bool missed = latency_ms > policy.budget_ms;
     misses.push(missed);
-    avoidable.push(missed && at != plan.fastest);
+    avoidable.push(avoided);
     last_level = level;
     last_ms = std::max(last_ms, seen.now_ms);
     cold_left = std::max(0, cold_left - 1);
@@ -319,7 +321,8 @@ struct Controller::State {
     runs_here = 0;
     switched_ms = seen.now_ms;
     fits_above = 0;
-    trial_left = target > here ? 4 * policy.up_after_runs : 0;
+    // After failures a level must hold for longer before one is forgotten.
+    trial_left = target > here ? kTrial * policy.up_after_runs << std::min(failures[target], kLongestTrial) : 0;
     if (probing) probe_run = runs;
     probe_left = probing ? 1 + plan.measured[target] : 0;
     if (std::strcmp(reason, "down-pressure") == 0) pressure_ms = seen.now_ms;

@@ -48,8 +48,8 @@ class Estimate {
     predicted[current] = plan_.reference_log_ms[current] + base + (seen_run[current] >= 0 ? residual_[current] : 0);
   }
 
-  // Takes in one warm run of a level.
-  void learn(int p, double log_ms) {
+  // Takes in one warm run of a level, and whether it missed a budget that a faster level would not have missed.
+  void learn(int p, double log_ms, bool missed) {
     const double age = static_cast<double>(runs - seen_run[p]);
     const double kept = seen_run[p] >= 0 ? kFadeRuns / (kFadeRuns + age) : 0;
     const double residual = kept * residual_[p];
@@ -87,7 +87,7 @@ class Estimate {
       noise_ = next_noise();
     }
     const double allowed = plan_.policy.allowed_miss_rate;
-    const double steered = miss_rate_ + kConformalStep * (allowed - (log_ms > plan_.budget_log_ms));
+    const double steered = miss_rate_ + kConformalStep * (allowed - missed);
     miss_rate_ = std::max(kStrictest * allowed, std::min({0.5, kMostLenient * allowed, steered}));
     shared += move * shared_part / total;
     shared_variance_ = shared_variance - shared_variance * shared_part / total;
@@ -137,9 +137,10 @@ class Estimate {
     const double count = static_cast<double>(ordered_.size()), prior = plan_.tail_log;
     if (ordered_.empty()) return prior;
     const double rank = std::ceil((count + 1) * (1 - miss_rate_)) - 1;
-    if (rank >= count) return std::max({0.0, prior, ordered_.back()});
+    // Too few errors for this percentile: the largest one, or the prior.
+    const double error = rank < count ? ordered_[static_cast<size_t>(rank)] : std::max(prior, ordered_.back());
     const double weight = count / (count + kPriorCount);
-    return std::max(0.0, weight * ordered_[static_cast<size_t>(rank)] + (1 - weight) * prior);
+    return std::max(0.0, weight * error + (1 - weight) * prior);
   }
 
   const Plan& plan_;

@@ -129,7 +129,10 @@ Plan make_plan(const std::vector<LevelFacts>& levels, const Policy& policy) {
   plan.positions.assign(levels.size(), -1);
   plan.all_measured = true;
   bool any_candidate_measured = false;
-  for (auto* numbers : {&plan.reference_log_ms, &plan.residual_variance, &plan.memory_bytes, &plan.switch_share}) {
+  double fastest_ms = kInfinity;
+  for (const int k : plan.candidates) fastest_ms = std::min(fastest_ms, reference[k]);
+  for (auto* numbers :
+       {&plan.reference_log_ms, &plan.residual_variance, &plan.lead, &plan.memory_bytes, &plan.switch_share}) {
     numbers->resize(plan.candidates.size());
   }
   plan.measured.resize(plan.candidates.size());
@@ -144,13 +147,13 @@ Plan make_plan(const std::vector<LevelFacts>& levels, const Policy& policy) {
     any_candidate_measured |= measured;
     plan.memory_bytes[p] = memory[k];
     plan.switch_share[p] = plan.any_measured ? levels[k].switch_ms / reference[k] : 0;
-    if (reference[k] < reference[plan.candidates[plan.fastest]]) plan.fastest = static_cast<int>(p);
+    plan.lead[p] = fastest_ms / reference[k];
   }
   const auto [least, most] = std::minmax_element(memory.begin(), memory.end());
   plan.ample_bytes = *most - *least + policy.hysteresis_bytes;
-  plan.budget_log_ms = std::log(policy.budget_ms);
-  plan.stay_log_ms = plan.budget_log_ms + std::log1p(-policy.margin);
-  plan.up_log_ms = plan.budget_log_ms + std::log1p(-policy.up_margin);
+  const double budget_log_ms = std::log(policy.budget_ms);
+  plan.stay_log_ms = budget_log_ms + std::log1p(-policy.margin);
+  plan.up_log_ms = budget_log_ms + std::log1p(-policy.up_margin);
   plan.shared_variance = plan.any_measured ? kScaleVariance : kNoScaleVariance;
   plan.tail_log = tail_log(levels, policy);
   plan.any_measured = any_candidate_measured;

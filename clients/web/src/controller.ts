@@ -13,6 +13,8 @@ import type { Plan } from "./plan.js";
 const FIRST_STAY_RUNS = 50;
 const LEAST_STAY_RUNS = 8;
 const LARGEST_BACKOFF = 10;
+const TRIAL = 4;
+const LONGEST_TRIAL = 6;
 const LEAST_WINDOW_RUNS = 20;
 const LEAST_MS = 1e-6;
 
@@ -202,15 +204,17 @@ export class Controller {
     if ((!first && level !== this.lastLevel) || this.gaps === 1) this.coldLeft = policy.discardRuns;
     const position = plan.positions[level]!;
     const here = position === this.position;
+    const missed = latencyMs > policy.budgetMs;
+    // A miss that the fastest level would have had as well speaks against no level.
+    const avoided = missed && (position < 0 || latencyMs * plan.lead[position]! <= policy.budgetMs);
     if (this.coldLeft === 0 && position >= 0) {
-      this.estimate.learn(position, Math.log(Math.max(latencyMs, LEAST_MS)));
+      this.estimate.learn(position, Math.log(Math.max(latencyMs, LEAST_MS)), avoided);
       if (here) this.probeLeft = Math.max(0, this.probeLeft - 1);
     }
     // The way up has held: forget one failure.
     if (this.trialLeft === 1 && here) this.failures[this.position] = Math.max(0, this.failures[this.position]! - 1);
-    const missed = latencyMs > policy.budgetMs;
     this.misses.push(missed);
-    this.avoidable.push(missed && position !== plan.fastest);
+    this.avoidable.push(avoided);
     this.lastLevel = level;
     this.lastMs = Math.max(this.lastMs, nowMs);
     this.coldLeft = Math.max(0, this.coldLeft - 1);
@@ -330,7 +334,9 @@ export class Controller {
     this.meanStayRuns = Math.max(LEAST_STAY_RUNS, stay);
     this.switchedMs = nowMs;
     this.fitsAbove = 0;
-    this.trialLeft = target > here ? 4 * policy.upAfterRuns : 0;
+    // After failures a level must hold for longer before one is forgotten.
+    const longer = 2 ** Math.min(this.failures[target]!, LONGEST_TRIAL);
+    this.trialLeft = target > here ? TRIAL * policy.upAfterRuns * longer : 0;
     if (reason === "probe") this.probeRun = this.runs;
     this.probeLeft = reason === "probe" ? 1 + Number(this.plan.measured[target]) : 0;
     if (reason === "down-pressure") this.pressureMs = nowMs;

@@ -84,8 +84,8 @@ export class Estimate {
     return predicted;
   }
 
-  /** Take in one warm run of a level. */
-  learn(position: number, logMs: number): void {
+  /** Take in one warm run of a level, and whether it missed a budget that a faster level would not have missed. */
+  learn(position: number, logMs: number, missed: boolean): void {
     const plan = this.plan;
     const age = this.runs - this.seenRun[position]!;
     const kept = this.seenRun[position]! >= 0 ? FADE_RUNS / (FADE_RUNS + age) : 0;
@@ -124,7 +124,7 @@ export class Estimate {
       this.noise = this.nextNoise();
     }
     const allowed = plan.policy.allowedMissRate;
-    const steered = this.missRate + CONFORMAL_STEP * (allowed - Number(logMs > plan.budgetLogMs));
+    const steered = this.missRate + CONFORMAL_STEP * (allowed - Number(missed));
     this.missRate = Math.max(STRICTEST * allowed, Math.min(0.5, MOST_LENIENT * allowed, steered));
     this.shared += (move * sharedPart) / total;
     this.sharedVariance = sharedVariance - (sharedVariance * sharedPart) / total;
@@ -161,9 +161,10 @@ export class Estimate {
     const prior = this.plan.tailLog;
     if (count === 0) return prior;
     const rank = Math.ceil((count + 1) * (1 - this.missRate)) - 1;
-    if (rank >= count) return Math.max(0, prior, this.ordered[count - 1]!);
+    // Too few errors for this percentile: the largest one, or the prior.
+    const error = rank < count ? this.ordered[rank]! : Math.max(prior, this.ordered[count - 1]!);
     const weight = count / (count + PRIOR_COUNT);
-    return Math.max(0, weight * this.ordered[rank]! + (1 - weight) * prior);
+    return Math.max(0, weight * error + (1 - weight) * prior);
   }
 }
 

@@ -38,15 +38,15 @@ export interface Plan {
   candidates: readonly number[];
   /** Per level, its place among the candidates; -1 for one that is none. */
   positions: readonly number[];
-  fastest: number;
   referenceLogMs: readonly number[];
   residualVariance: readonly number[];
+  /** Time of the fastest candidate over that of each, by the references. */
+  lead: readonly number[];
   measured: readonly boolean[];
   allMeasured: boolean;
   memoryBytes: readonly number[];
   ampleBytes: number;
   switchShare: readonly number[];
-  budgetLogMs: number;
   stayLogMs: number;
   upLogMs: number;
   sharedVariance: number;
@@ -76,15 +76,14 @@ export function makePlan(levels: readonly LevelFacts[], policy: Policy): Plan {
     levels,
     candidates,
     positions: levels.map((_, k) => candidates.indexOf(k)),
-    fastest: references.indexOf(Math.min(...references)),
     referenceLogMs: references.map(Math.log),
     residualVariance: candidates.map((k) => (levels[k]!.p50Ms === null ? PRIOR_VARIANCE : MEASURED_VARIANCE)),
+    lead: references.map((ms) => Math.min(...references) / ms),
     measured: candidates.map((k) => levels[k]!.p50Ms !== null),
     allMeasured: candidates.every((k) => levels[k]!.p50Ms !== null),
     memoryBytes: candidates.map((k) => memory[k]!),
     ampleBytes: Math.max(...memory) - Math.min(...memory) + policy.hysteresisBytes,
     switchShare: candidates.map((k) => (known ? levels[k]!.switchMs / reference[k]! : 0)),
-    budgetLogMs: logBudget,
     stayLogMs: logBudget + Math.log1p(-policy.margin),
     upLogMs: logBudget + Math.log1p(-policy.upMargin),
     sharedVariance: known ? SCALE_VARIANCE : NO_SCALE_VARIANCE,

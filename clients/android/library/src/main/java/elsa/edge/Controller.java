@@ -15,6 +15,8 @@ public final class Controller {
   private static final double LEAST_STAY_RUNS = 8;
   private static final double LEAST_MS = 1e-6;
   private static final int LARGEST_BACKOFF = 10;
+  private static final int TRIAL = 4;
+  private static final int LONGEST_TRIAL = 6;
   private static final int LEAST_WINDOW_RUNS = 20;
   private static final double INFINITY = Double.POSITIVE_INFINITY;
 
@@ -173,15 +175,17 @@ public final class Controller {
     if ((!first && level != lastLevel) || gaps == 1) coldLeft = policy.discardRuns;
     int at = plan.positions[level];
     boolean here = at == position;
+    boolean missed = latencyMs > policy.budgetMs;
+    // A miss that the fastest level would have had as well speaks against no level.
+    boolean avoided = missed && (at < 0 || latencyMs * plan.lead[at] <= policy.budgetMs);
     if (coldLeft == 0 && at >= 0) {
-      estimate.learn(at, Math.log(Math.max(latencyMs, LEAST_MS)));
+      estimate.learn(at, Math.log(Math.max(latencyMs, LEAST_MS)), avoided);
       if (here) probeLeft = Math.max(0, probeLeft - 1);
     }
     // The way up has held: forget one failure.
     if (trialLeft == 1 && here) failures[position] = Math.max(0, failures[position] - 1);
-    boolean missed = latencyMs > policy.budgetMs;
     misses.push(missed);
-    avoidable.push(missed && at != plan.fastest);
+    avoidable.push(avoided);
     lastLevel = level;
     lastMs = Math.max(lastMs, seen.nowMs);
     coldLeft = Math.max(0, coldLeft - 1);
@@ -333,7 +337,8 @@ public final class Controller {
     runsHere = 0;
     switchedMs = seen.nowMs;
     fitsAbove = 0;
-    trialLeft = target > here ? 4 * policy.upAfterRuns : 0;
+    // After failures a level must hold for longer before one is forgotten.
+    trialLeft = target > here ? TRIAL * policy.upAfterRuns << Math.min(failures[target], LONGEST_TRIAL) : 0;
     if (probing) probeRun = runs;
     probeLeft = !probing ? 0 : plan.measured[target] ? 2 : 1;
     if (reason.equals("down-pressure")) pressureMs = seen.nowMs;

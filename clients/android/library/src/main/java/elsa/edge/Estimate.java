@@ -90,8 +90,8 @@ final class Estimate {
     predicted[current] = plan.referenceLogMs[current] + base + (seenRun[current] >= 0 ? residual[current] : 0);
   }
 
-  /** Takes in one warm run of a level. */
-  void learn(int p, double logMs) {
+  /** Takes in one warm run of a level, and whether it missed a budget that a faster level would not have missed. */
+  void learn(int p, double logMs, boolean missed) {
     double age = runs - seenRun[p];
     double kept = seenRun[p] >= 0 ? FADE_RUNS / (FADE_RUNS + age) : 0;
     double own = kept * residual[p];
@@ -130,7 +130,7 @@ final class Estimate {
       noise = nextNoise();
     }
     double allowed = plan.policy.allowedMissRate;
-    double steered = missRate + CONFORMAL_STEP * (allowed - (logMs > plan.budgetLogMs ? 1 : 0));
+    double steered = missRate + CONFORMAL_STEP * (allowed - (missed ? 1 : 0));
     missRate = Math.max(STRICTEST * allowed, Math.min(Math.min(0.5, MOST_LENIENT * allowed), steered));
     shared += move * sharedPart / total;
     sharedVariance = allVariance - allVariance * sharedPart / total;
@@ -185,9 +185,10 @@ final class Estimate {
     double prior = plan.tailLog;
     if (count == 0) return prior;
     double rank = Math.ceil((count + 1) * (1 - missRate)) - 1;
-    if (rank >= count) return Math.max(0, Math.max(prior, ordered[count - 1]));
+    // Too few errors for this percentile: the largest one, or the prior.
+    double error = rank < count ? ordered[(int) rank] : Math.max(prior, ordered[count - 1]);
     double weight = count / (count + PRIOR_COUNT);
-    return Math.max(0, weight * ordered[(int) rank] + (1 - weight) * prior);
+    return Math.max(0, weight * error + (1 - weight) * prior);
   }
 
   private static int nextStreak(int streak, double error, double spread) {

@@ -24,16 +24,16 @@ public final class Plan {
   final int[] candidates;
   /** Per level, its place among the candidates; -1 for one that is none. */
   final int[] positions;
-  final int fastest;
   final double[] referenceLogMs;
   final double[] residualVariance;
+  /** Time of the fastest candidate over that of each, by the references. */
+  final double[] lead;
   final boolean[] measured;
   final boolean anyMeasured;
   final boolean allMeasured;
   final double[] memoryBytes;
   final double ampleBytes;
   final double[] switchShare;
-  final double budgetLogMs;
   final double stayLogMs;
   final double upLogMs;
   final double sharedVariance;
@@ -77,10 +77,12 @@ public final class Plan {
     java.util.Arrays.fill(positions, -1);
     referenceLogMs = new double[count];
     residualVariance = new double[count];
+    lead = new double[count];
     measured = new boolean[count];
     memoryBytes = new double[count];
     switchShare = new double[count];
-    int fast = 0;
+    double fastestMs = Double.POSITIVE_INFINITY;
+    for (int k : kept) fastestMs = Math.min(fastestMs, reference[k]);
     boolean any = false;
     boolean all = true;
     for (int p = 0; p < count; p++) {
@@ -95,9 +97,8 @@ public final class Plan {
       all &= measured[p];
       memoryBytes[p] = memory[k];
       switchShare[p] = known ? level.switchMs / reference[k] : 0;
-      if (reference[k] < reference[candidates[fast]]) fast = p;
+      lead[p] = fastestMs / reference[k];
     }
-    fastest = fast;
     anyMeasured = any;
     allMeasured = all;
     double least = Double.POSITIVE_INFINITY;
@@ -107,7 +108,7 @@ public final class Plan {
       most = Math.max(most, bytes);
     }
     ampleBytes = most - least + policy.hysteresisBytes;
-    budgetLogMs = Math.log(policy.budgetMs);
+    double budgetLogMs = Math.log(policy.budgetMs);
     stayLogMs = budgetLogMs + Math.log1p(-policy.margin);
     upLogMs = budgetLogMs + Math.log1p(-policy.upMargin);
     sharedVariance = known ? SCALE_VARIANCE : NO_SCALE_VARIANCE;

@@ -1,0 +1,62 @@
+"""Another size of the inputs, or another share of processor time, is another reference."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from elsa_edge.control import Controller, Policy, make_plan
+from elsa_edge.control.references import References
+
+ONE = {"x": SimpleNamespace(shape=(1, 3))}
+FOUR = {"x": SimpleNamespace(shape=(4, 3))}
+
+
+@pytest.fixture
+def references(ladder):
+    return References(Controller(make_plan(ladder(2.0, 4.0, 8.0), Policy(budget_ms=10.0))))
+
+
+def test_references_come_back_and_scale_with_elements_and_with_the_share(references):
+    first = references.at(ONE, 0.0, None, 1.0)
+    limited = references.at(ONE, 1.0, None, 0.5)
+    larger = references.at(FOUR, 2.0, None, 0.5)
+
+    assert references.at(ONE, 3.0, None, 1.0) is first
+    assert references.at(ONE, 4.0, None, 0.51) is limited
+    assert limited.plan.reference_log_ms[0] == pytest.approx(math.log(4.0))
+    assert larger.plan.reference_log_ms[0] == pytest.approx(math.log(16.0))
+    assert limited.plan.policy.dwell_ms > first.plan.policy.dwell_ms
+
+
+def test_the_share_that_comes_first_is_the_one_that_the_table_stands_for(references):
+    """A network that was measured inside its container is not slowed a second time."""
+    first = references.at(ONE, 0.0, None, 0.5)
+
+    assert first.plan.reference_log_ms[0] == pytest.approx(math.log(2.0))
+    assert references.at(ONE, 1.0, None, 1.0).plan.reference_log_ms[0] == pytest.approx(0.0)
+
+
+def test_a_change_of_the_quota_lowers_the_level_at_once_but_never_raises_it(references):
+    dense = references.at(ONE, 0.0, None, None)
+    assert dense.level == 2
+    sparse = references.at(ONE, 1.0, None, 0.25)
+    assert sparse.level == 0
+    assert references.at(ONE, 2.0, None, None) is dense
+    assert dense.level == 0
+    assert dense.state.switched_ms == 2.0
+
+
+def test_more_cores_than_the_threads_need_are_no_reference_of_their_own(references):
+    assert references.at(ONE, 0.0, None, 4.0) is references.at(ONE, 1.0, None, 1.0)
+    assert references.at(ONE, 2.0, None, 0.99) is references.at(ONE, 3.0, None, None)
+
+
+def test_only_the_latest_references_are_kept(references):
+    first = references.at(ONE, 0.0, None)
+    for k in range(2, 20):
+        references.at({"x": SimpleNamespace(shape=(k, 3))}, float(k), None)
+
+    assert references.at(ONE, 30.0, None) is not first
