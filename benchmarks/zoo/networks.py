@@ -29,12 +29,7 @@ class Network:
 
 def _torchvision(name: str, **options: Any) -> Maker:
     def make() -> Any:
-        models = importlib.import_module("torchvision.models")
-        return (
-            models.get_model(name, weights=None, weights_backbone=None, **options)
-            if options
-            else (models.get_model(name, weights=None))
-        )
+        return importlib.import_module("torchvision.models").get_model(name, weights=None, **options)
 
     return make
 
