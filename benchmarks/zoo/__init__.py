@@ -2,6 +2,7 @@
 
     python -m benchmarks.zoo install       an environment of its own, .venvs/zoo: torchvision fixes its torch
     python -m benchmarks.zoo run           goes on where it was stopped; NAME ... for some networks only
+    python -m benchmarks.zoo share         the nested share alone, of rows that were measured under an older rule
     python -m benchmarks.zoo table         the table of docs/zoo.md from the results
 
 Weights are random with heavy tails: numbers prove the path, not accuracy.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,13 @@ from benchmarks.zoo.table import claims, table
 REPORT: Final = RESULTS / "zoo.json"
 PAGE: Final = ROOT / "docs" / "zoo.md"
 _MARK: Final = "<!-- table -->\n"
+
+_QUIET: Final = {
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "YOLO_OFFLINE": "true",
+    "TQDM_DISABLE": "1",
+}
 
 Row = dict[str, Any]
 
@@ -51,21 +59,25 @@ def _save(path: Path, rows: list[Row]) -> None:
     path.write_text(json.dumps(_report(rows), indent=2) + "\n", encoding="utf-8")
 
 
-def _one(name: str, timeout_s: float, *, flags: tuple[str, ...]) -> Row:
-    """Take one network the whole way in a process of its own; the row says when, on which code and beside what."""
+def _where() -> Row:
+    """Return when something is measured, on which code and beside what."""
     here = context()
-    where = {"date_utc": here["date_utc"], "commit": here["commit"], "load_1_min": here["load_1_5_15_min"][0]}
+    return {"date_utc": here["date_utc"], "commit": here["commit"], "load_1_min": here["load_1_5_15_min"][0]}
+
+
+def _one(name: str, timeout_s: float, *, flags: tuple[str, ...]) -> Row:
+    """Take one network the whole way in a process of its own."""
+    where = _where() | {"quick": "--quick" in flags, "static": "--static" in flags}
     return _taken(name, timeout_s, flags=flags) | {"measured": where}
 
 
 def _taken(name: str, timeout_s: float, *, flags: tuple[str, ...]) -> Row:
     command = [str(interpreter()), "-m", "benchmarks.zoo.worker", *flags, name]
-    quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "YOLO_OFFLINE": "true", "TQDM_DISABLE": "1"}
     try:
         done = subprocess.run(
             command,
             cwd=ROOT,
-            env=os.environ | quiet,
+            env=os.environ | _QUIET,
             capture_output=True,
             text=True,
             timeout=timeout_s,
@@ -133,6 +145,42 @@ def _run(
         click.echo(f"{name}: {row['reached']} {said}", err=True)
     if as_json:
         click.echo(json.dumps(_report(rows)))
+
+
+@main.command("share")
+@click.option("--report", type=click.Path(path_type=Path), default=REPORT, show_default=True)
+@_JSON
+def _shares(*, report: Path, as_json: bool) -> None:
+    """Find the nested share again of rows from before depthwise convolutions stayed dense; the rest stays."""
+    rows = {row["network"]: row for row in _rows(report, context())}
+    old = [
+        name for name, row in rows.items() if row["reached"] == "all" and "depthwise_multiply_adds" not in row
+    ]
+    for found in _found_shares(old):
+        name = found["network"]
+        rows[name] |= found | {"share_measured": _where()}
+        _save(report, list(rows.values()))
+        click.echo(f"{name}: {found['nested_multiply_adds']}", err=True)
+    if as_json:
+        click.echo(json.dumps(_report(list(rows.values()))))
+
+
+def _found_shares(names: list[str]) -> Iterator[Row]:
+    """Yield the share of each network, all in one process: starting it takes longer than a small network.
+
+    Raises:
+        subprocess.CalledProcessError: When the process ends early; what was found until then has been yielded.
+    """
+    command = [str(interpreter()), "-m", "benchmarks.zoo.worker", "--share", *names]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | _QUIET, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None  # it was asked for
+        for line in process.stdout:
+            if line.startswith("{"):
+                yield json.loads(line)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
 
 
 @main.command("table")

@@ -1,7 +1,7 @@
 """Networks of the zoo, the whole way, in the zoo's environment: `python -m benchmarks.zoo.worker [--quick] NAME ...`.
 
 With --quick only the canonical graph and the variant `ort-levels` are compared, and nothing is timed; with --static the
-batch is fixed at 1, which torch traces in a third of the time.
+batch is fixed at 1, which torch traces in a third of the time. With --share only the nested share is found.
 
 Prints one JSON line for each: what was reached, seconds and peak memory of each step, the share that is nested, and
 how far every level of the graph and of each variant is from torch with weights that are masked here, by other code.
@@ -88,13 +88,7 @@ def _way(name: str, network: Network, folder: Path, *, quick: bool, static: bool
                 model, LEVELS, data=[_samples(example)] if _has_norms(model) else None, example=example
             )
             nested.save(folder / "nested.safetensors")
-        covered = nested.provenance["coverage"]
-        row["nested_parameters"] = covered["parameters"]
-        # Of matrix products: depthwise convolutions are none and stay dense.
-        row["depthwise_multiply_adds"] = covered["depthwise_multiply_adds"]
-        rest = 1.0 - (covered["depthwise_multiply_adds"] or 0.0)
-        row["nested_multiply_adds"] = covered["multiply_adds"] and covered["multiply_adds"] / rest
-        row["stays_dense"] = covered["dense"]
+        row |= _share(nested.provenance["coverage"])
         with _step(row, "export"):
             graph = export_canonical(
                 nested, model, inputs, outputs=network.outputs, batch=1 if static else None
@@ -120,6 +114,36 @@ def _way(name: str, network: Network, folder: Path, *, quick: bool, static: bool
 
 def _has_norms(model: Any) -> bool:
     return any("BatchNorm" in type(module).__name__ for module in model.modules())
+
+
+def _share(covered: Mapping[str, Any]) -> Row:
+    """Return the nested share: of matrix products, for depthwise convolutions are none and stay dense."""
+    rest = 1.0 - (covered["depthwise_multiply_adds"] or 0.0)
+    return {
+        "nested_parameters": covered["parameters"],
+        "depthwise_multiply_adds": covered["depthwise_multiply_adds"],
+        "nested_multiply_adds": covered["multiply_adds"] and covered["multiply_adds"] / rest,
+        "stays_dense": covered["dense"],
+    }
+
+
+def _share_alone(name: str, network: Network) -> Row:
+    """Cut a network and return its nested share, without taking it any further."""
+    import torch
+
+    from elsa_edge.graph.attempts import runnable_example
+    from elsa_edge.graph.binding import bind_inputs
+    from elsa_edge.sparsify import sparsify
+    from elsa_edge.tensors import parse_inputs
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    model = network.make().eval()
+    heavy_tails(model)
+    example = runnable_example(model, bind_inputs(model, parse_inputs(network.inputs)))
+    # Without data, which takes longest and changes no share.
+    nested = sparsify(model, LEVELS, example=example)
+    return {"network": name, **_share(nested.provenance["coverage"])}
 
 
 def _samples(example: Mapping[str, Array]) -> dict[str, Array]:
@@ -235,9 +259,13 @@ def _speed(folder: Path, bundle: Any, example: Mapping[str, Array]) -> Row:
 
 def main() -> None:
     """Run the networks that the command line names."""
-    quick, static = "--quick" in sys.argv, "--static" in sys.argv
+    quick, static, share = ("--" + word in sys.argv for word in ("quick", "static", "share"))
     for name in sys.argv[1:]:
-        if not name.startswith("--"):
+        if name.startswith("--"):
+            continue
+        if share:
+            print(json.dumps(_share_alone(name, NETWORKS[name])), flush=True)
+        else:
             with tempfile.TemporaryDirectory(prefix="elsa-zoo-") as folder:
                 row = _way(name, NETWORKS[name], Path(folder), quick=quick, static=static)
                 print(json.dumps(row), flush=True)
