@@ -47,10 +47,11 @@ def table(rows: Sequence[Row]) -> str:
     """Return a Markdown table, one line a network."""
     lines = [
         (
-            "| network | parameters, M | nested: parameters, multiply-adds | batch | worst difference to torch "
-            "| speed over dense at 95, 80, 0 % (dense, ms) | seconds: sparsify, export, build | peak, MB |"
+            "| network | parameters, M | nested: parameters, multiply-adds (depthwise, dense) | batch "
+            "| worst difference to torch | speed over dense at 95, 80, 0 % (dense, ms) "
+            "| seconds: sparsify, export, build | peak, MB | code |"
         ),
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [_line(row) for row in rows]
     whole = sum(row["reached"] == "all" for row in rows)
@@ -75,8 +76,9 @@ def _why_few(row: Row) -> str | None:
 def _line(row: Row) -> str:
     if row["reached"] != "all":
         kind = "refused" if "refusal" in row else "failed"
-        return f"| {row['network']} | | | | {kind} at {row['reached']} | | | |"
-    work = row["nested_multiply_adds"]
+        return f"| {row['network']} | | | | {kind} at {row['reached']} | | | | {_code(row)} |"
+    work, depthwise = row["nested_multiply_adds"], row.get("depthwise_multiply_adds")
+    apart = f" ({depthwise:.1%})" if depthwise else ""
     speed = row["speed"]
     times = (
         "-"
@@ -86,7 +88,16 @@ def _line(row: Row) -> str:
     seconds = ", ".join(f"{row[step]:.0f}" for step in ("sparsify_s", "export_s", "build_s"))
     return (
         f"| {row['network']} | {row['parameters'] / 1e6:.2f} "
-        f"| {row['nested_parameters']:.1%}, {'-' if work is None else f'{work:.1%}'} | {row['batch']} "
+        f"| {row['nested_parameters']:.1%}, {'-' if work is None else f'{work:.1%}'}{apart} | {row['batch']} "
         f"| {worst(row):.0e} | {times} "
-        f"| {seconds} | {row['build_peak_mb']} |"
+        f"| {seconds} | {row['build_peak_mb']} | {_code(row)} |"
     )
+
+
+def _code(row: Row) -> str:
+    """Return the commit that a row was measured on; rows of before it was noted are `older`, but for their share."""
+    measured = row.get("measured")
+    if measured is None:
+        return "older" + (f", share {row['share_measured']['commit']}" if "share_measured" in row else "")
+    how = [word for word in ("quick", "static") if measured.get(word)]
+    return " ".join([measured["commit"], *how])

@@ -129,6 +129,12 @@ def _plain_tensor(name: str, tensor: Tensor, own: Tensor, path: Path) -> Tensor:
         raise CheckpointError(
             f"{path} holds complex numbers for {name}", expected=str(own.dtype).removeprefix("torch.")
         )
+    if own.is_floating_point() and not tensor.is_floating_point() and own.dim():
+        raise CheckpointError(
+            f"{path} holds whole numbers ({str(tensor.dtype).removeprefix('torch.')}) for {name}",
+            expected=str(own.dtype).removeprefix("torch."),
+            fix="Codes of a quantised network mean nothing without their scales: save the float network",
+        )
     return tensor.float() if tensor.is_floating_point() else tensor
 
 

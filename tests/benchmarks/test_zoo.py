@@ -18,6 +18,8 @@ WHOLE = {
     "parameters": 591872,
     "nested_parameters": 0.66,
     "nested_multiply_adds": 0.86,
+    "depthwise_multiply_adds": 0.125,
+    "measured": {"commit": "abc1234", "quick": True, "static": False},
     "batch": "free",
     "graph_difference": [1e-7, 2e-7],
     "variants": {"ort-switch": [3e-7, 2e-7]},
@@ -34,7 +36,11 @@ CRASHED = {"network": "yolov8n", "reached": "process", "crash": "status -9"}
 def test_the_table_has_a_line_for_each_network():
     """What arrives with its figures, what is refused with the reason."""
     text = table([WHOLE, REFUSED, CRASHED])
-    assert "| hf_gpt2 | 0.59 | 66.0%, 86.0% | free | 3e-07 | - | 1, 18, 9 | 900 |" in text
+    assert (
+        "| hf_gpt2 | 0.59 | 66.0%, 86.0% (12.5%) | free | 3e-07 | - | 1, 18, 9 | 900 | abc1234 quick |"
+        in text
+    )
+    assert "refused at export | | | | older |" in text
     assert "refused at export" in text
     assert "failed at process" in text
     assert "- timm_mobileone_s0, at export: It is not equal." in text

@@ -204,6 +204,10 @@ REFUSED = {
         lambda p: torch.save({n: t.to(torch.complex64) for n, t in state().items()}, p),
         "complex numbers",
     ),
+    "codes": (
+        lambda p: torch.save({**state(), "head.weight": torch.ones(10, 16, dtype=torch.int8)}, p),
+        r"whole numbers \(int8\) for head\.weight.*save the float network",
+    ),
     "meta": (
         lambda p: torch.save({**state(), "head.weight": torch.empty(10, 16, device="meta")}, p),
         "meta tensor",
