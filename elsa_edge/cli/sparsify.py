@@ -138,6 +138,12 @@ def command(
     repairing = None if mode is None else RepairSettings(mode=mode, minutes=minutes, seed=seed)
     if repairing is not None and data is None:
         raise UsageError("A repair needs inputs", fix="Add --data")
+    made, other = (CANONICAL, NESTED) if checkpoint.suffix == ".onnx" else (NESTED, CANONICAL)
+    if destination.suffix in other.suffixes:
+        raise UsageError(
+            f"{checkpoint} becomes a {made.name}, and {destination} is the name of a {other.name}",
+            expected=f"a name that ends in {made.suffixes[0]}",
+        )
     if checkpoint.suffix == ".onnx":
         if repairing is not None or "auto" in (levels, method):
             raise UsageError("An ONNX file cannot be tuned", fix="Bring the checkpoint that it was made from")

@@ -29,10 +29,12 @@ class Kind:
     Attributes:
         name: What people call it.
         is_one: Whether an existing file is one.
+        suffixes: How their names end, by which other verbs know them; empty where nothing asks.
     """
 
     name: str
     is_one: Callable[[Path], bool]
+    suffixes: tuple[str, ...] = ()
 
 
 def _is_nested_checkpoint(path: Path) -> bool:
@@ -63,9 +65,9 @@ def _is_profile(path: Path) -> bool:
     return b"\0" not in path.read_bytes()[:_CHUNK_BYTES] and path.suffix in (".yaml", ".yml")
 
 
-NESTED: Final = Kind("nested checkpoint", _is_nested_checkpoint)
-CANONICAL: Final = Kind("canonical graph", _is_canonical_graph)
-PROFILE: Final = Kind("device profile", _is_profile)
+NESTED: Final = Kind("nested checkpoint", _is_nested_checkpoint, (".safetensors",))
+CANONICAL: Final = Kind("canonical graph", _is_canonical_graph, (".onnx",))
+PROFILE: Final = Kind("device profile", _is_profile, (".yaml", ".yml"))
 NOTHING: Final = Kind("file", lambda _: False)  # for what is edited by hand after it was written
 
 
@@ -81,7 +83,8 @@ def claim(
         force: Write all the same.
 
     Raises:
-        UsageError: When the place is an input, lies in a bundle, or holds a file of another kind.
+        UsageError: When the place is an input, lies in a bundle, holds a file of another kind, or has a name by which
+            nothing would know what it is.
         ElsaError: When the place cannot be written to.
     """
     fix = "Choose another name, or add --force"
@@ -94,7 +97,20 @@ def claim(
     if not force and kinds and destination.is_file() and not any(_is(kind, destination) for kind in kinds):
         names = " or a ".join(kind.name for kind in kinds if kind is not NOTHING)
         raise UsageError(f"{destination} exists" + (f" and is not a {names}" if names else ""), fix=fix)
+    if not force and not destination.exists():
+        _require_known_name(destination, kinds)
     require_writable(destination)
+
+
+def _require_known_name(destination: Path, kinds: Sequence[Kind]) -> None:
+    """Refuse a name that ends otherwise than all names of its kind do."""
+    endings = [suffix for kind in kinds for suffix in kind.suffixes]
+    if endings and destination.suffix.lower() not in endings:
+        raise UsageError(
+            f"{destination} would be a {' or a '.join(kind.name for kind in kinds)} that other verbs do not know",
+            expected=f"a name that ends in {' or '.join(endings)}",
+            fix="Choose another name, or add --force",
+        )
 
 
 def _is(kind: Kind, path: Path) -> bool:

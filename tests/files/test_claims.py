@@ -13,7 +13,7 @@ from support.zoo import ZOO, nested_checkpoint
 
 from elsa_edge.cli import cli
 from elsa_edge.errors import ElsaError, UsageError
-from elsa_edge.files.claims import CANONICAL, NESTED, PROFILE, claim
+from elsa_edge.files.claims import CANONICAL, NESTED, NOTHING, PROFILE, claim
 
 
 def nested(path: Path) -> Path:
@@ -103,3 +103,25 @@ def test_nothing_is_written_into_a_bundle_unasked(tmp_path: Path) -> None:
             claim(place, kinds=(PROFILE,))
         claim(place, kinds=(PROFILE,), force=True)
     claim(tmp_path / "device.yaml", kinds=(PROFILE,))
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [(NESTED, "a.safetensors", "a.pt"), (CANONICAL, "a.onnx", "a"), (PROFILE, "a.yml", "a.json")],
+)
+def test_a_name_by_which_nothing_would_know_the_file_is_refused(kind, good, bad, tmp_path: Path) -> None:
+    """`inspect` and the other verbs go by how names end."""
+    claim(tmp_path / good, kinds=(kind,))
+    with pytest.raises(UsageError, match="a name that ends in"):
+        claim(tmp_path / bad, kinds=(kind,))
+    claim(tmp_path / bad, kinds=(kind,), force=True)
+    claim(tmp_path / bad, kinds=(NOTHING,))
+
+
+@pytest.mark.parametrize(("given", "wanted"), [("net.pt", "levels.onnx"), ("net.onnx", "levels.safetensors")])
+def test_sparsify_writes_no_kind_under_the_name_of_another(given: str, wanted: str, tmp_path: Path) -> None:
+    """Before anything is loaded."""
+    arguments = ["sparsify", given, "--model", "no:where", "--levels", "0.5,0", "-o", str(tmp_path / wanted)]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert "is the name of a" in result.output
