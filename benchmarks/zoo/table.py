@@ -70,7 +70,11 @@ def _why_few(row: Row) -> str | None:
     if "stays_dense" not in row:
         return f"{work:.1%} of the multiply-adds are nested; its run did not record which weights stay dense."
     dense = "; ".join(f"{entry['name']}: {entry['reason']}" for entry in row["stays_dense"])
-    return f"{work:.1%} of the multiply-adds are nested. {dense or 'No weight above 1 % stays dense'}."
+    between = row.get("activation_multiply_adds") or 0.0
+    attention = (
+        f" {between:.1%} are of activations with each other, which have no weights." if between else ""
+    )
+    return f"{work:.1%} of the multiply-adds are nested.{attention} {dense or 'No weight above 1 % stays dense'}."
 
 
 def _line(row: Row) -> str:

@@ -123,6 +123,7 @@ def _share(covered: Mapping[str, Any]) -> Row:
         "nested_parameters": covered["parameters"],
         "depthwise_multiply_adds": covered["depthwise_multiply_adds"],
         "nested_multiply_adds": covered["multiply_adds"] and covered["multiply_adds"] / rest,
+        "activation_multiply_adds": covered["activation_multiply_adds"],
         "stays_dense": covered["dense"],
     }
 

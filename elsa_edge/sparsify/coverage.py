@@ -36,8 +36,9 @@ def coverage(
 
     Returns:
         `parameters` and `multiply_adds`: shares in [0, 1], the second None without a run; `depthwise_multiply_adds`:
-        the share of depthwise convolutions that stay dense; `dense`: name, size and reason of each weight (not bias
-        or scale) above 1 % that is not nested.
+        the share of depthwise convolutions that stay dense; `activation_multiply_adds`: that of products of
+        activations with each other (attention), which have no weights; `dense`: name, size and reason of each weight
+        (not bias or scale) above 1 % that is not nested.
     """
     nested = {name for weight in weights for name in (weight.name, *weight.aliases)}
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
@@ -61,6 +62,9 @@ def coverage(
         "parameters": sum(size for name, size in sizes.items() if name in nested) / total,
         "multiply_adds": share_of(nested),
         "depthwise_multiply_adds": share_of({weight.name for weight in depthwise}),
+        "activation_multiply_adds": None
+        if products is None or not products.multiply_adds
+        else 1.0 - products.with_weights / products.multiply_adds,
         "dense": large,
     }
 
@@ -69,6 +73,8 @@ def _reason(model: nn.Module, name: str, products: Products | None) -> str:
     from torch import nn
 
     owner = model.get_submodule(name.rpartition(".")[0])
+    if products is not None and name in products.also_multiplied:
+        return f"{products.reasons[name]}, beside products (a head that is tied to the embedding, say)"
     if isinstance(owner, (nn.Embedding, nn.EmbeddingBag)):
         return "it is looked up, not multiplied with"
     if products is None:
@@ -87,4 +93,10 @@ def sentences(found: dict[str, Any]) -> list[str]:
         f"{entry['name']} ({entry['size']:,} weights) stays dense: {entry['reason']}."
         for entry in found["dense"]
     ]
-    return [f"{found['parameters']:.1%} of the parameters{work} are nested.", *dense]
+    between = found.get("activation_multiply_adds") or 0.0
+    attention = (
+        [f"{between:.1%} of the multiply-adds are of activations with each other, which have no weights."]
+        if between > _LARGE
+        else []
+    )
+    return [f"{found['parameters']:.1%} of the parameters{work} are nested.", *attention, *dense]

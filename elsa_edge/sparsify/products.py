@@ -93,11 +93,15 @@ class Products:
         found: Parameter name -> its product.
         reasons: Parameter name -> why it is none, for parameters that were used otherwise.
         multiply_adds: Of the whole run, products of activations included.
+        with_weights: Those of them in which one factor is a parameter.
+        also_multiplied: Names in `reasons` that products are made with, too: an embedding that is the head as well.
     """
 
     found: dict[str, Product] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     multiply_adds: int = 0
+    with_weights: int = 0
+    also_multiplied: set[str] = field(default_factory=set)
 
 
 def trace_products(
@@ -132,7 +136,8 @@ def trace_products(
         torch.backends.mha.set_fastpath_enabled(fast)
         model.train(training)
     for name in tracker.products.reasons:
-        tracker.products.found.pop(name, None)
+        if tracker.products.found.pop(name, None) is not None:
+            tracker.products.also_multiplied.add(name)
     return tracker.products
 
 
@@ -197,6 +202,8 @@ class _Tracker:
     ) -> None:
         places = (1,) if operator in _CONVOLUTIONS else _MATRIX_PRODUCTS[operator]
         operands = {id(args[place]): place for place in places}
+        if any(id(value) in operands for value, _ in used):
+            self.products.with_weights += work
         for value, name in used:
             place = operands.get(id(value))
             if place is None:

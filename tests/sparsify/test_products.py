@@ -128,3 +128,29 @@ def test_a_network_without_products_says_how_to_look():
     """The error names the option that starts a run."""
     with pytest.raises(UsageError, match="--input-shape"):
         sparsify(Changed(), [0.5, 0.0])
+
+
+class TiedAttention(nn.Module):
+    """Scores of tokens among each other, and a head that is the embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.key = nn.Embedding(12, 8), nn.Linear(8, 8, bias=False)
+
+    def forward(self, tokens):
+        x = self.table(tokens)
+        scores = self.key(x) @ x.transpose(1, 2)
+        return (scores @ x) @ self.table.weight.T
+
+
+def test_work_without_weights_and_tied_heads_are_told_apart():
+    """For 6 tokens of 8 numbers: 6*8*8 of the layer, twice 6*6*8 of activations, 6*8*12 of the head."""
+    nested = sparsify(TiedAttention(), [0.5, 0.0], example={"tokens": torch.randint(0, 12, (1, 6))})
+    found = nested.provenance["coverage"]
+    total = 6 * 8 * 8 + 2 * 6 * 6 * 8 + 6 * 8 * 12
+    assert found["multiply_adds"] == pytest.approx(6 * 8 * 8 / total)
+    assert found["activation_multiply_adds"] == pytest.approx(2 * 6 * 6 * 8 / total)
+    (dense,) = found["dense"]
+    assert dense["name"] == "table.weight"
+    assert "tied to the embedding" in dense["reason"]
+    assert any("of activations with each other" in line for line in sentences(found))
