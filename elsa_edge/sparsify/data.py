@@ -63,7 +63,7 @@ def _arguments(model: nn.Module, arrays: Mapping[str, Any]) -> tuple[list[str], 
     if len(arrays) == 1 and len(needed) <= 1:
         return list(arrays), False
     raise InputError(
-        f"The network needs inputs that are not there: {', '.join(missing)}"
+        f"Inputs of the network are missing ({', '.join(missing)})"
         if named or missing
         else "None of the arrays has the name of an input of the network",
         expected=f"arrays named {', '.join(needed or parameters)}",
@@ -235,11 +235,12 @@ def offered(*arguments: Any) -> Iterator[None]:
     except ElsaError:
         raise
     except Exception as error:
-        found = ", ".join(
-            f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for t in tensors_in(arguments)
-        )
+        tensors = tensors_in(arguments)
+        found = ", ".join(f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for t in tensors)
+        whole = any(not tensor.is_floating_point() for tensor in tensors)
         raise InputError(
             f"The network does not take these inputs ({type(error).__name__}: {first_line(error)})",
             found=found or None,
-            fix="Check names, shapes and types",
+            fix="Check names, shapes and types"
+            + (": whole numbers stay so, what is computed with must be floats" if whole else ""),
         ) from error

@@ -203,5 +203,5 @@ class _Two(nn.Module):
 @pytest.mark.parametrize("data", [{"image": np.zeros((8, 4))}, {"x": np.zeros((8, 4))}, np.zeros((8, 4))])
 def test_a_missing_input_is_named(data):
     """What the network takes stands beside what there is."""
-    with pytest.raises(InputError, match=r"vector: expected arrays named image, vector"):
+    with pytest.raises(InputError, match=r"vector\): expected arrays named image, vector"):
         sparsify(_Two(), [0.5], data=data)
