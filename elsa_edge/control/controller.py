@@ -53,7 +53,7 @@ class Controller:
         """
         position = self.plan.positions[level]
         if 0 <= position < self.state.position:
-            self.decision = self.decision._replace(level=level, reason=Reason.HOLD)
+            self.decision = self.decision._replace(level=level, reason=Reason.HOLD, predicted_ms=None)
             self.state = self.state._replace(
                 position=position, switched_ms=now_ms, runs_here=0, fits_above=0, trial_left=0, probe_left=0
             )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import random
 from types import SimpleNamespace
 
 import pytest
 
-from elsa_edge.control import Controller, Policy, make_plan
+from elsa_edge.control import Controller, Observation, Policy, make_plan
 from elsa_edge.control.references import References
 
 ONE = {"x": SimpleNamespace(shape=(1, 3))}
@@ -60,3 +62,51 @@ def test_only_the_latest_references_are_kept(references):
         references.at({"x": SimpleNamespace(shape=(k, 3))}, float(k), None)
 
     assert references.at(ONE, 30.0, None) is not first
+
+
+PERIOD_MS = 4.0
+BUDGET_MS = 8.8
+
+
+def through(cpu_ms: float, phase_ms: float, share: float) -> float:
+    """Return how long a run of some processor time takes under a quota that is refilled once a period."""
+    if share >= 1.0:
+        return cpu_ms
+    quota_ms, rest_ms = share * PERIOD_MS, PERIOD_MS - phase_ms
+    if cpu_ms <= min(quota_ms, rest_ms):
+        return cpu_ms
+    left_ms = cpu_ms - min(quota_ms, rest_ms)
+    periods = math.ceil(left_ms / quota_ms - 1e-9) - 1
+    return rest_ms + periods * PERIOD_MS + left_ms - periods * quota_ms
+
+
+def plateaus(ladder, *, told: bool) -> list[list[int]]:
+    """Return the levels of 600 runs at each of four quotas; `told`: whether the quota is read."""
+    generator = random.Random(3)
+    medians = (1.2, 2.6, 5.2)
+    references = References(Controller(make_plan(ladder(*medians), Policy(budget_ms=BUDGET_MS))))
+    now, found = 0.0, []
+    for share in (1.0, 0.5, 0.25, 1.0):
+        levels = []
+        for run in range(600):
+            # It is read four times a second.
+            controller = references.at(ONE, now, None, share if told and (run > 25 or found) else None)
+            level = controller.level
+            cpu_ms = medians[level] * math.exp(generator.gauss(0.0, 0.05))
+            latency_ms = through(cpu_ms, generator.uniform(0.0, PERIOD_MS), share)
+            controller.observe(Observation(now_ms=now + latency_ms, level=level, latency_ms=latency_ms))
+            now += max(latency_ms, 9.8)
+            levels.append(level)
+        found.append(levels)
+    return found
+
+
+def test_no_flip_flop_on_the_steps_of_a_quota_that_is_read(ladder):
+    """A sparse level ends within the quota of a period and tells nothing of the dense one, which does not."""
+    read, unread = plateaus(ladder, told=True), plateaus(ladder, told=False)
+
+    def most(found):
+        return max(sum(a != b for a, b in itertools.pairwise(levels)) for levels in found)
+
+    assert most(read) <= 2 < most(unread)
+    assert [levels[-1] for levels in read] == [2, 1, 0, 2]
