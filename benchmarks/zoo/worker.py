@@ -14,6 +14,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,8 +118,9 @@ def _has_norms(model: Any) -> bool:
 
 
 def _share(covered: Mapping[str, Any]) -> Row:
-    """Return the nested share: of matrix products, for depthwise convolutions are none and stay dense."""
-    rest = 1.0 - (covered["depthwise_multiply_adds"] or 0.0)
+    """Return the nested share: of products with weights, but for depthwise convolutions, which stay dense."""
+    apart = ("depthwise_multiply_adds", "activation_multiply_adds")
+    rest = 1.0 - sum(covered[key] or 0.0 for key in apart)
     return {
         "nested_parameters": covered["parameters"],
         "depthwise_multiply_adds": covered["depthwise_multiply_adds"],
@@ -169,6 +171,7 @@ def _torchs(
     plain = {n: a for n, a in raw.items() if not n.endswith((".level_index", ".levels"))}
     answers = []
     arguments, keywords = binding.arguments(example)
+    metadata = getattr(model.state_dict(), "_metadata", {})
     with torch.no_grad(), answering(model, arguments, keywords, wanted):
         for level in range(len(LEVELS)):
             state = {
@@ -179,7 +182,9 @@ def _torchs(
                 else array
                 for name, array in plain.items()
             }
-            model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()})
+            tensors = OrderedDict((name, torch.from_numpy(np.array(array))) for name, array in state.items())
+            tensors._metadata = metadata  # type: ignore[attr-defined]  # noqa: SLF001 - MNASNet asks for its version
+            model.load_state_dict(tensors)
             named = {name: torch.from_numpy(np.array(array)) for name, array in example.items()}
             answers.append([tensor.numpy() for tensor in model(**named)])
     return answers
