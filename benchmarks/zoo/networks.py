@@ -125,6 +125,17 @@ def _cached_decoder() -> Any:
     return Cached()
 
 
+def _own(name: str, *layers: str) -> Maker:
+    """One of the small shapes; `layers` are classes of torch that it is made of."""
+
+    def make() -> Any:
+        nn = importlib.import_module("torch").nn
+        shapes = importlib.import_module("benchmarks.zoo.shapes")
+        return getattr(shapes, name)(*(getattr(nn, layer) for layer in layers))
+
+    return make
+
+
 _BERT: Final = {"vocab_size": 500, "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
                 "intermediate_size": 512}  # fmt: skip
 _GPT2: Final = {"vocab_size": 500, "n_embd": 128, "n_layer": 2, "n_head": 4}
@@ -253,6 +264,16 @@ NETWORKS: Final[Mapping[str, Network]] = {
         ("input_features=1x80x3000", "decoder_input_ids=1x4:int64"),
         ("encoder",),
     ),
+    "own_gru": Network(_own("Spotter", "GRU"), ("x=1x98x40",)),
+    "own_lstm": Network(_own("Spotter", "LSTM"), ("x=1x98x40",)),
+    "own_experts": Network(_own("Experts"), ("x=1x64",)),
+    "own_field": Network(_own("Field"), ("points=1x3",)),
+    "own_spectral_norm": Network(_own("Spectral"), ("x=1x3x32x32",)),
+    "own_weight_norm": Network(_own("Tcn"), ("x=1x16x100",)),
+    "own_tied_language": Network(_own("TiedLanguage"), ("tokens=1x16:int64",)),
+    "own_shared_block": Network(_own("Shared"), ("x=1x64",)),
+    "own_optional_argument": Network(_own("Masked"), ("x=1x64", "mask=1x64")),
+    "own_keyword_only": Network(_own("KeywordOnly"), ("image=1x3x32x32", "meta=1x6")),
     "tv_inception_v3": Network(
         _torchvision("inception_v3", init_weights=False, aux_logits=False), ("x=1x3x299x299",)
     ),
