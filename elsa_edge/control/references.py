@@ -66,8 +66,9 @@ class References:
         """
         shapes: _Shapes = tuple([getattr(array, "shape", ()) for array in inputs.values()])
         if (shapes, cpu_share) != self._latest:
-            before, share = self._share, _rounded(cpu_share)
-            level = self._now.level
+            # Without measured levels there is nothing to scale, and what was learned is worth more: a slower device.
+            share = _rounded(cpu_share) if self._first.plan.all_measured else 1.0
+            before, level = self._share, self._now.level
             self._latest, self._share = (shapes, cpu_share), share
             self._now = self._controller(shapes, share, now_ms, available_bytes)
             if share != before:

@@ -56,6 +56,13 @@ def test_more_cores_than_the_threads_need_are_no_reference_of_their_own(referenc
     assert references.at(ONE, 2.0, None, 0.99) is references.at(ONE, 3.0, None, None)
 
 
+def test_a_quota_on_levels_that_were_never_measured_is_a_slower_device(ladder):
+    """What was learned of them is not thrown away."""
+    references = References(Controller(make_plan(ladder(None, None), Policy(budget_ms=10.0))))
+
+    assert references.at(ONE, 0.0, None, 1.0) is references.at(ONE, 1.0, None, 0.25)
+
+
 def test_only_the_latest_references_are_kept(references):
     first = references.at(ONE, 0.0, None)
     for k in range(2, 20):
