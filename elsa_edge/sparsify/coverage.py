@@ -73,14 +73,17 @@ def _reason(model: nn.Module, name: str, products: Products | None) -> str:
     from torch import nn
 
     owner = model.get_submodule(name.rpartition(".")[0])
-    if products is not None and name in products.also_multiplied:
-        return f"{products.reasons[name]}, beside products (a head that is tied to the embedding, say)"
+    also = products is not None and name in products.also_multiplied
     if isinstance(owner, (nn.Embedding, nn.EmbeddingBag)):
-        return "it is looked up, not multiplied with"
+        return (
+            "it is an embedding, and the head that is tied to it"
+            if also
+            else "it is looked up, not multiplied with"
+        )
     if products is None:
         return "its layer is of no known class; a run would show its use: give --input-shape or --data"
     if name in products.reasons:
-        return products.reasons[name]
+        return products.reasons[name] + (", beside products" if also else "")
     if name in products.found:
         return "it was left out by a pattern or does not fit the granularity"
     return "the network did not use it"

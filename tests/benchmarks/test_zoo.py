@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from benchmarks.zoo import __main__ as program
 from benchmarks.zoo.networks import NETWORKS
-from benchmarks.zoo.table import claims, table
+from benchmarks.zoo.table import beyond, claims, table
 from elsa_edge.tensors import parse_inputs
 
 WHOLE = {
@@ -44,6 +44,15 @@ def test_the_table_has_a_line_for_each_network():
     assert "refused at export" in text
     assert "failed at process" in text
     assert "- timm_mobileone_s0, at export: It is not equal." in text
+
+
+def test_a_difference_is_held_to_what_the_contract_allows_at_its_level():
+    """One and the same difference is right at a noisy level and wrong at another; without a word 1e-3 is the limit."""
+    noisy = WHOLE | {"graph_difference": [2e-3, 1e-5], "allowed": [4e-3, 1e-4]}
+    assert not beyond(noisy)
+    assert beyond(noisy | {"graph_difference": [1e-5, 2e-3]})
+    assert beyond(WHOLE | {"graph_difference": [2e-3, 1e-5]})
+    assert "the contract allows 4e-03 here" in table([noisy])
 
 
 def test_claims_count_what_they_say():

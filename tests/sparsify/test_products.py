@@ -152,5 +152,5 @@ def test_work_without_weights_and_tied_heads_are_told_apart():
     assert found["activation_multiply_adds"] == pytest.approx(2 * 6 * 6 * 8 / total)
     (dense,) = found["dense"]
     assert dense["name"] == "table.weight"
-    assert "tied to the embedding" in dense["reason"]
+    assert dense["reason"] == "it is an embedding, and the head that is tied to it"
     assert any("of activations with each other" in line for line in sentences(found))
