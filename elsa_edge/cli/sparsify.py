@@ -67,7 +67,10 @@ __all__ = ["command"]
     help="Cut together: unstructured, 4x1, 1x4 or 4x4 (consecutive output x input channels), channel, or N:M as 2:4.",
 )
 @click.option(
-    "--include", multiple=True, metavar="PATTERN", help="Only these weights or modules; can be repeated."
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only these weights or modules, embeddings that are named among them; can be repeated.",
 )
 @click.option(
     "--exclude", multiple=True, metavar="PATTERN", help="Not these weights or modules; can be repeated."

@@ -51,6 +51,7 @@ def coverage(
         if products is None or not products.multiply_adds:
             return None
         mine = sum(product.multiply_adds for name, product in products.found.items() if name in names)
+        mine += sum(work for name, work in products.also_multiplied.items() if name in names)
         return min(1.0, mine / products.multiply_adds)
 
     large = [

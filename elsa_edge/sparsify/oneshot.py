@@ -70,7 +70,7 @@ def nested_weights(
     Raises:
         UsageError: When a pattern matches nothing, or nothing is left.
     """
-    every = find_prunable(model, products)
+    every = find_prunable(model, products, include)
     wanted = choose(every, include, exclude)
     notes, chosen = [], []
     if not include and not isinstance(pattern, Channel):
@@ -281,7 +281,7 @@ def _coverage(
     exclude: Sequence[str],
 ) -> dict[str, Any]:
     """Return what the nested weights are of the network, and why others that could be nested stay dense."""
-    every = find_prunable(model, products)
+    every = find_prunable(model, products, include)
     nested = {weight.name for weight in weights}
     wanted = {weight.name for weight in choose(every, include, exclude)}
     reasons = {w.name: "--include or --exclude leaves it out" for w in every if w.name not in wanted}

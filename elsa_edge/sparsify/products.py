@@ -94,14 +94,15 @@ class Products:
         reasons: Parameter name -> why it is none, for parameters that were used otherwise.
         multiply_adds: Of the whole run, products of activations included.
         with_weights: Those of them in which one factor is a parameter.
-        also_multiplied: Names in `reasons` that products are made with, too: an embedding that is the head as well.
+        also_multiplied: Names in `reasons` that products are made with, too (an embedding that is the head as well)
+            -> their multiply-adds.
     """
 
     found: dict[str, Product] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     multiply_adds: int = 0
     with_weights: int = 0
-    also_multiplied: set[str] = field(default_factory=set)
+    also_multiplied: dict[str, int] = field(default_factory=dict)
 
 
 def trace_products(
@@ -136,8 +137,9 @@ def trace_products(
         torch.backends.mha.set_fastpath_enabled(fast)
         model.train(training)
     for name in tracker.products.reasons:
-        if tracker.products.found.pop(name, None) is not None:
-            tracker.products.also_multiplied.add(name)
+        product = tracker.products.found.pop(name, None)
+        if product is not None:
+            tracker.products.also_multiplied[name] = product.multiply_adds
     return tracker.products
 
 

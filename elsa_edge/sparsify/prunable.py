@@ -114,12 +114,15 @@ def _kinds(module: nn.Module) -> dict[str, str]:
     return {}
 
 
-def find_prunable(model: nn.Module, products: Products | None = None) -> list[Prunable]:
+def find_prunable(
+    model: nn.Module, products: Products | None = None, include: Sequence[str] = ()
+) -> list[Prunable]:
     """Return the weights of `model` that can be nested, in the order of its state_dict.
 
     Args:
         model: The network.
         products: What a run of it multiplied with; without, only torch's own layers and those known by class are found.
+        include: Patterns of what is asked for: an embedding is found where one names it, and `*` alone names none.
 
     Raises:
         CheckpointError: When a lazy module has not seen its first input, so its shapes are unknown.
@@ -148,6 +151,8 @@ def find_prunable(model: nn.Module, products: Products | None = None) -> list[Pr
         traced = kind is None or None in kinds_of_uses
         if traced:
             product = _product_of([other for other, _, _, _ in named], products)
+            if product is None and _is_asked_for(named, include):
+                product = Product("linear")
             if product is None or tensors[key].dim() < 2:
                 continue
             kind, groups = product.kind, product.groups
@@ -167,6 +172,14 @@ def find_prunable(model: nn.Module, products: Products | None = None) -> list[Pr
         )
     order = {name: position for position, name in enumerate(model.state_dict(keep_vars=True))}
     return sorted(found, key=lambda weight: order.get(weight.name, len(order)))
+
+
+def _is_asked_for(named: Sequence[tuple[str, str | None, str, nn.Module]], patterns: Sequence[str]) -> bool:
+    """Tell whether a pattern names a table that is looked up, perhaps tied to a head."""
+    from torch import nn
+
+    looked_up = any(isinstance(module, nn.Embedding) for *_, module in named)
+    return looked_up and any(p != "*" and fnmatchcase(name, p) for name, *_ in named for p in patterns)
 
 
 def _product_of(names: Sequence[str], products: Products | None) -> Product | None:

@@ -14,7 +14,7 @@ from elsa_edge.sparsify import sparsify
 from elsa_edge.sparsify.coverage import sentences
 from elsa_edge.sparsify.products import trace_products
 from elsa_edge.sparsify.prunable import find_prunable
-from elsa_edge.tensors import TensorSpec
+from elsa_edge.tensors import TensorSpec, parse_inputs
 
 
 class Experts(nn.Module):
@@ -154,3 +154,16 @@ def test_work_without_weights_and_tied_heads_are_told_apart():
     assert dense["name"] == "table.weight"
     assert dense["reason"] == "it is an embedding, and the head that is tied to it"
     assert any("of activations with each other" in line for line in sentences(found))
+
+
+def test_an_embedding_is_nested_where_it_is_asked_for():
+    """By its name, not by `*`; with its tied head, and exact at every level."""
+    torch.manual_seed(0)
+    model, example = TiedAttention(), {"tokens": torch.randint(0, 12, (1, 6))}
+    assert list(sparsify(model, [0.5, 0.0], include=["*"], example=example).indices) == ["key.weight"]
+    nested = sparsify(model, [0.5, 0.0], include=["*", "table.*"], example=example)
+    assert sorted(nested.indices) == ["key.weight", "table.weight"]
+    share = nested.provenance["coverage"]
+    assert share["multiply_adds"] + share["activation_multiply_adds"] == pytest.approx(1.0)
+    graph = export_canonical(nested, model, parse_inputs(["tokens=1x6:int64"]))
+    assert sorted(graph.nested) == ["key.weight", "table.weight"]
