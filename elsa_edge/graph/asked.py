@@ -51,8 +51,8 @@ def _checked(spec: TensorSpec) -> TensorSpec:
             expected="whole numbers of at least 1, and None where any size is allowed",
             found=str(tuple(spec.shape)),
         )
-    if not spec.sizes and None not in spec.shape:
-        return spec
+    if not any(spec.sizes) and None not in spec.shape:
+        return replace(spec, sizes=())
     sizes = spec.sizes or (None,) * len(spec.shape)
     if len(sizes) != len(spec.shape):
         raise UsageError(

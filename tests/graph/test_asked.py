@@ -23,6 +23,7 @@ from elsa_edge.tensors import TensorSpec
         (TensorSpec("x", (None, None, 4), sizes=("batch", None, None)), ("batch", "x_1", None)),
         (TensorSpec("x", (None, None), sizes=(None, "S")), ("x_0", "S")),
         (TensorSpec("", (None, None)), ("batch", "size_1")),
+        (TensorSpec("x", (1, 4), sizes=(None, None)), ()),
         (TensorSpec("x", ()), ()),
     ],
 )
