@@ -42,9 +42,7 @@ def parts_option(name: str, choices: Sequence[str]) -> Callable[[Any], Any]:
     )
 
 
-def benchmark(
-    name: str, *options: Callable[[Any], Any]
-) -> Callable[[Callable[..., Result]], Callable[..., Any]]:
+def benchmark(name: str, *options: Callable[[Any], Any]) -> Callable[[Callable[..., Result]], click.Command]:
     """Turn `function(quick, ...) -> Result` into `python -m benchmarks.NAME [--quick] [--json] [--out FILE] ...`.
 
     `options` are further click options, whose values the function gets by name. A full run writes
@@ -52,7 +50,7 @@ def benchmark(
     and the exit status is still 0: a benchmark tells, it does not judge.
     """
 
-    def decorate(function: Callable[..., Result]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Result]) -> click.Command:
         @click.command(name, help=(function.__doc__ or name).strip())
         @click.option(
             "--quick", is_flag=True, help="Fewer nets and rounds: checks the plumbing, not the figures."

@@ -45,8 +45,8 @@ def _onnx(quick: bool) -> Result:
     return Result(rows, claims)
 
 
-main.add_command(benchmark("real-accuracy")(_accuracy), "accuracy")  # type: ignore[arg-type]  # a click command
-main.add_command(benchmark("real-onnx")(_onnx), "onnx")  # type: ignore[arg-type]  # likewise
+main.add_command(benchmark("real-accuracy")(_accuracy), "accuracy")
+main.add_command(benchmark("real-onnx")(_onnx), "onnx")
 
 
 if __name__ == "__main__":
