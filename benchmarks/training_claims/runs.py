@@ -88,6 +88,10 @@ def _sparsifier(method: str, setting: Setting, xi: float, decay: float) -> Spars
             return GradualMagnitude(steps, end=1.0)
         case "halo":
             return HALO(steps, **halo)
+        case (
+            "halo, cut just before the end"
+        ):  # BatchNorm's statistics settle, the learning rate is next to nothing
+            return HALO(steps, end=0.97, **halo)
         case "halo, mask fixed for the last quarter":
             return HALO(steps, end=0.75, **halo)
         case _:
