@@ -10,6 +10,7 @@ ARM kernels; times mean nothing.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -206,7 +207,7 @@ def run_python(
     variables |= dict(environment or {})
     # What alternatives link.
     libraries = ":".join(str(path.parent) for path in root.glob("usr/lib/*/*/lib*.so.3"))
-    command = [
+    words = [
         board.qemu,
         "-L",
         root,
@@ -215,11 +216,15 @@ def run_python(
         "-E",
         f"LD_LIBRARY_PATH={libraries}",
         python_of(root),
-        *arguments,
     ]
+    command = [str(word) for word in words]
+    # Processes that are started there: the machine itself cannot run a Python of another architecture.
+    python = root.parent / "python"
+    python.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    python.chmod(0o755)
     return subprocess.run(
-        [str(part) for part in command],
-        env={**os.environ, **variables},
+        [*command, *map(str, arguments)],
+        env={**os.environ, **variables, "ELSA_EDGE_EMULATED_PYTHON": str(python)},
         capture_output=True,
         text=True,
         check=False,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import sys
 from pathlib import Path
@@ -53,6 +54,8 @@ def check(folder: Path) -> dict[str, object]:
 
 def main() -> None:
     """Check every variant folder that is named."""
+    # Under an emulator a process apart has to be started by it, too.
+    sys.executable = os.environ.get("ELSA_EDGE_EMULATED_PYTHON", sys.executable)
     folders = sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir())
     report = {folder.name: check(folder) for folder in folders}
     context = {
