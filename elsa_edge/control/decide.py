@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from elsa_edge.control.estimate import is_known, is_stale, learn, predict
+from elsa_edge.control.estimate import is_known, is_stale, is_tried, learn, predict
 from elsa_edge.control.plan import Plan
 from elsa_edge.control.state import Decision, Observation, Reason, State
 from elsa_edge.errors import InputError
@@ -45,9 +45,9 @@ def step(state: State, observation: Observation, plan: Plan) -> tuple[State, Dec
     predicted = _expected(state, plan, known=known)
     permitted, forced = _memory_gate(state, observation, plan)
     if forced is not None:
-        target, reason, feasible = _leave(plan, predicted, permitted, forced)
+        target, reason, feasible = _leave(state, plan, predicted, permitted, forced)
     elif predicted[state.position] > plan.stay_log_ms:
-        target, reason, feasible = _leave(plan, predicted, permitted, Reason.DOWN_LATENCY)
+        target, reason, feasible = _leave(state, plan, predicted, permitted, Reason.DOWN_LATENCY)
     else:
         target, reason, fits_above = _upward(state, observation, plan, predicted, permitted)
         feasible = True
@@ -180,15 +180,33 @@ def _memory_gate(state: State, observation: Observation, plan: Plan) -> tuple[Se
 
 
 def _leave(
-    plan: Plan, predicted: list[float], permitted: Sequence[int], reason: Reason
+    state: State, plan: Plan, predicted: list[float], permitted: Sequence[int], reason: Reason
 ) -> tuple[int, Reason, bool]:
     """Return where to go from a level that cannot stay: the most valuable that fits, or else the fastest."""
-    limit = plan.stay_log_ms
+    here, limit = state.position, plan.stay_log_ms
     fitting = [p for p in permitted if predicted[p] <= limit]
     if fitting:
-        return max(fitting), reason, reason is not Reason.INFEASIBLE_MEMORY
-    fastest = min(permitted, key=lambda p: (predicted[p], -p))
+        best = max(fitting)
+        better = best > here and reason is Reason.DOWN_LATENCY
+        return best, Reason.BETTER if better else reason, reason is not Reason.INFEASIBLE_MEMORY
+    fastest = _least_late(state, plan, predicted, permitted)
     return fastest, Reason.INFEASIBLE_LATENCY if reason is Reason.DOWN_LATENCY else reason, False
+
+
+def _least_late(state: State, plan: Plan, predicted: list[float], permitted: Sequence[int]) -> int:
+    """Return the level for when none fits: the fastest as predicted, or a sparser one that was not tried yet.
+
+    A guess must not hold the rule at a level that was seen to be late: what should be faster is tried, then judged.
+    Nor does it lure it to a denser one: that is a climb, made when it was observed and this one has had its runs.
+    """
+    here, estimate, reference = state.position, state.estimate, plan.reference_log_ms
+    fastest = min(permitted, key=lambda p: (predicted[p], -p))
+    if fastest > here and here in permitted:
+        stayed = state.runs_here >= plan.policy.up_after_runs
+        fastest = fastest if stayed and is_tried(estimate, fastest) else here
+    faster = [p for p in permitted if p < fastest and reference[p] < reference[fastest]]
+    untried = [p for p in faster if not is_tried(estimate, p)]
+    return min(untried, key=reference.__getitem__, default=fastest)
 
 
 def _upward(

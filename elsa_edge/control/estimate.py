@@ -19,7 +19,7 @@ from typing import Final
 from elsa_edge.control.plan import Plan
 from elsa_edge.control.state import Estimate
 
-__all__ = ["first_estimate", "is_known", "is_stale", "learn", "predict"]
+__all__ = ["first_estimate", "is_known", "is_stale", "is_tried", "learn", "predict"]
 
 _WINDOW: Final = 100  # prediction errors kept for the tail
 _PRIOR_COUNT: Final = 10.0  # runs that the prior tail is worth
@@ -70,9 +70,14 @@ def is_stale(estimate: Estimate, position: int) -> bool:
     return estimate.runs - max(0, estimate.seen_run[position]) >= _STALE_RUNS
 
 
+def is_tried(estimate: Estimate, position: int) -> bool:
+    """Return whether a level was observed, and not too long ago."""
+    return estimate.seen_run[position] >= 0 and not is_stale(estimate, position)
+
+
 def is_known(estimate: Estimate, plan: Plan, position: int) -> bool:
     """Return whether the latency of a level was measured, or observed not too long ago."""
-    return plan.measured[position] or (estimate.seen_run[position] >= 0 and not is_stale(estimate, position))
+    return plan.measured[position] or is_tried(estimate, position)
 
 
 def _tail(ordered: tuple[float, ...], miss_rate: float, prior: float) -> float:
@@ -103,17 +108,15 @@ def predict(estimate: Estimate, plan: Plan, current: int, stay_runs: float) -> l
     predicted = []
     for p, reference in enumerate(plan.reference_log_ms):
         value, prior, seen = reference + base, priors[p], seen_run[p]
+        age, unknown = runs - seen, prior
+        if seen >= 0:
+            # Also of the current level: one that fits from outside must fit from inside, until it is observed again.
+            value += residuals[p] * _FADE_RUNS / (_FADE_RUNS + age)
+            unknown = min(prior, variances[p] + age * _RESIDUAL_DRIFT)
         if p == current:
-            predicted.append(value + residuals[p] if seen >= 0 else value)
+            predicted.append(value)
             continue
         value += plan.switch_share[p] / stay_runs  # log(1 + x) is nearly x
-        if seen < 0:
-            unknown = prior
-        else:
-            age = runs - seen
-            value += residuals[p] * _FADE_RUNS / (_FADE_RUNS + age)
-            unknown = variances[p] + age * _RESIDUAL_DRIFT
-            unknown = min(prior, unknown)
         predicted.append(value + _UNKNOWN_CHARGE * math.sqrt(unknown))
     return predicted
 

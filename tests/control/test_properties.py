@@ -150,6 +150,21 @@ def test_a_larger_budget_never_means_a_lesser_level(levels, policy, trace, more)
 
 
 @QUICK
+@given(levels=ladders(), policy=policies, trace=moments)
+def test_a_level_that_fits_from_outside_fits_from_inside(levels, policy, trace):
+    """Else it is entered, left before it was observed again, and entered again, for ever."""
+    plan = make_plan(levels, policy)
+    positions = range(len(plan.candidates))
+    for before, _, after, decision in walk(plan, trace):
+        for p in positions:
+            inside = predict(after.estimate, plan, p, after.mean_stay_runs)[p]
+            assert all(
+                inside <= predict(after.estimate, plan, q, after.mean_stay_runs)[p] + 1e-12 for q in positions
+            )
+        assert decision.reason is not Reason.DOWN_LATENCY or after.position < before.position
+
+
+@QUICK
 @given(levels=ladders(measured=True), policy=policies, slowdown=st.floats(0.2, 5.0))
 def test_no_flip_flop_under_constant_input(levels, policy, slowdown):
     """Latencies that do not change: the level settles, however close to the budget it is."""

@@ -117,3 +117,53 @@ def test_no_flip_flop_on_the_steps_of_a_quota_that_is_read(ladder):
 
     assert most(read) <= 2 < most(unread)
     assert [levels[-1] for levels in read] == [2, 1, 0, 2]
+
+
+QUOTA_PERIOD_MS = 10.0
+
+
+class Quota:
+    """Processor time as a control group gives it out: a share of each period, at its beginning."""
+
+    def __init__(self) -> None:
+        self.share, self._period, self._left_ms = 1.0, 0, QUOTA_PERIOD_MS
+
+    def spend(self, now_ms: float, cpu_ms: float) -> float:
+        """Return when a run of some processor time ends."""
+        self._refill(now_ms)
+        while True:
+            spent = min(cpu_ms, self._left_ms, (self._period + 1) * QUOTA_PERIOD_MS - now_ms)
+            now_ms, cpu_ms, self._left_ms = now_ms + spent, cpu_ms - spent, self._left_ms - spent
+            if cpu_ms <= 1e-9:
+                return now_ms
+            now_ms = (self._period + 1) * QUOTA_PERIOD_MS + 1e-9
+            self._refill(now_ms)
+
+    def others(self, cpu_ms: float) -> None:
+        """The rest of the process spends some, too."""
+        self._left_ms -= min(self._left_ms, cpu_ms)
+
+    def _refill(self, now_ms: float) -> None:
+        if now_ms // QUOTA_PERIOD_MS != self._period:
+            self._period, self._left_ms = int(now_ms // QUOTA_PERIOD_MS), self.share * QUOTA_PERIOD_MS
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_sparser_level_that_was_not_seen_under_a_quota_is_tried_where_this_one_is_late(ladder, seed):
+    """By a guess alone it looked no faster than the level in use, which was late for the whole plateau."""
+    generator, quota, medians = random.Random(seed), Quota(), (1.8, 2.6, 5.3)
+    references = References(Controller(make_plan(ladder(*medians), Policy(budget_ms=BUDGET_MS))))
+    now, levels = 0.0, []
+    for run in range(1100):
+        quota.share = 1.0 if run < 550 else 0.4
+        controller = references.at(ONE, now, None, quota.share)
+        level = controller.level
+        quota.others(1.5 * generator.expovariate(1.0))
+        end = quota.spend(now, medians[level] * math.exp(generator.gauss(0.0, 0.05)))
+        controller.observe(Observation(now_ms=end, level=level, latency_ms=end - now))
+        now = max(end, now + 9.6)
+        levels.append(level)
+    plateau = levels[550:]
+
+    assert plateau[-275:] == [0] * 275
+    assert sum(a != b for a, b in itertools.pairwise(plateau)) <= 2

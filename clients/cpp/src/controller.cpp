@@ -223,20 +223,39 @@ struct Controller::State {
 
   // Where to go from a level that cannot stay: the most valuable that fits, or else the fastest.
   bool leave(const char* why, int& target, const char*& reason) const {
-    int fastest = -1;
+    const bool for_latency = std::strcmp(why, "down-latency") == 0;
     reason = why;
     for (int p = count() - 1; p >= 0; --p) {
-      if (!permitted[p]) continue;
-      if (predicted[p] <= plan.stay_log_ms) {
-        target = p;
-        return std::strcmp(why, "infeasible-memory") != 0;
-      }
-      // Equally fast: the more valuable one.
-      if (fastest < 0 || predicted[p] < predicted[fastest]) fastest = p;
+      if (!permitted[p] || predicted[p] > plan.stay_log_ms) continue;
+      target = p;
+      if (for_latency && p > position) reason = "better";
+      return std::strcmp(why, "infeasible-memory") != 0;
     }
-    target = fastest;
-    if (std::strcmp(why, "down-latency") == 0) reason = "infeasible-latency";
+    target = least_late();
+    if (for_latency) reason = "infeasible-latency";
     return false;
+  }
+
+  // The level for when none fits: the fastest as predicted, or a sparser one that was not tried yet.
+  //
+  // A guess must not hold the rule at a level that was seen to be late: what should be faster is tried, then judged. Nor
+  // does it lure it to a denser one: that is a climb, made when it was observed and this one has had its runs.
+  int least_late() const {
+    const std::vector<double>& reference = plan.reference_log_ms;
+    int fastest = -1;
+    // Equally fast: the more valuable one.
+    for (int p = count() - 1; p >= 0; --p) {
+      if (permitted[p] && (fastest < 0 || predicted[p] < predicted[fastest])) fastest = p;
+    }
+    if (fastest > position && permitted[position]) {
+      const bool stayed = runs_here >= plan.policy.up_after_runs;
+      if (!stayed || !estimate.is_tried(fastest)) fastest = position;
+    }
+    int least = fastest;
+    for (int p = 0; p < fastest; ++p) {
+      if (permitted[p] && reference[p] < reference[least] && !estimate.is_tried(p)) least = p;
+    }
+    return least;
   }
 
   // Sets the level to go up to, or the present one, and the reason; returns for how long a better one has fitted.

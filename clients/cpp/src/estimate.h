@@ -28,24 +28,25 @@ class Estimate {
 
   // Whether a level was not observed for long, so that what is believed about it may be wrong.
   bool is_stale(int p) const { return runs - std::max<int64_t>(0, seen_run[p]) >= kStaleRuns; }
+  // Whether a level was observed, and not too long ago.
+  bool is_tried(int p) const { return seen_run[p] >= 0 && !is_stale(p); }
   // Whether the latency of a level was measured, or observed not too long ago.
-  bool is_known(int p) const { return plan_.measured[p] || (seen_run[p] >= 0 && !is_stale(p)); }
+  bool is_known(int p) const { return plan_.measured[p] || is_tried(p); }
 
   // Log of the latency in ms that the allowed share of runs stays below, per candidate.
   void predict(int current, double stay_runs, std::vector<double>& predicted) const {
     const double base = shared + tail_;
-    for (size_t p = 0; p < predicted.size(); ++p) {
-      const double value = plan_.reference_log_ms[p] + base + plan_.switch_share[p] / stay_runs;
-      if (seen_run[p] < 0) {
-        predicted[p] = value + kUnknownCharge * std::sqrt(plan_.residual_variance[p]);
-        continue;
+    for (int p = 0; p < static_cast<int>(predicted.size()); ++p) {
+      double value = plan_.reference_log_ms[p] + base, unknown = plan_.residual_variance[p];
+      if (seen_run[p] >= 0) {
+        // Also of the current level: one that fits from outside must fit from inside, until it is observed again.
+        const double age = static_cast<double>(runs - seen_run[p]);
+        value += residual_[p] * kFadeRuns / (kFadeRuns + age);
+        unknown = std::min(unknown, variance_[p] + age * kResidualDrift);
       }
-      const double age = static_cast<double>(runs - seen_run[p]);
-      predicted[p] =
-          value + residual_[p] * kFadeRuns / (kFadeRuns + age) +
-          kUnknownCharge * std::sqrt(std::min(plan_.residual_variance[p], variance_[p] + age * kResidualDrift));
+      if (p != current) value += plan_.switch_share[p] / stay_runs + kUnknownCharge * std::sqrt(unknown);
+      predicted[p] = value;
     }
-    predicted[current] = plan_.reference_log_ms[current] + base + (seen_run[current] >= 0 ? residual_[current] : 0);
   }
 
   // Takes in one warm run of a level, and whether it missed a budget that a faster level would not have missed.

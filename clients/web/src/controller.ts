@@ -260,10 +260,33 @@ export class Controller {
   /** Where to go from a level that cannot stay: the most valuable that fits, or else the fastest. */
   private leave(predicted: number[], permitted: number[], reason: Reason): [number, Reason, boolean] {
     const fitting = permitted.filter((p) => predicted[p]! <= this.plan.stayLogMs);
-    if (fitting.length > 0) return [Math.max(...fitting), reason, reason !== "infeasible-memory"];
-    // Equally fast: the more valuable one.
-    const fastest = least([...permitted].sort((a, b) => b - a), (p) => predicted[p]!);
+    if (fitting.length > 0) {
+      const best = Math.max(...fitting);
+      const better = best > this.position && reason === "down-latency";
+      return [best, better ? "better" : reason, reason !== "infeasible-memory"];
+    }
+    const fastest = this.leastLate(predicted, permitted);
     return [fastest, reason === "down-latency" ? "infeasible-latency" : reason, false];
+  }
+
+  /**
+   * The level for when none fits: the fastest as predicted, or a sparser one that was not tried yet.
+   *
+   * A guess must not hold the rule at a level that was seen to be late: what should be faster is tried, then judged. Nor
+   * does it lure it to a denser one: that is a climb, made when it was observed and this one has had its runs.
+   */
+  private leastLate(predicted: number[], permitted: number[]): number {
+    const { plan, estimate, position: here } = this;
+    // Equally fast: the more valuable one.
+    let fastest = least([...permitted].sort((a, b) => b - a), (p) => predicted[p]!);
+    if (fastest > here && permitted.includes(here)) {
+      const stayed = this.runsHere >= plan.policy.upAfterRuns;
+      if (!stayed || !estimate.isTried(fastest)) fastest = here;
+    }
+    const reference = plan.referenceLogMs;
+    const faster = permitted.filter((p) => p < fastest && reference[p]! < reference[fastest]!);
+    const untried = faster.filter((p) => !estimate.isTried(p));
+    return untried.length > 0 ? least(untried, (p) => reference[p]!) : fastest;
   }
 
   /** The level to go up to, or the present one; the reason; and for how long a better one has fitted. */

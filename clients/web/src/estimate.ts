@@ -60,28 +60,31 @@ export class Estimate {
     return this.runs - Math.max(0, this.seenRun[position]!) >= STALE_RUNS;
   }
 
+  /** Whether a level was observed, and not too long ago. */
+  isTried(position: number): boolean {
+    return this.seenRun[position]! >= 0 && !this.isStale(position);
+  }
+
   /** Whether the latency of a level was measured, or observed not too long ago. */
   isKnown(position: number): boolean {
-    return this.plan.measured[position]! || (this.seenRun[position]! >= 0 && !this.isStale(position));
+    return this.plan.measured[position]! || this.isTried(position);
   }
 
   /** Log of the latency in ms that the allowed share of runs stays below, per candidate. */
   predict(current: number, stayRuns: number): number[] {
     const { referenceLogMs, residualVariance, switchShare } = this.plan;
     const base = this.shared + this.tail;
-    const predicted = referenceLogMs.map((reference, p) => {
-      const value = reference + base + switchShare[p]! / stayRuns;
-      if (this.seenRun[p]! < 0) return value + UNKNOWN_CHARGE * Math.sqrt(residualVariance[p]!);
-      const age = this.runs - this.seenRun[p]!;
-      return (
-        value +
-        (this.residual[p]! * FADE_RUNS) / (FADE_RUNS + age) +
-        UNKNOWN_CHARGE * Math.sqrt(Math.min(residualVariance[p]!, this.variance[p]! + age * RESIDUAL_DRIFT))
-      );
+    return referenceLogMs.map((reference, p) => {
+      let value = reference + base;
+      let unknown = residualVariance[p]!;
+      if (this.seenRun[p]! >= 0) {
+        // Also of the current level: one that fits from outside must fit from inside, until it is observed again.
+        const age = this.runs - this.seenRun[p]!;
+        value += (this.residual[p]! * FADE_RUNS) / (FADE_RUNS + age);
+        unknown = Math.min(unknown, this.variance[p]! + age * RESIDUAL_DRIFT);
+      }
+      return p === current ? value : value + switchShare[p]! / stayRuns + UNKNOWN_CHARGE * Math.sqrt(unknown);
     });
-    const own = this.seenRun[current]! >= 0 ? this.residual[current]! : 0;
-    predicted[current] = referenceLogMs[current]! + base + own;
-    return predicted;
   }
 
   /** Take in one warm run of a level, and whether it missed a budget that a faster level would not have missed. */

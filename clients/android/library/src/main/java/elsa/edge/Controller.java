@@ -232,20 +232,41 @@ public final class Controller {
 
   /** Where to go from a level that cannot stay: the most valuable that fits, or else the fastest. */
   private boolean leave(String why) {
-    int fastest = -1;
+    boolean forLatency = why.equals("down-latency");
     reason = why;
     for (int p = predicted.length - 1; p >= 0; p--) {
-      if (!permitted[p]) continue;
-      if (predicted[p] <= plan.stayLogMs) {
-        target = p;
-        return !why.equals("infeasible-memory");
-      }
-      // Equally fast: the more valuable one.
-      if (fastest < 0 || predicted[p] < predicted[fastest]) fastest = p;
+      if (!permitted[p] || predicted[p] > plan.stayLogMs) continue;
+      target = p;
+      if (forLatency && p > position) reason = "better";
+      return !why.equals("infeasible-memory");
     }
-    target = fastest;
-    if (why.equals("down-latency")) reason = "infeasible-latency";
+    target = leastLate();
+    if (forLatency) reason = "infeasible-latency";
     return false;
+  }
+
+  /**
+   * The level for when none fits: the fastest as predicted, or a sparser one that was not tried yet.
+   *
+   * <p>A guess must not hold the rule at a level that was seen to be late: what should be faster is tried, then judged.
+   * Nor does it lure it to a denser one: that is a climb, made when it was observed and this one has had its runs.
+   */
+  private int leastLate() {
+    double[] reference = plan.referenceLogMs;
+    int fastest = -1;
+    // Equally fast: the more valuable one.
+    for (int p = predicted.length - 1; p >= 0; p--) {
+      if (permitted[p] && (fastest < 0 || predicted[p] < predicted[fastest])) fastest = p;
+    }
+    if (fastest > position && permitted[position]) {
+      boolean stayed = runsHere >= plan.policy.upAfterRuns;
+      if (!stayed || !estimate.isTried(fastest)) fastest = position;
+    }
+    int least = fastest;
+    for (int p = 0; p < fastest; p++) {
+      if (permitted[p] && reference[p] < reference[least] && !estimate.isTried(p)) least = p;
+    }
+    return least;
   }
 
   /** Sets the level to go up to, or the present one, and the reason; returns for how long a better one has fitted. */

@@ -67,27 +67,31 @@ final class Estimate {
     return runs - Math.max(0, seenRun[p]) >= STALE_RUNS;
   }
 
+  /** Whether a level was observed, and not too long ago. */
+  boolean isTried(int p) {
+    return seenRun[p] >= 0 && !isStale(p);
+  }
+
   /** Whether the latency of a level was measured, or observed not too long ago. */
   boolean isKnown(int p) {
-    return plan.measured[p] || (seenRun[p] >= 0 && !isStale(p));
+    return plan.measured[p] || isTried(p);
   }
 
   /** Sets the log of the latency in ms that the allowed share of runs stays below, per candidate. */
   void predict(int current, double stayRuns, double[] predicted) {
     double base = shared + tail;
     for (int p = 0; p < predicted.length; p++) {
-      double value = plan.referenceLogMs[p] + base + plan.switchShare[p] / stayRuns;
-      if (seenRun[p] < 0) {
-        predicted[p] = value + UNKNOWN_CHARGE * Math.sqrt(plan.residualVariance[p]);
-        continue;
+      double value = plan.referenceLogMs[p] + base;
+      double unknown = plan.residualVariance[p];
+      if (seenRun[p] >= 0) {
+        // Also of the current level: one that fits from outside must fit from inside, until it is observed again.
+        double age = runs - seenRun[p];
+        value += residual[p] * FADE_RUNS / (FADE_RUNS + age);
+        unknown = Math.min(unknown, variance[p] + age * RESIDUAL_DRIFT);
       }
-      double age = runs - seenRun[p];
-      predicted[p] =
-          value
-              + residual[p] * FADE_RUNS / (FADE_RUNS + age)
-              + UNKNOWN_CHARGE * Math.sqrt(Math.min(plan.residualVariance[p], variance[p] + age * RESIDUAL_DRIFT));
+      if (p != current) value += plan.switchShare[p] / stayRuns + UNKNOWN_CHARGE * Math.sqrt(unknown);
+      predicted[p] = value;
     }
-    predicted[current] = plan.referenceLogMs[current] + base + (seenRun[current] >= 0 ? residual[current] : 0);
   }
 
   /** Takes in one warm run of a level, and whether it missed a budget that a faster level would not have missed. */
