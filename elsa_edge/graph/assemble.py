@@ -6,6 +6,8 @@ detach the nested tensors -> tidy the rest -> attach them again as masks and tab
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
+from typing import Final
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -16,11 +18,24 @@ from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.check import check_contract
 from elsa_edge.graph.cleaning import tidy
 from elsa_edge.graph.flops import flops_fractions
-from elsa_edge.graph.names import FORMAT, FORMAT_KEY, IR_VERSION, LADDER_KEY
+from elsa_edge.graph.names import (
+    FORMAT,
+    FORMAT_KEY,
+    INDEX,
+    IR_VERSION,
+    LADDER_KEY,
+    LEVEL_INPUT,
+    MASKED,
+    SELECTED,
+    TABLE,
+)
 from elsa_edge.graph.nesting import attach, detach
 from elsa_edge.graph.scopes import note_scopes
 
 __all__ = ["assemble"]
+
+# How names of what is added to a graph end; the last two stand between a weight and its mask.
+_OURS: Final = (MASKED, SELECTED, INDEX, TABLE, ".flat", ".kept")
 
 
 def assemble(model: ir.Model, checkpoint: NestedCheckpoint, input_names: Sequence[str]) -> CanonicalGraph:
@@ -37,6 +52,7 @@ def assemble(model: ir.Model, checkpoint: NestedCheckpoint, input_names: Sequenc
     """
     if model.functions:
         common.InlinePass()(model)
+    _make_way(model)
     detached = detach(model, [*checkpoint.indices, *checkpoint.tables])
     if not any(name in checkpoint.indices for name in detached):
         raise ExportError(
@@ -66,3 +82,15 @@ def assemble(model: ir.Model, checkpoint: NestedCheckpoint, input_names: Sequenc
     ladder = ladder.measured(flops_fractions=flops_fractions(graph))
     model.metadata_props[LADDER_KEY] = ladder.to_json()
     return check_contract(CanonicalGraph(model, ladder, dict(checkpoint.provenance)))
+
+
+def _make_way(model: ir.Model) -> None:
+    """Call inner tensors otherwise that have a name which format 1 gives to a part of its own; in place."""
+    ends = {id(value) for value in (*model.graph.inputs, *model.graph.outputs)}
+    made = [value for node in model.graph.all_nodes() for value in node.outputs if id(value) not in ends]
+    taken = {value.name for value in made} | set(model.graph.initializers)
+    for value in made:
+        name = value.name or ""
+        if name == LEVEL_INPUT or name.startswith(f"{LEVEL_INPUT}.") or name.endswith(_OURS):
+            value.name = next(free for n in count(1) if (free := f"{name}.{n}") not in taken)
+            taken.add(value.name)

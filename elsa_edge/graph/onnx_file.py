@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import onnx
 import onnx_ir as ir
+from onnx import inliner
 from onnx_ir.passes import common
 
 from elsa_edge.errors import ExportError, first_line
@@ -52,14 +53,14 @@ def read_onnx(path: Path, outputs: Sequence[str] = ()) -> ir.Model:
         proto = onnx.load_model(str(path))
     except Exception as error:  # protobuf and the reader of external data raise unrelated classes
         raise ExportError(f"{path} is not a readable ONNX model ({first_line(error)})") from error
+    if proto.functions:
+        proto = inliner.inline_local_functions(proto)  # before the conversion of versions, which forgets them
     if outputs:
         _keep_outputs(proto, outputs, path)
     refuse(proto, path)
     _forget_shapes(proto)
     _name_free_sizes(proto)
     model = ir.from_proto(_at_opset(proto, path))
-    if model.functions:
-        common.InlinePass()(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _drop_initializer_inputs(model.graph)
     _fill_names(model.graph)
@@ -113,11 +114,19 @@ def _copy(message: Any) -> Any:
 
 
 def _forget_shapes(proto: onnx.ModelProto) -> None:
-    """Drop what the file says about inner shapes: it is inferred anew, and some tools write it wrongly (-1)."""
+    """Drop what the file says about inner shapes: it is inferred anew, and some tools write it wrongly (-1).
+
+    Outputs follow their inputs: beside a free size of an input, some tools leave their example's at the output.
+    """
     del proto.graph.value_info[:]
+    free = any(
+        not size.HasField("dim_value") or size.dim_value < 1
+        for value in proto.graph.input
+        for size in value.type.tensor_type.shape.dim
+    )
     for value in proto.graph.output:
         for size in value.type.tensor_type.shape.dim:
-            if size.HasField("dim_value") and size.dim_value < 0:
+            if size.HasField("dim_value") and (free or size.dim_value < 0):
                 size.Clear()
 
 

@@ -146,7 +146,20 @@ def torch_to_onnx(
 
 
 def _require_writable_names(model: torch.nn.Module) -> None:
-    """Refuse modules that torch's exporter cannot name: it writes Python code with their names between quotes."""
+    """Refuse modules that torch's exporter cannot name: it writes Python code with their names between quotes.
+
+    What it makes of the network is a module, too, whose own attributes hide parts of the same name.
+    """
+    import torch
+
+    own = set(dir(torch.fx.GraphModule(torch.nn.Module(), torch.fx.Graph()))) - set(dir(torch.nn.Module()))
+    for name, _ in (*model.named_children(), *model.named_parameters(recurse=False)):
+        if name in own:
+            raise ExportError(
+                f"A part of the network is called {name!r}, which is an attribute of what torch's exporter makes of it",
+                allowed=f"any other name than {', '.join(sorted(word for word in own if word[0] != '_'))}",
+                fix="Rename it in the factory, and its weights in the checkpoint",
+            )
     for name, _ in model.named_modules():
         hidden = hidden_in(name)
         if hidden is not None or set(name) & _NOT_IN_CODE:
