@@ -143,7 +143,9 @@ def _numbers(texts: Sequence[str]) -> dict[str, list[int]]:
         parts = [part.strip() for part in listed.split(",")]
         if not name or not all(part.isdigit() and int(part) > 1 for part in parts):
             raise UsageError(
-                "A size is not readable", expected="NAME=N,N,... such as S=8,32", found=repr(text)
+                "A size is not readable",
+                expected="NAME=N,N,... such as S=8,32, each of them 2 or more: 1 would not show that the size is free",
+                found=repr(text),
             )
         numbers[name] = [int(part) for part in parts]
     return numbers

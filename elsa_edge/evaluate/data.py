@@ -83,7 +83,17 @@ def read_labelled(path: Path, inputs: Mapping[str, TensorSpec], labels: str | No
     if len(counts) != 1:
         raise InputError("The inputs hold different numbers of samples", found=sorted(counts))
     count = counts.pop()
-    if arrays[truth].ndim == 0 or len(arrays[truth]) != count or not count:
+    if not count:
+        raise InputError(f"{path} holds no samples", expected="at least one, better hundreds", found="none")
+    for name, array in ready.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            broken = int((~np.isfinite(array).reshape(len(array), -1).all(axis=1)).sum())
+            raise InputError(
+                f"Input {name} holds NaN or infinities, on which no answer is right or wrong",
+                found=f"{broken} of {len(array)} samples",
+                fix="Leave them out",
+            )
+    if arrays[truth].ndim == 0 or len(arrays[truth]) != count:
         raise InputError(
             f"There are not as many labels as samples in {path}",
             expected=f"{count} in {truth!r}",

@@ -105,6 +105,12 @@ def _classes(outputs: Array, labels: Array) -> tuple[Array, int]:
             found="x".join(map(str, labels.shape)) or "one number",
         )
     whole = labels.astype(np.int64)
+    if labels.dtype.kind == "b" and outputs.shape[1] > 2:
+        raise InputError(
+            "True and false are no labels of so many classes",
+            expected=f"0 to {outputs.shape[1] - 1}",
+            found="bool",
+        )
     if labels.dtype.kind not in "iub" and not np.array_equal(whole, labels):
         raise InputError("Labels of classes must be whole numbers", found=f"{labels.dtype}")
     return whole, outputs.shape[1]

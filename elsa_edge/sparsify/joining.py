@@ -61,12 +61,15 @@ def join(
     tables, others = _tables(states, [name for name in dense if name not in indices])
     faults += others
     if faults:
+        found = _densities(states, weights)
+        backwards = found == sorted(found, reverse=True)
+        train = "Train levels inside each other with `elsa-edge train`, or cut the dense one with `elsa-edge sparsify`"
         more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise CheckpointError(
             "The checkpoints are not nested",
             expected="the same values on common weights, each one's nonzero weights among the next one's",
             found="; ".join(faults[:_SHOWN]) + more,
-            fix="Train levels inside each other with `elsa-edge train`, or cut the dense one with `elsa-edge sparsify`",
+            fix="Name them the other way round: the sparsest comes first" if backwards else train,
         )
     checkpoint = NestedCheckpoint(dict(dense), indices, tables, _placeholder(len(states)), facts)
     densities = checkpoint.densities
@@ -77,6 +80,10 @@ def join(
         )
     ladder = _ladder(densities).measured(densities=densities)
     return NestedCheckpoint(dict(dense), indices, tables, ladder, facts)
+
+
+def _densities(states: Sequence[State], weights: Sequence[str]) -> list[float]:
+    return [float(np.mean([np.mean(state[name] != 0) for name in weights])) for state in states]
 
 
 def _index(arrays: Sequence[Array]) -> npt.NDArray[np.uint8]:

@@ -74,7 +74,7 @@ def test_check_lists_every_mistake(tmp_path):
 def test_check_warns_of_names_that_nobody_offers(tmp_path):
     """A third party's exporter may be installed elsewhere, so it is a warning."""
     path = tmp_path / "x.yaml"
-    path.write_text("name: x\nhardware: {arch: aarch64, cores: 1, memory_mb: 9}\nvariants: [ort-swich]\n")
+    path.write_text("name: x\nhardware: {arch: aarch64, cores: 1, memory_mb: 900}\nvariants: [ort-swich]\n")
 
     result = call("check", str(path))
 

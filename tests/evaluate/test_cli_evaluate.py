@@ -153,6 +153,9 @@ def test_a_metric_of_the_users(folder):
         (lambda d: {"x": d["x"]}, "which array holds the labels"),
         (lambda d: {"z": d["x"], "labels": d["labels"]}, "other names than the network's"),
         (lambda d: d | {"x": d["x"].astype("f8")}, "wrong type"),
+        (lambda d: d | {"x": d["x"] * np.float32("nan")}, "holds NaN or infinities"),
+        (lambda d: d | {"labels": d["labels"] > 0}, "True and false are no labels of so many classes"),
+        (lambda d: {name: array[:0] for name, array in d.items()}, "holds no samples"),
     ],
 )
 def test_bad_data_changes_nothing(folder, change, words):

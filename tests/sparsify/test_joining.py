@@ -84,6 +84,7 @@ def test_the_wrong_order_is_seen(folder):
     result = nest("dense.pt", "s50.pt")
     assert result.exit_code == 1
     assert "are zero in the next" in result.stderr
+    assert "the sparsest comes first" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize(
