@@ -9,6 +9,7 @@ On a device this needs numpy, pydantic, PyYAML and one runtime. One caller at a 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -106,6 +107,7 @@ class AdaptiveSession:
         self._on_run = on_run
         self._history = History([level.name for level in self.ladder])
         self._ended_ms: float | None = None
+        self._latest_ms, self._set_back_ms = -float("inf"), 0.0
         self._probes = Probes.from_settings(profile.probes)
         self._trigger = _trigger(profile)
         self._reading = Reading()
@@ -278,12 +280,14 @@ class AdaptiveSession:
     def _run(
         self, inputs: Mapping[str, Array], level: int | None, within_ms: float | None
     ) -> dict[str, Array]:
-        began_ms = self._now_ms()
+        began_ms, before, set_back_ms = self._now_ms(), self._controller, self._set_back_ms
         reading = self._reading
         share = None if reading.cpu_cores is None else reading.cpu_cores / self.profile.runtime.threads
         self._controller = self._references.at(inputs, began_ms, reading.available_bytes, share)
         if level is None:
-            self._refresh_before(began_ms)
+            # What comes back knows its level, but not how much memory there is now.
+            returns = self._controller is not before and self._controller.state.runs > 0
+            self._refresh_before(began_ms, at_once=returns)
             began_ms = self._now_ms()
         chosen, chosen_by = self._choose(level, within_ms)
         rerouted: Rerouting | None = None
@@ -299,12 +303,15 @@ class AdaptiveSession:
                     self._controller,
                     self._head_bytes(),
                 )
+        except InputError:
+            self._controller = self._references.refused()
+            raise
         except BundleError as error:
             if level is not None or not self._leave_out(chosen, error):
                 raise
             return self._run(inputs, level, within_ms)
         ended_ms = self._now_ms()
-        if not 0.0 <= ended_ms - began_ms <= _LONGEST_RUN_MS or began_ms < (self._ended_ms or began_ms):
+        if not 0.0 <= ended_ms - began_ms <= _LONGEST_RUN_MS or self._set_back_ms != set_back_ms:
             return outputs  # the clock went back or is none: finished outputs are worth more than what it teaches
         reading = self._read_probes(ended_ms)
         decision = self._observe(
@@ -393,7 +400,14 @@ class AdaptiveSession:
         self.close()
 
     def _now_ms(self) -> float:
-        return self._clock_s() * _MS_PER_S
+        """Return the session's time: the caller's clock, which goes on from where it was when that is set back."""
+        now_ms = self._clock_s() * _MS_PER_S + self._set_back_ms
+        if now_ms < self._latest_ms:
+            self._set_back_ms += self._latest_ms - now_ms
+            return self._latest_ms
+        if math.isfinite(now_ms):
+            self._latest_ms = now_ms
+        return now_ms
 
     def _read_probes(self, now_ms: float) -> Reading:
         """Return the latest reading; a new one once an interval, since it costs time, or when memory is stalled on."""
@@ -407,9 +421,9 @@ class AdaptiveSession:
             self._reading = replace(self._reading, pressure_percent=percent)
         return self._reading
 
-    def _refresh_before(self, now_ms: float) -> None:
+    def _refresh_before(self, now_ms: float, *, at_once: bool) -> None:
         """After an idle time the memory may be another: look before running, not only after."""
-        if self.profile.probes.interval_ms <= now_ms - self._read_ms < float("inf"):
+        if at_once or self.profile.probes.interval_ms <= now_ms - self._read_ms < float("inf"):
             reading = self._read_probes(now_ms)
             self._observe(
                 Observation(

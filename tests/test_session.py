@@ -114,6 +114,51 @@ def test_memory_comes_first(session: AdaptiveSession) -> None:
     assert session.last_decision.reason in (Reason.DOWN_MEMORY, Reason.INFEASIBLE_MEMORY, Reason.HOLD_MEMORY)
 
 
+def test_a_clock_that_goes_back_blinds_nobody(session: AdaptiveSession) -> None:
+    """Whether between two runs or within one: the memory is looked at and runs are counted as before."""
+    for back_at in ("between", "within"):
+        session.run(session.x)
+        runs = session.stats.runs
+        session.clock.now_s -= 3600.0
+        if back_at == "within":
+            session.clock.step_s = -60.0
+            session.run(session.x)
+            session.clock.step_s = 0.0
+            assert session.stats.runs == runs
+        session.run(session.x)
+        assert session.stats.runs == runs + 1
+    free(session.root, 60)
+    session.clock.now_s += 0.2
+    session.run(session.x)
+    assert session.level < 2
+
+
+def test_inputs_that_are_refused_are_no_reference(session: AdaptiveSession) -> None:
+    """The measured table stands for the first inputs that run, not for the first that are tried."""
+    level = session.level
+    for shape in ((1, 1, 1, 1), (1, 300, 12, 12), (3, 12)):
+        with pytest.raises(ElsaError):
+            session.run({"input": np.zeros(shape, np.float32)})
+        assert session.level == level
+    session.clock.step_s = 0.008
+    session.run(session.x)
+    assert session.level == level
+    assert session.last_decision.slowdown == pytest.approx(1.0, rel=0.2)
+
+
+def test_a_size_that_comes_back_is_told_of_the_memory_before_it_runs(session: AdaptiveSession) -> None:
+    """It was left at the densest level, when there was memory."""
+    two = {"input": np.concatenate([session.x["input"]] * 2)}
+    for inputs in (session.x, two):
+        session.run(inputs)
+    free(session.root, 60)
+    session.clock.now_s += 0.2
+    session.run(two)
+    session.run(session.x)
+    assert session.last_run is not None
+    assert session.last_run.level < 2
+
+
 def test_memory_is_read_at_most_once_an_interval(session: AdaptiveSession) -> None:
     """A hundred runs within the interval read nothing; files that vanish do not disturb."""
     free(session.root, 60)

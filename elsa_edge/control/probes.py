@@ -32,6 +32,7 @@ _BATTERIES: Final = "sys/class/power_supply/*"
 # Now: under-voltage, capped clock, throttled, soft temperature limit. Higher bits say that it once was so.
 _THROTTLED_NOW: Final = 0b1111
 _MICRO: Final = 1e-6
+_ALL_PERCENT: Final = 100.0
 _AVG10: Final = re.compile(r"^some .*?avg10=([0-9.]+)", re.MULTILINE)
 
 
@@ -144,7 +145,8 @@ class Probes:
             return None
         match = _AVG10.search(text(self.root / self.pressure))
         with contextlib.suppress(ValueError):
-            return float(match[1]) if match else None
+            percent = float(match[1]) if match else None
+            return percent if percent is not None and percent <= _ALL_PERCENT else None
         return None
 
     def _temperature_c(self) -> float | None:

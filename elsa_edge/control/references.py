@@ -46,7 +46,7 @@ class References:
         self._first_elements = 0
         self._first_share = self._share = 1.0
         self._latest: tuple[_Shapes, float | None] | None = None
-        self._now = first
+        self._now = self._before = first
         self._known: OrderedDict[tuple[_Shapes, float], Controller] = OrderedDict()
 
     def at(
@@ -64,15 +64,25 @@ class References:
             available_bytes: Free memory, for a reference that is new.
             cpu_share: Share of the processor time that a run asks for which its control groups allow; None for all.
         """
-        shapes: _Shapes = tuple([getattr(array, "shape", ()) for array in inputs.values()])
+        shapes: _Shapes = tuple([_shape(array) for array in inputs.values()])
         if (shapes, cpu_share) != self._latest:
             # Without measured levels there is nothing to scale, and what was learned is worth more: a slower device.
             share = _rounded(cpu_share) if self._first.plan.all_measured else 1.0
             before, level = self._share, self._now.level
-            self._latest, self._share = (shapes, cpu_share), share
+            self._latest, self._share, self._before = (shapes, cpu_share), share, self._now
             self._now = self._controller(shapes, share, now_ms, available_bytes)
             if share != before:
                 self._now.take_over(level, now_ms)
+        return self._now
+
+    def refused(self) -> Controller:
+        """Forget the reference of inputs that were refused, and return the controller before: nothing ran at it."""
+        if self._now.state.runs == 0:
+            self._known = OrderedDict(
+                (key, kept) for key, kept in self._known.items() if kept is not self._now
+            )
+            self._first_elements = self._first_elements if self._known else 0
+            self._now, self._latest = self._before, None
         return self._now
 
     def _controller(
@@ -97,6 +107,11 @@ class References:
         if len(self._known) > _KEPT:
             self._known.popitem(last=False)
         return self._known[key]
+
+
+def _shape(array: object) -> tuple[int, ...]:
+    shape = getattr(array, "shape", ())
+    return shape if isinstance(shape, tuple) and all(isinstance(size, int) for size in shape) else ()
 
 
 def _rounded(cpu_share: float | None) -> float:

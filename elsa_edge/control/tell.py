@@ -11,26 +11,27 @@ _LONGEST_CHARACTERS: Final = 1 << 16
 
 
 def text(path: Path) -> str:
-    """Return what is in a file, or nothing."""
+    """Return what is in a file, or nothing; a path that cannot be (with a NUL in it) has nothing."""
     try:
         with path.open(encoding="ascii", errors="replace") as stream:
             return stream.read(_LONGEST_CHARACTERS)
-    except OSError:
+    except (OSError, ValueError):
         return ""
 
 
 def integer(words: str) -> int | None:
-    """Return a whole number."""
+    """Return a whole number; one beyond what 64 bits hold is nonsense."""
     try:
-        return int(words)
+        found = int(words)
     except ValueError:
         return None
+    return found if -(2**63) <= found < 2**63 else None
 
 
 def amount(words: str) -> int | None:
     """Return an amount; one below zero, or beyond what 64 bits hold, is nonsense."""
     found = integer(words)
-    return found if found is not None and 0 <= found < 2**63 else None
+    return found if found is not None and found >= 0 else None
 
 
 def matching(root: Path, pattern: str) -> list[Path]:

@@ -15,6 +15,7 @@ from elsa_edge.control import Controller, LevelFacts, Observation, Policy, make_
 from elsa_edge.control.ledger import SETTLE_MS, Ledger, decide_together
 from elsa_edge.control.state import Reason
 from elsa_edge.errors import InputError
+from elsa_edge.files.locks import Lock
 
 MB = 1_000_000
 LEVELS = [LevelFacts(name=name, memory_bytes=size * MB) for name, size in (("sparse", 20), ("dense", 60))]
@@ -155,6 +156,21 @@ def test_a_time_of_before_a_restart_of_the_machine_is_over(tmp_path):
     path = tmp_path / "ledger"
     path.write_text("other 90000.000\n")
     assert not Ledger(path, clock_ms=lambda: 100.0).others_settle()
+
+
+def test_a_member_that_was_stopped_with_the_lock_stops_nobody(tmp_path):
+    """SIGSTOP, a debugger, a frozen control group: nobody waits, and after the settling time its turn is over."""
+    clock = [5000.0]
+    ledger = Ledger(tmp_path / "ledger", clock_ms=lambda: clock[0])
+    held = Lock.take(tmp_path / "ledger")
+    assert held is not None
+    with held:
+        assert not ledger.claim()
+        ledger.announce()
+        clock[0] += SETTLE_MS
+        assert not ledger.claim()
+        clock[0] += SETTLE_MS
+        assert ledger.claim()
 
 
 def test_a_ledger_that_cannot_be_written_is_refused_in_words(tmp_path):

@@ -261,3 +261,27 @@ def test_meters_tell_the_power_and_else_the_batteries(root):
 )
 def test_the_tightest_quota_of_processor_time_is_told_in_cores(root, files, cores):
     assert root(files).read().cpu_cores == cores
+
+
+@pytest.mark.parametrize("number", ["9" * 30, "9" * 400, "-" + "9" * 400, "1" + "0" * 5000])
+def test_a_number_that_no_kernel_writes_is_unknown(root, number):
+    """It would not fit a float, and would reach the application as an OverflowError."""
+    names = (
+        "sys/class/thermal/thermal_zone0/temp",
+        "sys/class/hwmon/hwmon0/power1_input",
+        "sys/class/power_supply/BAT0/current_now",
+        "sys/class/power_supply/BAT0/voltage_now",
+        "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq",
+        "sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq",
+    )
+    assert root(dict.fromkeys(names, number)).read() == Reading()
+
+
+def test_a_group_whose_path_cannot_be_is_no_group(root):
+    assert root({"proc/self/cgroup": "0::/a\0b\n"}).read() == Reading()
+
+
+@pytest.mark.parametrize(("share", "percent"), [("100.00", 100.0), ("99999.0", None), ("9" * 400, None)])
+def test_more_than_all_the_time_is_no_pressure(root, share, percent):
+    probes = root({"proc/pressure/memory": f"some avg10={share} avg60=0.00 avg300=0.00 total=0\n"})
+    assert probes.read().pressure_percent == percent
