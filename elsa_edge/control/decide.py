@@ -279,8 +279,8 @@ def _too_many_misses(state: State, plan: Plan) -> bool:
 def _moved(state: State, observation: Observation, plan: Plan, target: int, reason: Reason) -> State:
     now, here = observation.now_ms, state.position
     failures, blocked = state.failures, state.blocked_until_ms
-    for_latency = reason in (Reason.DOWN_LATENCY, Reason.INFEASIBLE_LATENCY)
-    if for_latency and state.trial_left > 0 and target < here:
+    # Whatever it failed for: memory that a level takes in truth, or a stall it causes, shows only once it runs.
+    if state.trial_left > 0 and target < here:
         failures = _put(failures, here, failures[here] + 1)
         stay_ms = max(plan.policy.dwell_ms, now - state.switched_ms)
         blocked = _put(blocked, here, now + stay_ms * 2.0 ** min(failures[here], _LARGEST_BACKOFF))

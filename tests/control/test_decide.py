@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -92,6 +93,29 @@ def test_failed_attempts_are_repeated_ever_more_rarely(ladder, drive):
 
     assert len(entered) <= 4
     assert sum(d.level == 1 for d in decisions) < 40
+
+
+@pytest.mark.parametrize("memory_mb", [[20, 25], []])
+@pytest.mark.parametrize("stalls", [False, True])
+def test_a_level_that_takes_more_memory_than_was_told_is_tried_ever_more_rarely(ladder, memory_mb, stalls):
+    """It shows only once the level runs: the reserve is touched, or the system stalls."""
+    controller = Controller(make_plan(ladder(5, 10, memory_mb=memory_mb), POLICY))
+    now, levels = 0.0, []
+    for _ in range(4000):
+        level = controller.level
+        now += (5.0, 10.0)[level]
+        seen = Observation(
+            now_ms=now,
+            level=level,
+            latency_ms=(5.0, 10.0)[level],
+            available_bytes=(1000.0 if stalls else (100.0, 10.0)[level]) * MB,
+            pressure_percent=15.0 * level if stalls else None,
+        )
+        controller.observe(seen)
+        levels.append(level)
+
+    assert sum(a != b for a, b in pairwise(levels)) <= 12
+    assert levels[-1] == 0
 
 
 def test_the_table_may_be_wrong(ladder, drive):

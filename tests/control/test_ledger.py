@@ -63,15 +63,15 @@ def shared(path: Path, clock: list[float]) -> list[Ledger]:
 
 
 def test_without_a_ledger_two_sessions_take_and_give_back_the_same_memory(tmp_path):
-    """Room for one dense level only: both take it, both run short, both give it back, again and again."""
+    """Room for one dense level only: both take it, both run short, both give it back, and try again."""
     alone, _, short_alone = two_on_one_memory(60, 1000, [None, None], [0.0], (0.0, 10.0))
     clock = [0.0]
     together, levels, short = two_on_one_memory(
         60, 1000, shared(tmp_path / "ledger", clock), clock, (0.0, 10.0)
     )
 
-    assert min(alone) > 20
-    assert short_alone > 100
+    assert min(alone) >= 3
+    assert short_alone > 10
     assert sum(together) == 1
     assert sorted((levels[0][-1], levels[1][-1])) == [0, 1]
     assert short == 0

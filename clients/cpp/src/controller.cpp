@@ -329,8 +329,8 @@ struct Controller::State {
     const Policy& policy = plan.policy;
     const int here = position;
     const bool probing = std::strcmp(reason, "probe") == 0;
-    const bool for_latency = std::strcmp(reason, "down-latency") == 0 || std::strcmp(reason, "infeasible-latency") == 0;
-    if (for_latency && trial_left > 0 && target < here) {
+    // Whatever it failed for: memory that a level takes in truth, or a stall it causes, shows only once it runs.
+    if (trial_left > 0 && target < here) {
       ++failures[here];
       const double stay_ms = std::max(policy.dwell_ms, seen.now_ms - switched_ms);
       blocked_until_ms[here] = seen.now_ms + std::ldexp(stay_ms, std::min(failures[here], kLargestBackoff));

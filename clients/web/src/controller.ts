@@ -345,8 +345,8 @@ export class Controller {
   private move({ nowMs }: Observation, target: number, reason: Reason): void {
     const here = this.position;
     const { policy } = this.plan;
-    const forLatency = reason === "down-latency" || reason === "infeasible-latency";
-    if (forLatency && this.trialLeft > 0 && target < here) {
+    // Whatever it failed for: memory that a level takes in truth, or a stall it causes, shows only once it runs.
+    if (this.trialLeft > 0 && target < here) {
       this.failures[here]! += 1;
       const stayMs = Math.max(policy.dwellMs, nowMs - this.switchedMs);
       this.blockedUntilMs[here] = nowMs + stayMs * 2 ** Math.min(this.failures[here]!, LARGEST_BACKOFF);

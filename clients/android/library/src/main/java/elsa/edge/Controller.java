@@ -347,8 +347,8 @@ public final class Controller {
     Policy policy = plan.policy;
     int here = position;
     boolean probing = reason.equals("probe");
-    boolean forLatency = reason.equals("down-latency") || reason.equals("infeasible-latency");
-    if (forLatency && trialLeft > 0 && target < here) {
+    // Whatever it failed for: memory that a level takes in truth, or a stall it causes, shows only once it runs.
+    if (trialLeft > 0 && target < here) {
       failures[here]++;
       double stayMs = Math.max(policy.dwellMs, seen.nowMs - switchedMs);
       blockedUntilMs[here] = seen.nowMs + Math.scalb(stayMs, Math.min(failures[here], LARGEST_BACKOFF));
