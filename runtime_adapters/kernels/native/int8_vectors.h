@@ -139,6 +139,14 @@ inline void store_codes(void* p, Int codes) { store(p, turn_sign(codes)); }
 constexpr float kBeyond = 1e9f;        // x86 makes a negative integer of what is too large for one
 constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer, ties to even
 
+#if defined(__aarch64__)
+// 16 numbers to bytes in their order, rounded to even and saturated to 0 .. 255.
+inline uint8x16_t narrow(Float a, Float b, Float c, Float d) {
+  const auto half = [](Float v) { return vqmovn_s32(vcvtnq_s32_f32(reinterpret_cast<float32x4_t>(v))); };
+  return vcombine_u8(vqmovun_s16(vcombine_s16(half(a), half(b))), vqmovun_s16(vcombine_s16(half(c), half(d))));
+}
+#endif
+
 // Lane p of the result holds the bytes t0[p], t1[p], t2[p], t3[p]: rounded to even and saturated to 0 .. 255.
 inline Int pack4(Float t0, Float t1, Float t2, Float t3) {
 #if defined(__AVX2__) && ELSA_LANES == 8
@@ -157,6 +165,9 @@ inline Int pack4(Float t0, Float t1, Float t2, Float t3) {
       _mm512_packus_epi16(_mm512_packs_epi32(whole(t0), whole(t1)), _mm512_packs_epi32(whole(t2), whole(t3)));
   const __m512i turn = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
   return reinterpret_cast<Int>(_mm512_shuffle_epi8(rows, turn));
+#elif defined(__aarch64__)
+  alignas(16) constexpr uint8_t kTurn[] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
+  return reinterpret_cast<Int>(vreinterpretq_s32_u8(vqtbl1q_u8(narrow(t0, t1, t2, t3), vld1q_u8(kTurn))));
 #else
   const auto whole = [](Float t) {
     t = t > 0.0f ? t : all(0.0f);
@@ -246,10 +257,7 @@ inline Int pack_pixels(const Float* t) {
   return reinterpret_cast<Int>(
       _mm_packus_epi16(_mm_packs_epi32(whole(t[0]), whole(t[1])), _mm_packs_epi32(whole(t[2]), whole(t[3]))));
 #else
-  const auto half = [](Float v) { return vqmovn_s32(vcvtnq_s32_f32(reinterpret_cast<float32x4_t>(v))); };
-  const uint8x8_t low = vqmovun_s16(vcombine_s16(half(t[0]), half(t[1]))),
-                  high = vqmovun_s16(vcombine_s16(half(t[2]), half(t[3])));
-  return reinterpret_cast<Int>(vreinterpretq_s32_u8(vcombine_u8(low, high)));
+  return reinterpret_cast<Int>(vreinterpretq_s32_u8(narrow(t[0], t[1], t[2], t[3])));
 #endif
 }
 
