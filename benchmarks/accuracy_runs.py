@@ -260,12 +260,8 @@ def asni(setting: Setting, seed: int) -> list[Row]:
     ]
 
 
-def multilevel(setting: Setting, seed: int) -> list[Row]:
-    """Two levels with 5.38 % and 13.38 % of the weights by both trainers, beside the dense network."""
-    sparsities = (0.9462, 0.8662)
-    _, (dense,) = train_levels(setting, seed, [0.0])
-    stages, frozen = train_levels(setting, seed, sparsities)
-    model = fresh(setting, seed)
+def train_joint(setting: Setting, seed: int, sparsities: Sequence[float], model: nn.Module) -> JointLevels:
+    """Train all levels of a fresh network at once, the denser ones teaching the sparser, and return them."""
     joint = JointLevels(
         model, sparsities, steps=steps_of(setting), distillation=0.5, nesting=Nesting(seed=seed)
     )
@@ -281,11 +277,21 @@ def multilevel(setting: Setting, seed: int) -> list[Row]:
         joint.backward(closure)
 
     loop(setting, optimizer, seed, backward, model)
+    return joint
+
+
+def multilevel(setting: Setting, seed: int) -> list[Row]:
+    """Two levels with 5.38 % and 13.38 % of the weights by both trainers, beside the dense network."""
+    sparsities = (0.9462, 0.8662)
+    _, (dense,) = train_levels(setting, seed, [0.0])
+    stages, frozen = train_levels(setting, seed, sparsities)
+    model = fresh(setting, seed)
+    joint = train_joint(setting, seed, sparsities, model)
     together = []
     for level in range(2):
         with joint.at_level(level):
             together.append(accuracy(setting, model))
-    inputs, _ = to_device(next(task.test_batches(2)), _DEVICE)
+    inputs, _ = to_device(next(task_of(setting).test_batches(2)), _DEVICE)
     rows: list[Row] = [{"variant": "dense", "sparsity": 0.0, "accuracy": dense, "flops_fraction": 1.0}]
     trainers: tuple[tuple[str, Any, list[float]], ...] = (
         ("freeze", stages, frozen),

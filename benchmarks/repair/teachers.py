@@ -62,12 +62,12 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return float((found == labels).float().mean())
 
 
-def resnet14() -> nn.Module:
-    """Return ResNet-14 for images of 28x28 with a first convolution of stride 2."""
-    model = ResNet(2, width=24)
+def resnet14(width: int = 24) -> nn.Module:
+    """Return ResNet-14 for images of 28x28, of `width` to 4 `width` channels, with a first convolution of stride 2."""
+    model = ResNet(2, width=width)
     first = model.features[0]
     assert isinstance(first, nn.Sequential)
-    first[0] = nn.Conv2d(1, 24, 3, stride=2, padding=1, bias=False)
+    first[0] = nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False)
     made: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # lacks this form
     return made
 

@@ -13,11 +13,21 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import TensorDataset
 
-from benchmarks.accuracy_runs import Row, Setting, accuracy, fresh, loop, optimizer_of, steps_of, task_of
-from elsa_edge.training import HALO, GradualMagnitude, JointLevels, Nesting, elsa_stages
+from benchmarks.accuracy_runs import (
+    Row,
+    Setting,
+    accuracy,
+    fresh,
+    loop,
+    optimizer_of,
+    steps_of,
+    task_of,
+    train_joint,
+)
+from benchmarks.repair.teachers import resnet14
+from elsa_edge.training import HALO, GradualMagnitude, Nesting, elsa_stages
 from elsa_edge.training.sparsifiers.base import Sparsifier
 from elsa_edge.training.task import call_model
-from examples.cnn import ResNet
 from examples.data import fashion_mnist
 
 __all__ = [
@@ -47,12 +57,7 @@ _STATISTICS_BATCHES: Final = 40
 
 def resnet14_narrow() -> nn.Module:
     """Return ResNet-14 of 8, 16 and 32 channels with a first convolution of stride 2: 44 thousand weights."""
-    model = ResNet(2, width=8)
-    first = model.features[0]
-    assert isinstance(first, nn.Sequential)
-    first[0] = nn.Conv2d(1, 8, 3, stride=2, padding=1, bias=False)
-    made: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # lacks this form
-    return made
+    return resnet14(width=8)
 
 
 def fashion_for_choosing() -> tuple[TensorDataset, TensorDataset]:
@@ -150,21 +155,7 @@ def _with_new_statistics(setting: Setting, model: nn.Module) -> float:
 
 
 def _joint(setting: Setting, model: nn.Module, sparsities: list[float], seed: int) -> list[Row]:
-    task = task_of(setting)
-    joint = JointLevels(
-        model, sparsities, steps=steps_of(setting), distillation=0.5, nesting=Nesting(seed=seed)
-    )
-    optimizer = optimizer_of(setting, joint.parameters())
-    joint.attach(optimizer)
-
-    def backward(inputs: Any, targets: Any) -> None:
-        def closure() -> tuple[torch.Tensor, torch.Tensor]:
-            outputs = call_model(model, inputs)
-            return task.loss(outputs, targets), outputs
-
-        joint.backward(closure)
-
-    loop(setting, optimizer, seed, backward, model)
+    joint = train_joint(setting, seed, sparsities, model)
     rows = []
     for level, sparsity in enumerate(sparsities):
         with joint.at_level(level):
