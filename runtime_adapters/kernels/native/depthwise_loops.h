@@ -28,12 +28,12 @@ template <int N>
 inline void add_taps(const DepthwiseTile& t, const float* x, Vec (&sums)[1][N]) {
   const uint32_t last = static_cast<uint32_t>(t.taps) - 1;
   const auto tap = [&](uint32_t k) { return k < last ? k : last; };
-  ComingFloats coming(x, t.offset, 0, tap(1), tap(2));
+  Coming<float> coming(x, t.offset, 0, tap(1), tap(2));
   Vec sum[1][N];
   copy(sums, sum);
   Vec pixels[kLoaded];
   coming.load_first(pixels);
-  for (uint32_t k = 0; k <= last; ++k) step<1, N, 0>(coming, tap(k + 3), all(t.weight[k]), pixels, sum);
+  for (uint32_t k = 0; k <= last; ++k) step<Fmla, 0>(coming, tap(k + 3), all(t.weight[k]), pixels, sum);
   copy(sum, sums);
 }
 

@@ -3,7 +3,7 @@
 #pragma once
 #include "int8_vectors.h"
 #if defined(__aarch64__)
-#include "in_order.h"
+#include "in_order_products.h"
 #endif
 
 namespace elsa {
@@ -47,80 +47,17 @@ inline void add_products(const Entries8& e, const uint8_t* x, const int32_t* off
 
 #else
 
-typedef Coming<uint8_t> ComingQuads;
-
-template <int R, int N>
-inline __attribute__((always_inline)) void copy(const Int (&from)[R][N], Int (&to)[R][N]) {
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 64
-    for (int n = 0; n < N; ++n) to[r][n] = from[r][n];
-}
-
 #if defined(__ARM_FEATURE_DOTPROD)
 
-// sum += dot of four pixels' quads with w[kLane]
-template <int kLane>
-inline __attribute__((always_inline)) void dot_here(Int& sum, Int pixels, Int w) {
-  asm volatile("sdot %0.4s, %1.16b, %2.4b[%3]" : "+w"(sum) : "w"(pixels), "w"(w), "i"(kLane));
-}
-
-// One entry: one row takes lane kLane of w, four rows take all. `after` is the column of the third entry from here.
-template <int R, int N, int kLane>
-inline __attribute__((always_inline)) void step(ComingQuads& coming, uint32_t after, Int w, Int (&pixels)[kLoaded],
-                                                Int (&sum)[R][N]) {
-  static_assert(N % kLoaded == 0 && (R == 1 || R == 4));
-  coming.begin();
-#pragma GCC unroll 64
-  for (int n = 0; n < N; ++n) {
-    Int& p = pixels[n % kLoaded];
-    dot_here<kLane>(sum[0][n], p, w);
-    if constexpr (R == 4) {
-      dot_here<1>(sum[1][n], p, w);
-      dot_here<2>(sum[2][n], p, w);
-      dot_here<3>(sum[3][n], p, w);
-    }
-    coming.after_vector<N>(n, after, p);
-  }
-  coming.end(after);
-}
+struct QuadWeights {
+  const int32_t* value;
+  Int four(int64_t k) const { return load(value + k); }
+  Int all(int64_t k) const { return elsa::all(value[k]); }
+};
 
 template <int R, int N>
-inline void add_products(const Entries8& e, const uint8_t* x, const int32_t* offset, Int (&sums)[R][N]) {
-  if (e.first >= e.end) return;
-  const uint32_t last = e.end - 1 - (e.end - 1 - e.first) % e.step;  // behind it there is nothing: it is read again
-  const auto column = [&](uint32_t i) -> uint32_t { return e.index[i < last ? i : last]; };
-  uint32_t i = e.first;
-  ComingQuads coming(x, offset, column(i), column(i + e.step), column(i + 2 * e.step));
-  Int sum[R][N];
-  copy(sums, sum);
-  Int pixels[kLoaded];
-  coming.load_first(pixels);
-  if constexpr (R == 4) {
-    const auto weights = [&](uint32_t at) { return load(e.value + 4 * static_cast<int64_t>(at)); };
-    Int w = weights(i);
-    for (; i + 4 < e.end; i += 2) {
-      const Int odd = weights(i + 1);
-      step<4, N, 0>(coming, e.index[i + 3], w, pixels, sum);
-      w = weights(i + 2);
-      step<4, N, 0>(coming, e.index[i + 4], odd, pixels, sum);
-    }
-    for (; i < e.end; ++i) step<4, N, 0>(coming, column(i + 3), weights(i), pixels, sum);
-  } else {
-    if (e.step == 1) {
-      for (; i + 7 <= e.end; i += 4) {
-        const Int w = load(e.value + i);
-        uint64_t columns;
-        __builtin_memcpy(&columns, e.index + i + 3, sizeof columns);
-        step<1, N, 0>(coming, columns & 0xFFFF, w, pixels, sum);
-        step<1, N, 1>(coming, columns >> 16 & 0xFFFF, w, pixels, sum);
-        step<1, N, 2>(coming, columns >> 32 & 0xFFFF, w, pixels, sum);
-        step<1, N, 3>(coming, columns >> 48, w, pixels, sum);
-      }
-    }
-    for (; i < e.end; i += e.step) step<1, N, 0>(coming, column(i + 3 * e.step), all(e.value[i]), pixels, sum);
-  }
-  copy(sum, sums);
+inline void add_products(const Entries8& e, const uint8_t* x, const int32_t* offset, Int (&sum)[R][N]) {
+  add_in_order<Sdot>(e.index, e.first, e.end, e.step, QuadWeights{e.value}, x, offset, sum);
 }
 
 #else
@@ -150,7 +87,7 @@ inline __attribute__((always_inline)) void load_all_here(Int& to, const int32_t*
 // One entry of one row, its weights in all lanes of w. The first products of the next entry, whose weights are at `next`,
 // begin here.
 template <int N>
-inline __attribute__((always_inline)) void step(ComingQuads& coming, uint32_t after, const int32_t* next, Int& w,
+inline __attribute__((always_inline)) void step(Coming<uint8_t>& coming, uint32_t after, const int32_t* next, Int& w,
                                                 Int (&pixels)[kLoaded], Products (&made)[2], Int (&sum)[1][N]) {
   static_assert(N % kLoaded == 0);
   coming.begin();
@@ -177,7 +114,7 @@ inline void add_products(const Entries8& e, const uint8_t* x, const int32_t* off
   const uint32_t last = e.end - 1 - (e.end - 1 - e.first) % e.step;  // behind it there is nothing: it is read again
   const auto at = [&](uint32_t i) { return i < last ? i : last; };
   uint32_t i = e.first;
-  ComingQuads coming(x, offset, e.index[i], e.index[at(i + e.step)], e.index[at(i + 2 * e.step)]);
+  Coming<uint8_t> coming(x, offset, e.index[i], e.index[at(i + e.step)], e.index[at(i + 2 * e.step)]);
   Int sum[1][N];
   copy(sums, sum);
   Int pixels[kLoaded], w;
