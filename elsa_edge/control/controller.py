@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from elsa_edge.control.begin import start
 from elsa_edge.control.decide import step
+from elsa_edge.control.estimate import predict
 from elsa_edge.control.plan import Plan
 from elsa_edge.control.state import Decision, Observation, Reason, State
 
@@ -44,16 +45,34 @@ class Controller:
         self.state, self.decision, _ = step(self.state, observation, self.plan)
         return self.decision
 
-    def take_over(self, level: int, now_ms: float) -> None:
+    def take_over(self, before: Controller, now_ms: float) -> None:
         """Go on after another controller, no denser than at its level: memory and heat are as they were for that one.
 
+        Below that level, it is the most valuable one that this controller expects to fit. The wait before a denser
+        level goes on: a level that stays began with the other controller.
+
         Args:
-            level: The level that ran last.
+            before: The controller of the runs before.
             now_ms: The caller's monotonic clock.
         """
-        position = self.plan.positions[level]
-        if 0 <= position < self.state.position:
+        position = self._at_most(self.plan.positions[before.level], now_ms)
+        if position != self.state.position:
+            level = self.plan.candidates[position]
             self.decision = self.decision._replace(level=level, reason=Reason.HOLD, predicted_ms=None)
             self.state = self.state._replace(
-                position=position, switched_ms=now_ms, runs_here=0, fits_above=0, trial_left=0, probe_left=0
+                position=position, runs_here=0, fits_above=0, trial_left=0, probe_left=0
             )
+        stayed = self.level == before.level
+        self.state = self.state._replace(switched_ms=before.state.switched_ms if stayed else now_ms)
+
+    def _at_most(self, highest: int, now_ms: float) -> int:
+        """Return the most valuable candidate up to one that may be entered at once, or else the present one."""
+        state, here = self.state, self.state.position
+        if highest <= here:
+            return here if highest < 0 else highest
+        predicted = predict(state.estimate, self.plan, here, state.mean_stay_runs)
+        return max(
+            p
+            for p in range(here, highest + 1)
+            if p == here or (predicted[p] <= self.plan.up_log_ms and state.blocked_until_ms[p] <= now_ms)
+        )

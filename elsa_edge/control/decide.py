@@ -48,9 +48,12 @@ def step(state: State, observation: Observation, plan: Plan) -> tuple[State, Dec
         target, reason, feasible = _leave(state, plan, predicted, permitted, forced)
     elif predicted[state.position] > plan.stay_log_ms:
         target, reason, feasible = _leave(state, plan, predicted, permitted, Reason.DOWN_LATENCY)
+        if not feasible and target == state.position:
+            target, reason = _try_another(state, observation, plan, permitted)
     else:
         target, reason, fits_above = _upward(state, observation, plan, predicted, permitted)
-        feasible = True
+        # A probe where nothing is known to fit promises nothing.
+        feasible = state.probe_left == 0 or any(p <= plan.stay_log_ms for p in predicted[: state.position])
         if fits_above != state.fits_above:
             state = state._replace(fits_above=fits_above)
     if target != state.position:
@@ -90,11 +93,11 @@ def _take_in(state: State, observation: Observation, plan: Plan) -> State:
     if latency is None or level is None:
         return state
     # At once and by position: looking up and naming twenty fields would cost a tenth of the decision.
-    here, estimate, last_level, last_ms, gaps, cold_left, runs, runs_here, mean_stay_runs, switched_ms = (
-        state[:10]
-    )
-    fits_above, misses, avoidable, length, failures, blocked_until_ms = state[10:16]
-    trial_left, probe_run, probe_left, pressure_ms = state[16:]
+    (
+        here, estimate, last_level, last_ms, gaps, cold_left, runs, runs_here, mean_stay_runs, switched_ms,
+        fits_above, misses, avoidable, length, failures, blocked_until_ms, trial_left, probe_run, probe_left,
+        pressure_ms,
+    ) = state  # fmt: skip
     now, first = observation.now_ms, last_level < 0
     paused = not first and now - latency - last_ms > policy.idle_gap_ms
     gaps = gaps + 1 if paused else 0
@@ -209,6 +212,23 @@ def _least_late(state: State, plan: Plan, predicted: list[float], permitted: Seq
     return min(untried, key=reference.__getitem__, default=fastest)
 
 
+def _try_another(
+    state: State, observation: Observation, plan: Plan, permitted: Sequence[int]
+) -> tuple[int, Reason]:
+    """Return a denser level of unknown latency to try now and then where nothing fits, or else the present one.
+
+    Sparser need not be faster: kernels for zeros can lose to dense ones.
+    """
+    here, policy, now = state.position, plan.policy, observation.now_ms
+    hot = observation.temperature_c is not None and observation.temperature_c >= policy.temperature_limit_c
+    settled = state.runs_here >= policy.up_after_runs and now - state.switched_ms >= policy.dwell_ms
+    if plan.all_measured or not settled or hot or not _is_rare(state, plan):
+        return here, Reason.INFEASIBLE_LATENCY
+    unknown = [p for p in permitted if p > here and not is_known(state.estimate, plan, p)]
+    open_now = [p for p in unknown if state.blocked_until_ms[p] <= now]
+    return (open_now[0], Reason.PROBE) if open_now else (here, Reason.INFEASIBLE_LATENCY)
+
+
 def _upward(
     state: State, observation: Observation, plan: Plan, predicted: list[float], permitted: Sequence[int]
 ) -> tuple[int, Reason, int]:
@@ -222,12 +242,13 @@ def _upward(
         return max(better), Reason.BETTER, 0
     unknown = -1
     if not plan.all_measured:  # unknown latencies are climbed one by one: each teaches about the next
-        unknown = next((p for p in range(here + 1, top + 1) if not is_known(state.estimate, plan, p)), -1)
+        unknown = next((p for p in permitted if p > here and not is_known(state.estimate, plan, p)), -1)
     reachable = range(here + 1, (unknown if unknown >= 0 else top) + 1)
     fitting = [p for p in reachable if predicted[p] <= limit]
     roomy = [p for p in fitting if p in permitted]
     fits_above = state.fits_above + 1 if roomy else 0
-    probe = here + 1 in permitted and _worth_a_probe(state, plan, present) and _may_probe(state, plan)
+    above = next((p for p in permitted if p > here), here)
+    probe = above > here and _worth_a_probe(state, plan, present, above) and _may_probe(state, plan)
     if not roomy and not probe:
         return here, Reason.HOLD_MEMORY if fitting else Reason.HOLD, 0
     policy, now = plan.policy, observation.now_ms
@@ -240,34 +261,42 @@ def _upward(
     open_now = [p for p in roomy if state.blocked_until_ms[p] <= now]
     if open_now and fits_above >= policy.up_after_runs:
         return max(open_now), Reason.UP, 0
-    if probe and state.blocked_until_ms[here + 1] <= now:
-        return here + 1, Reason.PROBE, 0
+    if probe and state.blocked_until_ms[above] <= now:
+        return above, Reason.PROBE, 0
     return here, Reason.HOLD_DWELL if open_now else Reason.HOLD_BACKOFF, fits_above
 
 
-def _worth_a_probe(state: State, plan: Plan, present: float) -> bool:
-    """Return whether the next level may fit though nothing says so: it is unknown, or believed too slow for long.
+def _worth_a_probe(state: State, plan: Plan, present: float, above: int) -> bool:
+    """Return whether the level above may fit though nothing says so: it is unknown, or believed too slow for long.
 
-    A belief that old is checked when the next level would fit by the plain ratio of the two references.
+    A belief that old is checked when that level would fit by the plain ratio of the two references.
     """
-    here = state.position
-    if not is_known(state.estimate, plan, here + 1):
+    if not is_known(state.estimate, plan, above):
         return present <= plan.up_log_ms
-    if not is_stale(state.estimate, here + 1):
+    if not is_stale(state.estimate, above):
         return False
-    return present + plan.reference_log_ms[here + 1] - plan.reference_log_ms[here] <= plan.up_log_ms
+    references = plan.reference_log_ms
+    return present + references[above] - references[state.position] <= plan.up_log_ms
 
 
 def _may_probe(state: State, plan: Plan) -> bool:
     """Return whether a probe's cold and first warm runs could all miss the budget without breaking the policy."""
     policy = plan.policy
-    cost_runs = policy.discard_runs + 2
     if state.estimate.seen_run[state.position] < 0:
         return False
-    if state.avoidable.bit_count() + cost_runs <= policy.allowed_miss_rate * policy.window_runs:
+    if state.avoidable.bit_count() + _probe_runs(plan) <= policy.allowed_miss_rate * policy.window_runs:
         return True
     # A window too strict for any probe: as rarely as the allowed rate asks for.
-    return (state.runs - state.probe_run) * policy.allowed_miss_rate >= cost_runs
+    return _is_rare(state, plan)
+
+
+def _is_rare(state: State, plan: Plan) -> bool:
+    """Return whether the latest probe is so long ago that another costs no more misses than may be."""
+    return (state.runs - state.probe_run) * plan.policy.allowed_miss_rate >= _probe_runs(plan)
+
+
+def _probe_runs(plan: Plan) -> int:
+    return plan.policy.discard_runs + 2
 
 
 def _too_many_misses(state: State, plan: Plan) -> bool:

@@ -13,6 +13,7 @@ than may, it is drawn in until as many do (Gibbs and Candes, NeurIPS 2021).
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left
 from typing import Final
 
@@ -53,8 +54,8 @@ def first_estimate(plan: Plan) -> Estimate:
         residual=(0.0,) * count,
         residual_variance=plan.residual_variance,
         seen_run=(-1,) * count,
-        scores=(),
-        ordered=(),
+        scores=array("d"),
+        ordered=array("d"),
         miss_rate=plan.policy.allowed_miss_rate,
         tail=plan.tail_log,
         streak=0,
@@ -80,7 +81,7 @@ def is_known(estimate: Estimate, plan: Plan, position: int) -> bool:
     return plan.measured[position] or is_tried(estimate, position)
 
 
-def _tail(ordered: tuple[float, ...], miss_rate: float, prior: float) -> float:
+def _tail(ordered: array[float], miss_rate: float, prior: float) -> float:
     """Return how far above the median the percentile 1 - miss_rate lies, as a log ratio, at least 0."""
     count = len(ordered)
     if count == 0:
@@ -132,8 +133,10 @@ def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float, *, misse
         missed: Whether it missed the budget, and a faster level would not have.
     """
     # At once and by position: looking up and naming fifteen fields would cost as much as the arithmetic.
-    shared, shared_variance, noise, residuals, variances, seen_run, scores, ordered = estimate[:8]
-    miss_rate, _, streak, runs, latest, stay, jump = estimate[8:]
+    (
+        shared, shared_variance, noise, residuals, variances, seen_run, scores, ordered,
+        miss_rate, _, streak, runs, latest, stay, jump,
+    ) = estimate  # fmt: skip
     prior, seen = plan.residual_variance[position], seen_run[position]
     age = runs - seen
     residual = residuals[position] * (_FADE_RUNS / (_FADE_RUNS + age)) if seen >= 0 else 0.0
@@ -204,7 +207,7 @@ def _next_streak(streak: int, error: float, spread: float) -> int:
     return min(streak, 0) - 1
 
 
-def _noise(ordered: tuple[float, ...]) -> float:
+def _noise(ordered: array[float]) -> float:
     """Return the variance of the middle two thirds of the errors, as if normal: outliers do not count."""
     count = len(ordered)
     spread = 0.5 * (ordered[(84 * count) // 100] - ordered[(16 * count) // 100])
@@ -212,16 +215,14 @@ def _noise(ordered: tuple[float, ...]) -> float:
     return max(_LEAST_NOISE, weight * spread * spread + (1.0 - weight) * _FIRST_NOISE)
 
 
-def _push(
-    scores: tuple[float, ...], ordered: tuple[float, ...], error: float
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Add an error to the window; drop the oldest when it is full. Slices: twice as fast as a list and back."""
-    new = bisect_left(ordered, error)
-    if len(scores) < _WINDOW:
-        return (*scores, error), (*ordered[:new], error, *ordered[new:])
-    old = bisect_left(ordered, scores[0])
-    if new <= old:
-        ordered = (*ordered[:new], error, *ordered[new:old], *ordered[old + 1 :])
-    else:
-        ordered = (*ordered[:old], *ordered[old + 1 : new], error, *ordered[new:])
-    return (*scores[1:], error), ordered
+def _push(scores: array[float], ordered: array[float], error: float) -> tuple[array[float], array[float]]:
+    """Return the window with an error added, and without the oldest when it is full; the given one stays as it is.
+
+    Packed numbers: copying a tuple would count a reference to each of them, which costs more than the arithmetic.
+    """
+    scores, ordered = scores[:], ordered[:]
+    if len(scores) == _WINDOW:
+        del ordered[bisect_left(ordered, scores.pop(0))]
+    scores.append(error)
+    ordered.insert(bisect_left(ordered, error), error)
+    return scores, ordered

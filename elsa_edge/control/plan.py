@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from statistics import NormalDist, median
 from typing import Final
 
 from elsa_edge.control.policy import Policy
@@ -265,8 +265,11 @@ def _dominates(better: LevelFacts, worse: LevelFacts) -> bool:
 
 
 def _tail_log(levels: Sequence[LevelFacts], policy: Policy) -> float:
-    """Prior log ratio of the allowed percentile to the median, from the 95th percentiles, as if log-normal."""
+    """Prior log ratio of the allowed percentile to the median, from the 95th percentiles, as if log-normal.
+
+    The levels share one tail: the median of theirs, since one of them may have been measured beside other work.
+    """
     tails = [math.log(level.p95_ms / level.p50_ms) for level in levels if level.p95_ms and level.p50_ms]
-    at_95 = max(0.02, *tails) if tails else _DEFAULT_TAIL
+    at_95 = max(0.02, median(tails)) if tails else _DEFAULT_TAIL
     normal = NormalDist()
     return max(0.0, at_95 * normal.inv_cdf(1.0 - policy.allowed_miss_rate) / normal.inv_cdf(0.95))

@@ -3,13 +3,14 @@
     reference(size, share) = reference * elements(size) / elements(first size) * first share / share
 
 The size and the share of processor time that come first are those that the measured table stands for. What is learned
-at one says nothing about another, and when it comes back, so does what was known about it; of references beyond the
-latest few nothing is kept.
+at one says nothing about another, and when it comes back, so does what was known about it; of sizes beyond the latest
+few nothing is kept.
 
 A quota does not stretch all levels alike: a run that ends within the quota of a period is not slowed at all, so that a
 sparse level sees nothing of what a dense one would meet. The ratio is therefore a guess from which each level may
 deviate. And a quota does not pass by itself as a disturbance does, but is announced when it changes: under less than
-the first share a denser level is tried more rarely. A change of the quota never raises the level at once.
+the first share a denser level is tried more rarely. A change of the quota never raises the level at once, nor does it
+begin the wait for a denser one anew: however often it changes, that wait is the session's.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from elsa_edge.control.plan import Plan
 
 __all__ = ["References"]
 
-_KEPT: Final = 8
+_KEPT_SIZES: Final = 8
 _NO_SCALE_VARIANCE: Final = 25.0  # the ratio of elements is a guess: anything from microseconds to minutes
 _QUOTA_VARIANCE: Final = 0.6**2  # of the log ratio between a level's time under a quota and its time / share
 _QUOTA_STAY: Final = 20.0  # dwell times under a quota, before a denser level is entered
-_SHARE_STEPS: Final = 20.0  # shares closer than a twentieth are one
+_SHARE_STEPS: Final = 20.0  # shares closer than a twentieth are one; so many there can be of each size
 
 _Shapes = tuple[tuple[int, ...], ...]
 
@@ -47,7 +48,7 @@ class References:
         self._first_share = self._share = 1.0
         self._latest: tuple[_Shapes, float | None] | None = None
         self._now = self._before = first
-        self._known: OrderedDict[tuple[_Shapes, float], Controller] = OrderedDict()
+        self._known: OrderedDict[_Shapes, dict[float, Controller]] = OrderedDict()
 
     def at(
         self,
@@ -68,19 +69,20 @@ class References:
         if (shapes, cpu_share) != self._latest:
             # Without measured levels there is nothing to scale, and what was learned is worth more: a slower device.
             share = _rounded(cpu_share) if self._first.plan.all_measured else 1.0
-            before, level = self._share, self._now.level
+            changed = share != self._share
             self._latest, self._share, self._before = (shapes, cpu_share), share, self._now
             self._now = self._controller(shapes, share, now_ms, available_bytes)
-            if share != before:
-                self._now.take_over(level, now_ms)
+            if changed:
+                self._now.take_over(self._before, now_ms)
         return self._now
 
     def refused(self) -> Controller:
         """Forget the reference of inputs that were refused, and return the controller before: nothing ran at it."""
         if self._now.state.runs == 0:
-            self._known = OrderedDict(
-                (key, kept) for key, kept in self._known.items() if kept is not self._now
-            )
+            shapes, shares = next(reversed(self._known.items()))
+            del shares[self._share]
+            if not shares:
+                del self._known[shapes]
             self._first_elements = self._first_elements if self._known else 0
             self._now, self._latest = self._before, None
         return self._now
@@ -88,25 +90,24 @@ class References:
     def _controller(
         self, shapes: _Shapes, share: float, now_ms: float, available_bytes: float | None
     ) -> Controller:
-        key = shapes, share
-        if key in self._known:
-            self._known.move_to_end(key)
-            return self._known[key]
+        shares = self._known.setdefault(shapes, {})
+        self._known.move_to_end(shapes)
+        if share in shares:
+            return shares[share]
         elements = max(1, sum(map(math.prod, shapes)))
         if not self._first_elements:
             self._first_elements, self._first_share = elements, share
+            shares[share] = self._first
+            return self._first
         plan = self._first.plan
         if elements != self._first_elements:
             plan = _resized(plan, elements / self._first_elements)
         if share != self._first_share:
             plan = _limited(plan, share / self._first_share)
-        if self._known:
-            self._known[key] = Controller(plan, now_ms=now_ms, available_bytes=available_bytes)
-        else:
-            self._known[key] = self._first
-        if len(self._known) > _KEPT:
+        if len(self._known) > _KEPT_SIZES:
             self._known.popitem(last=False)
-        return self._known[key]
+        shares[share] = Controller(plan, now_ms=now_ms, available_bytes=available_bytes)
+        return shares[share]
 
 
 def _shape(array: object) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from array import array
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ class Estimate(NamedTuple):
         residual: Each level's own deviation.
         residual_variance: How uncertain that is.
         seen_run: Number of the run at which each level was last observed; -1 for never.
-        scores: The latest prediction errors, oldest first.
+        scores: The latest prediction errors, oldest first; never changed in place.
         ordered: The same, sorted.
         miss_rate: The rate that the tail is drawn for, steered so that the true one becomes the allowed one.
         tail: How far the allowed percentile lies above the prediction.
@@ -81,8 +82,8 @@ class Estimate(NamedTuple):
     residual: tuple[float, ...]
     residual_variance: tuple[float, ...]
     seen_run: tuple[int, ...]
-    scores: tuple[float, ...]
-    ordered: tuple[float, ...]
+    scores: array[float]
+    ordered: array[float]
     miss_rate: float
     tail: float
     streak: int

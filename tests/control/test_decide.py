@@ -129,6 +129,60 @@ def test_the_table_may_be_wrong(ladder, drive):
 
 
 @pytest.mark.parametrize(
+    ("truth", "best"),
+    [((12.0, 8.0, 8.0), 2), ((12.0, 8.0, 20.0), 1), ((12.0, 14.0, 8.0), 2), ((12.0, 11.0, 8.0), 2)],
+)
+def test_where_nothing_fits_levels_that_were_never_seen_are_tried(ladder, drive, truth, best):
+    """The sparsest may be the slowest: kernels for zeros can lose to dense ones."""
+    controller = Controller(make_plan(ladder(None, None, None), Policy(budget_ms=10.0)))
+
+    decisions = drive(controller, lambda _run, level: truth[level], 1500)
+
+    assert {d.level for d in decisions[-100:]} == {best}
+    assert all(d.feasible for d in decisions[-100:])
+
+
+def test_levels_that_are_tried_where_nothing_fits_hold_no_promise_and_are_left_again(ladder, drive):
+    """While it is tried the policy is broken as before, and it is tried ever more rarely."""
+    truth = (12.0, 14.0, 16.0)
+    controller = Controller(make_plan(ladder(None, None, None), Policy(budget_ms=10.0)))
+
+    decisions = drive(controller, lambda _run, level: truth[level], 4000)
+
+    assert any(d.reason is Reason.PROBE for d in decisions)
+    assert not any(d.feasible for d in decisions[10:])
+    assert sum(d.level > 0 for d in decisions) <= 0.02 * len(decisions)
+
+
+def test_a_measured_level_that_is_far_too_slow_is_never_tried(ladder, drive):
+    """A disturbance makes all levels late: it is no time for trials."""
+    controller = Controller(make_plan(ladder(10.0, 20.0, 40.0), Policy(budget_ms=15.0)))
+
+    decisions = drive(controller, lambda _run, level: 3.0 * (10.0, 20.0, 40.0)[level], 2000)
+
+    assert {d.level for d in decisions} == {0}
+
+
+def test_a_level_without_room_does_not_bar_the_way_to_the_next(ladder, drive):
+    """Unknown levels are climbed one by one, but the middle one needs more memory than there is."""
+    memory_mb = (30, 70, 34)
+    controller = Controller(
+        make_plan(ladder(None, None, None, memory_mb=memory_mb), Policy(budget_ms=30.0)),
+        available_bytes=60 * MB,
+    )
+
+    decisions = drive(
+        controller,
+        lambda _run, level: (10.0, 15.0, 24.0)[level],
+        600,
+        available_bytes=lambda _run, level: (60 - memory_mb[level] + 30) * MB,
+    )
+
+    assert {d.level for d in decisions} == {0, 2}
+    assert decisions[-1].level == 2
+
+
+@pytest.mark.parametrize(
     "truth",
     [(10.0, 10.0, 10.0), (10.0, 14.0, 25.0), (1e-3, 2e-3, 3e-3), (10.0, 20.0, 60.0), (900.0, 1e3, 2e3)],
 )

@@ -148,3 +148,14 @@ def test_a_minimum_accuracy_that_cannot_be_held_is_an_error(accuracy, message):
 def test_no_level_is_an_error():
     with pytest.raises(ProfileError, match="at least one level"):
         make_plan([], POLICY)
+
+
+def test_one_noisy_percentile_is_not_the_tail_of_all_levels():
+    """A short measurement beside other work had 2.9 x the median at one level; the device was left half idle for it."""
+    levels = [
+        LevelFacts(name=f"level-{k}", p50_ms=median_ms, p95_ms=ratio * median_ms)
+        for k, (median_ms, ratio) in enumerate(((2.4, 2.9), (7.0, 1.25), (8.5, 1.5)))
+    ]
+
+    assert make_plan(levels, POLICY).tail_log == pytest.approx(math.log(1.5))
+    assert make_plan(levels[:2], POLICY).tail_log == pytest.approx(math.log(2.9 * 1.25) / 2.0)

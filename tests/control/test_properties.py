@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from dataclasses import replace
 from itertools import pairwise
 
@@ -214,10 +215,11 @@ def test_the_object_and_the_function_agree(levels, policy, trace):
 @given(errors=st.lists(st.floats(-2.0, 2.0), max_size=300))
 @settings(max_examples=30, deadline=None)
 def test_the_window_of_errors_holds_the_latest_hundred_sorted(errors):
-    scores: tuple[float, ...] = ()
-    ordered: tuple[float, ...] = ()
+    scores, ordered = array("d"), array("d")
     for error in errors:
+        before = scores, ordered, scores[:], ordered[:]
         scores, ordered = _push(scores, ordered, error)
+        assert before[:2] == before[2:]
 
     assert list(scores) == errors[-100:]
     assert list(ordered) == sorted(errors[-100:])

@@ -48,7 +48,7 @@ def test_a_change_of_the_quota_lowers_the_level_at_once_but_never_raises_it(refe
     assert sparse.level == 0
     assert references.at(ONE, 2.0, None, None) is dense
     assert dense.level == 0
-    assert dense.state.switched_ms == 2.0
+    assert dense.state.switched_ms == 1.0  # it has waited since it fell
 
 
 def test_more_cores_than_the_threads_need_are_no_reference_of_their_own(references):
@@ -69,6 +69,34 @@ def test_only_the_latest_references_are_kept(references):
         references.at({"x": SimpleNamespace(shape=(k, 3))}, float(k), None)
 
     assert references.at(ONE, 30.0, None) is not first
+
+
+@pytest.mark.parametrize("every_ms", [200.0, 1000.0, 5000.0])
+@pytest.mark.parametrize("count", [2, 9, 12, 16])
+def test_shares_that_change_all_the_time_do_not_starve_a_dense_level(ladder, count, every_ms):
+    """The wait before a denser level is the session's: another share does not begin it anew."""
+    medians = (2.0, 4.0, 8.0)
+    references = References(Controller(make_plan(ladder(*medians), Policy(budget_ms=100.0))))
+    now, levels = 0.0, []
+    while now < 60_000.0:
+        share = 1.0 if now < 2000.0 else 0.05 if now < 4000.0 else 0.25 + 0.05 * (now // every_ms % count)
+        controller = references.at(ONE, now, None, share)
+        latency_ms = medians[controller.level] / share
+        levels.append((now, controller.level))
+        now += latency_ms
+        controller.observe(Observation(now_ms=now, level=levels[-1][1], latency_ms=latency_ms))
+
+    assert max(level for moment, level in levels if 3000.0 < moment < 4000.0) < 2
+    # Twenty stays of half a second, and the runs that a climb takes.
+    assert {level for moment, level in levels if moment > 20_000.0} == {2}
+
+
+def test_a_share_that_comes_back_is_known_however_many_there_were(references):
+    first = references.at(ONE, 0.0, None, 1.0)
+    for k in range(1, 20):
+        references.at(ONE, float(k), None, k / 20.0)
+
+    assert references.at(ONE, 30.0, None, 1.0) is first
 
 
 PERIOD_MS = 4.0

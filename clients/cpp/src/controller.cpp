@@ -124,8 +124,12 @@ struct Controller::State {
       feasible = leave(forced, target, reason);
     } else if (predicted[position] > plan.stay_log_ms) {
       feasible = leave("down-latency", target, reason);
+      if (!feasible && target == position) try_another(seen, target, reason);
     } else {
       fits_above = upward(seen, target, reason);
+      // A probe where nothing is known to fit promises nothing.
+      feasible = probe_left == 0 || std::any_of(predicted.begin(), predicted.begin() + position,
+                                                [&](double below) { return below <= plan.stay_log_ms; });
     }
     if (target != position) move(seen, target, reason);
     decision.level = plan.candidates[target];
@@ -258,6 +262,20 @@ struct Controller::State {
     return least;
   }
 
+  // A denser level of unknown latency is tried now and then where nothing fits: sparser need not be faster.
+  void try_another(const Observation& seen, int& target, const char*& reason) const {
+    const Policy& policy = plan.policy;
+    const bool hot = seen.temperature_c && *seen.temperature_c >= policy.temperature_limit_c;
+    const bool settled = runs_here >= policy.up_after_runs && seen.now_ms - switched_ms >= policy.dwell_ms;
+    if (!settled || hot || !is_rare()) return;
+    for (int p = position + 1; p < count(); ++p) {
+      if (!permitted[p] || blocked_until_ms[p] > seen.now_ms || estimate.is_known(p)) continue;
+      target = p;
+      reason = "probe";
+      return;
+    }
+  }
+
   // Sets the level to go up to, or the present one, and the reason; returns for how long a better one has fitted.
   int upward(const Observation& seen, int& target, const char*& reason) const {
     const Policy& policy = plan.policy;
@@ -276,7 +294,7 @@ struct Controller::State {
     // Unknown latencies are climbed one by one: each teaches about the next.
     int highest = top;
     for (int p = top; !plan.all_measured && p > here; --p) {
-      if (!estimate.is_known(p)) highest = p;
+      if (permitted[p] && !estimate.is_known(p)) highest = p;
     }
     bool fits = false, roomy = false;
     int open_now = -1;
@@ -288,7 +306,9 @@ struct Controller::State {
       if (blocked_until_ms[p] <= seen.now_ms) open_now = p;
     }
     const int fitted = roomy ? fits_above + 1 : 0;
-    const bool probe = permitted[here + 1] && worth_a_probe(present) && may_probe();
+    int above = here + 1;
+    while (above <= top && !permitted[above]) ++above;
+    const bool probe = above <= top && worth_a_probe(present, above) && may_probe();
     if (!roomy && !probe) {
       if (fits) reason = "hold-memory";
       return 0;
@@ -297,28 +317,33 @@ struct Controller::State {
     if (seen.now_ms - switched_ms < policy.dwell_ms) return reason = "hold-dwell", fitted;
     if (too_many_misses()) return reason = "hold-misses", fitted;
     if (open_now >= 0 && fitted >= policy.up_after_runs) return target = open_now, reason = "up", 0;
-    if (probe && blocked_until_ms[here + 1] <= seen.now_ms) return target = here + 1, reason = "probe", 0;
+    if (probe && blocked_until_ms[above] <= seen.now_ms) return target = above, reason = "probe", 0;
     reason = open_now >= 0 ? "hold-dwell" : "hold-backoff";
     return fitted;
   }
 
-  // Whether the next level may fit though nothing says so: it is unknown, or believed too slow for long.
-  bool worth_a_probe(double present) const {
-    const int next = position + 1;
-    if (!estimate.is_known(next)) return present <= plan.up_log_ms;
-    if (!estimate.is_stale(next)) return false;
-    return present + plan.reference_log_ms[next] - plan.reference_log_ms[position] <= plan.up_log_ms;
+  // Whether the level above may fit though nothing says so: it is unknown, or believed too slow for long.
+  bool worth_a_probe(double present, int above) const {
+    if (!estimate.is_known(above)) return present <= plan.up_log_ms;
+    if (!estimate.is_stale(above)) return false;
+    return present + plan.reference_log_ms[above] - plan.reference_log_ms[position] <= plan.up_log_ms;
   }
 
   // Whether a probe's cold and first warm runs could all miss the budget without breaking the policy.
   bool may_probe() const {
     const Policy& policy = plan.policy;
-    const int cost_runs = policy.discard_runs + 2;
     if (estimate.seen_run[position] < 0) return false;
-    if (avoidable.count + cost_runs <= policy.allowed_miss_rate * policy.window_runs) return true;
+    if (avoidable.count + probe_runs() <= policy.allowed_miss_rate * policy.window_runs) return true;
     // A window too strict for any probe: as rarely as the allowed rate asks for.
-    return static_cast<double>(runs - probe_run) * policy.allowed_miss_rate >= cost_runs;
+    return is_rare();
   }
+
+  // Whether the latest probe is so long ago that another costs no more misses than may be.
+  bool is_rare() const {
+    return static_cast<double>(runs - probe_run) * plan.policy.allowed_miss_rate >= probe_runs();
+  }
+
+  int probe_runs() const { return plan.policy.discard_runs + 2; }
 
   bool too_many_misses() const {
     if (misses.length < std::min(plan.policy.window_runs, kLeastWindowRuns)) return false;

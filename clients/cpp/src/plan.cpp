@@ -93,15 +93,17 @@ std::vector<int> without_dominated(const std::vector<int>& order, const std::vec
   return kept;
 }
 
+// The levels share one tail: the median of theirs, since one of them may have been measured beside other work.
 double tail_log(const std::vector<LevelFacts>& levels, const Policy& policy) {
-  double at95 = 0.02;
-  bool any = false;
+  std::vector<double> tails;
   for (const LevelFacts& level : levels) {
     if (!has(level.p95_ms) || !has(level.p50_ms)) continue;
-    at95 = std::max(at95, std::log(*level.p95_ms / *level.p50_ms));
-    any = true;
+    tails.push_back(std::log(*level.p95_ms / *level.p50_ms));
+    // Sorted as they come: a library's sort would be a kilobyte more.
+    for (size_t at = tails.size() - 1; at > 0 && tails[at - 1] > tails[at]; --at) std::swap(tails[at - 1], tails[at]);
   }
-  if (!any) at95 = kDefaultTail;
+  double at95 = kDefaultTail;
+  if (const size_t count = tails.size()) at95 = std::max(0.02, (tails[(count - 1) / 2] + tails[count / 2]) / 2);
   return std::max(0.0, at95 * normal_quantile(1 - policy.allowed_miss_rate) / normal_quantile(0.95));
 }
 

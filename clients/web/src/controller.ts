@@ -164,8 +164,11 @@ export class Controller {
       [target, reason, feasible] = this.leave(predicted, permitted, forced);
     } else if (predicted[this.position]! > plan.stayLogMs) {
       [target, reason, feasible] = this.leave(predicted, permitted, "down-latency");
+      if (!feasible && target === this.position) [target, reason] = this.tryAnother(observation, permitted);
     } else {
       [target, reason, this.fitsAbove] = this.upward(observation, predicted, permitted);
+      // A probe where nothing is known to fit promises nothing.
+      feasible = this.probeLeft === 0 || predicted.slice(0, this.position).some((below) => below <= plan.stayLogMs);
     }
     if (target !== this.position) this.move(observation, target, reason);
     this.decision = {
@@ -289,6 +292,18 @@ export class Controller {
     return untried.length > 0 ? least(untried, (p) => reference[p]!) : fastest;
   }
 
+  /** A denser level of unknown latency to try now and then where nothing fits: sparser need not be faster. */
+  private tryAnother({ nowMs, temperatureC }: Observation, permitted: number[]): [number, Reason] {
+    const { policy } = this.plan;
+    const hot = temperatureC !== null && temperatureC >= policy.temperatureLimitC;
+    const settled = this.runsHere >= policy.upAfterRuns && nowMs - this.switchedMs >= policy.dwellMs;
+    const unknown = permitted.find(
+      (p) => p > this.position && this.blockedUntilMs[p]! <= nowMs && !this.estimate.isKnown(p),
+    );
+    if (unknown === undefined || !settled || hot || !this.isRare()) return [this.position, "infeasible-latency"];
+    return [unknown, "probe"];
+  }
+
   /** The level to go up to, or the present one; the reason; and for how long a better one has fitted. */
   private upward(observation: Observation, predicted: number[], permitted: number[]): [number, Reason, number] {
     const { plan, estimate, position: here } = this;
@@ -300,13 +315,14 @@ export class Controller {
     if (here === top || (present === -Infinity && limit < Infinity)) return [here, "hold", 0];
     const better = permitted.filter((p) => p > here && predicted[p]! <= present);
     if (better.length > 0) return [Math.max(...better), "better", 0];
-    const above = plan.candidates.map((_, p) => p).filter((p) => p > here);
+    const denser = plan.candidates.map((_, p) => p).filter((p) => p > here);
     // Unknown latencies are climbed one by one: each teaches about the next.
-    const unknown = plan.allMeasured ? undefined : above.find((p) => !estimate.isKnown(p));
-    const fitting = above.filter((p) => p <= (unknown ?? top) && predicted[p]! <= limit);
+    const unknown = plan.allMeasured ? undefined : permitted.find((p) => p > here && !estimate.isKnown(p));
+    const fitting = denser.filter((p) => p <= (unknown ?? top) && predicted[p]! <= limit);
     const roomy = fitting.filter((p) => permitted.includes(p));
     const fitsAbove = roomy.length > 0 ? this.fitsAbove + 1 : 0;
-    const probe = permitted.includes(here + 1) && this.worthAProbe(present) && this.mayProbe();
+    const above = permitted.find((p) => p > here);
+    const probe = above !== undefined && this.worthAProbe(present, above) && this.mayProbe();
     if (roomy.length === 0 && !probe) return [here, fitting.length > 0 ? "hold-memory" : "hold", 0];
     const { nowMs, temperatureC } = observation;
     if (temperatureC !== null && temperatureC >= policy.temperatureLimitC) return [here, "hold-heat", fitsAbove];
@@ -314,26 +330,34 @@ export class Controller {
     if (this.tooManyMisses()) return [here, "hold-misses", fitsAbove];
     const openNow = roomy.filter((p) => this.blockedUntilMs[p]! <= nowMs);
     if (openNow.length > 0 && fitsAbove >= policy.upAfterRuns) return [Math.max(...openNow), "up", 0];
-    if (probe && this.blockedUntilMs[here + 1]! <= nowMs) return [here + 1, "probe", 0];
+    if (probe && this.blockedUntilMs[above]! <= nowMs) return [above, "probe", 0];
     return [here, openNow.length > 0 ? "hold-dwell" : "hold-backoff", fitsAbove];
   }
 
-  /** Whether the next level may fit though nothing says so: it is unknown, or believed too slow for long. */
-  private worthAProbe(present: number): boolean {
+  /** Whether the level above may fit though nothing says so: it is unknown, or believed too slow for long. */
+  private worthAProbe(present: number, above: number): boolean {
     const { plan, estimate, position: here } = this;
-    if (!estimate.isKnown(here + 1)) return present <= plan.upLogMs;
-    if (!estimate.isStale(here + 1)) return false;
-    return present + plan.referenceLogMs[here + 1]! - plan.referenceLogMs[here]! <= plan.upLogMs;
+    if (!estimate.isKnown(above)) return present <= plan.upLogMs;
+    if (!estimate.isStale(above)) return false;
+    return present + plan.referenceLogMs[above]! - plan.referenceLogMs[here]! <= plan.upLogMs;
   }
 
   /** Whether a probe's cold and first warm runs could all miss the budget without breaking the policy. */
   private mayProbe(): boolean {
     const { policy } = this.plan;
-    const costRuns = policy.discardRuns + 2;
     if (this.estimate.seenRun[this.position]! < 0) return false;
-    if (this.avoidable.count + costRuns <= policy.allowedMissRate * policy.windowRuns) return true;
+    if (this.avoidable.count + this.probeRuns() <= policy.allowedMissRate * policy.windowRuns) return true;
     // A window too strict for any probe: as rarely as the allowed rate asks for.
-    return (this.runs - this.probeRun) * policy.allowedMissRate >= costRuns;
+    return this.isRare();
+  }
+
+  /** Whether the latest probe is so long ago that another costs no more misses than may be. */
+  private isRare(): boolean {
+    return (this.runs - this.probeRun) * this.plan.policy.allowedMissRate >= this.probeRuns();
+  }
+
+  private probeRuns(): number {
+    return this.plan.policy.discardRuns + 2;
   }
 
   private tooManyMisses(): boolean {

@@ -153,8 +153,11 @@ function dominates(better: LevelFacts, worse: LevelFacts): boolean {
   return better.memoryBytes <= SAME * worse.memoryBytes;
 }
 
+/** The levels share one tail: the median of theirs, since one of them may have been measured beside other work. */
 function tailLog(levels: readonly LevelFacts[], policy: Policy): number {
   const tails = levels.flatMap((level) => (level.p95Ms && level.p50Ms ? [Math.log(level.p95Ms / level.p50Ms)] : []));
-  const at95 = tails.length > 0 ? Math.max(0.02, ...tails) : DEFAULT_TAIL;
+  tails.sort((a, b) => a - b);
+  const middle = (tails[(tails.length - 1) >> 1]! + tails[tails.length >> 1]!) / 2;
+  const at95 = tails.length > 0 ? Math.max(0.02, middle) : DEFAULT_TAIL;
   return Math.max(0, (at95 * normalQuantile(1 - policy.allowedMissRate)) / normalQuantile(0.95));
 }

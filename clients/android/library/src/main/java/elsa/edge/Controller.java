@@ -133,8 +133,14 @@ public final class Controller {
     String forced = memoryGate(seen);
     boolean feasible = true;
     if (forced != null) feasible = leave(forced);
-    else if (predicted[position] > plan.stayLogMs) feasible = leave("down-latency");
-    else fitsAbove = upward(seen);
+    else if (predicted[position] > plan.stayLogMs) {
+      feasible = leave("down-latency");
+      if (!feasible && target == position) tryAnother(seen);
+    } else {
+      fitsAbove = upward(seen);
+      // A probe where nothing is known to fit promises nothing.
+      feasible = probeLeft == 0 || sparserFits();
+    }
     if (target != position) move(seen);
     double log = predicted[target];
     Double expected = Double.isInfinite(log) || Double.isNaN(log) ? null : Double.valueOf(Math.exp(log));
@@ -269,6 +275,26 @@ public final class Controller {
     return least;
   }
 
+  private boolean sparserFits() {
+    for (int p = 0; p < position; p++) {
+      if (predicted[p] <= plan.stayLogMs) return true;
+    }
+    return false;
+  }
+
+  /** Goes to a denser level of unknown latency now and then where nothing fits: sparser need not be faster. */
+  private void tryAnother(Observation seen) {
+    Policy policy = plan.policy;
+    boolean hot = seen.temperatureC != null && seen.temperatureC >= policy.temperatureLimitC;
+    boolean settled = runsHere >= policy.upAfterRuns && seen.nowMs - switchedMs >= policy.dwellMs;
+    if (!settled || hot || !isRare()) return;
+    for (int p = position + 1; p < predicted.length; p++) {
+      if (!permitted[p] || blockedUntilMs[p] > seen.nowMs || estimate.isKnown(p)) continue;
+      go(p, "probe");
+      return;
+    }
+  }
+
   /** Sets the level to go up to, or the present one, and the reason; returns for how long a better one has fitted. */
   private int upward(Observation seen) {
     int here = position;
@@ -285,7 +311,7 @@ public final class Controller {
     // Unknown latencies are climbed one by one: each teaches about the next.
     int highest = top;
     for (int p = top; !plan.allMeasured && p > here; p--) {
-      if (!estimate.isKnown(p)) highest = p;
+      if (permitted[p] && !estimate.isKnown(p)) highest = p;
     }
     boolean fits = false;
     boolean roomy = false;
@@ -297,11 +323,13 @@ public final class Controller {
       if (permitted[p] && blockedUntilMs[p] <= seen.nowMs) openNow = p;
     }
     int fitted = roomy ? fitsAbove + 1 : 0;
-    boolean probe = permitted[here + 1] && worthAProbe(present) && mayProbe();
+    int above = here + 1;
+    while (above <= top && !permitted[above]) above++;
+    boolean probe = above <= top && worthAProbe(present, above) && mayProbe();
     if (!roomy && !probe) return go(here, fits ? "hold-memory" : "hold");
     String held = held(seen);
     if (held == null && openNow >= 0 && fitted >= plan.policy.upAfterRuns) return go(openNow, "up");
-    if (held == null && probe && blockedUntilMs[here + 1] <= seen.nowMs) return go(here + 1, "probe");
+    if (held == null && probe && blockedUntilMs[above] <= seen.nowMs) return go(above, "probe");
     reason = held != null ? held : openNow >= 0 ? "hold-dwell" : "hold-backoff";
     return fitted;
   }
@@ -320,22 +348,29 @@ public final class Controller {
     return tooManyMisses() ? "hold-misses" : null;
   }
 
-  /** Whether the next level may fit though nothing says so: it is unknown, or believed too slow for long. */
-  private boolean worthAProbe(double present) {
-    int next = position + 1;
-    if (!estimate.isKnown(next)) return present <= plan.upLogMs;
-    if (!estimate.isStale(next)) return false;
-    return present + plan.referenceLogMs[next] - plan.referenceLogMs[position] <= plan.upLogMs;
+  /** Whether the level above may fit though nothing says so: it is unknown, or believed too slow for long. */
+  private boolean worthAProbe(double present, int above) {
+    if (!estimate.isKnown(above)) return present <= plan.upLogMs;
+    if (!estimate.isStale(above)) return false;
+    return present + plan.referenceLogMs[above] - plan.referenceLogMs[position] <= plan.upLogMs;
   }
 
   /** Whether a probe's cold and first warm runs could all miss the budget without breaking the policy. */
   private boolean mayProbe() {
     Policy policy = plan.policy;
-    int costRuns = policy.discardRuns + 2;
     if (estimate.seenRun[position] < 0) return false;
-    if (avoidable.count + costRuns <= policy.allowedMissRate * policy.windowRuns) return true;
+    if (avoidable.count + probeRuns() <= policy.allowedMissRate * policy.windowRuns) return true;
     // A window too strict for any probe: as rarely as the allowed rate asks for.
-    return (runs - probeRun) * policy.allowedMissRate >= costRuns;
+    return isRare();
+  }
+
+  /** Whether the latest probe is so long ago that another costs no more misses than may be. */
+  private boolean isRare() {
+    return (runs - probeRun) * plan.policy.allowedMissRate >= probeRuns();
+  }
+
+  private int probeRuns() {
+    return plan.policy.discardRuns + 2;
   }
 
   private boolean tooManyMisses() {

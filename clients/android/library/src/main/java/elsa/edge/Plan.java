@@ -200,15 +200,15 @@ public final class Plan {
     return better.memoryBytes <= SAME * worse.memoryBytes;
   }
 
+  /** The levels share one tail: the median of theirs, since one of them may have been measured beside other work. */
   private static double tailLog(List<LevelFacts> levels, Policy policy) {
-    double at95 = 0.02;
-    boolean any = false;
+    List<Double> tails = new ArrayList<>();
     for (LevelFacts level : levels) {
-      if (!has(level.p95Ms) || !has(level.p50Ms)) continue;
-      at95 = Math.max(at95, Math.log(level.p95Ms / level.p50Ms));
-      any = true;
+      if (has(level.p95Ms) && has(level.p50Ms)) tails.add(Math.log(level.p95Ms / level.p50Ms));
     }
-    if (!any) at95 = DEFAULT_TAIL;
+    Collections.sort(tails);
+    int count = tails.size();
+    double at95 = count > 0 ? Math.max(0.02, (tails.get((count - 1) / 2) + tails.get(count / 2)) / 2) : DEFAULT_TAIL;
     return Math.max(0, at95 * Normal.quantile(1 - policy.allowedMissRate) / Normal.quantile(0.95));
   }
 }
