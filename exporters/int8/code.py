@@ -15,7 +15,7 @@ from elsa_edge.nested_format.quads import SIDE_BY_SIDE, encode_quads
 from elsa_edge.nested_format.segments import MOST_COLUMNS
 from elsa_edge.quantise.layer import Tables, finish_tables, float_tables
 from elsa_edge.quantise.steps import LARGEST_CODE, Steps
-from elsa_edge.quantise.weights import CodedWeight, code_rows, quads
+from elsa_edge.quantise.weights import CodedWeight, code_rows, partners, quads
 
 __all__ = ["ACTIVATED", "Coded8", "code_layer8", "why_not8"]
 
@@ -76,7 +76,7 @@ def code_layer8(
         residual: How the value that is added is coded, if there is one.
         means: (levels, channels) mean inputs, for the correction of biases.
     """
-    coded = code_rows(layer.weight, layer.index, levels)
+    coded = code_rows(layer.weight, layer.index, levels, pairs=_pairs(layer))
     bias = None if means is None else coded.bias_of_coding(layer.weight, _by_column(layer, means))
     if y is None:
         tables = float_tables(layer.table, coded, x, bias_of_coding=bias)
@@ -98,6 +98,15 @@ def code_layer8(
         )
     weights = (_depthwise(coded, levels),) if layer.kind == "depthwise" else _segments(layer, coded, levels)
     return Coded8(tables, weights, y is None)
+
+
+def _pairs(layer: Layer) -> npt.NDArray[np.int64] | None:
+    """Return which columns are multiplied as a pair; depthwise kernels take any codes."""
+    if layer.kind == "depthwise":
+        return None
+    g = layer.geometry
+    taps = 1 if g is None else g.kernel[0] * g.kernel[1]
+    return partners(layer.weight.shape[1] // taps, 1 if g is None else g.groups, taps)
 
 
 def _by_column(layer: Layer, means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

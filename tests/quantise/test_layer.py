@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from elsa_edge.quantise import reference
 from elsa_edge.quantise.layer import finish_tables, float_tables
 from elsa_edge.quantise.steps import codes_of, steps_for, values_of
-from elsa_edge.quantise.weights import code_rows, quads
+from elsa_edge.quantise.weights import code_rows, partners, quads
 
 LEVELS = 3
 
@@ -146,3 +146,29 @@ def test_the_scale_of_a_row_that_is_dead_at_a_level_is_idle():
     tables = finish_tables(table, coded, [steps_for(0, 1)] * LEVELS, [steps_for(0, 4)] * LEVELS)
     assert tables.fits
     assert tables.finish[0, 0, 2] == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 9),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from([1, 4, 9]),
+    st.sampled_from(["uniform", "normal", "one"]),
+    st.integers(0, 1 << 30),
+)
+def test_pairs_of_codes_are_small_enough_for_every_processor(share, groups, taps, kind, seed):
+    """Laid out as kernels read them, no pair exceeds 128: no block is stored twice; steps are at most twice as wide."""
+    random = np.random.default_rng(seed)
+    shape = (2 * groups, share * taps)
+    weight = random.uniform(-1, 1, shape) if kind == "uniform" else random.standard_normal(shape)
+    if kind == "one":
+        weight[:, 0] *= 1e4
+    index = random.choice(np.array([0, 1, 255], np.uint8), shape)
+    coded = code_rows(weight, index, 2, pairs=partners(share, groups, taps))
+    laid = np.abs(quads(coded.codes, groups, taps).astype(np.int16)).reshape(-1, 2).sum(axis=1)
+    assert laid.max(initial=0) <= 128
+    kept = np.where(index < 2, weight, 0)
+    wide = 2 * np.abs(kept).max(axis=1, initial=0) / 127
+    assert (coded.steps <= np.where(wide > 0, wide * (1 + 1e-9), 1)).all()
+    error = np.square(coded.codes * coded.steps[:, None] - kept).sum(axis=1)
+    assert (error <= kept.shape[1] * np.square(wide / 2) * (1 + 1e-9)).all()
