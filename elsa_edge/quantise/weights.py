@@ -3,9 +3,9 @@
 w = code * step        step = max |w| / 127, or less where cutting the extremes costs less than coarse steps
 
 Processors that multiply pairs of bytes into 16 bits take pairs with |code 0| + |code 1| <= 128 only, and a pair beyond
-that costs a second block at every inference. A sparse level keeps the largest weights, so there nearly every block would
-be double. Steps are therefore wide enough for the largest pair of a row: at most twice as wide, which is what others do
-on such processors for all weights (7 bits), and 1.3 times on weights of a normal distribution.
+that costs a second block at every inference. A sparse level keeps the largest weights, so there nearly every block
+would be double. Steps are therefore wide enough for the largest pair of a row: at most twice as wide, which is what
+others do on such processors for all weights (7 bits), and 1.3 times on weights of a normal distribution.
 """
 
 from __future__ import annotations
