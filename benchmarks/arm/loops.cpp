@@ -11,6 +11,18 @@ extern "C" void loop(const Sweep& s, const uint8_t* x, const int32_t* offset, co
   multiply<4, kMax4 * kSteps>(s, 0, x, offset, start, sums);
 #endif
 }
+#elif defined(halves_of_1_row) || defined(halves_of_4_rows) || defined(halves_depthwise)
+#include "half_loops.h"
+
+using namespace elsa;
+
+#if defined(halves_depthwise)
+extern "C" void loop(const DepthwiseTileOf<Half>& t) { depthwise_halves(t); }
+#elif defined(halves_of_1_row)
+extern "C" void loop(const SparseTileOf<Half>& t) { sparse_rows<1, kMost1 * kHalfSteps>(t); }
+#else
+extern "C" void loop(const SparseTileOf<Half>& t) { sparse_rows<4, kMost4 * kHalfSteps>(t); }
+#endif
 #elif defined(floats_depthwise)
 #include "depthwise_loops.h"
 

@@ -30,6 +30,7 @@ DRIVERS = NATIVE_SOURCES / "drivers"
 LIBRARY = Path(__file__).with_name("libelsa_nested.so")
 _KERNELS = "kernels.cpp"
 _KERNELS8 = "kernels8.cpp"
+_KERNELS16 = "kernels16.cpp"
 _FLAGS = (
     "-std=c++17", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
     "-Wall", "-Wextra", "-Wno-psabi",
@@ -59,6 +60,7 @@ class Target:
     Attributes:
         tables: Instruction set -> (lanes of float, compiler flags); "base" is what every such machine has.
         tables8: The same for the 8-bit loops, which have instructions of their own.
+        tables16: The same for the loops over half floats.
         compilers: Commands to try, best first.
         arch: What its library's file is called after; empty for this machine's.
         flags: Flags of every file.
@@ -68,6 +70,7 @@ class Target:
 
     tables: dict[str, tuple[int, tuple[str, ...]]]
     tables8: dict[str, tuple[int, tuple[str, ...]]]
+    tables16: dict[str, tuple[int, tuple[str, ...]]]
     compilers: tuple[str, ...]
     arch: str = ""
     flags: tuple[str, ...] = ()
@@ -88,19 +91,26 @@ _X86_8 = {
 }
 _ARM: dict[str, tuple[int, tuple[str, ...]]] = {"base": (4, ())}
 _ARM_8: dict[str, tuple[int, tuple[str, ...]]] = {**_ARM, "dotprod": (4, ("-march=armv8.2-a+dotprod",))}
-_HERE = (_X86, _X86_8) if platform.machine() in {"x86_64", "AMD64"} else (_ARM, _ARM_8)
+_X86_16 = {"base": _X86["base"], "avx2": (8, ("-mavx2", "-mfma", "-mf16c"))}
+_ARM_16: dict[str, tuple[int, tuple[str, ...]]] = {"fp16": (4, ("-march=armv8.2-a+fp16",))}
+_HERE = (
+    (_X86, _X86_8, _X86_16) if platform.machine() in {"x86_64", "AMD64"} else (_ARM, _ARM_8, _ARM_16)
+)
 TARGETS = {
     "native": Target(*_HERE, ("c++", "g++", "clang++")),
-    "linux-aarch64": Target(_ARM, _ARM_8, ("aarch64-linux-gnu-g++", "aarch64-linux-gnu-clang++"), "aarch64"),
+    "linux-aarch64": Target(
+        _ARM, _ARM_8, _ARM_16, ("aarch64-linux-gnu-g++", "aarch64-linux-gnu-clang++"), "aarch64"
+    ),
     # From an NDK, which ANDROID_NDK_HOME names or whose bin is on PATH. Pages of 16 KB are the linker flag above.
     "android-arm64": Target(
-        _ARM, _ARM_8, ("aarch64-linux-android24-clang++", "aarch64-linux-android26-clang++"), "android-arm64"
+        _ARM, _ARM_8, _ARM_16, ("aarch64-linux-android24-clang++", "aarch64-linux-android26-clang++"), "android-arm64"
     ),
     # Without an NDK: zig (pip install ziglang) brings a compiler and a C++ library, which is linked in, but nothing of
     # Android's. So it compiles against musl's headers, and native/bionic.cpp has what Android calls otherwise. The
     # language's thread-local variables need Android 10.
     "android-arm64-zig": Target(
-        _ARM, {**_ARM, "dotprod": (4, ("-mcpu=generic+dotprod",))}, ("python-zig c++",), "android-arm64",
+        _ARM, {**_ARM, "dotprod": (4, ("-mcpu=generic+dotprod",))}, {"fp16": (4, ("-mcpu=generic+fullfp16",))},
+        ("python-zig c++",), "android-arm64",
         ("-target", "aarch64-linux-musl", "-DELSA_BIONIC", "-s"), ("-Wl,--exclude-libs,ALL",),
         (f"-Wl,--version-script={NATIVE_SOURCES / 'exports.map'}",),
     ),
@@ -217,7 +227,7 @@ def _command_of(wanted: Target, name: str, compiler: str | None) -> Command:
 def _library_sources() -> list[Path]:
     """Return what is compiled once; the others are compiled for each instruction set."""
     return [
-        source for source in sorted(NATIVE_SOURCES.glob("*.cpp")) if source.name not in (_KERNELS, _KERNELS8)
+        source for source in sorted(NATIVE_SOURCES.glob("*.cpp")) if source.name not in (_KERNELS, _KERNELS8, _KERNELS16)
     ]
 
 
@@ -228,15 +238,18 @@ def _compile_all(
     jobs: dict[str, tuple[str, list[str]]] = {
         str(folder / f"{source.stem}.o"): (str(source), []) for source in sources
     }
-    for name, (lanes, extra) in wanted.tables.items():
-        defines = [f"-DELSA_TABLE=kernels_{name}", f'-DELSA_NAME="{name}"', f"-DELSA_LANES={lanes}"]
-        jobs[str(folder / f"kernels_{name}.o")] = (str(NATIVE_SOURCES / _KERNELS), [*extra, *defines])
-    for name, (lanes, extra) in wanted.tables8.items():
-        defines = [f"-DELSA_TABLE8=kernels8_{name}", f'-DELSA_NAME="{name}"', f"-DELSA_LANES={lanes}"]
-        jobs[str(folder / f"kernels8_{name}.o")] = (
-            str(NATIVE_SOURCES / _KERNELS8),
-            [*extra, *defines, *_EXACT],
-        )
+    every = (
+        (_KERNELS, "", wanted.tables, ()),
+        (_KERNELS8, "8", wanted.tables8, _EXACT),
+        (_KERNELS16, "16", wanted.tables16, ()),
+    )
+    for source, kind, tables, more in every:
+        for name, (lanes, extra) in tables.items():
+            defines = [f"-DELSA_TABLE{kind}=kernels{kind}_{name}", f'-DELSA_NAME="{name}"']
+            jobs[str(folder / f"kernels{kind}_{name}.o")] = (
+                str(NATIVE_SOURCES / source),
+                [*extra, *defines, f"-DELSA_LANES={lanes}", *more],
+            )
     lines = [[*command, *flags, *extra, "-c", source, "-o", made] for made, (source, extra) in jobs.items()]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(_run, lines))

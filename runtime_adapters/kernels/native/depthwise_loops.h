@@ -1,10 +1,8 @@
 // Channels of a depthwise convolution.
 // Part of kernels.cpp, which is compiled once an instruction set: nothing else includes it.
 #pragma once
+#include "sparse_products.h"
 #include "vectors.h"
-#if defined(__aarch64__)
-#include "in_order_products.h"
-#endif
 
 namespace elsa {
 namespace {
@@ -23,18 +21,9 @@ inline void add_taps(const DepthwiseTile& t, const float* x, Vec (&sum)[1][N]) {
 
 #else
 
-// Each tap loads its pixels again: shifting those of the tap before in registers takes the ports of the products.
 template <int N>
-inline void add_taps(const DepthwiseTile& t, const float* x, Vec (&sums)[1][N]) {
-  const uint32_t last = static_cast<uint32_t>(t.taps) - 1;
-  const auto tap = [&](uint32_t k) { return k < last ? k : last; };
-  Coming<float> coming(x, t.offset, 0, tap(1), tap(2));
-  Vec sum[1][N];
-  copy(sums, sum);
-  Vec pixels[kLoaded];
-  coming.load_first(pixels);
-  for (uint32_t k = 0; k <= last; ++k) step<Fmla, 0>(coming, tap(k + 3), all(t.weight[k]), pixels, sum);
-  copy(sum, sums);
+inline void add_taps(const DepthwiseTile& t, const float* x, Vec (&sum)[1][N]) {
+  add_taps_in_order<Fmla>(t.taps, FloatWeights<float>{t.weight}, x, t.offset, sum);
 }
 
 #endif

@@ -102,11 +102,5 @@ void gemv_of(BlockRows rows, const Run* run, int32_t runs, const float* x, int32
                            : gemv_rows1<Value>(run, runs, x, begin, end, y);
 }
 
-void gemv(BlockRows rows, ValueType type, const Run* run, int32_t runs, const float* x, int32_t begin, int32_t end,
-          int32_t row_count, float* y) {
-  type == ValueType::kInt8 ? gemv_of<int8_t>(rows, run, runs, x, begin, end, row_count, y)
-                           : gemv_of<float>(rows, run, runs, x, begin, end, row_count, y);
-}
-
 }  // namespace
 }  // namespace elsa

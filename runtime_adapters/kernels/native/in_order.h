@@ -26,7 +26,9 @@ inline __attribute__((always_inline)) void settle(Number& v) {
   asm volatile("" : "+r"(v));
 }
 
-constexpr int kLoaded = 4;  // vectors of pixels that are loaded when their products begin
+// Of N vectors of pixels, those that are loaded when their products begin.
+template <int N>
+constexpr int kLoaded = N % 4 == 0 ? 4 : 2;
 
 // Where the pixels of the coming entries lie. The column, its distance and the pixels are three loads that wait for one
 // another, so each is made an entry before the next one: during the products of entry i, the pixels of i + 1, the
@@ -46,10 +48,10 @@ struct Coming {
   Coming(const Unit* from, const int32_t* offsets, uint32_t first, uint32_t second, uint32_t third)
       : x(from), offset(offsets), now(from + offsets[first]), next(from + offsets[second]), column(third) {}
 
-  template <typename Vector>
-  inline __attribute__((always_inline)) void load_first(Vector (&pixels)[kLoaded]) const {
+  template <typename Vector, int L>
+  inline __attribute__((always_inline)) void load_first(Vector (&pixels)[L]) const {
 #pragma GCC unroll 8
-    for (int n = 0; n < kLoaded; ++n) load_here(pixels[n], now + n * kUnits);
+    for (int n = 0; n < L; ++n) load_here(pixels[n], now + n * kUnits);
   }
 
   // To be called at the beginning of an entry, after the products of each of its vectors, and at its end.
@@ -59,9 +61,10 @@ struct Coming {
   }
   template <int N, typename Vector>
   inline __attribute__((always_inline)) void after_vector(int n, uint32_t& column_after, Vector& pixels) {
-    load_here(pixels, n + kLoaded < N ? now + (n + kLoaded) * kUnits : next + (n + kLoaded - N) * kUnits);
+    const int coming = n + kLoaded<N>;
+    load_here(pixels, coming < N ? now + coming * kUnits : next + (coming - N) * kUnits);
     if (n == 1) settle(column_after);
-    if (n == 2) {
+    if (n == (N > 2 ? 2 : 1)) {
       later = x + distance;
       settle(later);
     }

@@ -34,12 +34,12 @@ inline __attribute__((always_inline)) void copy(const Vector (&from)[R][N], Vect
 // from here.
 template <typename Product, int kLane, typename Unit, typename Vector, int R, int N>
 inline __attribute__((always_inline)) void step(Coming<Unit>& coming, uint32_t after, Vector w,
-                                                Vector (&pixels)[kLoaded], Vector (&sum)[R][N]) {
-  static_assert(N % kLoaded == 0 && (R == 1 || R == 4));
+                                                Vector (&pixels)[kLoaded<N>], Vector (&sum)[R][N]) {
+  static_assert(N % kLoaded<N> == 0 && (R == 1 || R == 4));
   coming.begin();
 #pragma GCC unroll 64
   for (int n = 0; n < N; ++n) {
-    Vector& p = pixels[n % kLoaded];
+    Vector& p = pixels[n % kLoaded<N>];
     Product::template here<kLane>(sum[0][n], p, w);
     if constexpr (R == 4) {
       Product::template here<1>(sum[1][n], p, w);
@@ -64,7 +64,7 @@ inline __attribute__((always_inline)) void add_in_order(const uint16_t* index, u
   Coming<Unit> coming(x, offset, column(i), column(i + stride), column(i + 2 * stride));
   Vector sum[R][N];  // in registers, which an array that others point to would not be
   copy(sums, sum);
-  Vector pixels[kLoaded];
+  Vector pixels[kLoaded<N>];
   coming.load_first(pixels);
   if constexpr (R == 4) {
     const auto block = [&](int64_t at) { return weights.four(4 * at); };
@@ -91,6 +91,22 @@ inline __attribute__((always_inline)) void add_in_order(const uint16_t* index, u
     }
     for (; i < end; i += stride) step<Product, 0>(coming, column(i + 3 * stride), weights.all(i), pixels, sum);
   }
+  copy(sum, sums);
+}
+
+// The products of all taps of a depthwise convolution. Each tap loads its pixels again: shifting those of the tap before
+// in registers takes the ports of the products.
+template <typename Product, typename Weights, typename Unit, typename Vector, int N>
+inline __attribute__((always_inline)) void add_taps_in_order(int32_t taps, Weights weights, const Unit* x,
+                                                             const int32_t* offset, Vector (&sums)[1][N]) {
+  const uint32_t last = static_cast<uint32_t>(taps) - 1;
+  const auto tap = [&](uint32_t k) { return k < last ? k : last; };
+  Coming<Unit> coming(x, offset, 0, tap(1), tap(2));
+  Vector sum[1][N];
+  copy(sums, sum);
+  Vector pixels[kLoaded<N>];
+  coming.load_first(pixels);
+  for (uint32_t k = 0; k <= last; ++k) step<Product, 0>(coming, tap(k + 3), weights.all(k), pixels, sum);
   copy(sum, sums);
 }
 

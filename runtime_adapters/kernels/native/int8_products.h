@@ -88,15 +88,15 @@ inline __attribute__((always_inline)) void load_all_here(Int& to, const int32_t*
 // begin here.
 template <int N>
 inline __attribute__((always_inline)) void step(Coming<uint8_t>& coming, uint32_t after, const int32_t* next, Int& w,
-                                                Int (&pixels)[kLoaded], Products (&made)[2], Int (&sum)[1][N]) {
-  static_assert(N % kLoaded == 0);
+                                                Int (&pixels)[kLoaded<N>], Products (&made)[2], Int (&sum)[1][N]) {
+  static_assert(N % kLoaded<N> == 0);
   coming.begin();
 #pragma GCC unroll 64
   for (int n = 0; n < N; ++n) {
     pair_here(made[n % 2]);
-    begin_here(made[(n + 1) % 2], pixels[(n + 1) % kLoaded], w);
+    begin_here(made[(n + 1) % 2], pixels[(n + 1) % kLoaded<N>], w);
     if (n + 2 == N) load_all_here(w, next);
-    coming.after_vector<N>(n, after, pixels[n % kLoaded]);
+    coming.after_vector<N>(n, after, pixels[n % kLoaded<N>]);
     end_here(sum[0][n], made[n % 2]);
   }
   coming.end(after);
@@ -117,7 +117,7 @@ inline void add_products(const Entries8& e, const uint8_t* x, const int32_t* off
   Coming<uint8_t> coming(x, offset, e.index[i], e.index[at(i + e.step)], e.index[at(i + 2 * e.step)]);
   Int sum[1][N];
   copy(sums, sum);
-  Int pixels[kLoaded], w;
+  Int pixels[kLoaded<N>], w;
   coming.load_first(pixels);
   load_all_here(w, e.value + i);
   Products made[2];

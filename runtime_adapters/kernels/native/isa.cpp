@@ -62,4 +62,22 @@ Isa instruction_set() {
   return chosen;
 }
 
+bool has_half_arithmetic() {
+#if defined(__aarch64__) && defined(__linux__)
+  constexpr unsigned long kHasHalves = 1ul << 10;  // HWCAP_ASIMDHP
+  return (getauxval(AT_HWCAP) & kHasHalves) != 0;
+#else
+  return false;
+#endif
+}
+
+bool has_half_conversions() {
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+#else
+  return false;
+#endif
+}
+
 }  // namespace elsa

@@ -10,4 +10,9 @@ enum class Isa { kBase, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kDotprod };
 // best below it.
 Isa instruction_set();
 
+// Arithmetic of 8 half floats (asimdhp); only on aarch64.
+bool has_half_arithmetic();
+// From and to half floats (F16C); only on x86-64.
+bool has_half_conversions();
+
 }  // namespace elsa

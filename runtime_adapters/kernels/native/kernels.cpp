@@ -12,6 +12,12 @@
 namespace elsa {
 namespace {
 
+void gemv(BlockRows rows, ValueType type, const Run* run, int32_t runs, const float* x, int32_t begin, int32_t end,
+          int32_t row_count, float* y) {
+  type == ValueType::kInt8 ? gemv_of<int8_t>(rows, run, runs, x, begin, end, row_count, y)
+                           : gemv_of<float>(rows, run, runs, x, begin, end, row_count, y);
+}
+
 float burst(int64_t rounds) {
   constexpr int kSums = 12;  // fits 16 registers and hides the latency
   Vec sum[kSums];
@@ -53,7 +59,7 @@ void finish(float* y, int64_t count, const Epilogue& e) {
 }  // namespace
 
 extern const KernelTable ELSA_TABLE;
-const KernelTable ELSA_TABLE = {ELSA_NAME, kLanes, kMax1,  kMax4, sparse, depthwise,
-                                strided,   gemv,   gather, split, burst,  finish};
+const KernelTable ELSA_TABLE = {
+    {ELSA_NAME, kLanes, kMax1, kMax4, sparse, depthwise, strided, gather, split}, gemv, burst, finish};
 
 }  // namespace elsa

@@ -8,30 +8,39 @@ namespace elsa {
 enum class Activation : int32_t { kNone = 0, kClip = 1, kHardSwish = 2, kSilu = 3 };
 // Rows of weights that share the column of an entry; or 8 rows side by side, each with its own columns.
 enum class BlockRows : uint32_t { kOne = 1, kFour = 4, kSideBySide = 8 };
-enum class ValueType : uint32_t { kFloat32 = 0, kInt8 = 1, kQuads = 2 };
+enum class ValueType : uint32_t { kFloat32 = 0, kInt8 = 1, kQuads = 2, kFloat16 = 3 };
 
-// What happens to a finished sum: y = act(sum * scale[row] + bias[row] + residual), zero where mask is 0.
-struct Epilogue {
-  const float* scale = nullptr;     // (rows)
-  const float* bias = nullptr;      // (rows)
-  const float* residual = nullptr;  // like y, or null
-  const int32_t* mask = nullptr;    // (positions of this tile) all ones or 0; null: keep everything
+// The bits of a half float (IEEE binary16), as planes and segments hold it. `Unit` below is float or Half.
+struct Half {
+  uint16_t bits;
+};
+
+// What happens to a finished sum: y = act(sum * scale[row] + bias[row] + residual), zero where mask is 0. Computed in
+// float32, whatever a unit is.
+template <typename Unit>
+struct EpilogueOf {
+  const float* scale = nullptr;    // (rows)
+  const float* bias = nullptr;     // (rows)
+  const Unit* residual = nullptr;  // like y, or null
+  const int32_t* mask = nullptr;   // (positions of this tile) all ones or 0; null: keep everything
   Activation activation = Activation::kNone;
   float low = 0, high = 0;  // of Activation::kClip
 };
+using Epilogue = EpilogueOf<float>;
 
 // One stretch of nonzeros of one level: for each row group the entries pointer[g] .. pointer[g + 1].
 struct Run {
   const uint32_t* pointer;  // (row groups + 1)
   const uint16_t* index;    // column within the block of columns
-  const void* value;        // as many values an entry as a block has rows: float, or int8 codes
+  const void* value;        // as many values an entry as a block has rows: float, half, or int8 codes
 };
 
 // A tile: rows of the output over a stretch of consecutive positions. Its maker sets what says where it lies and how it is
 // finished, NestedWeights::sweep the rest: zeros that nobody reads would take longer than the border of a small layer.
-struct SparseTile {
-  const float* x;         // position 0 of the tile in the first channel of the block of columns
-  const int32_t* offset;  // (columns of the block) -> distance in floats from x
+template <typename Unit>
+struct SparseTileOf {
+  const Unit* x;          // position 0 of the tile in the first channel of the block of columns
+  const int32_t* offset;  // (columns of the block) -> distance in units from x
   const Run* run;
   int32_t runs;
   int32_t group_begin, group_end;  // row groups to compute
@@ -41,54 +50,64 @@ struct SparseTile {
   int64_t partial_stride;
   bool first, last;  // first pass: start at zero; last: finish with the epilogue
   bool far;          // y is new to the caches: ask for it early
-  float* y;          // position 0 of the tile in row y_row
+  Unit* y;           // position 0 of the tile in row y_row
   int64_t y_row;
   int64_t y_stride;
-  Epilogue finish;
+  EpilogueOf<Unit> finish;
 };
+using SparseTile = SparseTileOf<float>;
 
 // A depthwise tile: one channel, `lines` lines of 16 positions.
-struct DepthwiseTile {
-  const float* x;
+template <typename Unit>
+struct DepthwiseTileOf {
+  const Unit* x;
   const int32_t* offset;  // (taps)
-  const float* weight;    // (taps)
+  const Unit* weight;     // (taps)
   int32_t taps;
-  int32_t side, step;  // taps are side x side, `step` floats from one to the next in a row; side 0: anything else
+  int32_t side, step;  // taps are side x side, `step` units from one to the next in a row; side 0: anything else
   int64_t lines;
-  float* y;
-  Epilogue finish;  // scale and bias point at this channel's value
+  Unit* y;
+  EpilogueOf<Unit> finish;  // scale and bias point at this channel's value
 };
+using DepthwiseTile = DepthwiseTileOf<float>;
 
 // Rows of a depthwise convolution that moves by two columns: one channel, every second position of its input.
-struct StridedTile {
-  const float* x;       // where the first tap of output (0, 0) reads; borders are there, as zeros
-  int64_t x_pitch;      // from one row of the input to the next
-  int64_t x_step;       // from what one row of the output reads to what the next one does
-  const float* weight;  // (side, side)
-  int32_t side;         // 3, 5 or 7
+template <typename Unit>
+struct StridedTileOf {
+  const Unit* x;       // where the first tap of output (0, 0) reads; borders are there, as zeros
+  int64_t x_pitch;     // from one row of the input to the next
+  int64_t x_step;      // from what one row of the output reads to what the next one does
+  const Unit* weight;  // (side, side)
+  int32_t side;        // 3, 5 or 7
   int64_t rows, width;
-  float* y;
-  int64_t y_pitch;  // width and the zeros behind it, which are written too
-  Epilogue finish;  // scale and bias point at this channel's value; no mask
+  Unit* y;
+  int64_t y_pitch;          // width and the zeros behind it, which are written too
+  EpilogueOf<Unit> finish;  // scale and bias point at this channel's value; no mask
 };
+using StridedTile = StridedTileOf<float>;
 
-struct KernelTable {
+// The loops over planes of one kind of units.
+template <typename Unit>
+struct PlaneTable {
   const char* name;
-  int vector_floats;
+  int vector_units;
   int most_lines_of_one, most_lines_of_four;
-  // How many lines of 16 floats a tile may have, so that its sums fit the registers.
+  // How many lines of 16 positions a tile may have, so that its sums fit the registers.
   int max_lines(BlockRows rows) const { return rows == BlockRows::kFour ? most_lines_of_four : most_lines_of_one; }
   // lines: 1 .. max_lines(rows).
-  void (*sparse)(BlockRows rows, ValueType type, int lines, const SparseTile&);
-  void (*depthwise)(const DepthwiseTile&);
-  void (*strided)(const StridedTile&);  // null where there is none
+  void (*sparse)(BlockRows rows, ValueType type, int lines, const SparseTileOf<Unit>&);
+  void (*depthwise)(const DepthwiseTileOf<Unit>&);
+  void (*strided)(const StridedTileOf<Unit>&);  // null where there is none
+  // to[i] = index[i] < 0 ? 0 : from[index[i]]
+  void (*gather)(const Unit* from, const int32_t* index, int64_t count, Unit* to);
+  // even[i] = from[2 i], odd[i] = from[2 i + 1], for `count` units of from
+  void (*split)(const Unit* from, int64_t count, Unit* even, Unit* odd);
+};
+
+struct KernelTable : PlaneTable<float> {
   // y[row] += sum of value * x[column] over all runs: the same segments, one input vector.
   void (*gemv)(BlockRows rows, ValueType type, const Run* run, int32_t runs, const float* x, int32_t group_begin,
                int32_t group_end, int32_t row_count, float* y);
-  // to[i] = index[i] < 0 ? 0 : from[index[i]]
-  void (*gather)(const float* from, const int32_t* index, int64_t count, float* to);
-  // even[i] = from[2 i], odd[i] = from[2 i + 1], for `count` floats of from
-  void (*split)(const float* from, int64_t count, float* even, float* odd);
   // Multiply-adds in registers only, `rounds` times 12 vectors: what the machine can do at most. For benchmarks.
   float (*burst)(int64_t rounds);
   // y = act(y * scale + bias + residual) over `count` values, scale and bias per value.

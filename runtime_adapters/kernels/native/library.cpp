@@ -85,7 +85,7 @@ ELSA_EXPORTED const char* elsa_kernels8_isa() { return elsa::kernels8().name; }
 
 // Multiply-adds in registers: rounds * 12 * (floats of a vector, returned through `lanes`). For benchmarks.
 ELSA_EXPORTED float elsa_burst(int64_t rounds, int32_t* lanes) {
-  *lanes = elsa::kernels().vector_floats;
+  *lanes = elsa::kernels().vector_units;
   return elsa::kernels().burst(rounds);
 }
 

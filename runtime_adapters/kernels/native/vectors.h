@@ -35,6 +35,14 @@ typedef int32_t IntAnywhere __attribute__((vector_size(kLanes * 4), aligned(4), 
 inline Vec load(const float* p) { return *reinterpret_cast<const VecAnywhere*>(p); }
 inline Int load_int(const int32_t* p) { return *reinterpret_cast<const IntAnywhere*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<VecAnywhere*>(p) = v; }
+}  // namespace
+}  // namespace elsa
+
+#include "half_vectors.h"
+
+namespace elsa {
+namespace {
+
 inline Vec all(float v) { return v - Vec{}; }  // not v + 0, which changes -0 and so is not free
 inline Vec zero_unless(Vec v, Int mask) { return reinterpret_cast<Vec>(reinterpret_cast<Int>(v) & mask); }
 
@@ -70,8 +78,8 @@ inline Vec exponential(Vec x) {
 }
 
 // One choice for all vectors: the inner loops stay free of it.
-template <int N>
-inline void activate(Vec* v, const Epilogue& e) {
+template <int N, typename Unit>
+inline void activate(Vec* v, const EpilogueOf<Unit>& e) {
   if (e.activation == Activation::kClip) {
     const Vec low = all(e.low), high = all(e.high);
 #pragma GCC unroll 64
@@ -85,9 +93,9 @@ inline void activate(Vec* v, const Epilogue& e) {
 }
 
 // y = act(sum * scale + bias + residual) under the mask, for N vectors from y on.
-template <int N>
-inline void finish_vectors(Vec* sum, float scale, float bias, float* y, const float* residual, const int32_t* mask,
-                           const Epilogue& e) {
+template <int N, typename Unit>
+inline void finish_vectors(Vec* sum, float scale, float bias, Unit* y, const Unit* residual, const int32_t* mask,
+                           const EpilogueOf<Unit>& e) {
   const Vec s = all(scale), b = all(bias);
 #pragma GCC unroll 64
   for (int n = 0; n < N; ++n) sum[n] = sum[n] * s + b;
@@ -104,9 +112,10 @@ inline void finish_vectors(Vec* sum, float scale, float bias, float* y, const fl
   for (int n = 0; n < N; ++n) store(y + n * kLanes, sum[n]);
 }
 
-// Weight i, of float32 or of 8-bit codes.
+// Weight i, of float32, of float16 or of 8-bit codes.
 inline float value_at(const float* v, int64_t i) { return v[i]; }
 inline float value_at(const int8_t* v, int64_t i) { return static_cast<float>(v[i]); }
+inline float value_at(const Half* v, int64_t i) { return widened(HalfBits{v[i].bits})[0]; }
 
 typedef float Four __attribute__((vector_size(16)));
 
@@ -127,6 +136,15 @@ inline Four four(const int8_t* v) {
 #else
   typedef int8_t Codes __attribute__((vector_size(4)));
   return __builtin_convertvector(reinterpret_cast<Codes>(codes), Four);
+#endif
+}
+inline Four four(const Half* v) {
+#if ELSA_LANES == 4
+  return load(v);
+#elif defined(__F16C__)
+  return reinterpret_cast<Four>(_mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(v))));
+#else
+  return Four{value_at(v, 0), value_at(v, 1), value_at(v, 2), value_at(v, 3)};
 #endif
 }
 

@@ -1,7 +1,7 @@
 // Every inner loop of this machine's best tables against plain loops, on random tiles of every size: `loops [SEED]`.
 // Compiled for another machine it runs under an emulator, without Python and without a runtime. Prints what it compared:
 //
-//   base dotprod 1840 tiles
+//   base dotprod fp16 1840 tiles
 //
 // or the first tile that differs, and exits with 1.
 //
@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -17,6 +18,8 @@
 #include <random>
 #include <vector>
 
+#include "../error.h"
+#include "../half.h"
 #include "../int8.h"
 #include "../layout.h"
 
@@ -278,6 +281,169 @@ int compare_sums(const Kernels8& table) {
   return tiles;
 }
 
+// ---- half floats: one rounding a product, in order ----
+
+double half_value(Half h) {
+  const int exponent = h.bits >> 10 & 31, fraction = h.bits & 1023;
+  const double v = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+  return h.bits & 0x8000 ? -v : v;
+}
+// The nearest half, as a number.
+double half_of(double v) {
+  if (v == 0) return v;
+  const double step = std::ldexp(1.0, std::max(std::ilogb(v), -14) - 10);
+  return std::nearbyint(v / step) * step;
+}
+// A normal half below 2 or a little more.
+Half some_half() { return {static_cast<uint16_t>(number(0, 1) << 15 | number(5, 15) << 10 | number(0, 1023))}; }
+// Where halves are made of floats there are two roundings, so a sum may be beside the right one at each step.
+double allowed(const HalfTable& table, double magnitude, size_t steps) {
+  return table.fast ? 0 : std::ldexp(magnitude, -11) * static_cast<double>(steps);
+}
+
+int compare_half_sparse(const HalfTable& table) {
+  int tiles = 0;
+  for (const BlockRows rows : {BlockRows::kOne, BlockRows::kFour})
+    for (int lines = 1; lines <= table.max_lines(rows); ++lines)
+      for (int repeat = 0; repeat < 20; ++repeat, ++tiles) {
+        const int64_t high = rows == BlockRows::kFour ? 4 : 1, groups = number(1, 4), runs = number(1, 3);
+        const int64_t rows_there = groups * high - number(0, high - 1), positions = lines * kLine;
+        Fenced<Half> x(static_cast<size_t>(kRoom + positions));
+        for (Half& v : x) v = some_half();
+        const auto offset = offsets(kColumns, kRoom);
+        std::vector<Segment<Half>> segments;
+        std::vector<Run> run;
+        for (int64_t k = 0; k < runs; ++k) segments.push_back(segment<Half>(groups, kColumns, high, false, some_half));
+        for (const auto& s : segments) run.push_back(s.run());
+        const size_t size = static_cast<size_t>(groups * high * positions);
+        std::vector<Half> y(size), residual(size);
+        for (Half& v : residual) v = some_half();
+        std::vector<float> partial(size, 0.5f), scale(size), bias(size);
+        for (float& v : scale) v = real();
+        for (float& v : bias) v = real();
+        SparseTileOf<Half> t{};
+        t.x = x.data(), t.offset = offset.data(), t.run = run.data(), t.runs = static_cast<int32_t>(runs);
+        t.group_begin = 0, t.group_end = static_cast<int32_t>(groups), t.row_count = static_cast<int32_t>(rows_there);
+        t.partial = partial.data(), t.partial_row = 0, t.partial_stride = positions;
+        t.first = number(0, 1), t.last = number(0, 1), t.far = number(0, 1);
+        t.y = y.data(), t.y_row = 0, t.y_stride = positions;
+        t.finish.scale = scale.data(), t.finish.bias = bias.data(), t.finish.residual = residual.data();
+        const std::vector<float> before = partial;
+        table.sparse(rows, ValueType::kFloat16, lines, t);
+        for (int64_t row = 0; row < (t.last ? rows_there : groups * high); ++row)
+          for (int64_t p = 0; p < positions; ++p) {
+            const size_t at = static_cast<size_t>(row * positions + p);
+            double sum = 0, magnitude = 0;
+            size_t steps = 0;
+            for (const auto& s : segments)
+              for (uint32_t i = s.pointer[row / high]; i < s.pointer[row / high + 1]; ++i, ++steps) {
+                const double product = half_value(s.value[static_cast<size_t>(i * high + row % high)]) *
+                                       half_value(x[static_cast<size_t>(offset[s.index[i]] + p)]);
+                sum = half_of(sum + product), magnitude += std::fabs(product);
+              }
+            double slack = allowed(table, magnitude, steps);
+            if (!t.first) sum += before[at];
+            double found = partial[at];
+            if (t.last) {
+              const double inputs = half_value(residual[at]) + bias[row];
+              slack = slack * std::fabs(scale[row]) + 1e-6 * (magnitude * std::fabs(scale[row]) + std::fabs(inputs));
+              sum = sum * scale[row] + inputs;
+              slack += std::ldexp(std::fabs(sum), -11) + std::ldexp(1.0, -25);
+              found = half_value(y[at]);
+            }
+            if (!(std::fabs(sum - found) <= slack))
+              fail("sparse in halves", static_cast<int64_t>(rows), lines, row, sum, found);
+          }
+      }
+  return tiles;
+}
+
+int compare_half_depthwise(const HalfTable& table) {
+  int tiles = 0;
+  for (int side = 1; side <= 7; ++side)
+    for (int64_t lines = 1; lines <= 11; ++lines, ++tiles) {
+      const int32_t step = static_cast<int32_t>(number(1, 3)), pitch = static_cast<int32_t>(number(30, 60));
+      std::vector<int32_t> taps;
+      for (int32_t ky = 0; ky < side; ++ky)
+        for (int32_t kx = 0; kx < side; ++kx) taps.push_back(ky * pitch + kx * step);
+      const auto offset = fenced(taps);
+      Fenced<Half> x(static_cast<size_t>(lines * kLine + taps.back())), weight(taps.size());
+      for (Half& v : x) v = some_half();
+      for (Half& v : weight) v = some_half();
+      std::vector<Half> y(static_cast<size_t>(lines * kLine));
+      const float scale = real(), bias = real();
+      DepthwiseTileOf<Half> t{};
+      t.x = x.data(), t.offset = offset.data(), t.weight = weight.data(), t.taps = side * side;
+      t.side = side, t.step = step, t.lines = lines, t.y = y.data();
+      t.finish.scale = &scale, t.finish.bias = &bias;
+      table.depthwise(t);
+      for (size_t p = 0; p < y.size(); ++p) {
+        double sum = 0, magnitude = 0;
+        for (size_t k = 0; k < weight.size(); ++k) {
+          const double product = half_value(weight[k]) * half_value(x[p + static_cast<size_t>(offset[k])]);
+          sum = half_of(sum + product), magnitude += std::fabs(product);
+        }
+        const double slack = allowed(table, magnitude, weight.size()) * std::fabs(scale) +
+                             1e-6 * (magnitude * std::fabs(scale) + std::fabs(bias));
+        sum = sum * scale + bias;
+        const double found = half_value(y[p]);
+        if (!(std::fabs(sum - found) <= slack + std::ldexp(std::fabs(sum), -11) + std::ldexp(1.0, -25)))
+          fail("depthwise in halves", side, lines, static_cast<int64_t>(p), sum, found);
+      }
+    }
+  return tiles;
+}
+
+int compare_half_gemv(const HalfTable& table) {
+  int tiles = 0;
+  for (const BlockRows rows : {BlockRows::kOne, BlockRows::kFour})
+    for (int repeat = 0; repeat < 20; ++repeat, ++tiles) {
+      const int64_t high = rows == BlockRows::kFour ? 4 : 1, groups = number(1, 6);
+      const auto s = segment<Half>(groups, kColumns, high, false, some_half);
+      const Run run = s.run();
+      Fenced<float> x(kColumns);
+      for (float& v : x) v = real();
+      std::vector<float> y(static_cast<size_t>(groups * high), 0.25f);
+      table.gemv(rows, &run, 1, x.data(), 0, static_cast<int32_t>(groups), static_cast<int32_t>(groups * high),
+                 y.data());
+      for (int64_t row = 0; row < groups * high; ++row) {
+        double sum = 0.25, magnitude = 0.25;
+        for (uint32_t i = s.pointer[row / high]; i < s.pointer[row / high + 1]; ++i) {
+          const double product = half_value(s.value[static_cast<size_t>(i * high + row % high)]) * x[s.index[i]];
+          sum += product, magnitude += std::fabs(product);
+        }
+        require_close("gemv of halves", static_cast<int64_t>(rows), groups, row, sum, y[static_cast<size_t>(row)],
+                      magnitude);
+      }
+    }
+  return tiles;
+}
+
+// All halves there and back.
+int compare_conversions(const HalfTable& table) {
+  std::vector<Half> all(0x7C00 * 2), back(all.size());
+  std::vector<float> wide(all.size());
+  for (size_t i = 0; i < all.size(); ++i) all[i].bits = static_cast<uint16_t>(i < 0x7C00 ? i : 0x8000 + i - 0x7C00);
+  table.widen(all.data(), static_cast<int64_t>(all.size()), wide.data());
+  table.narrow(wide.data(), static_cast<int64_t>(all.size()), back.data());
+  for (size_t i = 0; i < all.size(); ++i)
+    if (wide[i] != static_cast<float>(half_value(all[i])) || back[i].bits != all[i].bits)
+      fail("conversion", static_cast<int64_t>(i), all[i].bits, back[i].bits, half_value(all[i]), wide[i]);
+  return 1;
+}
+
+// The loops over halves where this processor has them; their name, or "none".
+const char* compare_halves(int* tiles) {
+  try {
+    const HalfTable& table = halves();
+    *tiles += compare_half_sparse(table) + compare_half_depthwise(table) + compare_half_gemv(table);
+    *tiles += compare_conversions(table);
+    return table.name;
+  } catch (const Error&) {
+    return "none";
+  }
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -289,5 +455,6 @@ int main(int count, char** words) {
   tiles += compare_sparse<int8_t>(table, ValueType::kInt8, code);
   tiles += compare_gemv<float>(table, ValueType::kFloat32, real) + compare_gemv<int8_t>(table, ValueType::kInt8, code);
   tiles += compare_depthwise(table) + compare_sums(table8);
-  std::printf("%s %s %d tiles\n", table.name, table8.name, tiles);
+  const char* halves_name = compare_halves(&tiles);
+  std::printf("%s %s %s %d tiles\n", table.name, table8.name, halves_name, tiles);
 }
