@@ -2,8 +2,8 @@
 
     cycles of a product = cycles of one pass / vector products of one pass,  at the most vectors that the registers hold
 
-A product is 4 of float32, 8 of float16, or 16 of 8 bits. A nonzero has one for each vector of pixels, so at the same cycles
-a product float16 takes half of float32's cycles a nonzero.
+A product is 4 of float32, 8 of float16, or 16 of 8 bits. A nonzero has one for each vector of pixels, so at the same
+cycles a product float16 takes half of float32's cycles a nonzero.
 
 The loops are compiled as the library's are, disassembled, and given to LLVM's analyser; with `--before`, those of an
 older commit too. **Models, +-30 %: nothing was measured on a board.** Needs g++-aarch64-linux-gnu and llvm-19.

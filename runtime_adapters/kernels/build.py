@@ -93,9 +93,7 @@ _ARM: dict[str, tuple[int, tuple[str, ...]]] = {"base": (4, ())}
 _ARM_8: dict[str, tuple[int, tuple[str, ...]]] = {**_ARM, "dotprod": (4, ("-march=armv8.2-a+dotprod",))}
 _X86_16 = {"base": _X86["base"], "avx2": (8, ("-mavx2", "-mfma", "-mf16c"))}
 _ARM_16: dict[str, tuple[int, tuple[str, ...]]] = {"fp16": (4, ("-march=armv8.2-a+fp16",))}
-_HERE = (
-    (_X86, _X86_8, _X86_16) if platform.machine() in {"x86_64", "AMD64"} else (_ARM, _ARM_8, _ARM_16)
-)
+_HERE = (_X86, _X86_8, _X86_16) if platform.machine() in {"x86_64", "AMD64"} else (_ARM, _ARM_8, _ARM_16)
 TARGETS = {
     "native": Target(*_HERE, ("c++", "g++", "clang++")),
     "linux-aarch64": Target(
@@ -226,9 +224,8 @@ def _command_of(wanted: Target, name: str, compiler: str | None) -> Command:
 
 def _library_sources() -> list[Path]:
     """Return what is compiled once; the others are compiled for each instruction set."""
-    return [
-        source for source in sorted(NATIVE_SOURCES.glob("*.cpp")) if source.name not in (_KERNELS, _KERNELS8, _KERNELS16)
-    ]
+    tables = (_KERNELS, _KERNELS8, _KERNELS16)
+    return [source for source in sorted(NATIVE_SOURCES.glob("*.cpp")) if source.name not in tables]
 
 
 def _compile_all(

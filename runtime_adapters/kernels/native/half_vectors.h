@@ -1,8 +1,10 @@
-// Vectors of floats from and to half floats. Part of vectors.h: nothing else includes it.
+// Vectors of floats from and to half floats. Part of vectors.h.
 //
 // Where the processor cannot convert, bits are moved: numbers below 2^-14 have fixed steps of 2^-24, those from 65520 on
 // are infinite, NaN stays NaN, and ties go to the even one, as everywhere.
 #pragma once
+#include "kernels.h"
+#include "vector_types.h"
 
 namespace elsa {
 namespace {
