@@ -60,6 +60,9 @@ def test_every_loop_of_every_precision_has_a_row_a_core_and_none_beats_its_ports
         ("float32", "floats_of_1_row"),
         ("float32", "floats_of_4_rows"),
         ("float32", "floats_depthwise"),
+        ("float16", "halves_of_1_row"),
+        ("float16", "halves_of_4_rows"),
+        ("float16", "halves_depthwise"),
         ("8 bits", "quads_of_1_row"),
         ("8 bits", "quads_of_4_rows"),
         ("8 bits, sdot", "quads_of_1_row"),
@@ -70,6 +73,7 @@ def test_every_loop_of_every_precision_has_a_row_a_core_and_none_beats_its_ports
     by_key = {(row["precision"], row["loop"], row["core"]): row["cycles"] for row in rows}
     one, four = (by_key["8 bits, sdot", f"quads_of_{n}", A76.name] for n in ("1_row", "4_rows"))
     assert four < one
+    assert all(claim.holds for claim in loops.half_claims(rows))
 
 
 def test_columns_that_rows_share_are_counted_once() -> None:
