@@ -30,7 +30,7 @@ from benchmarks.networks import FEW
 from elsa_edge.errors import ElsaError, InputError
 from elsa_edge.files import write_bytes
 
-NETWORKS: Final = (*FEW, "resnet50", "mobilenet_v1", "transformer", "lstm", "signal")
+NETWORKS: Final = (*FEW, "resnet50", "mobilenet_v1", "transformer", "lstm", "gru", "signal")
 _MEMORY: Final = "memory"
 _PATTERNS: Final = ("unstructured", "block", "channel", _MEMORY)
 _SOME_NETS: Final = ("resnet18", "mobilenet_v2", "mlp")  # with channels, and with memory of few levels

@@ -15,7 +15,7 @@ from torch import nn
 from benchmarks.networks.dense import mlp
 from benchmarks.networks.mobile import efficientnet_lite0, keyword, mobilenet_v1, mobilenet_v2
 from benchmarks.networks.residual import resnet18, resnet50
-from benchmarks.networks.sequences import lstm, lstm_transformer, signal, transformer
+from benchmarks.networks.sequences import gru, lstm, lstm_transformer, signal, transformer
 from benchmarks.networks.settle import FEATURES, IMAGE, SIGNAL
 
 __all__ = ["FEW", "NETS", "Net"]
@@ -37,6 +37,7 @@ NETS: Final = {
     "resnet50": Net(resnet50, IMAGE),
     "mobilenet_v1": Net(mobilenet_v1, IMAGE),
     "transformer": Net(transformer, (1, 64, 512)),
+    "gru": Net(gru, (1, 49, 40)),
     "lstm": Net(lstm, (1, 32, 128)),
     "signal": Net(signal, SIGNAL),
     "keyword": Net(keyword, FEATURES),

@@ -1,4 +1,4 @@
-"""Networks over steps: a transformer block, an LSTM, both in a row, and convolutions over a signal."""
+"""Networks over steps: a transformer block, an LSTM, both in a row, a GRU, and convolutions over a signal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 from benchmarks.networks.settle import SIGNAL, settled
 
-__all__ = ["lstm", "lstm_transformer", "signal", "transformer"]
+__all__ = ["gru", "lstm", "lstm_transformer", "signal", "transformer"]
 
 
 class _Feed(nn.Module):
@@ -44,9 +44,26 @@ class _Lstm(nn.Module):
 
 
 def lstm() -> nn.Module:
-    """Return an LSTM of 256 over 32 steps; input `(batch, 32, 128)`. Its cell stays ONNX Runtime's own."""
+    """Return an LSTM of 256 over 32 steps; input `(batch, 32, 128)`."""
     torch.manual_seed(0)
     return _Lstm().eval()
+
+
+class _Gru(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRU(40, 256, batch_first=True)
+        self.head = nn.Linear(256, 12)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.cell(x)[0][:, -1])
+        return logits
+
+
+def gru() -> nn.Module:
+    """Return a keyword spotter, a GRU of 256 over 49 steps of 40 features; input `(batch, 49, 40)`."""
+    torch.manual_seed(0)
+    return _Gru().eval()
 
 
 class _Recurrent(nn.Module):

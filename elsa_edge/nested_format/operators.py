@@ -18,10 +18,13 @@ __all__ = [
     "DEPTHWISE",
     "DOMAIN",
     "FROM_PLANES",
+    "GRU",
+    "LSTM",
     "MATMUL",
     "TO_PLANES",
     "Attributes",
     "Window",
+    "cell_attributes",
     "channel_attributes",
     "finish_attributes",
     "following",
@@ -36,6 +39,8 @@ CONV: Final = "NestedConv"
 DEPTHWISE: Final = "NestedDepthwise"
 CONV_DEPTHWISE: Final = "NestedConvDepthwise"
 MATMUL: Final = "NestedMatMul"
+LSTM: Final = "NestedLstm"
+GRU: Final = "NestedGru"
 
 # Name -> value. A dict and no mapping: the builders of nodes ask for one.
 Attributes = dict[str, int | float]
@@ -90,6 +95,23 @@ def channel_attributes(in_channels: int, out_channels: int, groups: int) -> Attr
 def matmul_attributes(rows: int, columns: int) -> Attributes:
     """Return the attributes of a product with a (rows, columns) weight."""
     return {"rows": rows, "columns": columns}
+
+
+def cell_attributes(
+    units: int, directions: int, *, backward: bool, linear_before_reset: bool | None = None
+) -> Attributes:
+    """Return the attributes of `LSTM`, or with `linear_before_reset` of `GRU`.
+
+    Args:
+        units: Numbers of a state.
+        directions: 1 or 2.
+        backward: Whether the only direction runs from the last step to the first.
+        linear_before_reset: Of a GRU: its reset gate multiplies sums, not the state.
+    """
+    named = {"units": units, "directions": directions, "backward": int(backward)}
+    if linear_before_reset is not None:
+        named["linear_before_reset"] = int(linear_before_reset)
+    return named | finish_attributes(Activation())
 
 
 def following(attributes: Attributes) -> Attributes:

@@ -44,6 +44,8 @@ class Coded8:
 
 def why_not8(layer: Layer) -> str | None:
     """Return why the 8-bit kernels do not compute a layer, or None."""
+    if layer.cell is not None:
+        return "its cells have no 8-bit form"
     if layer.geometry is None and layer.activation.kind in ACTIVATED:
         return "its activation has no 8-bit form behind a product"
     if layer.geometry is None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from elsa_edge.exporters.nested.cells import cell_node
 from elsa_edge.exporters.nested.lay_out import Layouts, lay_out
 from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.pairs import find_pairs
@@ -46,7 +47,7 @@ Array = npt.NDArray[Any]
 
 
 def tensor_names(layer: Layer, coded: Coded | None) -> list[str]:
-    """Return the names of a layer's outer tensors: its table, then its segments or depthwise weights."""
+    """Return the names of a product's outer tensors: its table, then its segments or depthwise weights."""
     count = 1 if coded is None else len(coded.segments)
     return [f"{layer.name}.table", *[f"{layer.name}.segment_{k}" for k in range(count)]]
 
@@ -143,15 +144,16 @@ class _Writer:
         self._take_over(layer)
         source, result = self.nodes[layer.position].inputs[0], self.nodes[layer.end].outputs[0]
         assert source is not None
-        table, *weights = self._tensors(layer, coded, last_level)
-        attributes = finish_attributes(layer.activation)
+        if layer.cell is not None:
+            self._recurrent(layer, coded, last_level)
+            return
         if layer.geometry is None:
-            attributes |= matmul_attributes(*layer.weight.shape)
-            node = ir.node(MATMUL, [source, self.level, table, *weights], attributes, domain=DOMAIN)
-            made = self._insert(node, f"{result.name}.nested")
+            made = self._product(layer, coded, last_level, source, f"{result.name}.nested")
             made.shape = result.shape
             self._become(result, made)
             return
+        table, *weights = self._tensors(layer, coded, last_level)
+        attributes = finish_attributes(layer.activation)
         residual = None
         if layer.residual is not None:
             other = self.nodes[layer.residual[0]].inputs[layer.residual[1]]
@@ -161,6 +163,31 @@ class _Writer:
         operator = DEPTHWISE if coded is None else CONV
         inputs = [self.planes_of(source), self.level, table, residual, *weights]
         self._image(result, ir.node(operator, inputs, attributes, domain=DOMAIN))
+
+    def _product(
+        self, layer: Layer, coded: Coded | None, last_level: int, source: ir.Value, name: str
+    ) -> ir.Value:
+        """Insert a product with a matrix and return what it makes."""
+        table, *weights = self._tensors(layer, coded, last_level)
+        attributes = finish_attributes(layer.activation) | matmul_attributes(*layer.weight.shape)
+        inputs = [source, self.level, table, *weights]
+        return self._insert(ir.node(MATMUL, inputs, attributes, domain=DOMAIN), name)
+
+    def _recurrent(self, layer: Layer, coded: Coded | None, last_level: int) -> None:
+        """Insert the product of all steps and the cells."""
+        node = self.nodes[layer.position]
+        source = node.inputs[0]
+        assert source is not None
+        assert layer.before is not None
+        assert coded is not None
+        gates = self._product(layer.before, coded.before, last_level, source, f"{layer.name}.gates")
+        table, *segments = self._tensors(layer, coded, last_level)
+        cells = cell_node(node, layer, [gates, self.level, table], segments)
+        assert self._anchor is not None
+        self.graph.insert_before(self._anchor, cells)
+        for result, made in zip(node.outputs, cells.outputs, strict=True):
+            if made.name:
+                self._become(result, made)
 
     def replace_pair(self, first: Layer, second: Layer, coded: Coded, last_level: int) -> None:
         """Put one kernel in the place of a convolution and the depthwise one that alone reads it."""

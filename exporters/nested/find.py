@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +18,17 @@ import onnx_ir as ir
 from elsa_edge.errors import ExportError
 from elsa_edge.exporters.nested.follow import Followed, follow
 from elsa_edge.exporters.nested.layer import Geometry, Layer
-from elsa_edge.exporters.nested.networks import Networks, image_of, rank_of
+from elsa_edge.exporters.nested.networks import Networks, image_of, index_of, rank_of
+from elsa_edge.exporters.nested.recurrent import RECURRENT, recurrent_layer
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.graph.passes.fold_pad import FoldPad
 from elsa_edge.graph.passes.signals_as_images import SignalsAsImages
 from elsa_edge.graph.passes.transposed_as_convolution import TransposedAsConvolution
-from elsa_edge.levels import NEVER
 
 __all__ = ["find_layers", "level_models"]
+
+_COMPUTED: Final = RECURRENT | {"Conv", "Gemm", "MatMul"}
 
 Array = npt.NDArray[Any]
 
@@ -63,11 +65,15 @@ def find_layers(models: Sequence[ir.Model]) -> tuple[list[Layer], dict[str, str]
     refused: dict[str, str] = {}
     taken: frozenset[int] = frozenset()
     for position, node in enumerate(networks.nodes):
-        if node.op_type not in ("Conv", "Gemm", "MatMul") or node.domain not in ("", "ai.onnx"):
+        if node.op_type not in _COMPUTED or node.domain not in ("", "ai.onnx"):
             if position not in taken and _loses_weights(networks, position):
                 refused[_called(node, position)] = f"no nested kernel computes {node.op_type}"
             continue
-        layer = _layer(networks, position, taken)
+        layer = (
+            recurrent_layer(networks, position, _called(node, position))
+            if node.op_type in RECURRENT
+            else _layer(networks, position, taken)
+        )
         if isinstance(layer, str):
             refused[_called(node, position)] = layer
         else:
@@ -116,7 +122,7 @@ def _layer(networks: Networks, position: int, taken: frozenset[int]) -> Layer | 
             return unusual
         by_rows = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
         flat = [w if by_rows else w.T for w in weights]
-    index = _index_of(flat)
+    index = index_of(flat)
     if index is None:
         return "its levels are not nested"
     table = _own_table(networks, position, flat[0].shape[0])
@@ -187,20 +193,6 @@ def _own_table(networks: Networks, position: int, rows: int) -> npt.NDArray[np.f
             return None
         table[:, 1] = [np.broadcast_to(b.reshape(-1), rows) * beta for b in biases]
     return table
-
-
-def _index_of(flat: Sequence[Array]) -> npt.NDArray[np.uint8] | None:
-    """Return the level index of weights given once per level, or None where they are not nested."""
-    last = flat[-1]
-    index = np.full(last.shape, NEVER, np.uint8)
-    for level in reversed(range(len(flat))):
-        active = flat[level] != 0
-        if not np.array_equal(flat[level][active], last[active]) or np.any(
-            active & (index > level + 1) & (level + 1 < len(flat))
-        ):
-            return None
-        index[active] = level
-    return index
 
 
 def _unusual_product(node: ir.Node, weight: Array) -> str | None:

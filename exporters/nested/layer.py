@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from elsa_edge.nested_format.activations import Activation
 
-__all__ = ["Geometry", "Layer"]
+__all__ = ["Geometry", "Layer", "Recurrent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +45,39 @@ class Geometry:
         return 0 if self.keeps_size else (self.kernel[1] - 1) * self.dilation[1] // self.stride[1]
 
 
+@dataclass(frozen=True, slots=True)
+class Recurrent:
+    """The cells of a recurrent layer.
+
+    Attributes:
+        units: Numbers of a state.
+        directions: 1 or 2.
+        backward: Whether the only direction runs from the last step to the first.
+        linear_before_reset: Of a GRU: its reset gate multiplies sums, not the state. None for an LSTM.
+    """
+
+    units: int
+    directions: int
+    backward: bool
+    linear_before_reset: bool | None
+
+
 @dataclass(frozen=True)
 class Layer:
-    """One convolution or matrix product with what follows it.
+    """One convolution, matrix product or recurrent layer with what follows it.
 
     Attributes:
         position: Of its node in the graph; `absorbed` are the positions of the nodes that it computes as well.
         end: Position of the node whose output it produces.
-        kind: "conv", "depthwise" or "matmul".
+        kind: "conv", "depthwise", "matmul" or "recurrent".
         weight: (rows, columns) float32, as at the densest level.
         index: (rows, columns) uint8 level index.
         table: (levels, 2, rows) float32 scale and bias.
         residual: (position, input number) where the value to add is read, if any.
         vectors: Of a product: how many vectors are multiplied at batch 1, as far as shapes tell.
+        before: Of a recurrent layer, whose own weight multiplies the state: the product with its input, of all steps
+            at once.
+        cell: Of a recurrent layer.
     """
 
     name: str
@@ -72,12 +92,20 @@ class Layer:
     residual: tuple[int, int] | None
     geometry: Geometry | None
     vectors: int = 1
+    before: Layer | None = None
+    cell: Recurrent | None = None
 
     @property
     def pixels(self) -> int:
         """Outputs of one row: positions of an image, or the vectors of a matrix product."""
         return self.geometry.out_size[0] * self.geometry.out_size[1] if self.geometry else self.vectors
 
+    @property
+    def products(self) -> tuple[Layer, ...]:
+        """What is multiplied: the layer, or a recurrent layer's product with the input, then the layer."""
+        return (self,) if self.before is None else (self.before, self)
+
     def density(self, level: int) -> float:
-        """Return the active fraction of the weight at `level`."""
-        return float(np.count_nonzero(self.index <= level) / self.index.size)
+        """Return the active fraction of the weights at `level`."""
+        active = sum(np.count_nonzero(product.index <= level) for product in self.products)
+        return float(active / sum(product.index.size for product in self.products))

@@ -69,7 +69,11 @@ class LayerSet:
 
         Smaller is not always faster, although numbers of channels stay as divisible as they were.
         """
-        living = (np.logical_or.reduce(layer.index <= level, axis=1) for layer in self.layers)
+        living = (
+            np.logical_or.reduce(layer.index <= level, axis=1)
+            for layer in self.layers
+            if layer.cell is None  # states keep their sizes
+        )
         return any(not kept_channels(np.asarray(rows), CHANNELS_AT_ONCE).all() for rows in living)
 
     def dense(self, level: int, *, keep_dead: bool) -> ir.Model:

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-__all__ = ["Networks", "array_of", "image_of", "rank_of"]
+from elsa_edge.levels import NEVER
+
+__all__ = ["Networks", "array_of", "image_of", "index_of", "rank_of"]
 
 Array = npt.NDArray[Any]
 
@@ -30,6 +32,20 @@ def image_of(value: ir.Value | None) -> tuple[int, int, int] | None:
         return None
     sizes = [size for size in list(value.shape)[1:] if isinstance(size, int)]
     return (sizes[0], sizes[1], sizes[2]) if len(sizes) == 3 else None
+
+
+def index_of(flat: Sequence[Array]) -> npt.NDArray[np.uint8] | None:
+    """Return the level index of weights given once per level, or None where they are not nested."""
+    last = flat[-1]
+    index = np.full(last.shape, NEVER, np.uint8)
+    for level in reversed(range(len(flat))):
+        active = flat[level] != 0
+        if not np.array_equal(flat[level][active], last[active]) or np.any(
+            active & (index > level + 1) & (level + 1 < len(flat))
+        ):
+            return None
+        index[active] = level
+    return index
 
 
 class Networks:

@@ -68,6 +68,13 @@ _FLOAT_BYTES: Final = 4
 def dense_us(layer: Layer, rates: Rates) -> float:
     """Return what ONNX Runtime's dense kernel takes for a layer."""
     flops = 2.0 * layer.weight.size * layer.pixels
+    if layer.before is not None:
+        # The weight is read again at every step, mostly from a shared cache.
+        step_us = max(
+            2.0 * layer.weight.size / rates.dense_gflops,
+            layer.weight.nbytes / (rates.memory_gbps * _CACHE_OVER_MEMORY),
+        )
+        return dense_us(layer.before, rates) + layer.pixels * step_us / 1e3
     if layer.kind == "depthwise":
         return flops / rates.dense_depthwise_gflops / 1e3
     if layer.geometry is None:
@@ -82,6 +89,8 @@ def nested_us(layer: Layer, coded: Coded | None, level: int, rates: Rates) -> fl
     if coded is None:
         return 2.0 * layer.weight.size * layer.pixels / rates.depthwise_gflops / 1e3
     work = 2.0 * coded.work[level] * layer.pixels
+    if layer.before is not None:
+        return nested_us(layer.before, coded.before, level, rates) + work / rates.gather_gflops / 1e3
     if layer.geometry is None:
         gflops = rates.gather_gflops if layer.pixels == 1 else rates.product_gflops
         return max(work / gflops, coded.bytes_at(level) / rates.memory_gbps) / 1e3

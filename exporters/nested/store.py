@@ -35,14 +35,16 @@ class Coded:
         segments: One a level that the layer has, sparsest first: uint8 bytes.
         work: Multiply-adds per output position at each level, in units of a single-row multiply-add.
         table: (levels, 2, rows) scale and bias; scales include those of int8 codes.
+        before: Of a recurrent layer: the product with its input.
     """
 
     segments: tuple[npt.NDArray[np.uint8], ...]
     work: tuple[float, ...]
     table: npt.NDArray[np.float32]
+    before: Coded | None = None
 
     def bytes_at(self, level: int) -> int:
-        """Return the bytes of weights that a level reads."""
+        """Return the bytes of weights that a level reads, without those of `before`."""
         return sum(segment.nbytes for segment in self.segments[: level + 1])
 
 
@@ -69,7 +71,7 @@ def code_layer(layer: Layer, level_count: int, *, int8: bool = False) -> Coded:
     """Write a layer's weights as one segment per level.
 
     Args:
-        layer: A convolution or matrix product.
+        layer: A convolution, a matrix product or a recurrent layer, which has two.
         level_count: Levels of the ladder.
         int8: Store 8-bit codes with one scale per row instead of float32.
     """
@@ -90,7 +92,8 @@ def code_layer(layer: Layer, level_count: int, *, int8: bool = False) -> Coded:
         segments.append(encode(weight, layer.index == level, block_rows=block_rows, column_block=width))
         work.append(total)
     work += [total] * (level_count - len(work))
-    return Coded(tuple(segments), tuple(work), np.ascontiguousarray(table, np.float32))
+    before = None if layer.before is None else code_layer(layer.before, level_count, int8=int8)
+    return Coded(tuple(segments), tuple(work), np.ascontiguousarray(table, np.float32), before)
 
 
 def _forms(layer: Layer, level_count: int) -> list[tuple[int, float]]:

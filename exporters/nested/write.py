@@ -99,14 +99,18 @@ def _tensors(layers: LayerSet, used: KernelChoice) -> tuple[Mapping[str, Array],
     parts: list[list[str]] = [[] for _ in range(layers.count)]
     for layer in layers.chosen(used):
         coded = layers.coded.get(layer.position)
-        names = tensor_names(layer, coded)
-        if coded is None:
-            arrays: list[Array] = [layer.table, _by_level(layer, layers.count)]
-        else:
-            arrays = [coded.table, *coded.segments]
-        for place, (name, array) in enumerate(zip(names, arrays, strict=True)):
-            tensors[name] = array
-            parts[max(0, place - 1)].append(name)
+        halves = [(layer, coded)]
+        if layer.before is not None and coded is not None:
+            halves.insert(0, (layer.before, coded.before))
+        for product, stored in halves:
+            if stored is None:
+                arrays: list[Array] = [product.table, _by_level(product, layers.count)]
+            else:
+                arrays = [stored.table, *stored.segments]
+            names = tensor_names(product, stored)
+            for place, (name, array) in enumerate(zip(names, arrays, strict=True)):
+                tensors[name] = array
+                parts[max(0, place - 1)].append(name)
     return tensors, parts
 
 

@@ -61,6 +61,15 @@ struct Depthwise8 {
   Finish8 finish;  // scale and bias of this quad, residual of position 0
 };
 
+// One step of a recurrent cell, whose sums are there: gates lie one after the other, in the order of ONNX.
+struct CellStep {
+  int64_t units;
+  const float* from_input;  // (gates, units) what the input adds to each gate, biases included
+  const float* from_state;  // (gates, units) what the state before adds, biases included
+  float* h;                 // (units) the state, which is replaced
+  float* c;                 // (units) the cell of an LSTM, which is replaced; null in a GRU
+};
+
 struct Kernels8 {
   const char* name;
   int max_lines;
@@ -88,6 +97,12 @@ struct Kernels8 {
   void (*maximum)(const uint8_t* from, int64_t bytes, uint8_t* to);
   // Adds the codes of `count` pixels to four sums.
   void (*add_up)(const uint8_t* from, int64_t count, int64_t* sums);
+  void (*lstm)(const CellStep&);
+  // resets_sums: the reset gate multiplies the sums of the hidden gate (linear_before_reset), else they are of what
+  // gru_reset made.
+  void (*gru)(const CellStep&, bool resets_sums);
+  // to = reset gate * h
+  void (*gru_reset)(const CellStep&, float* to);
 };
 
 // Names, best first; ELSA_KERNELS_ISA=NAME takes that one, or the best below it where the machine lacks it.

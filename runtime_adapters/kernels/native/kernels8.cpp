@@ -6,6 +6,7 @@
 #include "int8_depthwise_loops.h"
 #include "int8_gemv_loops.h"
 #include "int8_loops.h"
+#include "recurrent_loops.h"
 
 namespace elsa {
 namespace {
@@ -116,6 +117,7 @@ void add_up(const uint8_t* from, int64_t count, int64_t* sums) {
 
 extern const Kernels8 ELSA_TABLE8;
 const Kernels8 ELSA_TABLE8 = {ELSA_NAME, kMax1,     ELSA_SIGNED_PIXELS, tile,  tile_sums,  depthwise, gemv,
-                              finish,    to_floats, quantize,           codes, dequantize, maximum,   add_up};
+                              finish,    to_floats, quantize,           codes, dequantize, maximum,   add_up,
+                              lstm,      gru,       gru_reset};
 
 }  // namespace elsa

@@ -1,6 +1,7 @@
 // The library's only door: RegisterCustomOps, and the choice of instruction set.
 #include <string>
 
+#include "cells.h"
 #include "conv.h"
 #include "conv_depthwise.h"
 #include "depthwise.h"
@@ -37,6 +38,8 @@ OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
   static ort::Operator<NestedDepthwise> depthwise;
   static ort::Operator<NestedConvDepthwise> conv_depthwise;
   static ort::Operator<NestedMatMul> matmul;
+  static ort::Operator<NestedLstm> lstm;
+  static ort::Operator<NestedGru> gru;
   static ort::Operator<PlanesFromImage> pack;
   static ort::Operator<ImageFromPlanes> unpack;
   static ort::Operator<Int8Conv> conv8;
@@ -48,9 +51,9 @@ OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
   static ort::Operator<Int8Rows> rows8;
   static ort::Operator<Int8MatMul> matmul8;
   static ort::Operator<Int8MatMulFloat> matmul8_float;
-  static const OrtCustomOp* const all[] = {&conv,   &depthwise, &conv_depthwise, &matmul,  &pack,
-                                           &unpack, &conv8,     &depthwise8,     &pack8,   &unpack8,
-                                           &mean8,  &max_pool8, &rows8,          &matmul8, &matmul8_float};
+  static const OrtCustomOp* const all[] = {&conv,  &depthwise, &conv_depthwise, &matmul,     &lstm,         &gru,
+                                           &pack,  &unpack,    &conv8,          &depthwise8, &pack8,        &unpack8,
+                                           &mean8, &max_pool8, &rows8,          &matmul8,    &matmul8_float};
   static OrtCustomOpDomain* domain = nullptr;
   static const std::string problem = [api]() -> std::string {
     try {

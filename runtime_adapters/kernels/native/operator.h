@@ -1,4 +1,5 @@
-// An operator as ONNX Runtime wants it, of a kernel class with: kName, kInputs, Kernel(Info), compute(Context).
+// An operator as ONNX Runtime wants it, of a kernel class with: kName, kInputs, Kernel(Info), compute(Context), and kOutput
+// and kOutputs where it has other outputs than one of floats.
 #pragma once
 #include <iterator>
 #include <type_traits>
@@ -15,6 +16,16 @@ struct OutputOf {
 template <typename Kernel>
 struct OutputOf<Kernel, std::void_t<decltype(Kernel::kOutput)>> {
   static constexpr OrtElementType kType = Kernel::kOutput;
+};
+
+// How many outputs it has: more than one may each be left out.
+template <typename Kernel, typename = void>
+struct OutputsOf {
+  static constexpr size_t kCount = 1;
+};
+template <typename Kernel>
+struct OutputsOf<Kernel, std::void_t<decltype(Kernel::kOutputs)>> {
+  static constexpr size_t kCount = Kernel::kOutputs;
 };
 
 template <typename Kernel>
@@ -49,9 +60,11 @@ struct Operator : OrtCustomOp {
     GetInputTypeCount = [](const OrtCustomOp*) { return std::size(Kernel::kInputs); };
     GetInputType = [](const OrtCustomOp*, size_t i) { return Kernel::kInputs[i].type; };
     GetInputCharacteristic = [](const OrtCustomOp*, size_t i) { return Kernel::kInputs[i].characteristic; };
-    GetOutputTypeCount = [](const OrtCustomOp*) { return size_t{1}; };
+    GetOutputTypeCount = [](const OrtCustomOp*) { return OutputsOf<Kernel>::kCount; };
     GetOutputType = [](const OrtCustomOp*, size_t) { return OutputOf<Kernel>::kType; };
-    GetOutputCharacteristic = [](const OrtCustomOp*, size_t) { return kOrtRequired; };
+    GetOutputCharacteristic = [](const OrtCustomOp*, size_t) {
+      return OutputsOf<Kernel>::kCount > 1 ? kOrtOptional : kOrtRequired;
+    };
     GetInputMemoryType = [](const OrtCustomOp*, size_t) { return 0; };
     GetVariadicInputMinArity = [](const OrtCustomOp*) { return 1; };
     GetVariadicInputHomogeneity = [](const OrtCustomOp*) { return 1; };

@@ -168,6 +168,14 @@ class Context {
     check(api_, GetTensorMutableData(api_, v, &data));
     return data;
   }
+  // One of several outputs; null where nobody reads it.
+  float* output(size_t index, const Dims& dims) const {
+    OrtValue* v = nullptr;
+    void* data = nullptr;
+    check(api_, KernelContextGetOutput(api_, context_, index, dims.data(), dims.size(), &v));
+    if (v != nullptr) check(api_, GetTensorMutableData(api_, v, &data));
+    return static_cast<float*>(data);
+  }
   // body(i) for i in 0 .. count - 1 on the session's threads. Between a body and this function lies C, which an exception
   // must not cross: the first one is kept and thrown again here, and bodies that have not begun are left out.
   template <typename Body>

@@ -17,6 +17,12 @@ WINDOW = ops.Window(SQUARE, SQUARE, (3, 3), pads=(1, 1)).attributes()
 FINISH = ops.finish_attributes(Activation())
 PART = segments(np.ones((4, 18), np.float32), np.zeros((4, 18)), [1], None)["segment0"]
 CONSTANTS = {"t": np.ones((1, 2, 4), np.float32), "w": np.ones((1, 4, 9), np.float32), "s": PART}
+CONSTANTS |= {
+    "cells": np.ones((1, 2, 8), np.float32),
+    "r": segments(np.ones((8, 2), np.float32), np.zeros((8, 2)), [1], None)["segment0"],
+    "gru_cells": np.ones((1, 2, 6), np.float32),
+    "gru_r": segments(np.ones((6, 2), np.float32), np.zeros((6, 2)), [1], None)["segment0"],
+}
 LEVEL = {"level": np.array(0, np.int64)}
 
 
@@ -47,6 +53,16 @@ NODES: dict[str, tuple[list[str], ops.Attributes, dict[str, Array]]] = {
         ["x", "level", "t", "s"],
         ops.matmul_attributes(4, 18) | FINISH,
         {"x": np.zeros((1, 18), np.float32), **LEVEL},
+    ),
+    ops.LSTM: (
+        ["x", "level", "cells", "", "", "", "r"],
+        ops.cell_attributes(2, 1, backward=False),
+        {"x": np.zeros((1, 1, 8), np.float32), **LEVEL},
+    ),
+    ops.GRU: (
+        ["x", "level", "gru_cells", "", "", "", "gru_r"],
+        ops.cell_attributes(2, 1, backward=False, linear_before_reset=True),
+        {"x": np.zeros((1, 1, 6), np.float32), **LEVEL},
     ),
 }
 

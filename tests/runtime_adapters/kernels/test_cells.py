@@ -1,0 +1,164 @@
+"""NestedLstm and NestedGru agree with float64 arithmetic at every level, in every direction, for any lengths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+from support.cells import GATES, Array, Layer
+from support.nodes import open_session, segments
+
+from elsa_edge.nested_format import operators as ops
+
+KINDS = {"LSTM": ops.LSTM, "GRU": ops.GRU}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer with levels, what it is given, and the level."""
+
+    layer: Layer
+    index: Array
+    block_rows: list[int]
+    table: Array
+    inputs: dict[str, Array]
+    level: int
+
+    @property
+    def expected(self) -> tuple[Array, ...]:
+        scale, bias = self.table[self.level]
+        at_level = np.where(self.index <= self.level, self.layer.r, 0) * scale[:, None]
+        layer = Layer(
+            self.layer.operator, self.layer.units, at_level, bias, self.layer.backward,
+            self.layer.linear_before_reset,
+        )  # fmt: skip
+        zeros = np.zeros((len(at_level) // (GATES[layer.operator] * layer.units), self.batch, layer.units))
+        return layer.run(
+            self.inputs["x"],
+            self.inputs.get("h", zeros),
+            self.inputs.get("c", zeros),
+            self.inputs.get("lengths"),
+        )[: 3 if layer.operator == "LSTM" else 2]
+
+    @property
+    def batch(self) -> int:
+        return self.inputs["x"].shape[1]
+
+    def run(self, wanted: tuple[str, ...], threads: int = 1) -> list[Array]:
+        directions = len(self.layer.r) // (GATES[self.layer.operator] * self.layer.units)
+        lstm = self.layer.operator == "LSTM"
+        attributes = ops.cell_attributes(
+            self.layer.units,
+            directions,
+            backward=self.layer.backward,
+            linear_before_reset=None if lstm else self.layer.linear_before_reset,
+        )
+        parts = segments(self.layer.r, self.index, self.block_rows, None)
+        names = ["x", "level", "table", *(n if n in self.inputs else "" for n in ("h", "c", "lengths"))]
+        outputs = [name if name in wanted else "" for name in ("y", "last_h", "last_c")]
+        while not outputs[-1]:
+            outputs.pop()
+        node = helper.make_node(
+            KINDS[self.layer.operator], [*names, *parts], outputs, domain=ops.DOMAIN, **attributes
+        )
+        feed = {**self.inputs, "level": np.array(self.level, np.int64)}
+        graph = helper.make_graph(
+            [node],
+            "one",
+            [
+                helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+                for n, a in feed.items()
+            ],
+            [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in wanted],
+            [numpy_helper.from_array(a, n) for n, a in {"table": self.table, **parts}.items()],
+        )
+        opsets = [helper.make_opsetid("", 20), helper.make_opsetid(ops.DOMAIN, 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+        return open_session(model, threads).run(list(wanted), feed)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Any cell, size, direction, ladder, block form; states and lengths that are given or not; gates that saturate."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    operator = draw(st.sampled_from(["LSTM", "GRU"]))
+    units, directions, levels = draw(st.integers(1, 40)), draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    steps, batch = draw(st.integers(0, 6)), draw(st.integers(0, 3))
+    rows = directions * GATES[operator] * units
+    r = random.standard_normal((rows, units)).astype(np.float32)
+    size = draw(st.sampled_from([0.5, 50.0]))
+    inputs = {"x": (random.standard_normal((steps, batch, rows)) * size).astype(np.float32)}
+    states = (directions, batch, units)
+    if draw(st.booleans()):
+        inputs["h"] = random.standard_normal(states).astype(np.float32)
+    if operator == "LSTM" and draw(st.booleans()):
+        inputs["c"] = random.standard_normal(states).astype(np.float32)
+    if draw(st.booleans()):
+        inputs["lengths"] = random.integers(0, steps + 1, batch).astype(np.int32)
+    return Case(
+        Layer(
+            operator, units, r, np.zeros(rows), draw(st.booleans()) and directions == 1, draw(st.booleans())
+        ),
+        random.integers(0, levels + draw(st.integers(0, 9)), r.shape).astype(np.uint8),
+        draw(st.lists(st.sampled_from([1, 4]), min_size=levels, max_size=levels)),
+        random.standard_normal((levels, 2, rows)).astype(np.float32),
+        inputs,
+        draw(st.integers(0, levels - 1)),
+    )
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(case=cases(), threads=st.sampled_from([1, 2]))
+def test_cells_agree_with_float64(case: Case, threads: int) -> None:
+    """All states, the last ones and the last cells."""
+    names = ("y", "last_h", "last_c")[: len(case.expected)]
+    for found, expected in zip(case.run(names, threads), case.expected, strict=True):
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-4)
+
+
+@pytest.fixture
+def small() -> Case:
+    """Two directions, two levels, one of them empty."""
+    random = np.random.default_rng(0)
+    r = random.standard_normal((2 * 3 * 5, 5)).astype(np.float32)
+    table = np.ones((2, 2, len(r)), np.float32)
+    inputs = {"x": random.standard_normal((4, 2, len(r))).astype(np.float32)}
+    return Case(Layer("GRU", 5, r, np.zeros(len(r))), np.ones(r.shape, np.uint8), [1, 4], table, inputs, 1)
+
+
+@pytest.mark.parametrize("wanted", [("y",), ("last_h",), ("y", "last_h")])
+def test_outputs_may_be_left_out(small: Case, wanted: tuple[str, ...]) -> None:
+    """Many networks read only the last state, or only all of them."""
+    by_name = dict(zip(("y", "last_h"), small.expected, strict=True))
+    for name, found in zip(wanted, small.run(wanted), strict=True):
+        np.testing.assert_allclose(found, by_name[name], rtol=1e-4, atol=1e-5)
+
+
+def test_not_a_number_stays_one(small: Case) -> None:
+    """As in a dense network: what went wrong is not hidden by a gate."""
+    small.inputs["x"][1, 0] = np.nan
+    y = small.run(("y",))[0]
+    assert np.isnan(y[1:, 0, 0]).all()
+    assert np.isfinite(y[:, :, 1]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("x", np.zeros((4, 2, 7), np.float32), r"must be \(steps, batch, 30\)"),
+        ("h", np.zeros((2, 3, 5), np.float32), r"the initial states must be \(directions, batch, units\)"),
+        ("lengths", np.array([1], np.int32), "a length for each sequence"),
+        ("lengths", np.array([1, 5], np.int32), "a sequence of 5 steps, expected 0 to 4"),
+        ("lengths", np.array([1, -1], np.int32), "a sequence of -1 steps, expected 0 to 4"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(small: Case, name: str, array: Array, message: str) -> None:
+    """Shapes and lengths come from outside."""
+    small.inputs[name] = array
+    with pytest.raises(Exception, match=message):
+        small.run(("y",))
