@@ -24,7 +24,7 @@ from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.bundle.rerouted import Rerouted
 from elsa_edge.bundle.signature import Accepted
 from elsa_edge.control import Controller, Decision, Observation, Policy, level_facts, make_plan
-from elsa_edge.control.deadline import level_within
+from elsa_edge.control.deadline import level_within, time_left
 from elsa_edge.control.history import ChosenBy, History, Rerouting, RunEvent, SessionStats
 from elsa_edge.control.ledger import Ledger, decide_together
 from elsa_edge.control.pressure import PressureTrigger
@@ -275,7 +275,7 @@ class AdaptiveSession:
                 fix=f"session.run({{{next(iter(self.bundle.inputs), 'input')!r}: array}})",
             )
         with self._turn:
-            return self._run(inputs, level, within_ms)
+            return self._run(inputs, level, None if within_ms is None else time_left(within_ms))
 
     def _run(
         self, inputs: Mapping[str, Array], level: int | None, within_ms: float | None
@@ -350,7 +350,11 @@ class AdaptiveSession:
     def _observe(self, observation: Observation) -> Decision:
         if self._ledger is None:
             return self._controller.observe(observation)
-        return decide_together(self._controller, observation, self._ledger)
+        decision = decide_together(self._controller, observation, self._ledger)
+        if self._ledger.problem is not None and self._ledger.problem not in self._own_notes:
+            self._own_notes = (*self._own_notes, self._ledger.problem)
+            self.notes = (*self.notes, self._ledger.problem)
+        return decision
 
     def _leave_out(self, level: int, error: BundleError) -> bool:
         """Do without a level that cannot be loaded; tell whether another one is left."""

@@ -17,6 +17,7 @@ GIVEN = {
     "docs/controller.md": "conv",
     "docs/howto/android.md": "conv",
     "docs/howto/browser.md": "conv",
+    "docs/howto/operate.md": "conv",
 }
 # What a page takes for granted: the reader's own network and loop.
 BEFORE = {

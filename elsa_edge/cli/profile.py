@@ -56,7 +56,7 @@ def command(
     kernels; the controller starts from its figures.
     """
     from elsa_edge.control import level_facts
-    from elsa_edge.control.adaptable import nothing_to_adapt
+    from elsa_edge.control.adaptable import nothing_to_adapt, restless
     from elsa_edge.layer_times import with_layer_times
     from elsa_edge.loading import open_for
     from elsa_edge.measure import measure_bundle
@@ -133,9 +133,10 @@ def command(
             ("variant", "choice", "mean ms over levels"),
             [(way["variant"], way["choice"], way["score_ms"]) for way in ways],
         )
-    sentence = nothing_to_adapt(level_facts(opened.manifest.ladder, measured), measured.variant or "")
-    if sentence is not None:
-        say(sentence)
+    facts = level_facts(opened.manifest.ladder, measured)
+    sentence, noise = nothing_to_adapt(facts, measured.variant or ""), restless(facts)
+    for note in filter(None, (sentence, noise)):
+        say(note)
     say(f"Written to {destination}")
     emit(
         {
@@ -145,6 +146,7 @@ def command(
             "choice": profile.runtime.choice,
             "timed": ways,
             "nothing_to_adapt": sentence,
+            "restless": noise,
             "profile": str(destination),
             "levels": levels,
             "context": measured.context,

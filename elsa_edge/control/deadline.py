@@ -14,7 +14,23 @@ from elsa_edge.control.plan import Plan
 from elsa_edge.control.state import State
 from elsa_edge.errors import InputError
 
-__all__ = ["level_within"]
+__all__ = ["level_within", "time_left"]
+
+
+def time_left(given_ms: object) -> float:
+    """Return a time that a caller gives as a number; one beyond what a float holds is without end.
+
+    Raises:
+        InputError: When it is not a number: callers without a type checker give words, too.
+    """
+    if not isinstance(given_ms, bool) and isinstance(given_ms, Real):
+        try:
+            found_ms = float(given_ms)
+        except OverflowError:
+            found_ms = math.inf if given_ms == abs(given_ms) else -math.inf
+        if not math.isnan(found_ms):
+            return found_ms
+    raise InputError("The time left must be a number of milliseconds", found=repr(given_ms))
 
 
 def level_within(
@@ -35,9 +51,7 @@ def level_within(
     Raises:
         InputError: When the time is not a number.
     """
-    given: object = time_left_ms  # callers without a type checker give words, too
-    if isinstance(given, bool) or not isinstance(given, Real) or math.isnan(time_left_ms):
-        raise InputError("The time left must be a number of milliseconds", found=repr(time_left_ms))
+    time_left_ms = time_left(time_left_ms)
     here, memory = state.position, plan.memory_bytes
     if time_left_ms == math.inf:
         return plan.candidates[here], ChosenBy.CONTROLLER

@@ -141,19 +141,25 @@ def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float, *, misse
     age = runs - seen
     residual = residuals[position] * (_FADE_RUNS / (_FADE_RUNS + age)) if seen >= 0 else 0.0
     variance = variances[position] + age * _RESIDUAL_DRIFT
-    variance = min(prior, variance)
+    variance = min(variance, prior)
     # Errors of a model that does not know its parameters yet say nothing about the noise.
     settled = shared_variance + variance <= 4.0 * noise + 0.01
     shared_variance += _DRIFT * noise
     error = log_ms - plan.reference_log_ms[position] - shared - residual
 
     spread = math.sqrt(shared_variance + variance + noise)
-    streak = _next_streak(streak, error, spread)
+    size = abs(error)
+    if size <= _LEAST_SURPRISE or size <= _SURPRISE * spread:
+        streak = 0
+    elif error > 0:
+        streak = streak + 1 if streak > 0 else 1
+    else:
+        streak = streak - 1 if streak < 0 else -1
     stay = stay + 1 if position == latest else 1
     jump += (jump < 0) - (jump > 0)
     shared_part, own_part = shared_variance, variance
     move = error
-    if abs(error) > _CLIP * spread:
+    if size > _CLIP * spread:
         move = math.copysign(_CLIP * spread, error)
     if streak:
         # A surprise on arrival is the level's own, unless it undoes what was just blamed on all levels.
@@ -178,7 +184,8 @@ def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float, *, misse
         noise = _noise(ordered)
     allowed = plan.policy.allowed_miss_rate
     miss_rate += _CONFORMAL_STEP * (allowed - missed)
-    miss_rate = max(_STRICTEST * allowed, min(0.5, _MOST_LENIENT * allowed, miss_rate))
+    if not _STRICTEST * allowed <= miss_rate <= _MOST_LENIENT * allowed or miss_rate > 0.5:
+        miss_rate = max(_STRICTEST * allowed, min(0.5, _MOST_LENIENT * allowed, miss_rate))
     runs, after = runs + 1, position + 1
     return Estimate(
         shared + move * shared_part / total,
@@ -197,14 +204,6 @@ def learn(estimate: Estimate, plan: Plan, position: int, log_ms: float, *, misse
         stay,
         jump,
     )
-
-
-def _next_streak(streak: int, error: float, spread: float) -> int:
-    if abs(error) <= _LEAST_SURPRISE or abs(error) <= _SURPRISE * spread:
-        return 0
-    if error > 0:
-        return max(streak, 0) + 1
-    return min(streak, 0) - 1
 
 
 def _noise(ordered: array[float]) -> float:

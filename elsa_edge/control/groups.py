@@ -10,6 +10,7 @@ admin-guide/cgroup-v1/memory.rst, scheduler/sched-bwc.rst, admin-guide/cgroup-v2
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -36,7 +37,7 @@ def cpu_cores(root: Path, mount: str) -> float | None:
     found = []
     for unified, group in _around_us(root, mount, "cpu"):
         if unified:
-            quota, _, period = text(group / "cpu.max").strip().partition(" ")
+            quota, period = [*text(group / "cpu.max").split(), "", ""][:2]
         else:
             quota, period = text(group / "cpu.cfs_quota_us"), text(group / "cpu.cfs_period_us")
         # Without a limit version 1 writes -1, and version 2 writes "max": neither is an amount.
@@ -46,15 +47,31 @@ def cpu_cores(root: Path, mount: str) -> float | None:
     return min(found, default=None)
 
 
-def _around_us(root: Path, mount: str, controller: str) -> Iterator[tuple[bool, Path]]:
-    """Yield the folders of our groups that a controller counts in, and whether they are of version 2."""
-    for line in text(root / "proc/self/cgroup").splitlines() or ["0::/"]:
+def _around_us(root: Path, mount: str, controller: str) -> tuple[tuple[bool, Path], ...]:
+    """Return the folders of our groups that a controller counts in, and whether they are of version 2."""
+    return _folders(text(root / "proc/self/cgroup"), root / mount, controller)
+
+
+# A process seldom moves, and making paths costs as much as reading the files.
+@lru_cache(maxsize=8)
+def _folders(ours: str, mount: Path, controller: str) -> tuple[tuple[bool, Path], ...]:
+    found: list[tuple[bool, Path]] = []
+    lines = ours.splitlines() or ["0::/"]
+    # Beside groups of version 1 those of version 2 have a folder of their own.
+    unified = (mount,) if len(lines) == 1 else (mount, mount / "unified")
+    for line in lines:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:
-            yield from ((True, group) for group in _lineage(root / mount, path))
+            found += [(True, group) for at in unified for group in _lineage(at, path)]
         elif controller in controllers.split(","):
-            yield from ((False, group) for group in _lineage(root / mount / controller, path))
+            # Usually a link stands for each controller of those that are mounted together, but not everywhere.
+            found += [
+                (False, group)
+                for at in dict.fromkeys((mount / controller, mount / controllers))
+                for group in _lineage(at, path)
+            ]
+    return tuple(found)
 
 
 def _lineage(mount: Path, group: str) -> list[Path]:

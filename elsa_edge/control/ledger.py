@@ -16,6 +16,7 @@ import contextlib
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,6 +33,7 @@ __all__ = ["SETTLE_MS", "Ledger", "decide_together"]
 SETTLE_MS: Final = 1000.0  # a few readings of the memory: the kernel's figures have followed by then
 _LONGEST: Final = 100
 _LINE: Final = re.compile(r"\w+ \d+\.\d+\n")
+_EXPECTED: Final = "a file in an existing folder that every session may write"
 
 
 def _now_ms() -> float:
@@ -45,6 +47,9 @@ class Ledger:
         path: The file; made where it is missing.
         clock_ms: A monotonic clock that all members share.
 
+    Attributes:
+        problem: Why the turn could not be told to the others; None while it could.
+
     Raises:
         InputError: When the file cannot be made, read or written, or holds something else: it would be overwritten.
     """
@@ -55,14 +60,19 @@ class Ledger:
         self._seen = (-1, -1)
         self._last: tuple[str, float] = ("", -SETTLE_MS)
         self._busy_since_ms: float | None = None
+        self.problem: str | None = None
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
-            text = _read(path)
-        except OSError as error:
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            is_file = stat.S_ISREG(os.fstat(file).st_mode)
+            os.close(file)
+            text = _read(path) if is_file else ""
+        except (OSError, ValueError) as error:  # a path with a NUL in it is a ValueError
             raise InputError(
-                f"The ledger {path} cannot be used ({error.strerror})",
-                expected="a file in an existing folder that every session may write",
+                f"The ledger {str(path)!r} cannot be used ({getattr(error, 'strerror', None) or error})",
+                expected=_EXPECTED,
             ) from error
+        if not is_file:
+            raise InputError(f"The ledger {path} is no file, and would keep nothing", expected=_EXPECTED)
         if text and _LINE.fullmatch(text) is None:
             raise InputError(
                 f"{path} is no ledger, and would be overwritten",
@@ -100,12 +110,24 @@ class Ledger:
                 self._seen = (-1, -1)  # look at the file itself: two changes may have one time
                 if self.others_settle():
                     return False
-            with contextlib.suppress(OSError):
-                self._path.write_text(f"{self._member} {self._clock_ms():.3f}\n", encoding="ascii")
+            self._overwrite(f"{self._member} {self._clock_ms():017.3f}\n".encode("ascii"))
             return True
         finally:
             if lock is not None:
                 lock.release()
+
+    def _overwrite(self, line: bytes) -> None:
+        """Write a line in place of another: at once and of one length, so whoever is killed here leaves a whole one."""
+        try:
+            file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666)
+            try:
+                os.pwrite(file, line, 0)
+                os.ftruncate(file, len(line))
+            finally:
+                os.close(file)
+        except OSError as error:
+            # A session runs on by itself, and says so.
+            self.problem = f"The ledger {self._path} cannot be written any more ({error.strerror})."
 
     def _held_by_another(self) -> bool:
         """Return whether a member is about to write; one that has held the lock for so long was stopped in its middle.

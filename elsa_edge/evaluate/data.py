@@ -74,6 +74,13 @@ def read_labelled(path: Path, inputs: Mapping[str, TensorSpec], labels: str | No
     arrays = read_arrays(path)
     truth = _labels_name(path, arrays, inputs, labels)
     given = {name: array for name, array in arrays.items() if name in inputs}
+    if len(given) < len(inputs):
+        raise InputError(
+            f"{path} has other names than the network's inputs",
+            expected=", ".join(inputs),
+            found=", ".join(arrays),
+            fix="Name the arrays after the inputs",
+        )
     fixed = _fixed_batch(inputs)
     free = inputs if fixed is None else {name: _freed(spec) for name, spec in inputs.items()}
     ready = check_inputs(free, given)

@@ -32,6 +32,11 @@ class Turn:
                 fix="Open it in the child, or start processes with multiprocessing's spawn",
             )
         if not self._lock.acquire(blocking=False):
+            if self._holder == threading.get_ident():
+                raise UsageError(
+                    "This session is in the middle of a run, in this very thread",
+                    fix="Do not run it from `on_run`, which is told of a run: only return from there, or close it",
+                )
             raise UsageError(
                 "Another thread is running this session",
                 expected="one caller at a time",

@@ -1,11 +1,11 @@
-"""A session as a Prometheus collector: its figures are read when a scrape comes, at no cost for the runs between.
+"""Sessions as a Prometheus collector: their figures are read when a scrape comes, at no cost for the runs between.
 
 Source: https://prometheus.github.io/client_python/collector/custom/
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from prometheus_client import Metric
@@ -21,30 +21,54 @@ _S_PER_MS: Final = 1e-3
 
 
 class SessionCollector(Collector):
-    """Register it with a registry: `CollectorRegistry().register(SessionCollector(session))`.
+    """Register one with a registry: `CollectorRegistry().register(SessionCollector(session))`.
+
+    A registry takes one collector: with a second, the page would tell of each figure twice, which Prometheus refuses.
+    Several sessions go by name: `SessionCollector({"door": first, "yard": second})` adds a label `session`.
 
     Args:
-        session: The session to read; it may run in another thread.
+        sessions: The session to read, or several by name; they may run in other threads.
     """
 
-    def __init__(self, session: AdaptiveSession) -> None:
-        self._session = session
+    def __init__(self, sessions: AdaptiveSession | Mapping[str, AdaptiveSession]) -> None:
+        self._sessions = sessions
+
+    def describe(self) -> Iterator[Metric]:
+        """Return one figure that every session has: a registry refuses another collector of the same."""
+        yield _info()
 
     def collect(self) -> Iterator[Metric]:
-        """Return the session's figures as they are now."""
-        session, stats = self._session, self._session.stats
-        info = GaugeMetricFamily(
-            "elsa_edge_session_info",
-            "What runs; always 1.",
-            labels=("bundle", "variant", "device", "choice", "threads", "instruction_set"),
-        )
-        runs = session.what_runs
-        kernels = (runs.choice, str(runs.threads), runs.instruction_set or "")
-        info.add_metric((session.bundle.identity, runs.variant, session.profile.name, *kernels), 1.0)
-        yield info
-        yield from _per_level(stats)
-        yield from _decisions(stats)
-        yield from _device(stats)
+        """Return the figures as they are now."""
+        if not isinstance(self._sessions, Mapping):
+            yield from _of(self._sessions)
+            return
+        found: dict[str, Metric] = {}
+        for name, session in self._sessions.items():
+            for metric in _of(session):
+                named = [
+                    sample._replace(labels={"session": name, **sample.labels}) for sample in metric.samples
+                ]
+                metric.samples = [*found[metric.name].samples, *named] if metric.name in found else named
+                found[metric.name] = metric
+        yield from found.values()
+
+
+def _info() -> GaugeMetricFamily:
+    return GaugeMetricFamily(
+        "elsa_edge_session_info",
+        "What runs; always 1.",
+        labels=("bundle", "variant", "device", "choice", "threads", "instruction_set"),
+    )
+
+
+def _of(session: AdaptiveSession) -> Iterator[Metric]:
+    stats, runs, info = session.stats, session.what_runs, _info()
+    kernels = (runs.choice, str(runs.threads), runs.instruction_set or "")
+    info.add_metric((session.bundle.identity, runs.variant, session.profile.name, *kernels), 1.0)
+    yield info
+    yield from _per_level(stats)
+    yield from _decisions(stats)
+    yield from _device(stats)
 
 
 def _per_level(stats: SessionStats) -> Iterator[Metric]:

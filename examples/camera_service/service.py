@@ -10,6 +10,7 @@ not send what it announced loses its place after `upload_s`; one that does not r
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -38,6 +39,8 @@ from elsa_edge.telemetry.prometheus import SessionCollector
 __all__ = ["CameraService"]
 
 _LARGEST_BODY_BYTES = 20_000_000
+_TOO_LARGE = f"An image may have {_LARGEST_BODY_BYTES // 1_000_000} MB at most"
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 _SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 
 
@@ -110,6 +113,14 @@ class CameraService:
         return response
 
     async def _admit(self, request: Request, arrived_s: float) -> Response:
+        try:
+            allowed_ms = self._allowed_ms(request)
+            _announced(request)
+        except _BadRequestError as error:
+            return _refusal(HTTPStatus.BAD_REQUEST, str(error))
+        except _TooLargeError as error:
+            # What was announced is not read: the connection cannot serve another request.
+            return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error), {"Connection": "close"})
         if self._present > self._queue_limit:
             return self._overloaded("Too many requests wait")
         # Counted from here, so that slow uploads cannot pile up in memory either.
@@ -117,11 +128,11 @@ class CameraService:
         try:
             with anyio.fail_after(self._upload_s):
                 body = await _body(request)
-            ends_s = arrived_s + self._allowed_ms(request) / 1e3
+            ends_s = arrived_s + allowed_ms / 1e3
             answer = await anyio.to_thread.run_sync(
                 self._answer, body, arrived_s, ends_s, limiter=self._worker
             )
-        except (ImageError, _BadRequestError) as error:
+        except ImageError as error:
             return _refusal(HTTPStatus.BAD_REQUEST, str(error))
         except _TooLargeError as error:
             return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
@@ -140,13 +151,9 @@ class CameraService:
         text = request.headers.get("x-budget-ms")
         if text is None:
             return self._budget_ms
-        try:
-            asked_ms = float(text)
-        except ValueError:
-            asked_ms = math.nan
-        if math.isnan(asked_ms):
-            raise _BadRequestError(f"X-Budget-Ms must be a number of milliseconds, not {text!r}")
-        return min(asked_ms, self._budget_ms)
+        if _NUMBER.fullmatch(text) is None or float(text) == 0.0:
+            raise _BadRequestError(f"X-Budget-Ms must be a number of milliseconds above 0, not {text!r}")
+        return min(float(text), self._budget_ms)
 
     def _answer(self, body: bytes, arrived_s: float, ends_s: float) -> dict[str, object]:
         """Decode and infer; in the one worker thread, so that the session has one caller."""
@@ -156,7 +163,8 @@ class CameraService:
         if left_ms <= 0.0:
             waited_ms, decoded_ms = (decoding_s - arrived_s) * 1e3, (time.monotonic() - decoding_s) * 1e3
             raise TooLateError(
-                f"No time is left for the inference: {waited_ms:.0f} ms of waiting and {decoded_ms:.0f} ms of decoding"
+                f"No time is left for the inference: {waited_ms:.0f} ms of upload and waiting,"
+                f" {decoded_ms:.0f} ms of decoding"
             )
         outputs = self._session.run({self._input: feed}, within_ms=None if left_ms == math.inf else left_ms)
         run = self._session.last_run
@@ -195,12 +203,19 @@ class _TooLargeError(Exception):
     pass
 
 
+def _announced(request: Request) -> None:
+    """Refuse a body that is too large before it is sent."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > _LARGEST_BODY_BYTES:
+        raise _TooLargeError(_TOO_LARGE)
+
+
 async def _body(request: Request) -> bytes:
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
         if size > _LARGEST_BODY_BYTES:
-            raise _TooLargeError(f"An image may have {_LARGEST_BODY_BYTES // 1_000_000} MB at most")
+            raise _TooLargeError(_TOO_LARGE)
         parts.append(part)
     return b"".join(parts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from elsa_edge.control import LevelFacts
-from elsa_edge.control.adaptable import nothing_to_adapt
+from elsa_edge.control.adaptable import nothing_to_adapt, restless
 
 
 def facts(ms: tuple[float, ...], memory_mb: tuple[int, ...]) -> list[LevelFacts]:
@@ -38,3 +38,12 @@ def test_levels_that_differ_in_time_or_in_memory_are_worth_a_controller(ms, memo
 def test_one_level_has_nothing_beside_it():
     """A network without levels is not advised about them."""
     assert nothing_to_adapt(facts((5.0, 7.0, 10.0), (1, 1, 1))[:1], "ort-switch") is None
+
+
+def test_a_measurement_beside_other_work_is_told():
+    """The controller draws its first tail from these figures."""
+    calm = LevelFacts(name="dense", p50_ms=8.5, p95_ms=12.8)
+
+    assert restless([calm, LevelFacts(name="never measured")]) is None
+    sentence = restless([LevelFacts(name="s90", p50_ms=2.4, p95_ms=6.9), calm])
+    assert "2.9 times the median or longer at s90" in sentence

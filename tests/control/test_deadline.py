@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elsa_edge.control import LevelFacts, Policy, make_plan, start
-from elsa_edge.control.deadline import level_within
+from elsa_edge.control.deadline import level_within, time_left
 from elsa_edge.control.history import ChosenBy
 from elsa_edge.errors import InputError
 
@@ -78,3 +78,9 @@ def test_more_time_never_means_a_sparser_level(time_left_ms: float, more_ms: flo
     state, plan = begun()
 
     assert level_within(state, plan, time_left_ms)[0] <= level_within(state, plan, time_left_ms + more_ms)[0]
+
+
+@pytest.mark.parametrize(("given", "found"), [(10**400, math.inf), (-(10**400), -math.inf), (3, 3.0)])
+def test_a_time_beyond_what_a_float_holds_is_without_end(given, found):
+    assert time_left(given) == found
+    level_within(*begun(), given)

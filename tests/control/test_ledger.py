@@ -179,6 +179,37 @@ def test_a_ledger_that_cannot_be_written_is_refused_in_words(tmp_path):
         Ledger(tmp_path / "absent" / "ledger")
 
 
+@pytest.mark.parametrize("path", ["/dev/null", "led\0ger"])
+def test_what_keeps_nothing_is_no_ledger(path):
+    with pytest.raises(InputError, match=r"is no file|cannot be used"):
+        Ledger(Path(path))
+
+
+def test_a_turn_is_written_in_place_of_the_last_one(tmp_path):
+    """A member that is killed while it writes leaves the one line or the other: all have one length."""
+    path, clock = tmp_path / "ledger", [5.0]
+    one, other = (Ledger(path, clock_ms=lambda: clock[0]) for _ in range(2))
+    assert one.claim()
+    size, place = path.stat().st_size, path.stat().st_ino
+    clock[0] = 9e8
+    assert other.claim()
+    assert (path.stat().st_size, path.stat().st_ino) == (size, place)
+    assert Ledger(path, clock_ms=lambda: clock[0]).others_settle()
+
+
+def test_a_ledger_that_is_lost_is_told(tmp_path):
+    """The session runs on by itself."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    ledger = Ledger(folder / "ledger")
+    (folder / "ledger").unlink()
+    folder.rmdir()
+
+    assert ledger.problem is None
+    assert ledger.claim()
+    assert "cannot be written any more" in ledger.problem
+
+
 def _claim_often(path: str, start: float, granted: multiprocessing.Queue[float]) -> None:
     ledger = Ledger(Path(path))
     while time.monotonic() < start:

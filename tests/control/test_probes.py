@@ -255,6 +255,22 @@ def test_meters_tell_the_power_and_else_the_batteries(root):
             },
             None,
         ),
+        (  # mounted together, without a link for each controller
+            {
+                "proc/self/cgroup": "2:cpu,cpuacct:/app\n",
+                "sys/fs/cgroup/cpu,cpuacct/app/cpu.cfs_quota_us": "3000\n",
+                "sys/fs/cgroup/cpu,cpuacct/app/cpu.cfs_period_us": "4000\n",
+            },
+            0.75,
+        ),
+        (  # both versions side by side
+            {
+                "proc/self/cgroup": "1:name=systemd:/app\n0::/app\n",
+                "sys/fs/cgroup/unified/app/cpu.max": "20000 100000\n",
+            },
+            0.2,
+        ),
+        ({"proc/self/cgroup": "0::/app\n", "sys/fs/cgroup/app/cpu.max": "50000\t100000\n"}, 0.5),
         ({"proc/self/cgroup": "0::/app\n", "sys/fs/cgroup/app/cpu.max": "50000 0\n"}, None),
         ({"proc/self/cgroup": "0::/app\n", "sys/fs/cgroup/app/cpu.max": "nan \xff\n"}, None),
     ],
@@ -279,6 +295,24 @@ def test_a_number_that_no_kernel_writes_is_unknown(root, number):
 
 def test_a_group_whose_path_cannot_be_is_no_group(root):
     assert root({"proc/self/cgroup": "0::/a\0b\n"}).read() == Reading()
+
+
+@pytest.mark.parametrize("told", ["MemAvailable: {0} kB\n", "MemTotal: 1000 kB\nMemAvailable: 1001 kB\n"])
+def test_more_memory_than_there_can_be_is_unknown(root, told):
+    assert root({"proc/meminfo": told.format(2**62)}).read().available_bytes is None
+
+
+def test_a_process_that_is_moved_to_another_group_reads_that_ones_limit(root):
+    """Folders of groups are kept between readings, but only while the process is in them."""
+    files = {
+        f"sys/fs/cgroup/{name}/cpu.max": f"{quota} 100000\n" for name, quota in (("a", 50000), ("b", 25000))
+    }
+    probes = root(files | {"proc/self/cgroup": "0::/a\n"})
+    assert probes.read().cpu_cores == 0.5
+
+    (probes.root / "proc/self/cgroup").write_text("0::/b\n")
+
+    assert probes.read().cpu_cores == 0.25
 
 
 @pytest.mark.parametrize(("share", "percent"), [("100.00", 100.0), ("99999.0", None), ("9" * 400, None)])

@@ -151,7 +151,10 @@ def test_a_metric_of_the_users(folder):
         (lambda d: d | {"labels": d["labels"][:-1]}, "not as many labels as samples"),
         (lambda d: d | {"labels": d["labels"] + 4}, "no class of the network"),
         (lambda d: {"x": d["x"]}, "which array holds the labels"),
-        (lambda d: {"z": d["x"], "labels": d["labels"]}, "other names than the network's"),
+        (
+            lambda d: {"z": d["x"], "labels": d["labels"]},
+            "inputs: expected x, found z, labels",
+        ),
         (lambda d: d | {"x": d["x"].astype("f8")}, "wrong type"),
         (lambda d: d | {"x": d["x"] * np.float32("nan")}, "holds NaN or infinities"),
         (lambda d: d | {"labels": d["labels"] > 0}, "True and false are no labels of so many classes"),

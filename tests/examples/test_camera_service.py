@@ -83,10 +83,13 @@ def test_an_image_is_answered_with_label_level_and_latency(service: str) -> None
         (b"", {}, 400, "no JPEG, PNG or WebP"),
         (png(8)[:60], {}, 400, "no JPEG, PNG or WebP"),
         (png(8), {"X-Budget-Ms": "soon"}, 400, "must be a number"),
-        (png(8), {"X-Budget-Ms": "-1"}, 503, "No time is left"),
+        (png(8), {"X-Budget-Ms": "-1"}, 400, "above 0"),
+        (png(8), {"X-Budget-Ms": "0.0"}, 400, "above 0"),
+        (png(8), {"X-Budget-Ms": "1_0"}, 400, "must be a number"),
+        (png(8), {"X-Budget-Ms": "0.001"}, 503, "No time is left"),
         (b"\0" * 20_000_001, {}, 413, "20 MB at most"),
     ],
-    ids=["text", "empty", "cut", "no-number", "past", "large"],
+    ids=["text", "empty", "cut", "no-number", "past", "zero", "underscore", "short", "large"],
 )
 def test_what_cannot_be_answered_is_refused_in_words(
     service: str, body: bytes, headers: dict[str, str], status: int, words: str
@@ -131,6 +134,13 @@ def test_a_port_in_use_is_said_in_one_sentence(service: str) -> None:
 def connection(service: str) -> socket.socket:
     host, port = service.removeprefix("http://").rsplit(":", 1)
     return socket.create_connection((host, int(port)), timeout=30)
+
+
+def test_an_image_that_is_announced_too_large_is_refused_before_it_is_sent(service: str) -> None:
+    with connection(service) as client:
+        client.sendall(b"POST /label HTTP/1.1\r\nHost: here\r\nContent-Length: 99999999999\r\n\r\n")
+
+        assert client.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
 def test_clients_that_never_read_hold_up_nobody(service: str) -> None:

@@ -61,3 +61,10 @@ def test_nobody_runs_while_it_is_being_closed() -> None:
     assert "Another thread" in said[0]
     with pytest.raises(UsageError), turn, turn:
         pass
+
+
+def test_who_runs_from_inside_a_run_is_told_so() -> None:
+    """It is no other thread that is in the way."""
+    turn = Turn()
+    with turn, pytest.raises(UsageError, match="in this very thread"), turn:
+        pass

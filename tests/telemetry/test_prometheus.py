@@ -55,3 +55,27 @@ def test_before_the_first_run_only_what_is_known_is_told(scraped) -> None:
     assert "elsa_edge_latency_seconds{" not in before
     assert "elsa_edge_next_level" in after
     assert 'variant="onnx-selector"' in before
+
+
+def test_a_second_collector_is_refused_and_several_sessions_go_by_name() -> None:
+    """Two of the same figure on one page are refused by Prometheus itself, long after."""
+    bundles = bundle("conv")
+    with (
+        AdaptiveSession.open(bundles, variant="onnx-selector", cache=False) as door,
+        AdaptiveSession.open(bundles, variant="onnx-selector", cache=False) as yard,
+    ):
+        registry = CollectorRegistry()
+        registry.register(SessionCollector(door))
+        with pytest.raises(ValueError, match="Duplicated timeseries"):
+            registry.register(SessionCollector(yard))
+        both = CollectorRegistry()
+        both.register(SessionCollector({"door": door, "yard": yard}))
+        yard.run(yard.bundle.golden.inputs, 0)
+        text = generate_latest(both).decode()
+
+    level = door.ladder[0].name
+    at_level_0 = (("level", "0"), ("name", level))
+    found = samples(text)
+    assert found["elsa_edge_runs_total", (*at_level_0, ("session", "door"))] == 0.0
+    assert found["elsa_edge_runs_total", (*at_level_0, ("session", "yard"))] == 1.0
+    assert text.count("# TYPE elsa_edge_runs_total") == 1
