@@ -47,7 +47,8 @@ class References:
         self._first_elements = 0
         self._first_share = self._share = 1.0
         self._latest: tuple[_Shapes, float | None] | None = None
-        self._now = self._before = first
+        self._now = first
+        self._before = first, 1.0
         self._known: OrderedDict[_Shapes, dict[float, Controller]] = OrderedDict()
 
     def at(
@@ -69,11 +70,11 @@ class References:
         if (shapes, cpu_share) != self._latest:
             # Without measured levels there is nothing to scale, and what was learned is worth more: a slower device.
             share = _rounded(cpu_share) if self._first.plan.all_measured else 1.0
-            changed = share != self._share
-            self._latest, self._share, self._before = (shapes, cpu_share), share, self._now
+            before, before_share = self._before = self._now, self._share
+            self._latest, self._share = (shapes, cpu_share), share
             self._now = self._controller(shapes, share, now_ms, available_bytes)
-            if changed:
-                self._now.take_over(self._before, now_ms)
+            if share != before_share:
+                self._now.take_over(before, now_ms)
         return self._now
 
     def refused(self) -> Controller:
@@ -84,7 +85,7 @@ class References:
             if not shares:
                 del self._known[shapes]
             self._first_elements = self._first_elements if self._known else 0
-            self._now, self._latest = self._before, None
+            (self._now, self._share), self._latest = self._before, None
         return self._now
 
     def _controller(

@@ -91,6 +91,16 @@ def test_shares_that_change_all_the_time_do_not_starve_a_dense_level(ladder, cou
     assert {level for moment, level in levels if moment > 20_000.0} == {2}
 
 
+def test_a_quota_that_is_seen_first_with_inputs_that_are_refused_raises_no_level_either(references):
+    references.at(ONE, 0.0, None, None)
+    sparse = references.at(ONE, 1.0, None, 0.25)
+    sparse.observe(Observation(now_ms=2.0, level=0, latency_ms=8.0))
+    references.at(FOUR, 3.0, None, 0.5)
+
+    assert references.refused() is sparse
+    assert references.at(ONE, 4.0, None, 0.5).level == 0
+
+
 def test_a_share_that_comes_back_is_known_however_many_there_were(references):
     first = references.at(ONE, 0.0, None, 1.0)
     for k in range(1, 20):
