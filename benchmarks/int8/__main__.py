@@ -11,29 +11,27 @@ Weights are random: they say nothing about accuracy. The stem and depthwise weig
 from __future__ import annotations
 
 import datetime as dt
-import json
 import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import onnx_ir as ir
 
 from benchmarks.common import (
-    RESULTS,
     Claim,
     Result,
     Row,
     at_least,
     at_most,
     benchmark,
-    context,
     in_subprocess,
     parts_option,
 )
 from benchmarks.common.sessions import INPUT, profile_for
+from benchmarks.int8.kept import cpu, rows_kept
 from benchmarks.latency.files import Subject
 from benchmarks.latency.timing import Run, Samples, here, row_of, take_turns
 from elsa_edge.bundle.golden import Golden
@@ -120,7 +118,7 @@ def _measure(network: str, granularity: str, turns_s: float) -> list[Row]:
         )
         sizes = _sizes(subject, inside, variant)
     common: Row = {"network": network, "granularity": granularity}
-    dated: Row = {"date_utc": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "cpu": _cpu()}
+    dated: Row = {"date_utc": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "cpu": cpu()}
     rows: list[Row] = []
     for name, sparsity in ((_FLOAT, 0.0), (_INT8, 0.0), *((_OURS, s) for s in ladder)):
         times = samples[f"{name}@{sparsity}"]
@@ -166,10 +164,6 @@ def _sizes(subject: Subject, folder: Path, variant: Variant) -> Row:
     }
 
 
-def _cpu() -> str:
-    return str(context()["cpu"])
-
-
 def _claims(rows: list[Row]) -> list[Claim]:
     claims: list[Claim] = []
     left_out = {(r["network"], r["granularity"]) for r in rows if r["engine"] == _SWITCHING and r["left_out"]}
@@ -192,17 +186,6 @@ def _claims(rows: list[Row]) -> list[Claim]:
     return claims
 
 
-def _old_rows(measured: set[tuple[Any, Any]]) -> list[Row]:
-    """Return rows of an earlier run that were not measured again, of this processor only: one context tells it."""
-    path = RESULTS / "int8.json"
-    if not path.is_file():
-        return []
-    old: list[Row] = json.loads(path.read_text())["rows"]
-    return [
-        row for row in old if row["cpu"] == _cpu() and (row["network"], row["granularity"]) not in measured
-    ]
-
-
 @benchmark("int8", parts_option("network", _NETS), parts_option("block", tuple(_LADDERS)))
 def main(quick: bool, networks: tuple[str, ...], blocks: tuple[str, ...]) -> Result:
     """Nested levels in 8 bits against ONNX Runtime's dense int8 and dense float32."""
@@ -215,7 +198,7 @@ def main(quick: bool, networks: tuple[str, ...], blocks: tuple[str, ...]) -> Res
         for row in _measure(network, granularity, _QUICK_S if quick else _TURNS_S)
     ]
     if not quick:
-        rows = _old_rows({(row["network"], row["granularity"]) for row in rows}) + rows
+        rows = rows_kept("int8", ("network", "granularity"), rows) + rows
     return Result(rows=rows, claims=_claims(rows))
 
 

@@ -9,6 +9,7 @@ It imports numpy and its engine and nothing of elsa-edge, so that it runs in the
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -64,8 +65,7 @@ def _deepsparse(path: str, x: Any, options: dict[str, Any], threads: int) -> Run
 
 
 def _ncnn(path: str, x: Any, options: dict[str, Any], threads: int) -> Run:
-    """Open an ONNX file as ncnn's own converter translates it; its wheel has no tools for 8 bits."""
-    del options
+    """Open an ONNX file as ncnn's own converter translates it; `{"int8": true}` puts it in 8 bits (ncnn_int8.py)."""
     import ncnn
     import pnnx
 
@@ -74,13 +74,22 @@ def _ncnn(path: str, x: Any, options: dict[str, Any], threads: int) -> Run:
         shutil.copyfile(path, folder / "net.onnx")
         shape = "inputshape=[" + ",".join(map(str, x.shape)) + "]"
         program = str(Path(pnnx.__file__).with_name("pnnx"))
-        subprocess.run([program, "net.onnx", shape], check=True, capture_output=True, cwd=folder)
-        net = ncnn.Net()
-        net.opt.num_threads = threads
-        net.opt.use_vulkan_compute = False
-        net.load_param(str(folder / "net.ncnn.param"))
-        net.load_model(str(folder / "net.ncnn.bin"))
-    matrix = ncnn.Mat(np.ascontiguousarray(x[0]))
+        command = [program, "net.onnx", shape, *(["fp16=0"] if options.get("int8") else [])]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder)
+        matrix = ncnn.Mat(np.ascontiguousarray(x[0])).clone()  # it would read an array that is gone
+        param, weights = folder / "net.ncnn.param", folder / "net.ncnn.bin"
+        net = _ncnn_net(param, weights, threads)
+        if options.get("int8"):
+            own = importlib.import_module("ncnn_int8")  # lies beside this file
+            largest = {}
+            for layer, value in own.coded_layers(param.read_text()).items():
+                extractor = net.create_extractor()
+                extractor.input("in0", matrix)
+                largest[layer] = float(np.abs(np.array(extractor.extract(value)[1])).max())
+            text, data = own.quantise(param.read_text(), weights.read_bytes(), largest)
+            param.write_text(text)
+            weights.write_bytes(data)
+            net = _ncnn_net(param, weights, threads)
 
     def run() -> Any:
         extractor = net.create_extractor()
@@ -88,6 +97,17 @@ def _ncnn(path: str, x: Any, options: dict[str, Any], threads: int) -> Run:
         return np.array(extractor.extract("out0")[1])
 
     return run
+
+
+def _ncnn_net(param: Path, weights: Path, threads: int) -> Any:
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    net.opt.use_vulkan_compute = False
+    if net.load_param(str(param)) or net.load_model(str(weights)):
+        raise RuntimeError("ncnn cannot read what its converter wrote")
+    return net
 
 
 _ENGINES = {"onnxruntime": _onnxruntime, "openvino": _openvino, "deepsparse": _deepsparse, "ncnn": _ncnn}

@@ -1,8 +1,9 @@
-"""Decide for each level: nested kernels, or ONNX Runtime's dense 8-bit network; and whether the file is worth shipping.
+"""Decide for each level: nested kernels, ONNX Runtime's dense 8-bit network, or a mix of both by layer.
 
-    nested          where it needs at most 0.97 of the dense 8-bit network's time, measured in turns on this machine
-    not built       where no level is faster than that network, or where the file makes its dense level slower by more
-                    than 3 %: `ort-int8` then does the same or better
+    nested, mixed   where the fastest candidate needs at most 0.97 of the dense 8-bit network's time, measured in turns
+                    on this machine; mixed only where it is faster than nested everywhere
+    not built       the file, where no level is faster than that network, or where it makes its dense level slower by
+                    more than 3 %: `ort-int8` then does the same or better
 
 On a device of another kind nothing can be timed, and densities decide.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from elsa_edge.errors import ExportError
+from elsa_edge.exporters.int8.candidates import Mix
 from elsa_edge.exporters.nested.timing import Stopwatch
 from elsa_edge.levels import Ladder
 
@@ -23,40 +25,76 @@ __all__ = ["WORTHWHILE", "Choice", "Kind", "by_density", "by_timing", "require_w
 # A level whose time is within 3 % of the dense 8-bit network's is not faster than it.
 WORTHWHILE: Final = 0.97
 _LARGEST_OVERHEAD: Final = 1.03
+# A mix that gains less than 2 % over nested kernels everywhere is not worth the dense weights that it adds to the file.
+_WORTH_MIXING: Final = 0.98
 # Below this share of active weights our kernels are expected to win where they cannot be timed.
 _DENSITY: Final = 0.4
 
-Kind = Literal["nested", "dense"]
+Kind = Literal["nested", "mixed", "dense"]
+_DENSE: Final = Mix(frozenset())
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What computes a level, who decided, and the time of nested kernels over the dense 8-bit network's."""
+    """What computes a level, and on whose word.
 
-    kind: Kind
+    Attributes:
+        mix: The layers that are nested, and what the others are.
+        by: "timing" on this machine, "estimate", or "request" of the caller.
+        time_over_dense: Time of the fastest candidate over the dense 8-bit network's, where it was timed.
+        all_nested: Every layer nested, and its time over that network's.
+    """
+
+    mix: Mix
     by: Literal["timing", "estimate", "request"]
     time_over_dense: float | None = None
+    all_nested: tuple[Mix, float] | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """In one word."""
+        if not self.mix.nested:
+            return "dense"
+        return "mixed" if self.mix.others_dense8 else "nested"
+
+    def unmixed(self) -> Choice:
+        """Return the choice that was to be made without mixes."""
+        if self.kind != "mixed" or self.all_nested is None:
+            return self
+        mix, ratio = self.all_nested
+        return Choice(mix if ratio <= WORTHWHILE else _DENSE, self.by, ratio, self.all_nested)
 
 
-def by_density(ladder: Ladder) -> list[Choice]:
-    """Return what is expected of each level."""
+def by_density(ladder: Ladder, every: Mix) -> list[Choice]:
+    """Return what is expected of each level: `every` layer nested, or the dense network."""
     densities = [1 - level.sparsity if level.density is None else level.density for level in ladder]
-    return [Choice("nested" if density < _DENSITY else "dense", "estimate") for density in densities]
+    return [Choice(every if density < _DENSITY else _DENSE, "estimate") for density in densities]
 
 
-def by_timing(watch: Stopwatch, rival: Path, nested: Path, count: int) -> list[Choice]:
-    """Return what is faster at each level.
+def by_timing(
+    watch: Stopwatch, rival: Path, files: Sequence[Path], found: Sequence[Sequence[Mix]]
+) -> list[Choice]:
+    """Return what is fastest at each level.
 
     Args:
         watch: For timing, with one sample.
         rival: The dense 8-bit network of the densest level.
-        nested: Every level with nested kernels.
-        count: Levels.
+        files: The first candidates of all levels, the second ones, ...
+        found: The candidates of each level; the first is every layer nested.
     """
-    ratios = [watch.over_first([rival], [nested], level)[0] for level in range(count)]
     return [
-        Choice("nested" if ratio <= WORTHWHILE else "dense", "timing", round(ratio, 3)) for ratio in ratios
+        _fastest(mixes, watch.over_first([rival], files[: len(mixes)], level))
+        for level, mixes in enumerate(found)
     ]
+
+
+def _fastest(mixes: Sequence[Mix], ratios: Sequence[float]) -> Choice:
+    best = min(range(len(ratios)), key=ratios.__getitem__)
+    if ratios[best] > _WORTH_MIXING * ratios[0]:
+        best = 0
+    told = round(ratios[best], 3)
+    mix = mixes[best] if ratios[best] <= WORTHWHILE else _DENSE
+    return Choice(mix, "timing", told, (mixes[0], round(ratios[0], 3)))
 
 
 def require_worthwhile(choices: Sequence[Choice], watch: Stopwatch, rival: Path, made: Path) -> float | None:

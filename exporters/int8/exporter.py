@@ -1,6 +1,7 @@
 """`nested-int8` and `ort-int8`: whole networks in 8 bits, with levels.
 
-    nested-int8   our kernels over nested blocks where a level beats the dense 8-bit network, that network elsewhere
+    nested-int8   our kernels over nested blocks where they beat the dense 8-bit network, for whole levels or for single
+                  layers of a level; that network elsewhere
     ort-int8      ONNX Runtime's dense kernels, a plain network a level: what the other has to beat
 
 Both take their ranges from real inputs and say how far they are from the float network at every level.
@@ -8,7 +9,7 @@ Both take their ranges from real inputs and say how far they are from the float 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,6 +20,7 @@ from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.instructions import Instructions, Nested, Selector
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.errors import ExportError
+from elsa_edge.exporters.int8.candidates import Mix, candidates
 from elsa_edge.exporters.int8.choose import (
     WORTHWHILE,
     Choice,
@@ -162,20 +164,23 @@ class NestedInt8Exporter(_Int8Exporter):
                 take_samples(graph.inputs, samples, 0, 1), profile.runtime, _SECONDS / plan.count
             )
             choices = self._decide(plan, profile, watch, dense_at, rival)
-            sizes = write8(plan, [choice.kind for choice in choices], dense_at, folder)
+            sizes = write8(plan, [choice.mix for choice in choices], dense_at, folder)
+            judged = judge(folder / "model.onnx", plan.models, samples)
+            if not all(self._good(one, profile) for one in judged) and any(
+                c.kind == "mixed" for c in choices
+            ):
+                choices = [choice.unmixed() for choice in choices]
+                sizes = write8(plan, [choice.mix for choice in choices], dense_at, folder)
+                judged = judge(folder / "model.onnx", plan.models, samples)
             overhead = require_worthwhile(choices, watch, rival, folder / "model.onnx")
-        judged = judge(folder / "model.onnx", plan.models, samples)
         faster = [None if c.time_over_dense is None else c.time_over_dense <= WORTHWHILE for c in choices]
-        layers = tuple(tuple(plan.names) if choice.kind == "nested" else () for choice in choices)
+        layers = tuple(tuple(plan.names_of(choice.mix.nested)) for choice in choices)
         return self._variant(
             Nested(choices=("model",), nested_layers=layers), judged, profile,
             {
                 "recipe": recipe,
                 "float_layers": dict(plan.refused),
-                **_notes_of_shares(
-                    plan.models,
-                    [plan.nodes if c.kind == "nested" else coded_nodes(dense_at(k)) for k, c in enumerate(choices)],
-                ),
+                **_notes_of_shares(plan.models, [_coded(plan, c.mix, dense_at, k) for k, c in enumerate(choices)]),
                 "kernels": [choice.kind for choice in choices],
                 "decided_by": [choice.by for choice in choices],
                 "time_over_dense_int8": [choice.time_over_dense for choice in choices],
@@ -191,7 +196,7 @@ class NestedInt8Exporter(_Int8Exporter):
             if not plan.layers:
                 break
             with scratch_folder() as temporary:
-                write8(plan, ["nested"] * plan.count, None, Path(temporary))
+                write8(plan, [Mix(frozenset(plan.layers))] * plan.count, None, Path(temporary))
                 judged = judge(Path(temporary, "model.onnx"), plan.models, samples)
             if all(self._good(one, profile) for one in judged):
                 return recipe
@@ -203,18 +208,39 @@ class NestedInt8Exporter(_Int8Exporter):
         return "inner layers"
 
     def _decide(
-        self, plan: Plan8, profile: DeviceProfile, watch: Stopwatch, dense_at: Any, rival: Path
+        self,
+        plan: Plan8,
+        profile: DeviceProfile,
+        watch: Stopwatch,
+        dense_at: Callable[[int], ir.Model],
+        rival: Path,
     ) -> list[Choice]:
         """Return each level's choice; where it is timed, the dense 8-bit network stays at `rival`."""
+        every = Mix(frozenset(plan.layers))
         if self._choose != "auto":
-            return [Choice(self._choose, "request")] * plan.count
+            return [Choice(every if self._choose == "nested" else Mix(frozenset()), "request")] * plan.count
         if not is_here(profile):
-            return by_density(plan.graph.ladder)
-        nested = rival.parent / "nested"
-        nested.mkdir()
-        write8(plan, ["nested"] * plan.count, None, nested)
-        write_bytes(rival, ir.to_proto(dense_at(plan.count - 1)).SerializeToString())
-        return by_timing(watch, rival, nested / "model.onnx", plan.count)
+            return by_density(plan.graph.ladder, every)
+        last = plan.count - 1
+        others = plan.has_others(dense_at(last))
+        found = [candidates(plan.layers, plan.linked(), level, others=others) for level in range(plan.count)]
+        files = []
+        for number in range(max(map(len, found))):
+            files.append(rival.parent / str(number) / "model.onnx")
+            files[-1].parent.mkdir()
+            # Weights do not change the time of dense kernels: those of the densest level stand for all.
+            mixes = [mixes[number] if number < len(mixes) else every for mixes in found]
+            write8(plan, mixes, lambda _: dense_at(last), files[-1].parent)
+        write_bytes(rival, ir.to_proto(dense_at(last)).SerializeToString())
+        return by_timing(watch, rival, files, found)
+
+
+def _coded(plan: Plan8, mix: Mix, dense_at: Callable[[int], ir.Model], level: int) -> Collection[str]:
+    """Return the names of a level's nodes that are computed in 8 bits."""
+    nested = plan.nodes_of(mix.nested)
+    if mix.nested and not mix.others_dense8:
+        return nested
+    return nested | (coded_nodes(dense_at(level)) - (plan.left_out if mix.nested else frozenset()))
 
 
 class OrtInt8Exporter(_Int8Exporter):

@@ -18,12 +18,12 @@ import numpy as np
 import onnx_ir as ir
 
 from elsa_edge.errors import ElsaError
+from elsa_edge.exporters.int8.candidates import SLOWNESS, Mix, active_fours
 from elsa_edge.exporters.int8.choose import by_timing
 from elsa_edge.exporters.int8.plan import Plan8
 from elsa_edge.exporters.int8.rival import dense8
 from elsa_edge.exporters.int8.write import write8
 from elsa_edge.exporters.nested.forecast import Pace, dense_ms, made_inputs, others_ms, pace_of, timed_ms
-from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.layer_set import layer_set_of
 from elsa_edge.exporters.nested.price import Rates, dense_us
 from elsa_edge.exporters.nested.timing import Stopwatch
@@ -36,11 +36,8 @@ __all__ = ["forecast_dense8", "forecast_nested8", "nested_shares"]
 
 # Time of ONNX Runtime's 8-bit network over its float one where it cannot be timed.
 _INT8_SHARE: Final = {"x86-64": 0.6, "aarch64": 0.5}
-# An active multiply-add of the nested 8-bit kernels over one of the dense 8-bit kernels, and what is not products
-# (docs/int8.md: three networks, AVX2).
-_SLOWNESS: Final = 3.3
+# Of the dense 8-bit network's time, what is not products (docs/int8.md: three networks, AVX2).
 _REST: Final = 0.05
-_TOGETHER: Final = 4
 _CALIBRATION_SAMPLES: Final = 2
 _SECONDS: Final = 6.0
 
@@ -80,24 +77,11 @@ def nested_shares(graph: CanonicalGraph, rates: Rates) -> list[float]:
     found = []
     for level in range(layers.count):
         factors = [
-            _SLOWNESS * _fours(layer, level) if layer.kind != "depthwise" else 1.0 for layer in layers.layers
+            SLOWNESS * active_fours(layer, level) if layer.kind != "depthwise" else 1.0
+            for layer in layers.layers
         ]
         found.append(_REST + 1.0 - float(dense_ms @ (1.0 - np.array(factors))) / whole)
     return found
-
-
-def _fours(layer: Layer, level: int) -> float:
-    """Return the share of a weight that is multiplied when four input channels go together or not at all.
-
-    Single zeros then save little: at 10 % of the weights, spread by chance, a third of the fours hold one.
-    """
-    index = layer.index  # (rows, columns), and columns of a convolution are (input channels, taps)
-    taps = 1 if layer.geometry is None else layer.geometry.kernel[0] * layer.geometry.kernel[1]
-    by_channel = index.reshape(len(index), -1, taps)
-    if by_channel.shape[1] % _TOGETHER:
-        return float(np.mean(index <= level))
-    fours = by_channel.reshape(len(index), -1, _TOGETHER, taps).min(axis=2)
-    return float(np.mean(fours <= level))
 
 
 def _timed_shares(graph: CanonicalGraph, profile: DeviceProfile, rival: ir.Model) -> list[float] | None:
@@ -113,9 +97,10 @@ def _timed_shares(graph: CanonicalGraph, profile: DeviceProfile, rival: ir.Model
         dense, nested = folder / "dense.onnx", folder / "nested"
         nested.mkdir()
         write_bytes(dense, ir.to_proto(rival).SerializeToString())
-        write8(plan, ["nested"] * plan.count, None, nested)
+        every = Mix(frozenset(plan.layers))
+        write8(plan, [every] * plan.count, None, nested)
         watch = Stopwatch(made_inputs(graph, 1), profile.runtime, _SECONDS / plan.count)
-        choices = by_timing(watch, dense, nested / "model.onnx", plan.count)
+        choices = by_timing(watch, dense, [nested / "model.onnx"], [[every]] * plan.count)
     return [choice.time_over_dense or 1.0 if choice.kind == "nested" else 1.0 for choice in choices]
 
 

@@ -6,13 +6,15 @@ Ranges are taken from the float network of each level on real inputs; weights ar
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy.typing as npt
 import onnx_ir as ir
 
 from elsa_edge.exporters.int8.branch import branch8, layer_tensors, steps_name, steps_table
+from elsa_edge.exporters.int8.candidates import Mix
 from elsa_edge.exporters.int8.code import Coded8, code_layer8, why_not8
+from elsa_edge.exporters.int8.graft import coding_nodes, quantise_like
 from elsa_edge.exporters.int8.lay_out import Codes, lay_out
 from elsa_edge.exporters.int8.observe import Observed, observe
 from elsa_edge.exporters.nested.find import find_layers, level_models
@@ -24,6 +26,9 @@ from elsa_edge.quantise.steps import Steps
 __all__ = ["Plan8"]
 
 Array = npt.NDArray[Any]
+
+# What moves values and computes none
+_MOVING: Final = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"})
 
 
 class Plan8:
@@ -61,14 +66,17 @@ class Plan8:
         return {p: layer for p, layer in self._found.items() if p not in self._left_out}
 
     @property
-    def names(self) -> list[str]:
-        """The names of the layers that are in 8 bits now, sorted."""
-        return sorted(layer.name for layer in self.layers.values())
+    def left_out(self) -> frozenset[str]:
+        """The names of the nodes that 8-bit kernels could compute but shall not."""
+        return self.nodes_of(self._left_out)
 
-    @property
-    def nodes(self) -> frozenset[str]:
-        """The names of the nodes that are in 8 bits now."""
-        return frozenset(str(self._nodes[position].name) for position in self.layers)
+    def names_of(self, positions: Collection[int]) -> list[str]:
+        """Return the names of layers, sorted."""
+        return sorted(self._found[position].name for position in positions)
+
+    def nodes_of(self, positions: Collection[int]) -> frozenset[str]:
+        """Return the names of the nodes of layers."""
+        return frozenset(str(self._nodes[position].name) for position in positions)
 
     def leave_out(self, positions: Collection[int], reason: str) -> None:
         """Let some layers stay in float32."""
@@ -82,21 +90,62 @@ class Plan8:
         positions = sorted(self.layers)
         return frozenset({positions[0], positions[-1]} if positions else ())
 
-    def spans(self, levels: Sequence[int]) -> list[tuple[int, int]]:
-        """Return (first, last) levels that one branch can serve: nothing but the layers differs between them.
+    def linked(self) -> list[frozenset[int]]:
+        """Return positions that are all nested or all dense: products with rows of codes between them."""
+        groups: list[frozenset[int]] = []
+        for position in sorted(self.layers):
+            before = self._nodes[position].inputs[0]
+            producer = None if before not in self._codes.rows else before.producer()
+            near = [
+                group for group in groups if any(self._nodes[self._found[p].end] is producer for p in group)
+            ]
+            groups = [group for group in groups if group not in near]
+            groups.append(frozenset({position}).union(*near))
+        return groups
+
+    def has_others(self, dense: ir.Model) -> bool:
+        """Tell whether anything beside these layers and what lies in codes between them is in 8 bits in `dense`."""
+        ours = {p for layer in self.layers.values() for p in (layer.position, *layer.absorbed)}
+        names = {self._nodes[p].name for p in ours} | self.left_out
+        names |= {node.name for node in (*self._codes.pools, *self._codes.means)}
+        return any(node.name not in names for node in coding_nodes(dense) if node.op_type not in _MOVING)
+
+    def spans(self, levels: Sequence[int], mixes: Sequence[Mix]) -> list[tuple[int, int]]:
+        """Return (first, last) levels that one branch can serve: nothing but the nested layers differs between them.
 
         Args:
             levels: Rising numbers; only neighbours share a branch.
+            mixes: Of every level.
         """
-        inside = {p for layer in self.layers.values() for p in (layer.position, *layer.absorbed)}
-        return spans_of(levels, lambda a, b: same_outside(self.models[a], self.models[b], inside))
 
-    def branch(self, last_level: int) -> ir.Model:
-        """Return the network that serves the levels of a span up to its last."""
+        def alike(before: int, level: int) -> bool:
+            chosen = [self._found[p] for p in mixes[level].nested]
+            inside = {p for layer in chosen for p in (layer.position, *layer.absorbed)}
+            return mixes[before] == mixes[level] and same_outside(
+                self.models[before], self.models[level], inside
+            )
+
+        return spans_of(levels, alike)
+
+    def branch(self, last_level: int, nested: frozenset[int], dense: ir.Model | None = None) -> ir.Model:
+        """Return the network that serves the levels of a span up to its last.
+
+        Args:
+            last_level: Its densest level.
+            nested: Positions of the layers that our kernels compute; of what is `linked`, all or none.
+            dense: The dense 8-bit network of that level, which has the other layers; None leaves them in float.
+        """
         model = self.models[last_level].clone()
         # The clone has other nodes and values: their forms are found again, in the same way.
-        codes = lay_out(list(model.graph), self.layers)
-        return branch8(model, self.layers, self._coded, codes, last_level)
+        nodes = list(model.graph)
+        codes = lay_out(nodes, {p: self._found[p] for p in nested})
+        codes.like = lay_out(
+            nodes, self.layers
+        ).like  # the steps of a value do not depend on what computes it
+        made = branch8(model, {p: self._found[p] for p in nested}, self._coded, codes, last_level)
+        if dense is not None:
+            quantise_like(made, dense, self.left_out)
+        return made
 
     def tensors(self) -> tuple[dict[str, Array], list[list[str]]]:
         """Return the tensors that branches share and their order: part k holds what level k adds."""
@@ -129,6 +178,7 @@ class Plan8:
             layers = self.layers
             codes = lay_out(self._nodes, layers)
             coder = _Coder(self._nodes, self._observed, codes, self.count)
+            self._codes = codes
             self._coded: dict[int, Coded8] = {p: coder.code(layer) for p, layer in layers.items()}
             self._steps = coder.steps
             odd = {p for p, coded in self._coded.items() if not coded.tables.fits}

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from torch import nn
 
 import benchmarks.int8.__main__ as int8
+from benchmarks.int8 import kept
 from benchmarks.networks import NETS, Net
 
 
@@ -37,11 +38,12 @@ def test_every_level_is_timed_against_both_rivals(monkeypatch, tmp_path):
 
 def test_rows_of_another_processor_are_dropped(monkeypatch, tmp_path):
     """An earlier file's rows stay only where they are of this processor and were not measured again."""
-    monkeypatch.setattr(int8, "RESULTS", tmp_path)
+    monkeypatch.setattr(kept, "RESULTS", tmp_path)
     rows = [
-        {"network": "a", "granularity": "1x4", "cpu": int8._cpu()},
-        {"network": "b", "granularity": "1x4", "cpu": int8._cpu()},
+        {"network": "a", "granularity": "1x4", "cpu": kept.cpu()},
+        {"network": "b", "granularity": "1x4", "cpu": kept.cpu()},
         {"network": "c", "granularity": "1x4", "cpu": "another"},
     ]
     (tmp_path / "int8.json").write_text(json.dumps({"rows": rows}))
-    assert [row["network"] for row in int8._old_rows({("b", "1x4")})] == ["a"]
+    found = kept.rows_kept("int8", ("network", "granularity"), [{"network": "b", "granularity": "1x4"}])
+    assert [row["network"] for row in found] == ["a"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from elsa_edge.exporters.int8.forecast import _REST, _SLOWNESS, _fours, forecast_nested8, nested_shares
+from elsa_edge.exporters.int8.candidates import SLOWNESS, active_fours
+from elsa_edge.exporters.int8.forecast import _REST, forecast_nested8, nested_shares
 from elsa_edge.exporters.nested.forecast import others_ms
 from elsa_edge.exporters.nested.layer_set import layer_set_of
 from elsa_edge.exporters.nested.price import RATES, dense_us
@@ -16,7 +17,7 @@ def test_single_zeros_save_little_where_four_channels_go_together(canonical, nam
     """A layer's share of work in fours is at least that of its weights, rises, and is all of it where all are used."""
     layers = layer_set_of(canonical(name))
     for layer in layers.layers:
-        shares = [_fours(layer, level) for level in range(layers.count)]
+        shares = [active_fours(layer, level) for level in range(layers.count)]
         assert shares == sorted(shares)
         assert all(share >= layer.density(level) - 1e-9 for level, share in enumerate(shares))
 
@@ -31,7 +32,9 @@ def test_what_stays_dense_costs_what_it_costs_there(canonical):
     stays_ms = others_ms(layers, rates) + sum(dense_us(layer, rates) for layer in depthwise) / 1e3
     whole_ms = stays_ms + sum(dense_us(layer, rates) for layer in products) / 1e3
     for level, share in enumerate(nested_shares(canonical("conv"), rates)):
-        nested_ms = sum(_SLOWNESS * _fours(layer, level) * dense_us(layer, rates) for layer in products) / 1e3
+        nested_ms = (
+            sum(SLOWNESS * active_fours(layer, level) * dense_us(layer, rates) for layer in products) / 1e3
+        )
         assert share == pytest.approx(_REST + (stays_ms + nested_ms) / whole_ms)
         assert share > stays_ms / whole_ms
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from support.eight_bits import TOLERANT, profile, samples
 from support.opening import open_variant
 from torch import nn
 
@@ -16,72 +17,11 @@ from elsa_edge.exporters.int8.exporter import NestedInt8Exporter, OrtInt8Exporte
 from elsa_edge.exporters.nested.timing import Stopwatch
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.oracle import run_canonical
-from elsa_edge.graph.torch_export import example_inputs
 from elsa_edge.nested_format.operators import DOMAIN
 from elsa_edge.profiles import load_profile
-from elsa_edge.runtime_adapters.kernels.build import CompileError, ensure_library
 from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
 from elsa_edge.verify import verify_bundle
-
-
-@pytest.fixture(scope="session", autouse=True)
-def library():
-    """A machine without a compiler cannot test them, and says so."""
-    try:
-        return ensure_library()
-    except CompileError as error:
-        pytest.skip(f"the kernels cannot be compiled here: {error}")
-
-
-def profile(**settings):
-    """Random weights change their mind easily: what may change is given by each test."""
-    plain = load_profile("generic-x86-64")
-    return plain.model_copy(update={"tflite": plain.tflite.model_copy(update=settings)})
-
-
-TOLERANT = profile(int8_changed_answers=0.2)
-
-
-class Small(nn.Module):
-    """Residuals with and without a convolution, a maximum, strides, groups, depthwise, a mean and two products."""
-
-    def __init__(self, stem: int = 12) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-
-        def norm(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> nn.Module:
-            conv = nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
-            return nn.Sequential(conv, nn.BatchNorm2d(outputs))
-
-        self.stem = norm(3, stem, 7, 2)
-        self.pool = nn.MaxPool2d(3, 2, 1)
-        self.first = nn.Sequential(norm(stem, stem, 3), nn.ReLU(), norm(stem, stem, 3))
-        self.second = nn.Sequential(norm(stem, 24, 3, 2), nn.ReLU(), norm(24, 24, 3, groups=2))
-        self.beside = norm(stem, 24, 1, 2)
-        self.third = nn.Sequential(
-            norm(24, 30, 1), nn.ReLU6(), norm(30, 30, 3, groups=30), nn.ReLU6(), norm(30, 24, 1)
-        )
-        self.head = nn.Sequential(nn.Linear(24, 18), nn.ReLU(), nn.Linear(18, 5))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.pool(torch.relu(self.stem(x)))
-        x = torch.relu(self.first(x) + x)
-        x = torch.relu(self.second(x) + self.beside(x))
-        x = self.third(x) + x
-        return self.head(x.mean((2, 3)))
-
-
-@pytest.fixture(scope="module")
-def small():
-    model = Small().eval()
-    data = torch.randn(32, 3, 40, 40)
-    levels = sparsify(model, [0.8, 0.5, 0.0], granularity="1x4", allocation="uniform", data=data)
-    return export_canonical(levels, model, [TensorSpec("x", (1, 3, 40, 40))])
-
-
-def samples(graph, count=24, seed=1):
-    return example_inputs(list(graph.inputs.values()), count, seed=seed)
 
 
 def answers_nearly_alike(graph, exporter, folder):

@@ -9,9 +9,13 @@
 #include "../conv.h"
 #include "../conv_depthwise.h"
 #include "../depthwise.h"
+#include "../int8_conv.h"
+#include "../int8_depthwise.h"
+#include "../int8_matmul.h"
+#include "../int8_planes.h"
 #include "../matmul.h"
 #include "../planes.h"
-#include "cases.h"
+#include "cases8.h"
 
 namespace {
 
@@ -76,6 +80,7 @@ int planted() {
 int main(int count, char** arguments) {
   if (count > 1 && std::strcmp(arguments[1], "planted") == 0) return planted();
   const Sizes image{2, 16, 64, 14};
+  const Sizes small{2, 16, 20, 9};
   const std::function<bool()> all[] = {
       [&] { return agrees<elsa::NestedConv>(cases::conv("NestedConv 3x3", image, 3, 1, 1, {1, 0})); },
       [&] { return agrees<elsa::NestedConv>(cases::conv("NestedConv 3x3, stride 2, blocks", image, 3, 2, 1, {4, 0})); },
@@ -96,6 +101,19 @@ int main(int count, char** arguments) {
         const int64_t stride = cases::plane_floats(9, 3);
         return agrees<elsa::ImageFromPlanes>(cases::copies("ImageFromPlanes", 9, {2, 20, 1, stride}));
       },
+      [&] { return agrees<elsa::Int8Conv>(cases::conv8("Int8Conv 3x3", image, 3, 1, 1)); },
+      [&] { return agrees<elsa::Int8Conv>(cases::conv8("Int8Conv 3x3, stride 2, blocks", image, 3, 2, 4)); },
+      [&] { return agrees<elsa::Int8Conv>(cases::conv8("Int8Conv 1x1", image, 1, 1, 4)); },
+      [&] { return agrees<elsa::Int8Depthwise>(cases::depthwise8("Int8Depthwise", {2, 40, 40, 14}, 1)); },
+      [&] { return agrees<elsa::Int8Depthwise>(cases::depthwise8("Int8Depthwise, stride 2", {2, 40, 40, 14}, 2)); },
+      [&] { return agrees<elsa::Int8MaxPool>(cases::max_pool8("Int8MaxPool", small)); },
+      [] { return agrees<elsa::Int8FromImage>(cases::borders8("Int8FromImage", 9, 18, cases::floats({2, 18, 9, 9}))); },
+      [] { return agrees<elsa::ImageFromInt8>(cases::borders8("ImageFromInt8", 9, 18, cases::planes8(2, 5, 9, 1))); },
+      [] { return agrees<elsa::Int8Mean>(cases::borders8("Int8Mean", 9, 18, cases::planes8(2, 5, 9, 1))); },
+      [] { return agrees<elsa::Int8Rows>(cases::borders8("Int8Rows", 1, 1, cases::floats({9, 90}))); },
+      [] { return agrees<elsa::Int8MatMul>(cases::matmul8("Int8MatMul, one row, side by side", 1, 96, 160, 8)); },
+      [] { return agrees<elsa::Int8MatMul>(cases::matmul8("Int8MatMul, many rows, blocks", 70, 96, 160, 4)); },
+      [] { return agrees<elsa::Int8MatMulFloat>(cases::matmul8("Int8MatMulFloat, few rows", 5, 96, 157, 8)); },
   };
   bool good = true;
   for (const auto& one : all) {
