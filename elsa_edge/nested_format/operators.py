@@ -19,7 +19,9 @@ __all__ = [
     "DOMAIN",
     "FROM_PLANES",
     "GRU",
+    "GRU8",
     "LSTM",
+    "LSTM8",
     "MATMUL",
     "TO_PLANES",
     "Attributes",
@@ -41,6 +43,8 @@ CONV_DEPTHWISE: Final = "NestedConvDepthwise"
 MATMUL: Final = "NestedMatMul"
 LSTM: Final = "NestedLstm"
 GRU: Final = "NestedGru"
+LSTM8: Final = "Int8Lstm"
+GRU8: Final = "Int8Gru"
 
 # Name -> value. A dict and no mapping: the builders of nodes ask for one.
 Attributes = dict[str, int | float]
@@ -100,7 +104,7 @@ def matmul_attributes(rows: int, columns: int) -> Attributes:
 def cell_attributes(
     units: int, directions: int, *, backward: bool, linear_before_reset: bool | None = None
 ) -> Attributes:
-    """Return the attributes of `LSTM`, or with `linear_before_reset` of `GRU`.
+    """Return the attributes of a layer of LSTM cells, or with `linear_before_reset` of GRU cells.
 
     Args:
         units: Numbers of a state.
@@ -108,10 +112,10 @@ def cell_attributes(
         backward: Whether the only direction runs from the last step to the first.
         linear_before_reset: Of a GRU: its reset gate multiplies sums, not the state.
     """
-    named = {"units": units, "directions": directions, "backward": int(backward)}
+    named: Attributes = {"units": units, "directions": directions, "backward": int(backward)}
     if linear_before_reset is not None:
         named["linear_before_reset"] = int(linear_before_reset)
-    return named | finish_attributes(Activation())
+    return named
 
 
 def following(attributes: Attributes) -> Attributes:

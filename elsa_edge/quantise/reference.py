@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Curve", "convolve", "finish", "to_floats"]
+__all__ = ["Curve", "convolve", "exponential", "finish", "to_floats"]
 
 Codes = npt.NDArray[np.uint8]
 Sums = npt.NDArray[np.int64]
@@ -95,10 +95,10 @@ def _activated(v: npt.NDArray[np.float32], activation: Curve) -> npt.NDArray[np.
     if activation == "hard-swish":
         gate = np.clip(v * np.float32(1 / 6) + np.float32(0.5), np.float32(0), one)
         return np.asarray(v * gate, np.float32)
-    return np.asarray(v / (_exponential(-v) + one), np.float32)
+    return np.asarray(v / (exponential(-v) + one), np.float32)
 
 
-def _exponential(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def exponential(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return exp(x) by the kernels' own steps: 2^n times a polynomial of what is left."""
     shift = np.float32(12582912)  # 1.5 * 2^23: adding it rounds to the nearest integer
     x = np.clip(x, np.float32(-87), np.float32(88))

@@ -18,6 +18,7 @@ from onnx_ir.passes import common
 
 from elsa_edge.exporters.int8.code import ACTIVATED, Coded8
 from elsa_edge.exporters.int8.lay_out import Codes
+from elsa_edge.exporters.nested.cells import cell_node
 from elsa_edge.exporters.nested.layer import Geometry, Layer
 from elsa_edge.graph.constants import constant
 from elsa_edge.graph.names import LEVEL_INPUT
@@ -27,7 +28,7 @@ from elsa_edge.nested_format.activations import ActivationKind
 from elsa_edge.nested_format.operators import DOMAIN, Window, plane_attributes
 from elsa_edge.quantise.steps import Steps
 
-__all__ = ["branch8", "layer_tensors", "steps_name", "steps_table"]
+__all__ = ["branch8", "layer_tensors", "state_name", "steps_name", "steps_table"]
 
 Array = npt.NDArray[Any]
 
@@ -42,8 +43,13 @@ def steps_table(steps: Sequence[Steps]) -> Array:
     return np.array([[s.step, s.zero] for s in steps], np.float32)
 
 
+def state_name(layer: Layer) -> str:
+    """Return the name of the outer tensor that holds the steps of a recurrent layer's state."""
+    return f"{layer.name}.state"
+
+
 def layer_tensors(layer: Layer, coded: Coded8) -> dict[str, Array]:
-    """Return a layer's outer tensors by name, in the order of a kernel's inputs."""
+    """Return a product's outer tensors by name, in the order of a kernel's inputs."""
     named = {f"{layer.name}.finish": coded.tables.finish, f"{layer.name}.points": coded.tables.points}
     return named | {f"{layer.name}.codes_{k}": array for k, array in enumerate(coded.weights)}
 
@@ -103,10 +109,10 @@ class _Writer:
         self._dead.update(self.nodes[p] for p in (layer.position, *layer.absorbed))
         source, result = self.nodes[layer.position].inputs[0], self.nodes[layer.end].outputs[0]
         assert source is not None
-        finish, points, *weights = layer_tensors(layer, coded)
-        tables = [self._input(name, ir.DataType.FLOAT) for name in (finish, points)]
-        used = weights if layer.kind == "depthwise" else weights[: 1 + last_level]
-        arrays = [self._input(name, ir.DataType.UINT8) for name in used]
+        if layer.cell is not None:
+            self._recurrent(layer, coded, last_level, source)
+            return
+        tables, arrays = self._tensors(layer, coded, last_level)
         if layer.geometry is None:
             self._product(layer, coded, source, result, [*tables, *arrays])
             return
@@ -125,22 +131,50 @@ class _Writer:
         inputs = [self._planes_of(source), self.level, *tables, residual, *arrays]
         self._image(result, ir.node(operator, inputs, attributes, domain=DOMAIN))
 
+    def _tensors(self, layer: Layer, coded: Coded8, last_level: int) -> tuple[list[ir.Value], list[ir.Value]]:
+        """Return a product's tables, and its segments or depthwise codes, as inputs of the branch."""
+        finish, points, *weights = layer_tensors(layer, coded)
+        used = weights if layer.kind == "depthwise" else weights[: 1 + last_level]
+        tables = [self._input(name, ir.DataType.FLOAT) for name in (finish, points)]
+        return tables, [self._input(name, ir.DataType.UINT8) for name in used]
+
+    def _recurrent(self, layer: Layer, coded: Coded8, last_level: int, source: ir.Value) -> None:
+        """Insert the product of all steps and the cells."""
+        node = self.nodes[layer.position]
+        assert layer.before is not None
+        assert coded.before is not None
+        tables, arrays = self._tensors(layer.before, coded.before, last_level)
+        gates = self._float_product(layer.before, source, [*tables, *arrays], f"{layer.name}.gates")
+        tables, arrays = self._tensors(layer, coded, last_level)
+        state = self._input(state_name(layer), ir.DataType.FLOAT)
+        cells = cell_node(node, layer, [gates, self.level, *tables, state], arrays, int8=True)
+        assert self._anchor is not None
+        self.graph.insert_before(self._anchor, cells)
+        for result, made in zip(node.outputs, cells.outputs, strict=True):
+            if made.name:
+                self._become(result, made)
+
     def _product(
         self, layer: Layer, coded: Coded8, source: ir.Value, result: ir.Value, tensors: Sequence[ir.Value]
     ) -> None:
-        rows, columns = layer.weight.shape
-        attributes: dict[str, Any] = {"rows": rows, "quads": -(-columns // 4)}
-        inputs = [self._rows_of(source), self.level, *tensors]
-        if not coded.is_float:
-            node = ir.node("Int8MatMul", inputs, attributes, domain=DOMAIN)
-            self._made[result] = self._insert(node, f"{result.name}.codes", ir.DataType.UINT8)
+        if coded.is_float:
+            self._become(result, self._float_product(layer, source, tensors, f"{result.name}.floats"))
             return
+        inputs = [self._rows_of(source), self.level, *tensors]
+        node = ir.node("Int8MatMul", inputs, _shape_of(layer), domain=DOMAIN)
+        self._made[result] = self._insert(node, f"{result.name}.codes", ir.DataType.UINT8)
+
+    def _float_product(
+        self, layer: Layer, source: ir.Value, tensors: Sequence[ir.Value], name: str
+    ) -> ir.Value:
+        """Insert a product that ends in float32."""
+        attributes = _shape_of(layer)
         bounded = layer.activation.kind == ActivationKind.CLIP
         attributes["low"] = layer.activation.low if bounded else -float("inf")
         attributes["high"] = layer.activation.high if bounded else float("inf")
+        inputs = [self._rows_of(source), self.level, *tensors]
         node = ir.node("Int8MatMulFloat", inputs, attributes, domain=DOMAIN)
-        made = self._insert(node, f"{result.name}.floats", ir.DataType.FLOAT)
-        self._become(result, made)
+        return self._insert(node, name, ir.DataType.FLOAT)
 
     def keep(self, node: ir.Node) -> None:
         """Leave a node, on codes where it can work on them."""
@@ -259,3 +293,9 @@ class _Writer:
             g.pads[:2],
         )
         return dict(window.attributes())
+
+
+def _shape_of(layer: Layer) -> dict[str, Any]:
+    """Return the attributes of a product's size."""
+    rows, columns = layer.weight.shape
+    return {"rows": rows, "quads": -(-columns // 4)}

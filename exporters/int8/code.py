@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +17,7 @@ from elsa_edge.quantise.layer import Tables, finish_tables, float_tables
 from elsa_edge.quantise.steps import LARGEST_CODE, Steps
 from elsa_edge.quantise.weights import CodedWeight, code_rows, partners, quads
 
-__all__ = ["ACTIVATED", "Coded8", "code_layer8", "why_not8"]
+__all__ = ["ACTIVATED", "Coded8", "code_layer8", "code_recurrent8", "why_not8"]
 
 ACTIVATED: Final = (ActivationKind.HARD_SWISH, ActivationKind.SILU)
 # What four rows cost in a block that they share, over the same in blocks of their own (docs/kernels.md).
@@ -35,17 +35,26 @@ class Coded8:
         tables: Multipliers, biases, points.
         weights: Segments, one per level that the layer has, or one array of depthwise codes.
         is_float: Its output is float32: multipliers and biases are those of the values.
+        before: Of a recurrent layer: the product with its input.
+        state: Of a recurrent layer: how its state is coded, one per level.
     """
 
     tables: Tables
     weights: tuple[Array, ...]
     is_float: bool
+    before: Coded8 | None = None
+    state: tuple[Steps, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether the kernels take its numbers."""
+        return self.tables.fits and (self.before is None or self.before.fits)
 
 
 def why_not8(layer: Layer) -> str | None:
     """Return why the 8-bit kernels do not compute a layer, or None."""
-    if layer.cell is not None:
-        return "its cells have no 8-bit form"
+    if layer.before is not None and (reason := why_not8(layer.before)) is not None:
+        return reason
     if layer.geometry is None and layer.activation.kind in ACTIVATED:
         return "its activation has no 8-bit form behind a product"
     if layer.geometry is None:
@@ -100,6 +109,28 @@ def code_layer8(
         )
     weights = (_depthwise(coded, levels),) if layer.kind == "depthwise" else _segments(layer, coded, levels)
     return Coded8(tables, weights, y is None)
+
+
+def code_recurrent8(
+    layer: Layer,
+    levels: int,
+    x: Sequence[Steps],
+    state: Sequence[Steps],
+    *,
+    means: npt.NDArray[np.float64] | None = None,
+) -> Coded8:
+    """Code a recurrent layer: both products end in float32, where the gates are.
+
+    Args:
+        layer: What `why_not8` accepts.
+        levels: Of the ladder.
+        x: How its input is coded, one per level.
+        state: How its state is coded, anew at every step.
+        means: (levels, channels) mean inputs, for the correction of biases.
+    """
+    assert layer.before is not None
+    before = code_layer8(layer.before, levels, x, None, means=means)
+    return replace(code_layer8(layer, levels, state, None), before=before, state=tuple(state))
 
 
 def _pairs(layer: Layer) -> npt.NDArray[np.int64] | None:

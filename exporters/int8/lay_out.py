@@ -178,6 +178,6 @@ def _rows(nodes: Sequence[ir.Node], layers: Mapping[int, Layer]) -> set[ir.Value
         result = nodes[layer.end].outputs[0]
         uses = list(result.uses())
         inside = bool(uses) and not result.is_graph_output()
-        if layer.geometry is None and inside and all(use.node in products and use.idx == 0 for use in uses):
+        if layer.kind == "matmul" and inside and all(use.node in products and use.idx == 0 for use in uses):
             rows.add(result)
     return rows

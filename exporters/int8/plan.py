@@ -11,9 +11,15 @@ from typing import Any, Final
 import numpy.typing as npt
 import onnx_ir as ir
 
-from elsa_edge.exporters.int8.branch import branch8, layer_tensors, steps_name, steps_table
+from elsa_edge.exporters.int8.branch import (
+    branch8,
+    layer_tensors,
+    state_name,
+    steps_name,
+    steps_table,
+)
 from elsa_edge.exporters.int8.candidates import Mix
-from elsa_edge.exporters.int8.code import Coded8, code_layer8, why_not8
+from elsa_edge.exporters.int8.code import Coded8, code_layer8, code_recurrent8, why_not8
 from elsa_edge.exporters.int8.graft import coding_nodes, quantise_like
 from elsa_edge.exporters.int8.lay_out import Codes, lay_out
 from elsa_edge.exporters.int8.observe import Observed, observe
@@ -21,7 +27,7 @@ from elsa_edge.exporters.nested.find import find_layers, level_models
 from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.spans import same_outside, spans_of
 from elsa_edge.graph.canonical import CanonicalGraph
-from elsa_edge.quantise.steps import Steps
+from elsa_edge.quantise.steps import Steps, steps_for
 
 __all__ = ["Plan8"]
 
@@ -155,9 +161,15 @@ class Plan8:
             tensors[name] = steps_table(steps)
             parts[0].append(name)
         for position, layer in self.layers.items():
-            for place, (name, array) in enumerate(layer_tensors(layer, self._coded[position]).items()):
-                tensors[name] = array
-                parts[max(0, place - 2)].append(name)
+            coded = self._coded[position]
+            if coded.state:
+                tensors[state_name(layer)] = steps_table(coded.state)
+                parts[0].append(state_name(layer))
+            halves = [coded] if coded.before is None else [coded.before, coded]
+            for product, stored in zip(layer.products, halves, strict=True):
+                for place, (name, array) in enumerate(layer_tensors(product, stored).items()):
+                    tensors[name] = array
+                    parts[max(0, place - 2)].append(name)
         return tensors, parts
 
     def _watched(self) -> dict[str, int]:
@@ -169,6 +181,8 @@ class Plan8:
                 values.append(self._nodes[layer.residual[0]].inputs[layer.residual[1]])
             for value in values:
                 assert value is not None
+                if not value.name:
+                    continue  # states that nobody reads
                 watched.setdefault(str(value.name), axis)
         return watched
 
@@ -181,7 +195,7 @@ class Plan8:
             self._codes = codes
             self._coded: dict[int, Coded8] = {p: coder.code(layer) for p, layer in layers.items()}
             self._steps = coder.steps
-            odd = {p for p, coded in self._coded.items() if not coded.tables.fits}
+            odd = {p for p, coded in self._coded.items() if not coded.fits}
             if not odd:
                 return
             for position in odd:
@@ -199,6 +213,12 @@ class _Coder:
     def code(self, layer: Layer) -> Coded8:
         source, result = self._nodes[layer.position].inputs[0], self._nodes[layer.end].outputs[0]
         assert source is not None
+        if layer.cell is not None:
+            # A state is a mean of hyperbolic tangents, or smaller than one.
+            bound = [steps_for(-1.0, 1.0)] * self._levels
+            state = self._observed.steps(result.name) if result.name else bound
+            means = self._observed.means(str(source.name))
+            return code_recurrent8(layer, self._levels, self._of(source), state, means=means)
         is_float = layer.geometry is None and result not in self._codes.rows
         residual = None
         if layer.residual is not None:

@@ -15,7 +15,8 @@ from elsa_edge.graph.flops import multiply_adds_of
 
 __all__ = ["coded_nodes", "eight_bit_share"]
 
-_MULTIPLY: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_RECURRENT: Final = frozenset({"LSTM", "GRU"})
+_MULTIPLY: Final = _RECURRENT | {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 
 
 def coded_nodes(model: ir.Model) -> set[str]:
@@ -40,6 +41,9 @@ def eight_bit_share(plain: ir.Model, eight: Collection[str]) -> tuple[float, flo
         if operand is None or operand.const_value is None:
             continue
         weights[node.name in eight] += operand.const_value.size
+        state = node.inputs[2] if node.op_type in _RECURRENT else None
+        if state is not None and state.const_value is not None:
+            weights[node.name in eight] += state.const_value.size
         work[node.name in eight] += multiply_adds_of(node)
     return _share(weights), _share(work)
 

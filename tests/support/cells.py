@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from elsa_edge.nested_format.operators import DOMAIN, Attributes
+from support.nodes import open_session
 
 Array = np.ndarray[Any, Any]
 Operator = Literal["LSTM", "GRU"]
@@ -57,3 +61,32 @@ class Layer:
 def sigmoid(x: Array) -> Array:
     with np.errstate(over="ignore"):
         return 1 / (1 + np.exp(-x))
+
+
+def run_cells(  # noqa: PLR0917 - called in one way only
+    kind: str,
+    inputs: list[str],
+    attributes: Attributes,
+    constants: dict[str, Array],
+    feed: dict[str, Array],
+    wanted: tuple[str, ...],
+    threads: int = 1,
+) -> list[Array]:
+    """Run one node of ours with those of its outputs `y`, `last_h` and `last_c` that are wanted."""
+    outputs = [name if name in wanted else "" for name in ("y", "last_h", "last_c")]
+    while not outputs[-1]:
+        outputs.pop()
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, outputs, domain=DOMAIN, **attributes)],
+        "one",
+        [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for n, a in feed.items()
+        ],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in wanted],
+        [numpy_helper.from_array(a, n) for n, a in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid(DOMAIN, 1)]
+    return open_session(helper.make_model(graph, opset_imports=opsets, ir_version=10), threads).run(
+        list(wanted), feed
+    )

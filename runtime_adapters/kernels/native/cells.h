@@ -1,61 +1,63 @@
-// NestedLstm and NestedGru: recurrent layers whose product with the state has nested sparse weights.
+// Recurrent layers of any cell and any kind of weights: each step is a product with the state, then the gates.
 //
 //   gates = from_input + R_k h * scale_k + bias_k        R_k: weights that are active at level k
 //
-// from_input is what a NestedMatMul or any other product made for all steps at once.
+// from_input is what a product with a matrix made for all steps at once. A kind of weights (state_products.h) has: kLstm and
+// kGru, kInputs, StateProduct(info, gates, has_cell), start(context), and product(level, direction, first, last, h, sums).
 #pragma once
-#include "finish.h"
+#include "int8.h"
 #include "recurrent.h"
-#include "weights.h"
+#include "scratch.h"
 
 namespace elsa {
 
-// What both have in common.
-class NestedCell {
+template <typename StateProduct>
+class Lstm : StateProduct {
  public:
+  static constexpr const char* kName = StateProduct::kLstm;
   static constexpr size_t kOutputs = 3;
-  static constexpr ort::InputKind kInputs[] = {
-      {kOrtFloat, kOrtRequired},  // (steps, batch, directions * gates * units)
-      {kOrtInt64, kOrtRequired},  // level
-      {kOrtFloat, kOrtRequired},  // (levels, 2, directions * gates * units)
-      {kOrtFloat, kOrtOptional},  // initial states
-      {kOrtFloat, kOrtOptional},  // initial cells
-      {kOrtInt32, kOrtOptional},  // lengths
-      {kOrtUint8, kOrtVariadic},  // segments, one a level
-  };
+  using StateProduct::kInputs;
 
- protected:
-  NestedCell(const ort::Info& info, int64_t gates, bool has_cell)
-      : recurrence_(info, gates, has_cell, 3),
-        weights_(info, 6, recurrence_.rows(), recurrence_.units(), recurrence_.rows()),
-        finish_(info, 2, recurrence_.rows()) {}
+  explicit Lstm(const ort::Info& info) : StateProduct(info, 4, true) {}
 
-  // sums[row] for gates [first, last) of a direction: the product with h, scale and bias. `sums` has room for the rows of all
-  // directions; rows before `first` may change, where a block of 4 has some of both.
-  void product(int64_t level, int64_t direction, int64_t first, int64_t last, const float* h, float* sums) const;
-  // A thread's memory for the sums of all rows.
-  float* sums() const;
-
-  Recurrence recurrence_;
-  NestedWeights weights_;
-  Finish finish_;
+  void compute(const ort::Context& context) const {
+    const int64_t level = this->start(context);
+    const Recurrence& layer = this->recurrence_;
+    static thread_local Scratch scratch;
+    layer.run(context, [&](int64_t direction, const float* from_input, float* h, float* c) {
+      float* sums = scratch.floats(static_cast<size_t>(layer.rows()));
+      this->product(level, direction, 0, 4, h, sums);
+      kernels8().lstm({layer.units(), from_input, sums + direction * layer.gate_rows(), h, c});
+    });
+  }
 };
 
-class NestedLstm : NestedCell {
+template <typename StateProduct>
+class Gru : StateProduct {
  public:
-  static constexpr const char* kName = "NestedLstm";
-  using NestedCell::kInputs, NestedCell::kOutputs;
-  explicit NestedLstm(const ort::Info& info) : NestedCell(info, 4, true) {}
-  void compute(const ort::Context& context) const;
-};
+  static constexpr const char* kName = StateProduct::kGru;
+  static constexpr size_t kOutputs = 3;
+  using StateProduct::kInputs;
 
-class NestedGru : NestedCell {
- public:
-  static constexpr const char* kName = "NestedGru";
-  using NestedCell::kInputs, NestedCell::kOutputs;
-  explicit NestedGru(const ort::Info& info)
-      : NestedCell(info, 3, false), resets_sums_(info.integer("linear_before_reset", 0, 1)) {}
-  void compute(const ort::Context& context) const;
+  explicit Gru(const ort::Info& info)
+      : StateProduct(info, 3, false), resets_sums_(info.integer("linear_before_reset", 0, 1)) {}
+
+  void compute(const ort::Context& context) const {
+    const int64_t level = this->start(context);
+    const Recurrence& layer = this->recurrence_;
+    static thread_local Scratch scratch, reset_scratch;
+    layer.run(context, [&](int64_t direction, const float* from_input, float* h, float*) {
+      float* sums = scratch.floats(static_cast<size_t>(layer.rows()));
+      const CellStep step{layer.units(), from_input, sums + direction * layer.gate_rows(), h, nullptr};
+      this->product(level, direction, 0, resets_sums_ ? 3 : 2, h, sums);
+      if (!resets_sums_) {
+        float* reset = reset_scratch.floats(static_cast<size_t>(layer.units()));
+        kernels8().gru_reset(step, reset);
+        this->product(level, direction, 2, 3, reset, sums);
+      }
+      kernels8().gru(step, resets_sums_);
+    });
+  }
 
  private:
   bool resets_sums_;

@@ -14,6 +14,7 @@
 #include "matmul.h"
 #include "operator.h"
 #include "planes.h"
+#include "state_products.h"
 
 namespace elsa {
 
@@ -38,8 +39,8 @@ OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
   static ort::Operator<NestedDepthwise> depthwise;
   static ort::Operator<NestedConvDepthwise> conv_depthwise;
   static ort::Operator<NestedMatMul> matmul;
-  static ort::Operator<NestedLstm> lstm;
-  static ort::Operator<NestedGru> gru;
+  static ort::Operator<Lstm<FloatStateProduct>> lstm;
+  static ort::Operator<Gru<FloatStateProduct>> gru;
   static ort::Operator<PlanesFromImage> pack;
   static ort::Operator<ImageFromPlanes> unpack;
   static ort::Operator<Int8Conv> conv8;
@@ -51,9 +52,11 @@ OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
   static ort::Operator<Int8Rows> rows8;
   static ort::Operator<Int8MatMul> matmul8;
   static ort::Operator<Int8MatMulFloat> matmul8_float;
-  static const OrtCustomOp* const all[] = {&conv,  &depthwise, &conv_depthwise, &matmul,     &lstm,         &gru,
-                                           &pack,  &unpack,    &conv8,          &depthwise8, &pack8,        &unpack8,
-                                           &mean8, &max_pool8, &rows8,          &matmul8,    &matmul8_float};
+  static ort::Operator<Lstm<Int8StateProduct>> lstm8;
+  static ort::Operator<Gru<Int8StateProduct>> gru8;
+  static const OrtCustomOp* const all[] = {&conv,   &depthwise, &conv_depthwise, &matmul, &lstm,    &gru,   &pack,
+                                           &unpack, &conv8,     &depthwise8,     &pack8,  &unpack8, &mean8, &max_pool8,
+                                           &rows8,  &matmul8,   &matmul8_float,  &lstm8,  &gru8};
   static OrtCustomOpDomain* domain = nullptr;
   static const std::string problem = [api]() -> std::string {
     try {

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
-from support.cells import GATES, Array, Layer
-from support.nodes import open_session, segments
+from support.cells import GATES, Array, Layer, run_cells
+from support.nodes import segments
 
 from elsa_edge.nested_format import operators as ops
+from elsa_edge.nested_format.activations import Activation
 
 KINDS = {"LSTM": ops.LSTM, "GRU": ops.GRU}
 
@@ -51,7 +51,7 @@ class Case:
     def run(self, wanted: tuple[str, ...], threads: int = 1) -> list[Array]:
         directions = len(self.layer.r) // (GATES[self.layer.operator] * self.layer.units)
         lstm = self.layer.operator == "LSTM"
-        attributes = ops.cell_attributes(
+        attributes = ops.finish_attributes(Activation()) | ops.cell_attributes(
             self.layer.units,
             directions,
             backward=self.layer.backward,
@@ -59,26 +59,10 @@ class Case:
         )
         parts = segments(self.layer.r, self.index, self.block_rows, None)
         names = ["x", "level", "table", *(n if n in self.inputs else "" for n in ("h", "c", "lengths"))]
-        outputs = [name if name in wanted else "" for name in ("y", "last_h", "last_c")]
-        while not outputs[-1]:
-            outputs.pop()
-        node = helper.make_node(
-            KINDS[self.layer.operator], [*names, *parts], outputs, domain=ops.DOMAIN, **attributes
-        )
         feed = {**self.inputs, "level": np.array(self.level, np.int64)}
-        graph = helper.make_graph(
-            [node],
-            "one",
-            [
-                helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-                for n, a in feed.items()
-            ],
-            [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in wanted],
-            [numpy_helper.from_array(a, n) for n, a in {"table": self.table, **parts}.items()],
-        )
-        opsets = [helper.make_opsetid("", 20), helper.make_opsetid(ops.DOMAIN, 1)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-        return open_session(model, threads).run(list(wanted), feed)
+        constants = {"table": self.table, **parts}
+        kind = KINDS[self.layer.operator]
+        return run_cells(kind, [*names, *parts], attributes, constants, feed, wanted, threads)
 
 
 @st.composite

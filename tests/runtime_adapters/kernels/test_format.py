@@ -56,12 +56,12 @@ NODES: dict[str, tuple[list[str], ops.Attributes, dict[str, Array]]] = {
     ),
     ops.LSTM: (
         ["x", "level", "cells", "", "", "", "r"],
-        ops.cell_attributes(2, 1, backward=False),
+        FINISH | ops.cell_attributes(2, 1, backward=False),
         {"x": np.zeros((1, 1, 8), np.float32), **LEVEL},
     ),
     ops.GRU: (
         ["x", "level", "gru_cells", "", "", "", "gru_r"],
-        ops.cell_attributes(2, 1, backward=False, linear_before_reset=True),
+        FINISH | ops.cell_attributes(2, 1, backward=False, linear_before_reset=True),
         {"x": np.zeros((1, 1, 6), np.float32), **LEVEL},
     ),
 }
