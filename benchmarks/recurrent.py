@@ -1,0 +1,110 @@
+"""Recurrent layers with nested weights against ONNX Runtime's own cells: `python -m benchmarks.recurrent`.
+
+    ratio = median over rounds of (time of dense float32 / time of the level), all in turns in one process, one thread
+
+An LSTM of 256 over 32 steps and a keyword spotter of a GRU over 49, weights random; written as a build writes them,
+with kernels chosen by measurement, in float32 (single zeros, and blocks of 4 rows) and in 8 bits (blocks of 1x4).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.common import Claim, Result, Row, at_least, benchmark, parts_option
+from benchmarks.common.sessions import profile_for
+from benchmarks.int8.__main__ import export
+from benchmarks.latency.files import Subject
+from benchmarks.latency.timing import Run, here, row_of, take_turns
+from elsa_edge.bundle.golden import Golden
+from elsa_edge.bundle.instructions import Nested
+from elsa_edge.exporters.int8.judge import open_session
+from elsa_edge.exporters.nested.exporter import OrtNestedExporter
+from elsa_edge.graph.names import LEVEL_INPUT
+
+__all__ = ["main"]
+
+_NETS: Final = ("lstm", "gru")
+_LADDER: Final = (0.95, 0.9, 0.8, 0.0)
+_TURNS_S: Final = 20.0
+_QUICK_S: Final = 1.0
+_DENSE: Final = "float32"
+# Form -> engine, granularity.
+_FORMS: Final = {
+    "float32, single zeros": ("ort-nested", "unstructured"),
+    "float32, blocks of 4 rows": ("ort-nested", "block"),
+    "8 bits, 1x4": ("nested-int8", "1x4"),
+}
+# Sparsity -> ratio to dense float32 to reach; the densest level costs at most 3 %.
+_TARGETS: Final = {0.8: 2.0, 0.9: 3.0, 0.95: 4.0, 0.0: 0.97}
+
+
+def _written(engine: str, subject: Subject, folder: Path) -> list[str]:
+    """Write a variant and return what computes each of its levels."""
+    if engine == "nested-int8":
+        variant, refused = export(subject, folder)
+        kinds: list[str] = list(variant.notes["kernels"])
+        return kinds if refused is None else [f"{kind}, left out of bundles: {refused}" for kind in kinds]
+    variant = OrtNestedExporter().export(
+        subject.graph, profile_for(engine), Golden(subject.inputs, ()), folder
+    )
+    assert isinstance(variant.instructions, Nested)
+    return ["nested" if names else "dense" for names in variant.instructions.nested_layers]
+
+
+def _measure(network: str, turns_s: float) -> list[Row]:
+    """Return a row for dense float32 and one for each level of each form."""
+    with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
+        runs: dict[str, Run] = {}
+        kernels: dict[str, list[str]] = {}
+        for form, (engine, granularity) in _FORMS.items():
+            folder = Path(temporary, form)
+            (folder / "subject").mkdir(parents=True)
+            subject = Subject(network, granularity, folder / "subject", _LADDER)
+            (folder / "written").mkdir()
+            kernels[form] = _written(engine, subject, folder / "written")
+            session = open_session(folder / "written" / "model.onnx")
+            if not runs:
+                dense = open_session(subject.fixed(subject.dense))
+                runs[_DENSE] = here(partial(dense.run, None, subject.inputs))
+            for level, sparsity in enumerate(_LADDER):
+                feed: dict[str, Any] = {**subject.inputs, LEVEL_INPUT: np.array(level, np.int64)}
+                runs[f"{form}@{sparsity}"] = here(partial(session.run, None, feed))
+        samples = take_turns(runs, budget_s=turns_s)
+    rows: list[Row] = []
+    for form in _FORMS:
+        for level, sparsity in enumerate(_LADDER):
+            found = row_of(samples[f"{form}@{sparsity}"], samples[_DENSE], 1)
+            row: Row = {"network": network, "form": form, "sparsity": sparsity}
+            rows.append(row | found | {"kernels": kernels[form][level]})
+    return [{"network": network, "form": _DENSE, **row_of(samples[_DENSE], samples[_DENSE], 1)}, *rows]
+
+
+def _claims(rows: Sequence[Row]) -> list[Claim]:
+    return [
+        at_least(
+            f"{row['network']}, {row['form']}, {row['sparsity']:.0%}: over dense float32",
+            _TARGETS[row["sparsity"]],
+            row["speedup"],
+        )
+        for row in rows
+        if "sparsity" in row
+    ]
+
+
+@benchmark("recurrent", parts_option("network", _NETS))
+def main(quick: bool, networks: tuple[str, ...]) -> Result:
+    """LSTM and GRU layers with nested weights, in float32 and in 8 bits, over ONNX Runtime's own cells."""
+    rows = [
+        row for network in networks or _NETS for row in _measure(network, _QUICK_S if quick else _TURNS_S)
+    ]
+    return Result(rows=rows, claims=_claims(rows))
+
+
+if __name__ == "__main__":
+    main()
