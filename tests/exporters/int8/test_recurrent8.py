@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from elsa_edge.exporters.int8.candidates import Mix
 from elsa_edge.exporters.int8.plan import Plan8
 from elsa_edge.exporters.int8.write import write8
 from elsa_edge.graph.export import export_canonical
@@ -47,7 +48,7 @@ def test_every_level_answers_nearly_as_its_float_network(granularity: str, tmp_p
     graph = export_canonical(levels, model, [TensorSpec("x", (1, 12, 10))])
     plan = Plan8(graph, example_inputs(list(graph.inputs.values()), 24, seed=1))
     assert len(plan.layers) == 3
-    write8(plan, ["nested"] * 3, None, tmp_path)
+    write8(plan, [Mix(frozenset(plan.layers))] * 3, None, tmp_path)
     text = str(onnx.load(tmp_path / "model.onnx", load_external_data=False))
     assert 'op_type: "Int8Lstm"' in text
     assert 'op_type: "Int8Gru"' in text
