@@ -9,7 +9,6 @@ On a device this needs numpy, pydantic, PyYAML and one runtime. One caller at a 
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,10 +26,9 @@ from elsa_edge.control import Controller, Decision, Observation, Policy, level_f
 from elsa_edge.control.deadline import level_within, time_left
 from elsa_edge.control.history import ChosenBy, History, Rerouting, RunEvent, SessionStats
 from elsa_edge.control.ledger import Ledger, decide_together
-from elsa_edge.control.pressure import PressureTrigger
-from elsa_edge.control.probes import Probes, Reading
 from elsa_edge.control.references import References
 from elsa_edge.control.state import Reason
+from elsa_edge.control.watch import SteadyClock, Watch
 from elsa_edge.errors import BundleError, InputError, ProfileError
 from elsa_edge.files.pins import Pin
 from elsa_edge.levels import Ladder
@@ -54,7 +52,6 @@ __all__ = ["AdaptiveSession"]
 
 Array = npt.NDArray[Any]
 
-_MS_PER_S: Final = 1e3
 _LONGEST_RUN_MS: Final = 1e10  # four months: beyond it the clock is wrong, not the network slow
 
 
@@ -103,15 +100,11 @@ class AdaptiveSession:
         self.variant = variant
         self.ladder: Ladder = bundle.ladder
         self._adapter = adapter
-        self._clock_s = clock_s
+        self._clock = SteadyClock(clock_s)
+        self._watch = Watch(profile.probes, profile.qos.memory_pressure_percent)
         self._on_run = on_run
         self._history = History([level.name for level in self.ladder])
         self._ended_ms: float | None = None
-        self._latest_ms, self._set_back_ms = -float("inf"), 0.0
-        self._probes = Probes.from_settings(profile.probes)
-        self._trigger = _trigger(profile)
-        self._reading = Reading()
-        self._read_ms = -float("inf")
         memory = adapter.memory()
         measured, stale = _measured_here(bundle, variant, profile)
         facts = level_facts(
@@ -129,8 +122,8 @@ class AdaptiveSession:
         """Return a controller of the levels that can be loaded, which has seen nothing yet."""
         plan = make_plan(self._facts, Policy.from_qos(self.profile.qos), self._unloadable)
         self.notes: tuple[str, ...] = (*self._own_notes, *plan.notes)
-        now_ms = self._now_ms()
-        free = self._read_probes(now_ms).available_bytes
+        now_ms = self._clock.now_ms()
+        free = self._watch.read(now_ms).available_bytes
         controller = Controller(plan, now_ms=now_ms, available_bytes=free)
         self._references = References(controller)
         return controller
@@ -280,15 +273,15 @@ class AdaptiveSession:
     def _run(
         self, inputs: Mapping[str, Array], level: int | None, within_ms: float | None
     ) -> dict[str, Array]:
-        began_ms, before, set_back_ms = self._now_ms(), self._controller, self._set_back_ms
-        reading = self._reading
+        clock, reading, before = self._clock, self._watch.reading, self._controller
+        began_ms, set_back_ms = clock.now_ms(), clock.set_back_ms
         share = None if reading.cpu_cores is None else reading.cpu_cores / self.profile.runtime.threads
         self._controller = self._references.at(inputs, began_ms, reading.available_bytes, share)
         if level is None:
             # What comes back knows its level, but not how much memory there is now.
             returns = self._controller is not before and self._controller.state.runs > 0
             self._refresh_before(began_ms, at_once=returns)
-            began_ms = self._now_ms()
+            began_ms = clock.now_ms()
         chosen, chosen_by = self._choose(level, within_ms)
         rerouted: Rerouting | None = None
         limit_ms = self.profile.qos.latency_budget_ms if within_ms is None else within_ms
@@ -310,10 +303,10 @@ class AdaptiveSession:
             if level is not None or not self._leave_out(chosen, error):
                 raise
             return self._run(inputs, level, within_ms)
-        ended_ms = self._now_ms()
-        if not 0.0 <= ended_ms - began_ms <= _LONGEST_RUN_MS or self._set_back_ms != set_back_ms:
+        ended_ms = clock.now_ms()
+        if not 0.0 <= ended_ms - began_ms <= _LONGEST_RUN_MS or clock.set_back_ms != set_back_ms:
             return outputs  # the clock went back or is none: finished outputs are worth more than what it teaches
-        reading = self._read_probes(ended_ms)
+        reading = self._watch.read(ended_ms)
         decision = self._observe(
             Observation(
                 now_ms=ended_ms,
@@ -379,7 +372,7 @@ class AdaptiveSession:
 
     def _head_bytes(self) -> float:
         """Return the free memory beyond the reserve, as of the latest reading; without limit where none is read."""
-        free = self._reading.available_bytes
+        free = self._watch.reading.available_bytes
         reserve_bytes = self._controller.plan.policy.reserve_bytes
         return float("inf") if free is None else max(0.0, free - reserve_bytes)
 
@@ -387,8 +380,7 @@ class AdaptiveSession:
         """Release the runtime and its memory, after the run of another thread has ended. Closing twice is fine."""
         with self._turn.last():
             self._adapter.close()
-            if self._trigger is not None:
-                self._trigger.close()
+            self._watch.close()
             if self._pin is not None:
                 self._pin.release()
 
@@ -403,32 +395,10 @@ class AdaptiveSession:
     ) -> None:
         self.close()
 
-    def _now_ms(self) -> float:
-        """Return the session's time: the caller's clock, which goes on from where it was when that is set back."""
-        now_ms = self._clock_s() * _MS_PER_S + self._set_back_ms
-        if now_ms < self._latest_ms:
-            self._set_back_ms += self._latest_ms - now_ms
-            return self._latest_ms
-        if math.isfinite(now_ms):
-            self._latest_ms = now_ms
-        return now_ms
-
-    def _read_probes(self, now_ms: float) -> Reading:
-        """Return the latest reading; a new one once an interval, since it costs time, or when memory is stalled on."""
-        stalled = self._trigger is not None and self._trigger.fired()
-        if stalled or now_ms - self._read_ms >= self.profile.probes.interval_ms:
-            self._reading = self._probes.read()
-            self._read_ms = now_ms
-        if stalled:  # the average says so ten seconds later
-            limit = self.profile.qos.memory_pressure_percent
-            percent = max(limit, self._reading.pressure_percent or 0.0)
-            self._reading = replace(self._reading, pressure_percent=percent)
-        return self._reading
-
     def _refresh_before(self, now_ms: float, *, at_once: bool) -> None:
         """After an idle time the memory may be another: look before running, not only after."""
-        if at_once or self.profile.probes.interval_ms <= now_ms - self._read_ms < float("inf"):
-            reading = self._read_probes(now_ms)
+        if at_once or self._watch.is_due(now_ms):
+            reading = self._watch.read(now_ms)
             self._observe(
                 Observation(
                     now_ms=now_ms,
@@ -444,14 +414,6 @@ def _rerouted_runs(variant: Variant, adapter: Opened, clock_s: Callable[[], floa
     if isinstance(variant.instructions, Rerouted) and isinstance(adapter, Chain):
         return ReroutedRuns(adapter, variant.instructions.segments, clock_s)
     return None
-
-
-def _trigger(profile: DeviceProfile) -> PressureTrigger | None:
-    """Return a trigger on the system's own pressure file; none on another root, whose files are no kernel's."""
-    probes = profile.probes
-    if probes.pressure is None or Path(probes.root) != Path("/"):
-        return None
-    return PressureTrigger(Path(probes.root) / probes.pressure, profile.qos.memory_pressure_percent)
 
 
 def _about_cache(adapter: Opened) -> tuple[str, ...]:
