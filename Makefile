@@ -25,7 +25,7 @@ NATIVE := $(wildcard runtime_adapters/kernels/native/*.h runtime_adapters/kernel
   clients/cpp/*/*.h clients/cpp/*/*.cpp)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test dist test-arm test-device test-browser check fuzz mutants docs clean
+.PHONY: help setup quickstart test dist test-arm test-device test-browser check fuzz sanitize mutants docs clean
 
 help:
 	@sed -n 's/^#  *//p' Makefile | head -10
@@ -98,6 +98,11 @@ include clients/rules.mk
 # Mutated bundles, with hashes that fit: nothing may crash, hang or raise what is not ours. FUZZ_ARGS='--count 10000 --seconds 3600'
 fuzz: $(VENV)/.kernels
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reliability.fuzzing $(FUZZ_ARGS)
+
+# The kernels, float and 8 bits, under the address, undefined-behaviour and thread sanitizers (gcc or clang)
+sanitize: $(VENV)/.kernels
+	OMP_NUM_THREADS=1 $(BIN)/python -m elsa_edge.runtime_adapters.kernels.harden tsan
+	OMP_NUM_THREADS=1 $(BIN)/python -m elsa_edge.runtime_adapters.kernels.harden asan
 
 # Random changes of core files, which the tests that mirror them should notice. MUTANT_ARGS='--file levels --count 50'
 mutants: $(VENV)/.kernels

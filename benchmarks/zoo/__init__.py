@@ -18,6 +18,13 @@ from typing import Final
 __all__ = ["ENVIRONMENT", "PACKAGES", "install", "interpreter"]
 
 ROOT: Final = Path(__file__).parents[2]
+# For processes in the zoo's environment
+QUIET: Final = {
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "YOLO_OFFLINE": "true",
+    "TQDM_DISABLE": "1",
+}
 ENVIRONMENT: Final = ROOT / ".venvs" / "zoo"
 # torch and torchvision come as a pair.
 PACKAGES: Final = (

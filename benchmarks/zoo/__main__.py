@@ -12,20 +12,13 @@ from typing import Any, Final
 import click
 
 from benchmarks.common import RESULTS, context, same_machine, stdout_for_result
-from benchmarks.zoo import ROOT, install, interpreter
+from benchmarks.zoo import QUIET, ROOT, install, interpreter
 from benchmarks.zoo.networks import NETWORKS
 from benchmarks.zoo.table import claims, table
 
 REPORT: Final = RESULTS / "zoo.json"
 PAGE: Final = ROOT / "docs" / "zoo.md"
 _MARK: Final = "<!-- table -->\n"
-
-_QUIET: Final = {
-    "OMP_NUM_THREADS": "1",
-    "HF_HUB_OFFLINE": "1",
-    "YOLO_OFFLINE": "true",
-    "TQDM_DISABLE": "1",
-}
 
 Row = dict[str, Any]
 
@@ -77,7 +70,7 @@ def _taken(name: str, timeout_s: float, *, flags: tuple[str, ...]) -> Row:
         done = subprocess.run(
             command,
             cwd=ROOT,
-            env=os.environ | _QUIET,
+            env=os.environ | QUIET,
             capture_output=True,
             text=True,
             timeout=timeout_s,
@@ -173,7 +166,7 @@ def _found_shares(names: list[str]) -> Iterator[Row]:
     """
     command = [str(interpreter()), "-m", "benchmarks.zoo.worker", "--share", *names]
     with subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | _QUIET, stdout=subprocess.PIPE, text=True
+        command, cwd=ROOT, env=os.environ | QUIET, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None  # it was asked for
         for line in process.stdout:

@@ -1,7 +1,8 @@
 """Networks of the zoo, the whole way, in the zoo's environment: `python -m benchmarks.zoo.worker [--quick] NAME ...`.
 
 With --quick only the canonical graph and the variant `ort-levels` are compared, and nothing is timed; with --static the
-batch is fixed at 1, which torch traces in a third of the time. With --share only the nested share is found.
+batch is fixed at 1, which torch traces in a third of the time. With --share only the nested share is found. With
+--graph=FOLDER [--levels=0.9,0] only FOLDER/NAME.onnx is written, cut in 4x4 blocks.
 
 Prints one JSON line for each: what was reached, seconds and peak memory of each step, the share that is nested, and
 how far every level of the graph and of each variant is from torch with weights that are masked here, by other code.
@@ -154,6 +155,29 @@ def _share_alone(name: str, network: Network) -> Row:
     return {"network": name, **_share(nested.provenance["coverage"])}
 
 
+def _graph_alone(name: str, network: Network, folder: Path, levels: list[float]) -> Row:
+    """Write the canonical graph of a network that is cut in 4x4 blocks."""
+    import torch
+
+    from elsa_edge.graph.attempts import runnable_example
+    from elsa_edge.graph.binding import bind_inputs
+    from elsa_edge.graph.export import export_canonical
+    from elsa_edge.sparsify import sparsify
+    from elsa_edge.tensors import parse_inputs
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    model = network.make().eval()
+    heavy_tails(model)
+    inputs = parse_inputs(network.inputs)
+    example = runnable_example(model, bind_inputs(model, inputs))
+    data = [_samples(example)] if _has_norms(model) else None
+    # Cut alike everywhere: made-up weights that are cut by size lose whole layers.
+    nested = sparsify(model, levels, granularity="4x4", allocation="uniform", data=data, example=example)
+    export_canonical(nested, model, inputs, outputs=network.outputs).save(folder / f"{name}.onnx")
+    return {"network": name}
+
+
 def _samples(example: Mapping[str, Array]) -> dict[str, Array]:
     """Return inputs for BatchNorm: few samples leave variances near zero on maps of one place, and answers of 1e11."""
     random = np.random.default_rng(1)
@@ -271,10 +295,14 @@ def _speed(folder: Path, bundle: Any, example: Mapping[str, Array]) -> Row:
 def main() -> None:
     """Run the networks that the command line names."""
     quick, static, share = ("--" + word in sys.argv for word in ("quick", "static", "share"))
+    given = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[1:] if "=" in word)
     for name in sys.argv[1:]:
         if name.startswith("--"):
             continue
-        if share:
+        if "graph" in given:
+            levels = [float(level) for level in given.get("levels", "0.9,0").split(",")]
+            print(json.dumps(_graph_alone(name, NETWORKS[name], Path(given["graph"]), levels)), flush=True)
+        elif share:
             print(json.dumps(_share_alone(name, NETWORKS[name])), flush=True)
         else:
             with tempfile.TemporaryDirectory(prefix="elsa-zoo-") as folder:

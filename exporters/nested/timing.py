@@ -5,6 +5,7 @@ Sessions take turns, so other work on the machine hurts all alike; with one thre
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ __all__ = ["Stopwatch"]
 
 _ROUNDS: Final = 15
 _FEWEST_ROUNDS: Final = 3
+_LEAST_SECONDS: Final = (
+    0.03  # networks of a tenth of a millisecond go on: a disturbance outlasts 15 of their runs
+)
 _SMALL_FILE_BYTES: Final = 16_000_000
 _COPIES_OF_SMALL: Final = (
     3  # where memory happens to lie makes sessions of one small network differ by up to 10 %
@@ -64,8 +68,11 @@ class Stopwatch:
             copies
         ):  # one after the other: copies of a nested session share their mapped weights
             started = time.perf_counter()
-            for number in range(_ROUNDS):
-                if number >= _FEWEST_ROUNDS and time.perf_counter() - started > self._seconds / copies:
+            for number in itertools.count():
+                took = time.perf_counter() - started
+                if number >= _ROUNDS and took > _LEAST_SECONDS:
+                    break
+                if number >= _FEWEST_ROUNDS and took > self._seconds / copies:
                     break
                 for run, times in zip(runs, samples, strict=True):
                     session, inputs = run[copy]

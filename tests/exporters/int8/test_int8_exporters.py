@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -232,6 +234,37 @@ def test_an_activation_that_never_fires_at_a_level_stays_zero(tmp_path):
         graph, profile(int8_changed_answers=1.0), Golden(feed, ()), tmp_path
     )
     assert max(variant.notes["difference"]) < 0.05
+
+
+class Normed(nn.Module):
+    """One of two branches has a BatchNorm, which can silence it at single levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.norm = nn.Conv2d(4, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.heard, self.head = nn.Conv2d(4, 8, 1), nn.Linear(512, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head((self.heard(x) + torch.relu(self.norm(self.first(x)))).flatten(1))
+
+
+def test_an_activation_that_never_fires_at_one_level_costs_the_others_nothing(tmp_path):
+    """Silent at the sparse level alone, whose table of biases says so: its steps are its own."""
+    model = Normed().eval()
+    levels = sparsify(model, [0.5, 0.0], granularity="4x4", data=torch.randn(32, 4, 8, 8))
+    biases = np.array(
+        levels.tables["norm.bias"] if "norm.bias" in levels.tables else [model.norm.bias.detach().numpy()] * 2
+    )
+    biases[0] = -1e3
+    silent = replace(levels, tables={**levels.tables, "norm.bias": biases.astype(np.float32)})
+    graph = export_canonical(silent, model, [TensorSpec("", (1, 4, 8, 8))])
+    feed = samples(graph)
+    for exporter in (NestedInt8Exporter("nested"), OrtInt8Exporter()):
+        folder = tmp_path / exporter.name
+        folder.mkdir()
+        variant = exporter.export(graph, profile(int8_changed_answers=1.0), Golden(feed, ()), folder)
+        assert max(variant.notes["difference"]) < 0.1
 
 
 def test_calibration_of_a_profile_and_preflight(small, tmp_path):

@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -367,3 +368,58 @@ def test_an_unsafe_pair_in_a_file_is_refused() -> None:
             {"table": table, "points": points, "segment0": segment},
             {"quads": 1, "rows": 1},
         )
+
+
+HOSTILE = {
+    "the first pointer is not 0": (64, 8, "<u4"),
+    "pointers fall": (68, 200, "<u4"),
+    "a pointer lies beyond the entries": (72, 2**31, "<u4"),
+    "rows side by side differ in length": (68, 4, "<u4"),
+    "a column lies beyond its block": (128, 60000, "<u2"),
+    "its size does not follow from its header": (28, 2**32 - 8, "<u4"),
+    "block_rows is neither 1 nor 4": (16, 3, "<u4"),
+    "value_type is none of 0, 1 and 2": (20, 9, "<u4"),
+}
+
+
+@pytest.mark.parametrize(("told", "place", "value", "dtype"), [(t, *patch) for t, patch in HOSTILE.items()])
+def test_hostile_pointers_of_quads_are_refused(told: str, place: int, value: int, dtype: str) -> None:
+    """Nothing is read through a pointer, a column or a size that a file made up: each is an error that names it."""
+    random = np.random.default_rng(0)
+    codes = random.integers(-60, 60, (16, 12)).astype(np.int8)
+    table, points = random_tables(random, 16, 12)
+    segment = segments8(codes, np.zeros((16, 12), np.uint8), [8])["segment0"].copy()
+    if told == "pointers fall":
+        segment[72:76] = np.frombuffer(np.array([0], "<u4").tobytes(), np.uint8)
+        value = 8
+    segment[place : place + np.dtype(dtype).itemsize] = np.frombuffer(
+        np.array([value], dtype).tobytes(), np.uint8
+    )
+    with pytest.raises(Exception, match=told):
+        run8(
+            "Int8MatMul",
+            {"x": np.zeros((1, 12), np.uint8), "level": np.array(0, np.int64)},
+            {"table": table, "points": points, "segment0": segment},
+            {"quads": 3, "rows": 16},
+        )
+
+
+@pytest.mark.parametrize("wish", ["avx512vnni", "avx512", "avxvnni", "avx2", "dotprod", "base", "nonsense"])
+def test_instructions_that_are_not_here_are_replaced_by_named_ones(wish: str) -> None:
+    """Whatever is wished for, the library says what it uses, and uses nothing that the processor does not have."""
+    ask = (
+        f"import ctypes; k = ctypes.CDLL({str(library_path())!r}).elsa_kernels8_isa; "
+        "k.restype = ctypes.c_char_p; print(k().decode())"
+    )
+    environment = os.environ | {"ELSA_KERNELS_ISA": wish}
+    told = subprocess.run(
+        [sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    needed = {
+        "base": set(), "avx2": {"avx2", "fma"}, "avxvnni": {"avx_vnni"}, "avx512": {"avx512bw", "avx512dq"},
+        "avx512vnni": {"avx512_vnni"}, "dotprod": {"asimddp"},
+    }  # fmt: skip
+    assert needed[told] <= flags
+    if wish in needed and needed[wish] <= flags and not (wish == "dotprod" and "avx2" in flags):
+        assert told == wish
