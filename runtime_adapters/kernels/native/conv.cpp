@@ -10,31 +10,33 @@ constexpr size_t kResidual = 3;
 
 }  // namespace
 
-NestedConv::NestedConv(const ort::Info& info) : conv_(info, 4), finish_(info, 2, conv_.out_channels) {}
+template <typename Unit>
+NestedConv<Unit>::NestedConv(const ort::Info& info) : conv_(info, 4), finish_(info, 2, conv_.out_channels) {}
 
-void NestedConv::compute(const ort::Context& context) const {
+template <typename Unit>
+void NestedConv<Unit>::compute(const ort::Context& context) const {
   const Window& window = conv_.window;
-  const ort::Tensor x = context.input(0, kOrtFloat, "the input");
+  const ort::Tensor x = context.input(0, kOutput, "the input");
   require_planes(x, conv_.in_channels, window.in.stride(), "the input");
   const int64_t level = context.level(1, finish_.levels());
   conv_.validate(level);
   const int64_t batch = x.dims[0], y_stride = window.out.stride();
   const ort::Dims dims{batch, conv_.out_channels, 1, y_stride};
-  const float* residual = residual_of(context, kResidual, dims);
-  float* y = context.output(dims);
+  const Unit* residual = residual_of<Unit>(context, kResidual, dims);
+  Unit* y = static_cast<Unit*>(context.raw_output(dims));
   if (batch == 0) return;
 
-  const KernelTable& table = kernels();
+  const PlaneTable<Unit>& table = UnitOf<Unit>::table();
   const int64_t lines = window.out.vectors(), share = conv_.rows_of_group();
   const int64_t tiles = divide_up(lines, conv_.tile_lines(level, table));
   const Split split = split_rows(share, tiles);
   const int64_t parts = split.parts();
 
   for (int64_t n = 0; n < batch; ++n) {
-    const float* image = conv_.prepared(context, table, x.floats() + n * conv_.in_channels * window.in.stride());
-    float* planes = y + n * conv_.out_channels * y_stride;
-    const SparseConv::Target target{planes + window.out.lead(), 0, y_stride, true};
-    Epilogue finish = finish_.at(level);
+    const Unit* image = conv_.prepared(context, table, units<Unit>(x) + n * conv_.in_channels * window.in.stride());
+    Unit* planes = y + n * conv_.out_channels * y_stride;
+    const typename SparseConv<Unit>::Target target{planes + window.out.lead(), 0, y_stride, true};
+    EpilogueOf<Unit> finish = finish_.at(level);
     if (residual) finish.residual = residual + (target.y - y);
     context.parallel(tiles * conv_.groups * parts, [&](int64_t task) {
       const int64_t tile = task / parts / conv_.groups, first_row = task / parts % conv_.groups * share;
@@ -48,5 +50,8 @@ void NestedConv::compute(const ort::Context& context) const {
     });
   }
 }
+
+template class NestedConv<float>;
+template class NestedConv<Half>;
 
 }  // namespace elsa

@@ -23,7 +23,8 @@ thread_local Scratch between_scratch;
 
 }  // namespace
 
-NestedConvDepthwise::NestedConvDepthwise(const ort::Info& info)
+template <typename Unit>
+NestedConvDepthwise<Unit>::NestedConvDepthwise(const ort::Info& info)
     : conv_(info, 5),
       finish_(info, 2, conv_.out_channels),
       depthwise_finish_(info, 3, conv_.out_channels, kPrefix),
@@ -33,17 +34,18 @@ NestedConvDepthwise::NestedConvDepthwise(const ort::Info& info)
   require(finish_.levels() == depthwise_finish_.levels(), "the tables must have the same levels");
 }
 
-void NestedConvDepthwise::compute(const ort::Context& context) const {
+template <typename Unit>
+void NestedConvDepthwise<Unit>::compute(const ort::Context& context) const {
   const Window& window = conv_.window;
-  const ort::Tensor x = context.input(0, kOrtFloat, "the input");
+  const ort::Tensor x = context.input(0, kOutput, "the input");
   require_planes(x, conv_.in_channels, window.in.stride(), "the input");
   const int64_t level = context.level(1, finish_.levels());
   conv_.validate(level);
   const int64_t batch = x.dims[0], y_stride = depthwise_.window.out.stride();
-  float* y = context.output({batch, conv_.out_channels, 1, y_stride});
+  Unit* y = static_cast<Unit*>(context.raw_output({batch, conv_.out_channels, 1, y_stride}));
   if (batch == 0) return;
 
-  const KernelTable& table = kernels();
+  const PlaneTable<Unit>& table = UnitOf<Unit>::table();
   const int64_t lines = window.out.vectors(), most = conv_.tile_lines(level, table);
   const int64_t tiles = divide_up(lines, most);
   const int64_t share = conv_.rows_of_group(), between = window.out.stride();
@@ -57,18 +59,18 @@ void NestedConvDepthwise::compute(const ort::Context& context) const {
   const int64_t least_steps = std::max<int64_t>(1, kStepFloats * depthwise_.steps() / depthwise_.window.out.body());
 
   for (int64_t n = 0; n < batch; ++n) {
-    const float* image = conv_.prepared(context, table, x.floats() + n * conv_.in_channels * window.in.stride());
-    float* planes = y + n * conv_.out_channels * y_stride;
+    const Unit* image = conv_.prepared(context, table, units<Unit>(x) + n * conv_.in_channels * window.in.stride());
+    Unit* planes = y + n * conv_.out_channels * y_stride;
     context.parallel(conv_.groups * parts, [&](int64_t task) {
       const int64_t first_row = task / parts * share;
       const Range part = split.part(task % parts), rows{first_row + part.begin, first_row + part.end};
-      float* near = between_scratch.floats(static_cast<size_t>(split.size * between));
-      const SparseConv::Target target{near + window.out.lead(), rows.begin, between, false};
+      Unit* near = between_scratch.of<Unit>(static_cast<size_t>(split.size * between));
+      const typename SparseConv<Unit>::Target target{near + window.out.lead(), rows.begin, between, false};
       for (int64_t r = 0; r < rows.end - rows.begin; ++r) {
         zero_head(near + r * between, window.out);
         zero_tail(near + r * between, window.out);
       }
-      float* phases = depthwise_.phases();
+      Unit* phases = depthwise_.phases();
       int64_t step = 0;
       for (int64_t tile = 0; tile < tiles; ++tile) {
         const Range here{lines * tile / tiles, lines * (tile + 1) / tiles};
@@ -83,5 +85,8 @@ void NestedConvDepthwise::compute(const ort::Context& context) const {
     });
   }
 }
+
+template class NestedConvDepthwise<float>;
+template class NestedConvDepthwise<Half>;
 
 }  // namespace elsa

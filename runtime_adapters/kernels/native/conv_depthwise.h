@@ -7,25 +7,27 @@
 
 namespace elsa {
 
+template <typename Unit>
 class NestedConvDepthwise {
  public:
-  static constexpr const char* kName = "NestedConvDepthwise";
+  static constexpr const char* kName = UnitOf<Unit>::name("NestedConvDepthwise", "Float16ConvDepthwise");
+  static constexpr OrtElementType kOutput = UnitOf<Unit>::kType;
   static constexpr ort::InputKind kInputs[] = {
-      {kOrtFloat, kOrtRequired},  // planes (batch, in channels, 1, stride)
+      {kOutput, kOrtRequired},    // planes (batch, in channels, 1, stride)
       {kOrtInt64, kOrtRequired},  // level
       {kOrtFloat, kOrtRequired},  // of the convolution: (levels, 2, out channels)
       {kOrtFloat, kOrtRequired},  // of the depthwise convolution: (levels, 2, out channels)
-      {kOrtFloat, kOrtRequired},  // depthwise weights (levels or 1, out channels, taps)
+      {kOutput, kOrtRequired},    // depthwise weights (levels or 1, out channels, taps)
       {kOrtUint8, kOrtVariadic},  // segments, one a level
   };
   explicit NestedConvDepthwise(const ort::Info& info);
   void compute(const ort::Context& context) const;
 
  private:
-  SparseConv conv_;
-  Finish finish_;
-  Finish depthwise_finish_;
-  DenseDepthwise depthwise_;
+  SparseConv<Unit> conv_;
+  Finish<Unit> finish_;
+  Finish<Unit> depthwise_finish_;
+  DenseDepthwise<Unit> depthwise_;
 };
 
 }  // namespace elsa

@@ -5,10 +5,12 @@
 
 #include "kernels.h"
 #include "ort.h"
+#include "unit.h"
 
 namespace elsa {
 
 // `table` is (levels, 2, rows): scale, bias.
+template <typename Unit>
 class Finish {
  public:
   // `prefix` goes before the names of the attributes, where an operator finishes twice.
@@ -16,7 +18,7 @@ class Finish {
     const ort::Tensor table = info.constant(table_input, kOrtFloat, "the table of scales and biases");
     require(table.dims.size() == 3 && table.dims[0] >= 1 && table.dims[1] == 2 && table.dims[2] == rows,
             "the table of scales and biases must be (levels, 2, rows)");
-    Epilogue e;
+    EpilogueOf<Unit> e;
     e.activation = static_cast<Activation>(
         info.integer((prefix + "activation").c_str(), 0, static_cast<int64_t>(Activation::kSilu)));
     e.low = info.real((prefix + "low").c_str()), e.high = info.real((prefix + "high").c_str());
@@ -29,18 +31,19 @@ class Finish {
 
   int64_t levels() const { return static_cast<int64_t>(levels_.size()); }
   // Made once: what is copied right after it was written in parts waits for the writes.
-  const Epilogue& at(int64_t level) const { return levels_[static_cast<size_t>(level)]; }
+  const EpilogueOf<Unit>& at(int64_t level) const { return levels_[static_cast<size_t>(level)]; }
 
  private:
-  std::vector<Epilogue> levels_;
+  std::vector<EpilogueOf<Unit>> levels_;
 };
 
 // The optional input that is added before the activation, of the shape of the output; null where it is absent.
-inline const float* residual_of(const ort::Context& context, size_t index, const ort::Dims& dims) {
+template <typename Unit>
+const Unit* residual_of(const ort::Context& context, size_t index, const ort::Dims& dims) {
   if (!context.has_input(index)) return nullptr;
-  const ort::Tensor t = context.input(index, kOrtFloat, "the residual");
+  const ort::Tensor t = context.input(index, UnitOf<Unit>::kType, "the residual");
   require(t.dims == dims, "the residual must have the shape of the output");
-  return t.floats();
+  return units<Unit>(t);
 }
 
 }  // namespace elsa

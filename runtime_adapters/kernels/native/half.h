@@ -12,14 +12,10 @@ namespace elsa {
 
 struct HalfTable : PlaneTable<Half> {
   bool fast;  // the processor has the arithmetic
-  // y[row] += sum of value * x[column]: weights are halves, all else float32.
-  void (*gemv)(BlockRows rows, const Run* run, int32_t runs, const float* x, int32_t group_begin, int32_t group_end,
-               int32_t row_count, float* y);
   void (*narrow)(const float* from, int64_t count, Half* to);
   void (*widen)(const Half* from, int64_t count, float* to);
   // to[i] = max(to[i], from[i]); NaN stays
   void (*maximum)(const Half* from, int64_t count, Half* to);
-  double (*sum)(const Half* from, int64_t count);
 };
 
 // Throws Error where this processor has no loops over halves.

@@ -60,6 +60,6 @@ void finish(float* y, int64_t count, const Epilogue& e) {
 
 extern const KernelTable ELSA_TABLE;
 const KernelTable ELSA_TABLE = {
-    {ELSA_NAME, kLanes, kMax1, kMax4, sparse, depthwise, strided, gather, split}, gemv, burst, finish};
+    {ELSA_NAME, kLanes, kMax1, kMax4, sparse, depthwise, strided, gather, split, gemv}, burst, finish};
 
 }  // namespace elsa

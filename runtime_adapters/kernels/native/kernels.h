@@ -102,12 +102,13 @@ struct PlaneTable {
   void (*gather)(const Unit* from, const int32_t* index, int64_t count, Unit* to);
   // even[i] = from[2 i], odd[i] = from[2 i + 1], for `count` units of from
   void (*split)(const Unit* from, int64_t count, Unit* even, Unit* odd);
+  // y[row] += sum of value * x[column] over all runs: the same segments, one input vector; x and y are floats
+  // whatever a unit is.
+  void (*gemv)(BlockRows rows, ValueType type, const Run* run, int32_t runs, const float* x, int32_t group_begin,
+               int32_t group_end, int32_t row_count, float* y);
 };
 
 struct KernelTable : PlaneTable<float> {
-  // y[row] += sum of value * x[column] over all runs: the same segments, one input vector.
-  void (*gemv)(BlockRows rows, ValueType type, const Run* run, int32_t runs, const float* x, int32_t group_begin,
-               int32_t group_end, int32_t row_count, float* y);
   // Multiply-adds in registers only, `rounds` times 12 vectors: what the machine can do at most. For benchmarks.
   float (*burst)(int64_t rounds);
   // y = act(y * scale + bias + residual) over `count` values, scale and bias per value.

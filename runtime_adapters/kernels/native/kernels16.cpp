@@ -18,8 +18,8 @@ void split(const Half* from, int64_t count, Half* even, Half* odd) {
   if (count % 2 != 0) even[count / 2] = from[count - 1];
 }
 
-void gemv(BlockRows rows, const Run* run, int32_t runs, const float* x, int32_t begin, int32_t end, int32_t row_count,
-          float* y) {
+void gemv(BlockRows rows, ValueType, const Run* run, int32_t runs, const float* x, int32_t begin, int32_t end,
+          int32_t row_count, float* y) {
   gemv_of<Half>(rows, run, runs, x, begin, end, row_count, y);
 }
 
@@ -51,12 +51,6 @@ void maximum(const Half* from, int64_t count, Half* to) {
   }
 }
 
-double sum(const Half* from, int64_t count) {
-  double total = 0;
-  for (int64_t i = 0; i < count; ++i) total += value_at(from, i);
-  return total;
-}
-
 #if defined(__aarch64__)
 constexpr bool kFast = true;
 #else
@@ -67,12 +61,10 @@ constexpr bool kFast = false;
 
 extern const HalfTable ELSA_TABLE16;
 const HalfTable ELSA_TABLE16 = {
-    {ELSA_NAME, kHalves, kMost1, kMost4, sparse_halves, depthwise_halves, nullptr, gather, split},
+    {ELSA_NAME, kHalves, kMost1, kMost4, sparse_halves, depthwise_halves, nullptr, gather, split, gemv},
     kFast,
-    gemv,
     narrow,
     widen,
-    maximum,
-    sum};
+    maximum};
 
 }  // namespace elsa

@@ -5,6 +5,7 @@
 #include "conv.h"
 #include "conv_depthwise.h"
 #include "depthwise.h"
+#include "half_pool.h"
 #include "int8_conv.h"
 #include "int8_depthwise.h"
 #include "int8_matmul.h"
@@ -35,14 +36,21 @@ constexpr const char* kDomain = "elsa.nested";
 
 OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
   // Operators outlive every session: ONNX Runtime keeps pointers to them.
-  static ort::Operator<NestedConv> conv;
-  static ort::Operator<NestedDepthwise> depthwise;
-  static ort::Operator<NestedConvDepthwise> conv_depthwise;
-  static ort::Operator<NestedMatMul> matmul;
+  static ort::Operator<NestedConv<float>> conv;
+  static ort::Operator<NestedConv<Half>> conv16;
+  static ort::Operator<NestedDepthwise<float>> depthwise;
+  static ort::Operator<NestedDepthwise<Half>> depthwise16;
+  static ort::Operator<NestedConvDepthwise<float>> conv_depthwise;
+  static ort::Operator<NestedConvDepthwise<Half>> conv_depthwise16;
+  static ort::Operator<NestedMatMul<float>> matmul;
+  static ort::Operator<NestedMatMul<Half>> matmul16;
   static ort::Operator<Lstm<FloatStateProduct>> lstm;
   static ort::Operator<Gru<FloatStateProduct>> gru;
-  static ort::Operator<PlanesFromImage> pack;
-  static ort::Operator<ImageFromPlanes> unpack;
+  static ort::Operator<PlanesFromImage<float>> pack;
+  static ort::Operator<PlanesFromImage<Half>> pack16;
+  static ort::Operator<ImageFromPlanes<float>> unpack;
+  static ort::Operator<ImageFromPlanes<Half>> unpack16;
+  static ort::Operator<Float16MaxPool> max_pool16;
   static ort::Operator<Int8Conv> conv8;
   static ort::Operator<Int8Depthwise> depthwise8;
   static ort::Operator<Int8FromImage> pack8;
@@ -54,9 +62,12 @@ OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
   static ort::Operator<Int8MatMulFloat> matmul8_float;
   static ort::Operator<Lstm<Int8StateProduct>> lstm8;
   static ort::Operator<Gru<Int8StateProduct>> gru8;
-  static const OrtCustomOp* const all[] = {&conv,   &depthwise, &conv_depthwise, &matmul, &lstm,    &gru,   &pack,
-                                           &unpack, &conv8,     &depthwise8,     &pack8,  &unpack8, &mean8, &max_pool8,
-                                           &rows8,  &matmul8,   &matmul8_float,  &lstm8,  &gru8};
+  static const OrtCustomOp* const all[] = {
+      &conv,     &depthwise, &conv_depthwise, &matmul,           &lstm,          &gru,
+      &pack,     &unpack,    &conv8,          &depthwise8,       &pack8,         &unpack8,
+      &mean8,    &max_pool8, &rows8,          &matmul8,          &matmul8_float, &lstm8,
+      &gru8,     &conv16,    &depthwise16,    &conv_depthwise16, &matmul16,      &pack16,
+      &unpack16, &max_pool16};
   static OrtCustomOpDomain* domain = nullptr;
   static const std::string problem = [api]() -> std::string {
     try {

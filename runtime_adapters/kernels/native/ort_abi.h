@@ -24,7 +24,7 @@ struct OrtApiBase {
 constexpr uint32_t kOrtApiVersion = 17;
 
 enum OrtErrorCode : int { kOrtFail = 1, kOrtInvalidArgument = 2 };
-enum OrtElementType : int { kOrtFloat = 1, kOrtUint8 = 2, kOrtInt32 = 6, kOrtInt64 = 7 };
+enum OrtElementType : int { kOrtFloat = 1, kOrtUint8 = 2, kOrtInt32 = 6, kOrtInt64 = 7, kOrtFloat16 = 10 };
 enum OrtCharacteristic : int { kOrtRequired = 0, kOrtOptional = 1, kOrtVariadic = 2 };
 
 struct OrtCustomOp {

@@ -12,6 +12,12 @@ class Scratch {
   Scratch& operator=(const Scratch&) = delete;
   ~Scratch() { std::free(data_); }
 
+  // The same of another type.
+  template <typename Unit>
+  Unit* of(size_t count) {
+    return reinterpret_cast<Unit*>(floats((count * sizeof(Unit) + sizeof(float) - 1) / sizeof(float)));
+  }
+
   // At least `count` floats, aligned to 64 bytes, with unspecified contents.
   float* floats(size_t count) {
     if (count > count_) {

@@ -15,6 +15,10 @@ constexpr uint32_t kLargestBlock = 65536;  // columns; an index is a u16
 
 uint64_t padded(uint64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
+uint64_t value_size(ValueType type) {
+  return type == ValueType::kInt8 ? sizeof(int8_t) : type == ValueType::kFloat16 ? sizeof(Half) : sizeof(int32_t);
+}
+
 void sound(bool holds, const char* problem) {
   require(holds, [&] { return text("damaged segment: ", problem); });
 }
@@ -26,7 +30,7 @@ Segment::Segment(const void* data, size_t size) {
   std::memcpy(&header_, data, sizeof header_);
   const SegmentHeader& h = header_;
   sound(std::memcmp(h.magic, "ELSASEG1", 8) == 0, "it does not start with ELSASEG1");
-  sound(h.value_type <= 2, "value_type is none of 0, 1 and 2");
+  sound(h.value_type <= 3, "value_type is none of 0, 1, 2 and 3");
   sound(h.block_rows == 1 || h.block_rows == 4 || (h.block_rows == 8 && value_type() == ValueType::kQuads),
         "block_rows is neither 1 nor 4, nor 8 for quads");
   sound(h.rows >= 1 && h.rows <= (1u << 24) && h.columns >= 1 && h.columns <= (1u << 28),
@@ -35,8 +39,7 @@ Segment::Segment(const void* data, size_t size) {
   groups_ = (h.rows + h.block_rows - 1) / h.block_rows;
   blocks_ = (h.columns + h.column_block - 1) / h.column_block;
   const uint64_t pointers = static_cast<uint64_t>(groups_) * blocks_ + 1;
-  const uint64_t value_bytes = static_cast<uint64_t>(h.entries) * height() *
-                               (value_type() == ValueType::kInt8 ? sizeof(int8_t) : sizeof(int32_t));
+  const uint64_t value_bytes = static_cast<uint64_t>(h.entries) * height() * value_size(value_type());
   const uint64_t pointer_at = sizeof(SegmentHeader), index_at = pointer_at + padded(pointers * 4);
   const uint64_t value_at = index_at + padded(static_cast<uint64_t>(h.entries) * 2);
   sound(size == value_at + padded(value_bytes), "its size does not follow from its header");

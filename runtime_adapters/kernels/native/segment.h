@@ -1,7 +1,7 @@
 // A segment: the nonzeros that one level adds to one weight, as bytes of a file that nobody trusts.
 //
 //   0   8 bytes  "ELSASEG1"
-//   8   u32 x 8  rows, columns, block_rows (1 | 4 | 8), value_type (0 float32 | 1 int8 | 2 quads), column_block, entries, 0, 0
+//   8   u32 x 8  rows, columns, block_rows (1 | 4 | 8), value_type (0 float32 | 1 int8 | 2 quads | 3 float16), column_block, entries, 0, 0
 //   40  24 bytes of zero
 //   64  u32 pointer[blocks * groups + 1], u16 index[entries], value[entries * block_rows]; each padded to 64 bytes
 //

@@ -31,32 +31,38 @@ void require_planes(const ort::Tensor& t, int64_t channels, int64_t stride, cons
           [&] { return text(what, " has a wrong shape, expected planes (batch, ", channels, ", 1, ", stride, ")"); });
 }
 
-SparseConv::SparseConv(const ort::Info& info, size_t first_segment)
+template <typename Unit>
+SparseConv<Unit>::SparseConv(const ort::Info& info, size_t first_segment)
     : window(info),
       in_channels(info.integer("in_channels", 1, 1 << 20)),
       out_channels(info.integer("out_channels", 1, 1 << 20)),
       groups(info.integer("groups", 1, 1 << 20)),
-      weights_(info, first_segment, out_channels, in_channels / groups * window.taps(), out_channels / groups),
+      weights_(info, first_segment, out_channels, in_channels / groups * window.taps(), out_channels / groups,
+               kValues<Unit>),
       mask_(window.output_mask()) {
+  UnitOf<Unit>::table();  // refuses a processor that has none, when the session is made
   require(in_channels % groups == 0 && out_channels % groups == 0, "groups must divide the channels");
   offsets_ = tap_distances(window.tap_offsets(), in_channels / groups, channel_stride());
 }
 
-const float* SparseConv::prepared(const ort::Context& context, const KernelTable& table, const float* image) const {
+template <typename Unit>
+const Unit* SparseConv<Unit>::prepared(const ort::Context& context, const PlaneTable<Unit>& table,
+                                       const Unit* image) const {
   if (window.direct()) return image;
   const int64_t stride = window.scratch_stride();
-  float* scratch = image_scratch.floats(static_cast<size_t>(in_channels * stride));
+  Unit* scratch = image_scratch.of<Unit>(static_cast<size_t>(in_channels * stride));
   parallel_ranges(context, split_into(kTasks, in_channels), [&](int64_t first, int64_t end) {
     for (int64_t c = first; c < end; ++c) window.fill(table, image + c * window.in.stride(), scratch + c * stride);
   });
   return scratch;
 }
 
-void SparseConv::tile(const KernelTable& table, int64_t level, const float* prepared, Range lines, Range rows,
-                      const Epilogue& finish, const Target& target) const {
+template <typename Unit>
+void SparseConv<Unit>::tile(const PlaneTable<Unit>& table, int64_t level, const Unit* prepared, Range lines, Range rows,
+                            const EpilogueOf<Unit>& finish, const Target& target) const {
   const int64_t at = lines.begin * kLine;
   const int64_t first_channel = rows.begin / rows_of_group() * (in_channels / groups);
-  SparseTile t;
+  SparseTileOf<Unit> t;
   t.x = prepared + first_channel * channel_stride() + window.origin() + at;
   t.y = target.y + at;
   t.y_row = target.first_row;
@@ -67,5 +73,8 @@ void SparseConv::tile(const KernelTable& table, int64_t level, const float* prep
   if (!mask_.empty()) t.finish.mask = mask_.data() + at;
   weights_.sweep(table, level, rows, lines.end - lines.begin, offsets_.data(), t);
 }
+
+template class SparseConv<float>;
+template class SparseConv<Half>;
 
 }  // namespace elsa

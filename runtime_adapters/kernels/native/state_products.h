@@ -32,7 +32,7 @@ class FloatStateProduct {
 
  private:
   NestedWeights weights_;
-  Finish finish_;
+  Finish<float> finish_;
 };
 
 // The state is coded again at each step; sums are exact integers until they become floats.

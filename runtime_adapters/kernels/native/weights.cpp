@@ -12,6 +12,11 @@ namespace {
 // Each worker's.
 thread_local Scratch partial_scratch;
 
+NestedWeights::Values values_of(ValueType type) {
+  using Values = NestedWeights::Values;
+  return type == ValueType::kQuads ? Values::kQuads : type == ValueType::kFloat16 ? Values::kHalves : Values::kSingle;
+}
+
 }  // namespace
 
 NestedWeights::NestedWeights(const ort::Info& info, size_t first_input, int64_t rows, int64_t columns, int64_t share,
@@ -27,7 +32,7 @@ NestedWeights::NestedWeights(const ort::Info& info, size_t first_input, int64_t 
     require(h.rows == rows && h.columns == columns, [&] {
       return text("a segment is of a weight of ", h.rows, " x ", h.columns, ", expected ", rows, " x ", columns);
     });
-    require((segment.value_type() == ValueType::kQuads) == (values != Values::kSingle),
+    require(values_of(segment.value_type()) == (values == Values::kQuadRows ? Values::kQuads : values),
             "a segment has values of another kernel");
     require(segment.block_rows() != BlockRows::kSideBySide || values == Values::kQuadRows,
             "only products have rows side by side");
@@ -63,14 +68,16 @@ void NestedWeights::validate(int64_t level) const {
   for (size_t s = 0; s <= last_segment(level); ++s) segments_[s].validate();
 }
 
-int NestedWeights::tile_lines(int64_t level, const KernelTable& table) const {
+template <typename Unit>
+int NestedWeights::tile_lines(int64_t level, const PlaneTable<Unit>& table) const {
   int lines = table.max_lines(BlockRows::kOne);
   for (const Pass& pass : passes(level)) lines = std::min(lines, table.max_lines(pass.block_rows));
   return lines;
 }
 
-void NestedWeights::sweep(const KernelTable& table, int64_t level, Range rows, int64_t lines, const int32_t* offsets,
-                          SparseTile& tile) const {
+template <typename Unit>
+void NestedWeights::sweep(const PlaneTable<Unit>& table, int64_t level, Range rows, int64_t lines,
+                          const int32_t* offsets, SparseTileOf<Unit>& tile) const {
   const std::vector<Pass>& list = passes(level);
   const int64_t width = lines * kLine;
   const auto carried = static_cast<size_t>((rows.end - rows.begin + kRowUnit) * width);
@@ -88,5 +95,12 @@ void NestedWeights::sweep(const KernelTable& table, int64_t level, Range rows, i
     table.sparse(pass.block_rows, pass.value_type, static_cast<int>(lines), tile);
   }
 }
+
+template int NestedWeights::tile_lines(int64_t, const PlaneTable<float>&) const;
+template int NestedWeights::tile_lines(int64_t, const PlaneTable<Half>&) const;
+template void NestedWeights::sweep(const PlaneTable<float>&, int64_t, Range, int64_t, const int32_t*,
+                                   SparseTileOf<float>&) const;
+template void NestedWeights::sweep(const PlaneTable<Half>&, int64_t, Range, int64_t, const int32_t*,
+                                   SparseTileOf<Half>&) const;
 
 }  // namespace elsa

@@ -1,6 +1,7 @@
 // The nested weights of one layer: its segments, one a level, and the order in which a level reads them.
 #pragma once
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "ort.h"
@@ -19,8 +20,9 @@ class NestedWeights {
     std::vector<Run> runs;
   };
 
-  // kQuadRows: of products with vectors, whose rows may lie side by side.
-  enum class Values { kSingle, kQuads, kQuadRows };
+  // kSingle: float32 or 8-bit codes for kernels of floats. kQuadRows: of products with vectors, whose rows may lie side by
+  // side.
+  enum class Values { kSingle, kHalves, kQuads, kQuadRows };
 
   // Inputs first_input .. last are segments of a (rows, columns) weight. `share` rows belong to one convolution group,
   // which a block of 4 rows must not leave.
@@ -37,12 +39,14 @@ class NestedWeights {
   size_t counts() const { return segments_.size(); }
   uint32_t column_block() const { return column_block_; }
   // Lines of 16 positions a tile may have at this level.
-  int tile_lines(int64_t level, const KernelTable& table) const;
+  template <typename Unit>
+  int tile_lines(int64_t level, const PlaneTable<Unit>& table) const;
   // Computes `rows` of `lines` lines of the output at a level: all its passes over one tile, sums of unfinished rows in
   // memory of the thread. `tile` says where the tile lies (x, y, y_row, y_stride, far) and how it is finished; the rest is filled in.
   // `offsets` is the distance of each column from x.
-  void sweep(const KernelTable& table, int64_t level, Range rows, int64_t lines, const int32_t* offsets,
-             SparseTile& tile) const;
+  template <typename Unit>
+  void sweep(const PlaneTable<Unit>& table, int64_t level, Range rows, int64_t lines, const int32_t* offsets,
+             SparseTileOf<Unit>& tile) const;
 
  private:
   std::vector<Pass> passes_of(size_t count) const;
@@ -54,6 +58,10 @@ class NestedWeights {
   std::vector<std::vector<Pass>> passes_;  // one list a segment count
   uint32_t column_block_ = 0;
 };
+
+// What values the weights of operators over these units have.
+template <typename Unit>
+constexpr auto kValues = std::is_same_v<Unit, Half> ? NestedWeights::Values::kHalves : NestedWeights::Values::kSingle;
 
 // Row groups [begin, end) of a pass that cover rows: the parts of a layer start at multiples of 4.
 struct GroupRange {

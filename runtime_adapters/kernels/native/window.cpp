@@ -13,13 +13,14 @@ namespace {
 // Of a kernel's side, a stride or a dilation.
 constexpr int64_t kMostTaps = 256;
 // Of a plane or of its phases: offsets in them are int32.
-constexpr int64_t kMostFloats = 1 << 30;
+constexpr int64_t kMostUnits = 1 << 30;
 
 // Each worker's; takes the columns that no tap reads.
 thread_local Scratch unread_scratch;
 
 // The few zeros at the ends of a row: not worth the call that a compiler makes of std::fill.
-inline void fill_few(float* p, int64_t count, float padding) {
+template <typename Unit>
+inline void fill_few(Unit* p, int64_t count, Unit padding) {
   for (; count > 0; --count, ++p) {
     *p = padding;
     asm volatile("" ::: "memory");
@@ -27,10 +28,10 @@ inline void fill_few(float* p, int64_t count, float padding) {
 }
 
 // Padding may be the bits of something else than a float.
-inline bool is_zero(float padding) {
-  uint32_t bits;
-  std::memcpy(&bits, &padding, sizeof bits);
-  return bits == 0;
+template <typename Unit>
+inline bool is_zero(Unit padding) {
+  const Unit zero{};
+  return std::memcmp(&padding, &zero, sizeof zero) == 0;
 }
 
 }  // namespace
@@ -53,10 +54,10 @@ Window::Window(const ort::Info& info, const std::string& prefix) {
   int64_t at = 0;
   for (const auto& [py, px] : phases()) {
     phase_starts_[static_cast<size_t>(py * sw + px)] = at;
-    at += phase_floats();
+    at += phase_units();
   }
   if (!direct_) scratch_stride_ = at;
-  require(in.stride() < kMostFloats && out.stride() < kMostFloats && scratch_stride() < kMostFloats,
+  require(in.stride() < kMostUnits && out.stride() < kMostUnits && scratch_stride() < kMostUnits,
           "the image is too large");
   // A row of the input must fit a row of each phase, or it would run into the next one.
   by_rows_ = !direct() && sw == 2 && (in.w + pad_left + 1) / 2 <= out.pitch();
@@ -80,7 +81,7 @@ std::vector<std::pair<int64_t, int64_t>> Window::phases() const {
   return found;
 }
 
-int64_t Window::phase_floats() const {
+int64_t Window::phase_units() const {
   const int64_t farthest = (kh - 1) * dh / sh * out.pitch() + (kw - 1) * dw / sw;
   return round_up(out.vectors() * kLine + farthest, kLine);
 }
@@ -95,14 +96,15 @@ std::vector<int64_t> Window::tap_offsets() const {
         continue;
       }
       const auto at = std::find(list.begin(), list.end(), std::pair<int64_t, int64_t>{ky * dh % sh, kx * dw % sw});
-      offsets.push_back((at - list.begin()) * phase_floats() + ky * dh / sh * out.pitch() + kx * dw / sw);
+      offsets.push_back((at - list.begin()) * phase_units() + ky * dh / sh * out.pitch() + kx * dw / sw);
     }
   return offsets;
 }
 
 int64_t Window::phase_at(int64_t py, int64_t px) const { return phase_starts_[static_cast<size_t>(py * sw + px)]; }
 
-void Window::fill(const KernelTable& table, const float* plane, float* scratch, float padding) const {
+template <typename Unit>
+void Window::fill(const PlaneTable<Unit>& table, const Unit* plane, Unit* scratch, Unit padding) const {
   if (!by_rows_) {
     table.gather(plane, sources_.data(), scratch_stride(), scratch);
     if (is_zero(padding)) return;
@@ -111,20 +113,20 @@ void Window::fill(const KernelTable& table, const float* plane, float* scratch, 
     return;
   }
   // Even columns of the input go to one phase, odd ones to the other; which is which depends on the padding.
-  const int64_t pitch = out.pitch(), floats = phase_floats(), rows = floats / pitch;
+  const int64_t pitch = out.pitch(), floats = phase_units(), rows = floats / pitch;
   const int64_t even_phase = pad_left % 2;
   const int64_t from[2] = {pad_left / 2, (pad_left + 1) / 2}, count[2] = {(in.w + 1) / 2, in.w / 2};
-  float* unread = unread_scratch.floats(static_cast<size_t>(pitch));
+  Unit* unread = unread_scratch.of<Unit>(static_cast<size_t>(pitch));
   for (int64_t py = 0; py < sh; ++py) {
     const int64_t at[2] = {phase_at(py, even_phase), phase_at(py, 1 - even_phase)};
     if (at[0] < 0 && at[1] < 0) continue;
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t y = r * sh + py - pad_top;
       const bool exists = 0 <= y && y < in.h;
-      float* to[2] = {unread, unread};
+      Unit* to[2] = {unread, unread};
       for (int odd = 0; odd < 2; ++odd) {
         if (at[odd] < 0) continue;
-        float* row = scratch + at[odd] + r * pitch;
+        Unit* row = scratch + at[odd] + r * pitch;
         fill_few(row, exists ? from[odd] : pitch, padding);
         to[odd] = row + from[odd];
       }
@@ -138,10 +140,13 @@ void Window::fill(const KernelTable& table, const float* plane, float* scratch, 
   }
 }
 
+template void Window::fill(const PlaneTable<float>&, const float*, float*, float) const;
+template void Window::fill(const PlaneTable<Half>&, const Half*, Half*, Half) const;
+
 std::vector<int32_t> Window::scratch_sources() const {
   std::vector<int32_t> sources(static_cast<size_t>(scratch_stride()), -1);
   if (direct()) return sources;
-  const int64_t pitch = out.pitch(), floats = phase_floats();
+  const int64_t pitch = out.pitch(), floats = phase_units();
   int64_t at = 0;
   for (const auto& [py, px] : phases()) {
     for (int64_t i = 0; i < floats; ++i) {
@@ -161,12 +166,6 @@ std::vector<int32_t> Window::output_mask() const {
   for (int64_t y = 0; y < out.h; ++y)
     for (int64_t x = 0; x < out.w; ++x) mask[static_cast<size_t>(y * out.pitch() + x)] = -1;
   return mask;
-}
-
-void zero_head(float* plane, const PlaneLayout& layout) { std::fill(plane, plane + layout.lead(), 0.0f); }
-
-void zero_tail(float* plane, const PlaneLayout& layout) {
-  std::fill(plane + layout.lead() + layout.vectors() * kLine, plane + layout.stride(), 0.0f);
 }
 
 }  // namespace elsa

@@ -77,10 +77,10 @@ int main() {
   const Sizes none{0, 4, 4, 1}, one{1, 4, 4, 1};
   const Form form{1, 0};
   const int64_t stride = plane_floats(1, 3);
-  measure<elsa::NestedConv>(conv("", none, 1, 1, 1, form), conv("NestedConv", one, 1, 1, 1, form));
-  measure<elsa::NestedDepthwise>(depthwise("", {0, 1, 1, 1}, 1), depthwise("NestedDepthwise", {1, 1, 1, 1}, 1));
-  measure<elsa::NestedConvDepthwise>(conv_depthwise("", none, 1), conv_depthwise("NestedConvDepthwise", one, 1));
-  measure<elsa::NestedMatMul>(matmul("", 0, 8, 8, form), matmul("NestedMatMul", 1, 8, 8, form));
-  measure<elsa::PlanesFromImage>(copies("", 1, {0, 1, 1, 1}), copies("PlanesFromImage", 1, {1, 1, 1, 1}));
-  measure<elsa::ImageFromPlanes>(copies("", 1, {0, 1, 1, stride}), copies("ImageFromPlanes", 1, {1, 1, 1, stride}));
+  measure<elsa::NestedConv<float>>(conv("", none, 1, 1, 1, form), conv("NestedConv", one, 1, 1, 1, form));
+  measure<elsa::NestedDepthwise<float>>(depthwise("", {0, 1, 1, 1}, 1), depthwise("NestedDepthwise", {1, 1, 1, 1}, 1));
+  measure<elsa::NestedConvDepthwise<float>>(conv_depthwise("", none, 1), conv_depthwise("NestedConvDepthwise", one, 1));
+  measure<elsa::NestedMatMul<float>>(matmul("", 0, 8, 8, form), matmul("NestedMatMul", 1, 8, 8, form));
+  measure<elsa::PlanesFromImage<float>>(copies("", 1, {0, 1, 1, 1}), copies("PlanesFromImage", 1, {1, 1, 1, 1}));
+  measure<elsa::ImageFromPlanes<float>>(copies("", 1, {0, 1, 1, stride}), copies("ImageFromPlanes", 1, {1, 1, 1, stride}));
 }

@@ -404,8 +404,8 @@ int compare_half_gemv(const HalfTable& table) {
       Fenced<float> x(kColumns);
       for (float& v : x) v = real();
       std::vector<float> y(static_cast<size_t>(groups * high), 0.25f);
-      table.gemv(rows, &run, 1, x.data(), 0, static_cast<int32_t>(groups), static_cast<int32_t>(groups * high),
-                 y.data());
+      table.gemv(rows, ValueType::kFloat16, &run, 1, x.data(), 0, static_cast<int32_t>(groups),
+                 static_cast<int32_t>(groups * high), y.data());
       for (int64_t row = 0; row < groups * high; ++row) {
         double sum = 0.25, magnitude = 0.25;
         for (uint32_t i = s.pointer[row / high]; i < s.pointer[row / high + 1]; ++i) {
