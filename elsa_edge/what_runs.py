@@ -19,6 +19,7 @@ _TELLERS: Final = {
     "ort-nested": "elsa_kernels_isa",
     "ort-nested-int8": "elsa_kernels_isa",
     "nested-int8": "elsa_kernels8_isa",
+    "nested-float16": "elsa_kernels16_isa",
 }
 
 

@@ -19,6 +19,7 @@ _LABELS: Final = {
     "ort-nested": ("elsa-edge", "float32"),
     "ort-nested-int8": ("elsa-edge", "float32, weights int8"),
     "nested-int8": ("elsa-edge", "int8"),
+    "nested-float16": ("elsa-edge", "float16"),
     "tflite-levels": ("LiteRT (XNNPACK)", "float32"),
     "tflite-sparse": ("LiteRT (XNNPACK, sparse)", "float32"),
     "tflite-int8": ("LiteRT (XNNPACK)", "int8"),

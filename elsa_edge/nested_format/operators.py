@@ -17,14 +17,17 @@ __all__ = [
     "CONV_DEPTHWISE",
     "DEPTHWISE",
     "DOMAIN",
+    "FLOATS",
     "FROM_PLANES",
     "GRU",
     "GRU8",
+    "HALVES",
     "LSTM",
     "LSTM8",
     "MATMUL",
     "TO_PLANES",
     "Attributes",
+    "Family",
     "Window",
     "cell_attributes",
     "channel_attributes",
@@ -45,6 +48,32 @@ LSTM: Final = "NestedLstm"
 GRU: Final = "NestedGru"
 LSTM8: Final = "Int8Lstm"
 GRU8: Final = "Int8Gru"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The operators over planes of one kind of units.
+
+    Attributes:
+        element: What ONNX calls the type of a plane's units.
+        max_pool: The largest of each window; empty where the runtime's own, over images, serves.
+    """
+
+    element: str
+    to_planes: str
+    from_planes: str
+    conv: str
+    depthwise: str
+    conv_depthwise: str
+    matmul: str
+    max_pool: str = ""
+
+
+FLOATS: Final = Family("FLOAT", TO_PLANES, FROM_PLANES, CONV, DEPTHWISE, CONV_DEPTHWISE, MATMUL)
+HALVES: Final = Family(
+    "FLOAT16", "Float16FromImage", "ImageFromFloat16", "Float16Conv", "Float16Depthwise", "Float16ConvDepthwise",
+    "Float16MatMul", "Float16MaxPool",
+)  # fmt: skip
 
 # Name -> value. A dict and no mapping: the builders of nodes ask for one.
 Attributes = dict[str, int | float]

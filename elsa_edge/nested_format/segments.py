@@ -31,7 +31,8 @@ _HEADER: Final = np.dtype(
         ("zero", "u1", 24),
     ]
 )
-_VALUES: Final = (np.dtype("<f4"), np.dtype("i1"))
+# By value_type; those of quads (2) are not written here.
+_VALUES: Final[dict[int, np.dtype[Any]]] = {0: np.dtype("<f4"), 1: np.dtype("i1"), 3: np.dtype("<f2")}
 # Of a block: an index is a u16. 8-bit weights are one block.
 MOST_COLUMNS: Final = 65536
 
@@ -41,7 +42,7 @@ class Segment:
     """A decoded segment.
 
     Attributes:
-        values: (rows, columns) float32 or int8, zero where there is no entry.
+        values: (rows, columns) float32, float16 or int8, zero where there is no entry.
         active: (rows, columns) True where an entry lies, also where its value is zero.
         block_rows: 1, or 4 output rows that share each column.
         column_block: Columns that are swept together, so that their pixels stay in the first-level cache.
@@ -68,7 +69,7 @@ def encode(
     """Write the active entries of a weight as one segment.
 
     Args:
-        weight: (rows, columns) float32 values, or int8 codes.
+        weight: (rows, columns) float32 or float16 values, or int8 codes.
         active: (rows, columns) which entries this level adds. With blocks of 4 rows, a column is stored for a block
             where any of its rows is active; the others are stored as zero.
         block_rows: 1 or 4.
@@ -81,8 +82,9 @@ def encode(
     width = min(column_block or MOST_COLUMNS, columns, MOST_COLUMNS)
     if block_rows not in (1, 4):
         raise ContractError("A segment has blocks of 1 or 4 rows", found=block_rows)
-    if weight.dtype not in _VALUES:
-        raise ContractError("A segment has float32 or int8 values", found=weight.dtype)
+    value_type = next((number for number, kind in _VALUES.items() if kind == weight.dtype), None)
+    if value_type is None:
+        raise ContractError("A segment has float32, float16 or int8 values", found=weight.dtype)
     groups = -(-rows // block_rows)
     kept = np.zeros((groups * block_rows, columns), weight.dtype)
     kept[:rows] = np.where(active, weight, 0)
@@ -100,7 +102,7 @@ def encode(
         rows=rows,
         columns=columns,
         block_rows=block_rows,
-        value_type=_VALUES.index(weight.dtype),
+        value_type=value_type,
         column_block=width,
         counts=np.concatenate(counts),
         index=np.concatenate(indices),

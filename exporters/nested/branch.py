@@ -7,6 +7,7 @@ Segments, tables and the level are inputs of the branch here; joining the branch
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from onnx_ir.passes import common
 
 from elsa_edge.exporters.nested.cells import cell_node
 from elsa_edge.exporters.nested.lay_out import Layouts, lay_out
-from elsa_edge.exporters.nested.layer import Layer
+from elsa_edge.exporters.nested.layer import Geometry, Layer
 from elsa_edge.exporters.nested.pairs import find_pairs
 from elsa_edge.exporters.nested.store import Coded
 from elsa_edge.graph.constants import constant
@@ -25,14 +26,10 @@ from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.graph.passes.flush_subnormals import FlushSubnormals
 from elsa_edge.graph.passes.fold_batch_norm import FoldBatchNorm
 from elsa_edge.nested_format.operators import (
-    CONV,
-    CONV_DEPTHWISE,
-    DEPTHWISE,
     DOMAIN,
-    FROM_PLANES,
-    MATMUL,
-    TO_PLANES,
+    FLOATS,
     Attributes,
+    Family,
     Window,
     channel_attributes,
     finish_attributes,
@@ -53,7 +50,11 @@ def tensor_names(layer: Layer, coded: Coded | None) -> list[str]:
 
 
 def nested_branch(
-    model: ir.Model, layers: Sequence[Layer], coded: Mapping[int, Coded], last_level: int
+    model: ir.Model,
+    layers: Sequence[Layer],
+    coded: Mapping[int, Coded],
+    last_level: int,
+    family: Family = FLOATS,
 ) -> ir.Model:
     """Return the network of `model` with `layers` as nested kernels.
 
@@ -62,12 +63,13 @@ def nested_branch(
         layers: The layers to replace.
         coded: Position -> segments; depthwise layers have none.
         last_level: The densest level; segments of higher levels are left out.
+        family: The kernels.
     """
     copy = model.clone()
     graph = copy.graph
     nodes = list(graph)
     by_position = {layer.position: layer for layer in layers}
-    writer = _Writer(graph, nodes, lay_out(nodes, by_position))
+    writer = _Writer(graph, nodes, lay_out(nodes, by_position, pools=bool(family.max_pool)), family)
     pairs = find_pairs(nodes, layers)
     firsts = {second: by_position[first] for first, second in pairs.items()}
     covered = {p for layer in layers for p in (layer.position, *layer.absorbed)}
@@ -94,8 +96,10 @@ def nested_branch(
 class _Writer:
     """Rewrites the graph node by node; knows which values exist as planes."""
 
-    def __init__(self, graph: ir.Graph, nodes: list[ir.Node], layouts: Layouts) -> None:
-        self.graph, self.nodes, self.layouts = graph, nodes, layouts
+    def __init__(self, graph: ir.Graph, nodes: list[ir.Node], layouts: Layouts, family: Family) -> None:
+        self.graph, self.nodes, self.layouts, self.family = graph, nodes, layouts, family
+        # Of planes.
+        self.unit = ir.DataType[family.element]
         self.level = self._input(LEVEL_INPUT, ir.DataType.INT64)
         # Value -> its layout; a value that takes another's place gets that one's.
         self._layout_of = dict(layouts.planes)
@@ -106,6 +110,7 @@ class _Writer:
         # Nodes that something else computes now.
         self._dead: set[ir.Node] = set()
         self._anchor: ir.Node | None = None
+        self._numbers = itertools.count()
 
     def _input(self, name: str, dtype: ir.DataType) -> ir.Value:
         for value in self.graph.inputs:
@@ -117,11 +122,11 @@ class _Writer:
         self.graph.inputs.append(value)
         return value
 
-    def _insert(self, node: ir.Node, name: str) -> ir.Value:
-        """Put a node before the one being worked on; its output is a float tensor called `name`."""
+    def _insert(self, node: ir.Node, name: str, kind: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
+        """Put a node before the one being worked on; its output is a tensor called `name`."""
         assert self._anchor is not None
         node.outputs[0].name = name
-        node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+        node.outputs[0].type = ir.TensorType(kind)
         node.name = name
         self.graph.insert_before(self._anchor, node)
         return node.outputs[0]
@@ -129,15 +134,15 @@ class _Writer:
     def planes_of(self, value: ir.Value) -> ir.Value:
         """Return a value as planes, converting it once where it is an image."""
         if value not in self._planes:
-            self._planes[value] = self._insert(self._to_planes(value), f"{value.name}.planes")
+            self._planes[value] = self._insert(self._to_planes(value), f"{value.name}.planes", self.unit)
         return self._planes[value]
 
     def _to_planes(self, value: ir.Value) -> ir.Node:
         layout = self._layout_of[value]
-        if layout.is_image:
+        if layout.is_image and self.unit == ir.DataType.FLOAT:
             shape = constant(self.graph, f"{value.name}.planes_shape", np.array([0, 0, 1, -1]))
             return ir.node("Reshape", [value, shape])  # the same floats in the same places
-        return ir.node(TO_PLANES, [value], plane_attributes(layout), domain=DOMAIN)
+        return ir.node(self.family.to_planes, [value], plane_attributes(layout), domain=DOMAIN)
 
     def replace(self, layer: Layer, coded: Coded | None, last_level: int) -> None:
         """Put a kernel in the place of a layer."""
@@ -160,7 +165,7 @@ class _Writer:
             assert other is not None
             residual = self.planes_of(other)
         attributes |= self._window(layer) | _channels(layer)
-        operator = DEPTHWISE if coded is None else CONV
+        operator = self.family.depthwise if coded is None else self.family.conv
         inputs = [self.planes_of(source), self.level, table, residual, *weights]
         self._image(result, ir.node(operator, inputs, attributes, domain=DOMAIN))
 
@@ -171,7 +176,7 @@ class _Writer:
         table, *weights = self._tensors(layer, coded, last_level)
         attributes = finish_attributes(layer.activation) | matmul_attributes(*layer.weight.shape)
         inputs = [source, self.level, table, *weights]
-        return self._insert(ir.node(MATMUL, inputs, attributes, domain=DOMAIN), name)
+        return self._insert(ir.node(self.family.matmul, inputs, attributes, domain=DOMAIN), name)
 
     def _recurrent(self, layer: Layer, coded: Coded | None, last_level: int) -> None:
         """Insert the product of all steps and the cells."""
@@ -205,7 +210,7 @@ class _Writer:
             *self._tensors(second, None, last_level),
             *segments,
         ]
-        self._image(result, ir.node(CONV_DEPTHWISE, inputs, attributes, domain=DOMAIN))
+        self._image(result, ir.node(self.family.conv_depthwise, inputs, attributes, domain=DOMAIN))
 
     def _take_over(self, layer: Layer) -> None:
         self._anchor = self.nodes[layer.end]
@@ -214,13 +219,13 @@ class _Writer:
     def _tensors(self, layer: Layer, coded: Coded | None, last_level: int) -> list[ir.Value]:
         """Return a layer's table, then its segments or its depthwise weights, as inputs of the branch."""
         table, *weights = tensor_names(layer, coded)
-        kind = ir.DataType.FLOAT if coded is None else ir.DataType.UINT8
+        kind = self.unit if coded is None else ir.DataType.UINT8
         used = weights if coded is None else weights[: 1 + last_level]
         return [self._input(table, ir.DataType.FLOAT), *[self._input(name, kind) for name in used]]
 
     def _image(self, result: ir.Value, node: ir.Node) -> None:
         """Let a node make the planes of a value."""
-        made = self._insert(node, f"{result.name}.planes")
+        made = self._insert(node, f"{result.name}.planes", self.unit)
         self._planes[result] = made
         self._images.append((result, made))
 
@@ -229,6 +234,9 @@ class _Writer:
         g = layer.geometry
         source, result = self.nodes[layer.position].inputs[0], self.nodes[layer.end].outputs[0]
         assert g is not None
+        return self._between(g, source, result)
+
+    def _between(self, g: Geometry, source: ir.Value | None, result: ir.Value) -> Attributes:
         assert source is not None
         layouts = self._layout_of[source], self._layout_of[result]
         return Window(*layouts, g.kernel, g.stride, g.dilation, g.pads[:2]).attributes()
@@ -239,15 +247,29 @@ class _Writer:
         if node in self.layouts.means:
             self._mean(node)
         elif node in self.layouts.passing:
-            result = node.outputs[0]
-            twin = ir.node(
-                node.op_type,
-                [self._planes.get(value, value) if value is not None else None for value in node.inputs],
-                dict(node.attributes),
-            )
-            self._planes[result] = self._insert(twin, f"{result.name}.planes")
-            self._images.append((result, self._planes[result]))
+            inputs = [None if value is None else self._operand(value) for value in node.inputs]
+            self._image(node.outputs[0], ir.node(node.op_type, inputs, dict(node.attributes)))
             self._dead.add(node)
+        elif node in self.layouts.pools:
+            self._pool(node, self.layouts.pools[node])
+
+    def _operand(self, value: ir.Value) -> ir.Value:
+        """Return what a node between kernels reads: planes where there are, else the same units, such as a gate."""
+        return self._planes[value] if value in self._planes else self._cast(value, self.unit)
+
+    def _cast(self, value: ir.Value, kind: ir.DataType) -> ir.Value:
+        if self.unit == ir.DataType.FLOAT:
+            return value
+        node = ir.node("Cast", [value], {"to": kind.value})
+        return self._insert(node, f"{value.name}.as_{kind.name.lower()}_{next(self._numbers)}", kind)
+
+    def _pool(self, node: ir.Node, window: Geometry) -> None:
+        source, result = node.inputs[0], node.outputs[0]
+        assert source is not None
+        attributes = self._between(window, source, result) | {"in_channels": window.in_channels}
+        inputs = [self._planes[source]]
+        self._image(result, ir.node(self.family.max_pool, inputs, attributes, domain=DOMAIN))
+        self._dead.add(node)
 
     def _mean(self, node: ir.Node) -> None:
         """Average over planes: borders are zero, so the sum is right and only the count is not."""
@@ -255,7 +277,7 @@ class _Writer:
         assert source is not None
         layout = self._layout_of[source]
         share = np.array(layout.stride / (layout.height * layout.width), np.float32)
-        inputs = [self._planes[source], *list(node.inputs)[1:]]
+        inputs = [self._cast(self._planes[source], ir.DataType.FLOAT), *list(node.inputs)[1:]]
         twin = self._insert(
             ir.node(node.op_type, inputs, dict(node.attributes)), f"{result.name}.over_planes"
         )
@@ -279,7 +301,7 @@ class _Writer:
                 continue
             producer = planes.producer()
             assert producer is not None
-            node = ir.node(FROM_PLANES, [planes], plane_attributes(layout), domain=DOMAIN)
+            node = ir.node(self.family.from_planes, [planes], plane_attributes(layout), domain=DOMAIN)
             node.outputs[0].name, node.outputs[0].shape = f"{result.name}.image", result.shape
             node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
             node.name = f"{result.name}.image"

@@ -22,6 +22,7 @@ from elsa_edge.exporters.nested.find import find_layers, level_models
 from elsa_edge.exporters.nested.forecast import forecast_nested
 from elsa_edge.exporters.nested.layer_set import DENSE, KernelChoice, LayerSet, layer_set_of
 from elsa_edge.exporters.nested.price import RATES
+from elsa_edge.exporters.nested.stored import Stored
 from elsa_edge.exporters.nested.write import write
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.inputs import take_samples
@@ -85,7 +86,7 @@ class OrtNestedExporter:
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
         """Write the files above."""
-        layers = layer_set_of(graph, int8=self._int8)
+        layers = layer_set_of(graph, Stored.INT8 if self._int8 else Stored.FLOAT32)
         verdicts = self._judge(layers, profile, golden)
         chosen = [verdict.choice for verdict in verdicts]
         others = self._others(layers, chosen)

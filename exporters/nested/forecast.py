@@ -25,6 +25,7 @@ from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.layer_set import LayerSet, layer_set_of
 from elsa_edge.exporters.nested.pace import rates_here, time_ms
 from elsa_edge.exporters.nested.price import RATES, Prices, Rates, dense_us, nested_us
+from elsa_edge.exporters.nested.stored import Stored
 from elsa_edge.exporters.ort.smaller import is_here
 from elsa_edge.files import scratch_folder, write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
@@ -72,7 +73,7 @@ def forecast_nested(
         int8: Whether weights are stored in 8 bits.
         trial: Time the nested levels where the device is of this machine's kind; the cost model alone otherwise.
     """
-    pace, layers = pace_of(profile), layer_set_of(graph, int8=int8)
+    pace, layers = pace_of(profile), layer_set_of(graph, Stored.INT8 if int8 else Stored.FLOAT32)
     dense = dense_ms(graph, profile, pace, layers)
     if pace.here and trial:
         verdicts = judge_by_timing(layers, pace.rates, made_inputs(graph, 1), profile.runtime)

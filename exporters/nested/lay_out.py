@@ -14,8 +14,9 @@ from typing import Final
 
 import onnx_ir as ir
 
-from elsa_edge.exporters.nested.layer import Layer
+from elsa_edge.exporters.nested.layer import Geometry, Layer
 from elsa_edge.exporters.nested.networks import array_of
+from elsa_edge.exporters.nested.pool import pool_geometry
 from elsa_edge.nested_format.planes import Planes, whole_lines
 
 __all__ = ["Layouts", "lay_out", "wasteful"]
@@ -36,22 +37,25 @@ class Layouts:
         native: Values that are computed as planes.
         passing: Nodes between kernels that work on planes as they are.
         means: Nodes that average a native value over its image.
+        pools: Node -> its window, of maxima that a kernel computes.
     """
 
     planes: Mapping[ir.Value, Planes]
     native: AbstractSet[ir.Value]
     passing: AbstractSet[ir.Node]
     means: AbstractSet[ir.Node]
+    pools: Mapping[ir.Node, Geometry]
 
 
-def lay_out(nodes: Sequence[ir.Node], layers: Mapping[int, Layer]) -> Layouts:
+def lay_out(nodes: Sequence[ir.Node], layers: Mapping[int, Layer], *, pools: bool = False) -> Layouts:
     """Decide the layout of every value around the chosen convolutions.
 
     Args:
         nodes: All nodes of the network, in order.
         layers: Position -> chosen layer; matrix products are ignored.
+        pools: Whether there are kernels for maxima.
     """
-    drawing = _Drawing()
+    drawing = _Drawing(pools)
     ends = {layer.end: layer for layer in layers.values() if layer.geometry is not None}
     skipped = {p for layer in ends.values() for p in (layer.position, *layer.absorbed)}
     for position, node in enumerate(nodes):
@@ -98,7 +102,9 @@ class _Alike:
 class _Drawing:
     """Layouts while the nodes are walked, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, pools: bool) -> None:
+        self._wants_pools = pools
+        self._pools: dict[ir.Node, Geometry] = {}
         self._alike = _Alike()
         self._sizes: dict[ir.Value, tuple[int, int]] = {}
         self._native: set[ir.Value] = set()
@@ -110,7 +116,7 @@ class _Drawing:
             value: Planes(height, width, _aligned_gap(height, width, self._alike.gap(value)))
             for value, (height, width) in self._sizes.items()
         }
-        return Layouts(planes, self._native, self._passing, self._means)
+        return Layouts(planes, self._native, self._passing, self._means, self._pools)
 
     def add_layer(self, nodes: Sequence[ir.Node], layer: Layer) -> None:
         g = layer.geometry
@@ -137,6 +143,9 @@ class _Drawing:
         if node.op_type in _MEANS and _is_spatial_mean(node):
             self._means.add(node)
             return
+        if self._wants_pools and node.op_type == "MaxPool":
+            self._add_pool(node)
+            return
         if not _passes(node, inputs, self._native):
             return
         result, size = node.outputs[0], _size(native[0])
@@ -147,6 +156,20 @@ class _Drawing:
         self._sizes[result] = size
         for value in native:
             self._alike.join(result, value)
+
+    def _add_pool(self, node: ir.Node) -> None:
+        window = pool_geometry(node)
+        if window is None:
+            return
+        source, result = node.inputs[0], node.outputs[0]
+        assert source is not None
+        self._pools[node] = window
+        self._sizes[result] = window.out_size
+        self._alike.need(result, window.output_gap)
+        if window.keeps_size:
+            self._alike.need(source, max(window.pads))
+            self._alike.join(source, result)
+        self._native.add(result)
 
 
 def _size(value: ir.Value) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from elsa_edge.exporters.nested.find import find_layers, level_models
 from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.store import Coded, code_layer
+from elsa_edge.exporters.nested.stored import Stored
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import CHANNELS_AT_ONCE, at_level
 from elsa_edge.graph.passes.drop_dead_channels import kept_channels
@@ -33,12 +34,14 @@ class LayerSet:
         models: The network of every level, sparsest first.
         layers: What nested kernels can compute, in order.
         coded: Position -> segments; depthwise layers have none.
+        form: How their weights are stored.
     """
 
     graph: CanonicalGraph
     models: tuple[ir.Model, ...]
     layers: tuple[Layer, ...]
     coded: Mapping[int, Coded]
+    form: Stored = Stored.FLOAT32
     _dense: dict[tuple[int, bool], ir.Model] = field(default_factory=dict, repr=False)
 
     @property
@@ -89,18 +92,16 @@ class LayerSet:
         return self._dense[key]
 
 
-def layer_set_of(graph: CanonicalGraph, *, int8: bool = False) -> LayerSet:
+def layer_set_of(graph: CanonicalGraph, form: Stored = Stored.FLOAT32) -> LayerSet:
     """Find the layers of a network and write their segments.
 
     Args:
         graph: The canonical graph; it is not modified.
-        int8: Store the weights as 8-bit codes with a scale per row.
+        form: How the weights are stored; half floats are multiplied as half floats, too.
     """
     models = level_models(graph)
     layers, _ = find_layers(models)
     coded = {
-        layer.position: code_layer(layer, len(models), int8=int8)
-        for layer in layers
-        if layer.kind != "depthwise"
+        layer.position: code_layer(layer, len(models), form) for layer in layers if layer.kind != "depthwise"
     }
-    return LayerSet(graph, models, tuple(layers), coded)
+    return LayerSet(graph, models, tuple(layers), coded, form)

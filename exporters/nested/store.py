@@ -6,12 +6,13 @@ cost of single rows: entries        cost of blocks of 4: 4 * blocks * BLOCK_ADVA
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from elsa_edge.exporters.nested.layer import Geometry, Layer
+from elsa_edge.exporters.nested.stored import Stored, stored
 from elsa_edge.nested_format.planes import LINE_FLOATS, whole_lines
 from elsa_edge.nested_format.segments import MOST_COLUMNS, encode
 
@@ -48,43 +49,41 @@ class Coded:
         return sum(segment.nbytes for segment in self.segments[: level + 1])
 
 
-def column_block(layer: Layer, *, in_blocks: bool = False) -> int:
+def column_block(layer: Layer, *, in_blocks: bool = False, unit_bytes: int = 4) -> int:
     """Return how many columns are swept together so that their pixels stay near.
 
     Args:
         layer: A convolution or matrix product.
         in_blocks: Whether its weights are stored in blocks of 4 rows.
+        unit_bytes: Of a pixel: a tile of half floats has as many bytes, so twice as many pixels.
     """
     if layer.geometry is None:
         return MOST_COLUMNS
     g: Geometry = layer.geometry
     taps = g.kernel[0] * g.kernel[1]
     pitch = g.out_size[1] + max(g.output_gap, g.input_gap)
-    positions = min(_BLOCK_TILE_FLOATS if in_blocks else _TILE_FLOATS, whole_lines(g.out_size[0] * pitch))
+    tile = (_BLOCK_TILE_FLOATS if in_blocks else _TILE_FLOATS) * 4 // unit_bytes
+    positions = min(tile, whole_lines(g.out_size[0] * pitch))
     reach = ((g.kernel[0] - 1) * pitch * g.dilation[0] + (g.kernel[1] - 1) * g.dilation[1]) // g.stride[0]
     budget = _BLOCK_TILE_BYTES if in_blocks else _PLAIN_TILE_BYTES if taps == 1 else _TILE_BYTES
-    channels = max(8, budget // ((positions + reach) * 4))
+    channels = max(8, budget // ((positions + reach) * unit_bytes))
     return min(channels * taps, MOST_COLUMNS // taps * taps)
 
 
-def code_layer(layer: Layer, level_count: int, *, int8: bool = False) -> Coded:
+def code_layer(layer: Layer, level_count: int, form: Stored = Stored.FLOAT32) -> Coded:
     """Write a layer's weights as one segment per level.
 
     Args:
         layer: A convolution, a matrix product or a recurrent layer, which has two.
         level_count: Levels of the ladder.
-        int8: Store 8-bit codes with one scale per row instead of float32.
+        form: What to store.
     """
     forms = _forms(layer, level_count)
-    width = column_block(layer, in_blocks=all(rows == 4 for rows, _ in forms))
-    weight: npt.NDArray[Any] = layer.weight
-    table = layer.table
-    if int8:
-        step = np.abs(np.where(layer.index < level_count, weight, 0)).max(axis=1) / 127.0
-        step = np.where(step > 0, step, 1.0)
-        weight = np.rint(weight / step[:, None]).clip(-127, 127).astype(np.int8)
-        table = table.copy()
-        table[:, 0] *= step
+    unit_bytes = 2 if form is Stored.FLOAT16 else 4
+    width = column_block(layer, in_blocks=all(rows == 4 for rows, _ in forms), unit_bytes=unit_bytes)
+    weight, factor = stored(layer.weight, layer.index < level_count, form)
+    table = layer.table.copy()
+    table[:, 0] *= factor
     segments, work = [], []
     total = 0.0
     for level, (block_rows, cost) in enumerate(forms):
@@ -92,7 +91,7 @@ def code_layer(layer: Layer, level_count: int, *, int8: bool = False) -> Coded:
         segments.append(encode(weight, layer.index == level, block_rows=block_rows, column_block=width))
         work.append(total)
     work += [total] * (level_count - len(work))
-    before = None if layer.before is None else code_layer(layer.before, level_count, int8=int8)
+    before = None if layer.before is None else code_layer(layer.before, level_count, form)
     return Coded(tuple(segments), tuple(work), np.ascontiguousarray(table, np.float32), before)
 
 

@@ -6,8 +6,9 @@ choices -> spans of levels -> a branch each, nested or dense -> one graph, one d
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,16 @@ from elsa_edge.exporters.nested.file import join, save
 from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.layer_set import KernelChoice, LayerSet
 from elsa_edge.exporters.nested.spans import same_outside, spans_of
+from elsa_edge.exporters.nested.stored import Stored, stored
 from elsa_edge.files import write_bytes
+from elsa_edge.nested_format.operators import FLOATS, HALVES
 
 __all__ = ["write", "write_dense"]
 
 Array = npt.NDArray[Any]
+
+# Weights of 8-bit codes are multiplied as floats.
+_FAMILIES: Final = {Stored.FLOAT32: FLOATS, Stored.INT8: FLOATS, Stored.FLOAT16: HALVES}
 
 
 def write_dense(layers: LayerSet, file: Path, level: int) -> None:
@@ -76,7 +82,9 @@ def _branch(
 ) -> ir.Model:
     """Return the network that levels first .. last share."""
     if choice:
-        return nested_branch(layers.models[last], layers.chosen(choice), layers.coded, last)
+        return nested_branch(
+            layers.models[last], layers.chosen(choice), layers.coded, last, _FAMILIES[layers.form]
+        )
     return layers.dense(first, keep_dead=first in keep_dead).clone()
 
 
@@ -99,24 +107,34 @@ def _tensors(layers: LayerSet, used: KernelChoice) -> tuple[Mapping[str, Array],
     parts: list[list[str]] = [[] for _ in range(layers.count)]
     for layer in layers.chosen(used):
         coded = layers.coded.get(layer.position)
-        halves = [(layer, coded)]
+        products = [(layer, coded)]
         if layer.before is not None and coded is not None:
-            halves.insert(0, (layer.before, coded.before))
-        for product, stored in halves:
-            if stored is None:
-                arrays: list[Array] = [product.table, _by_level(product, layers.count)]
+            products.insert(0, (layer.before, coded.before))
+        for product, segments in products:
+            if segments is None:
+                arrays = _of_depthwise(product, layers.count, layers.form)
             else:
-                arrays = [stored.table, *stored.segments]
-            names = tensor_names(product, stored)
+                arrays = [segments.table, *segments.segments]
+            names = tensor_names(product, segments)
             for place, (name, array) in enumerate(zip(names, arrays, strict=True)):
                 tensors[name] = array
                 parts[max(0, place - 1)].append(name)
     return tensors, parts
 
 
-def _by_level(layer: Layer, count: int) -> npt.NDArray[np.float32]:
+def _of_depthwise(layer: Layer, count: int, form: Stored) -> list[Array]:
+    """Return the table of a depthwise layer and its weights, which no form but that of halves changes."""
+    if form is not Stored.FLOAT16:
+        return [layer.table, _by_level(layer, count)]
+    halves, factor = stored(layer.weight, layer.index < count, form)
+    table = layer.table.copy()
+    table[:, 0] *= factor
+    return [table, _by_level(replace(layer, weight=halves), count)]
+
+
+def _by_level(layer: Layer, count: int) -> Array:
     """Return depthwise weights (levels, channels, taps), or (1, ...) where no level differs."""
     every = np.stack([np.where(layer.index <= level, layer.weight, 0) for level in range(count)]).astype(
-        np.float32
+        layer.weight.dtype
     )
     return every[:1] if all(np.array_equal(every[0], other) for other in every[1:]) else every

@@ -14,6 +14,7 @@ from torch import nn
 
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.checkpoint import NestedCheckpoint
+from elsa_edge.exporters.float16.exporter import NestedFloat16Exporter
 from elsa_edge.exporters.int8.exporter import NestedInt8Exporter
 from elsa_edge.exporters.int8.judge import open_session
 from elsa_edge.exporters.nested.exporter import OrtNestedExporter
@@ -106,12 +107,17 @@ def library(tmp_path_factory):
 
 def run_on_board(library, folder, feed, cpu):
     """Run a folder's model at three levels into `out.npz`; return the instruction sets that the kernels chose."""
+    done = try_on_board(library, folder, feed, cpu)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def try_on_board(library, folder, feed, cpu):
+    """The same, whatever comes of it."""
     np.savez(folder / "in.npz", levels=3, **feed)
     paths = [folder / "model.onnx", library, folder / "in.npz", folder / "out.npz"]
     path = f"{runtime_folder()}:{emulator.build('arm64') / 'site'}"
-    done = emulator.run_python("arm64", [SCRIPT, *paths], cpu=cpu, environment={"PYTHONPATH": path})
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return emulator.run_python("arm64", [SCRIPT, *paths], cpu=cpu, environment={"PYTHONPATH": path})
 
 
 @pytest.mark.parametrize(("cpu", "choose"), [("cortex-a72", "nested"), ("cortex-a76", "auto")])
@@ -145,3 +151,33 @@ def test_eight_bits_are_the_same_bits_as_on_x86(library, cpu, isa, tmp_path):
             here = session.run(names, {**few, LEVEL_INPUT: np.array(level, np.int64)})
             for name, array in zip(names, here, strict=True):
                 assert answers[f"{level}/{name}"].tobytes() == array.tobytes()
+
+
+def test_half_floats_are_within_their_promise_and_next_to_those_of_x86(library, tmp_path):
+    """The same operators with the arithmetic of the core: as close to the oracle as the manifest says, at every level."""
+    graph, feed = mixed(batch=16)
+    variant = NestedFloat16Exporter().export(
+        graph, load_profile("raspberry-pi-5"), Golden(feed, ()), tmp_path
+    )
+    told = run_on_board(library, tmp_path, feed, "cortex-a76")
+    assert told[2] == "fp16"
+    session = open_session(tmp_path / "model.onnx")
+    names = [entry.name for entry in session.get_outputs()]
+    with np.load(tmp_path / "out.npz") as answers:
+        for level, expected in enumerate(run_canonical(graph, feed)):
+            here = session.run(names, {**feed, LEVEL_INPUT: np.array(level, np.int64)})
+            for name, on_x86 in zip(names, here, strict=True):
+                found, scale = answers[f"{level}/{name}"], np.abs(expected[name]).max()
+                assert np.abs(found - expected[name]).max() <= variant.relative_tolerance * scale
+                assert np.abs(found - on_x86).max() <= variant.relative_tolerance / 2 * scale
+
+
+def test_half_floats_are_refused_in_words_where_the_core_has_none(library, tmp_path):
+    """A Cortex-A72 says what it lacks when the session is made; it computes nothing slowly in silence."""
+    graph, feed = mixed(batch=16)
+    NestedFloat16Exporter().export(graph, load_profile("raspberry-pi-5"), Golden(feed, ()), tmp_path)
+    done = try_on_board(library, tmp_path, feed, "cortex-a72")
+
+    assert done.returncode != 0
+    assert "no arithmetic of half floats" in done.stderr
+    assert "use a variant in float32 or in 8 bits" in done.stderr

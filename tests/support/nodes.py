@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from elsa_edge.nested_format.activations import Activation, ActivationKind
 from elsa_edge.nested_format.library import library_path
-from elsa_edge.nested_format.operators import DOMAIN, FROM_PLANES, TO_PLANES, Attributes, plane_attributes
+from elsa_edge.nested_format.operators import DOMAIN, FLOATS, Attributes, Family, plane_attributes
 from elsa_edge.nested_format.planes import Planes
 from elsa_edge.nested_format.segments import encode
 
@@ -60,12 +60,12 @@ def node(kind: str, inputs: list[str], output: str, attributes: Attributes) -> o
     return helper.make_node(kind, inputs, [output], domain=DOMAIN, **attributes)
 
 
-def to_planes(source: str, output: str, planes: Planes) -> onnx.NodeProto:
-    return node(TO_PLANES, [source], output, plane_attributes(planes))
+def to_planes(source: str, output: str, planes: Planes, family: Family = FLOATS) -> onnx.NodeProto:
+    return node(family.to_planes, [source], output, plane_attributes(planes))
 
 
-def from_planes(source: str, output: str, planes: Planes) -> onnx.NodeProto:
-    return node(FROM_PLANES, [source], output, plane_attributes(planes))
+def from_planes(source: str, output: str, planes: Planes, family: Family = FLOATS) -> onnx.NodeProto:
+    return node(family.from_planes, [source], output, plane_attributes(planes))
 
 
 def segments(

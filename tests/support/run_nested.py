@@ -26,5 +26,9 @@ for level in range(levels):
         answers[f"{level}/{name}"] = array
 np.savez(output, **answers)
 kernels = ctypes.CDLL(library)
-kernels.elsa_kernels_isa.restype = kernels.elsa_kernels8_isa.restype = ctypes.c_char_p
-print(kernels.elsa_kernels_isa().decode(), kernels.elsa_kernels8_isa().decode(), ort.__version__)  # noqa: T201 - the caller reads it
+told = []
+for name in ("elsa_kernels_isa", "elsa_kernels8_isa", "elsa_kernels16_isa"):
+    function = getattr(kernels, name)
+    function.restype = ctypes.c_char_p
+    told.append(function().decode())
+print(*told, ort.__version__)  # noqa: T201 - the caller reads it

@@ -5,6 +5,8 @@
 #include "conv.h"
 #include "conv_depthwise.h"
 #include "depthwise.h"
+#include "error.h"
+#include "half.h"
 #include "half_pool.h"
 #include "int8_conv.h"
 #include "int8_depthwise.h"
@@ -99,6 +101,13 @@ ELSA_EXPORTED const char* elsa_kernels_isa() { return elsa::kernels().name; }
 
 // The same of the 8-bit loops: "avx512vnni", "avx512", "avxvnni", "avx2", "dotprod", "base".
 ELSA_EXPORTED const char* elsa_kernels8_isa() { return elsa::kernels8().name; }
+ELSA_EXPORTED const char* elsa_kernels16_isa() {
+  try {
+    return elsa::halves().name;
+  } catch (const elsa::Error&) {
+    return "none";
+  }
+}
 
 // Multiply-adds in registers: rounds * 12 * (floats of a vector, returned through `lanes`). For benchmarks.
 ELSA_EXPORTED float elsa_burst(int64_t rounds, int32_t* lanes) {

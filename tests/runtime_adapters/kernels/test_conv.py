@@ -8,77 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.convolutions import ACTIVATIONS, PLAIN, RELU6, SAME_3X3, run_conv
 from support.geometries import geometries
-from support.nodes import Array, activated, convolve, from_planes, node, run_graph, segments, to_planes
-
-from elsa_edge.nested_format.activations import Activation, ActivationKind
-from elsa_edge.nested_format.operators import (
-    CONV,
-    DEPTHWISE,
-    Window,
-    channel_attributes,
-    finish_attributes,
-)
-from elsa_edge.nested_format.planes import Planes
-
-PLAIN, RELU6 = Activation(), Activation.clip(0.0, 6.0)
-ACTIVATIONS = [
-    PLAIN,
-    RELU6,
-    Activation.clip(0.0, float("inf")),
-    Activation(ActivationKind.HARD_SWISH),
-    Activation(ActivationKind.SILU),
-]
-
-
-def run_conv(  # noqa: PLR0917 - called in one way only
-    x: Array,
-    w: Array,
-    index: Array,
-    table: Array,
-    level: int,
-    g: dict[str, Any],
-    *,
-    groups: int = 1,
-    block_rows: list[int] | None = None,
-    column_block: int | None = None,
-    residual: Array | None = None,
-    activation: Activation = PLAIN,
-    threads: int = 1,
-    depthwise: bool = False,
-) -> tuple[Array, Array]:
-    """Return what the kernel computes and what it must compute."""
-    masked = np.where(index <= level, w, 0)
-    expected = convolve(x, masked, g["stride"], g["pads"], g["dilation"], groups)
-    scale, bias = table[level].astype(np.float64)[:, None, :, None, None]
-    expected = expected * scale + bias
-    source, made = Planes(*x.shape[2:], g["in_gap"]), Planes(*expected.shape[2:], g["out_gap"])
-    nodes = [to_planes("x", "px", source)]
-    inputs = {"x": x, "level": np.array(level, np.int64)}
-    if residual is not None:
-        residual = np.resize(residual, expected.shape).astype(np.float32)
-        expected = expected + residual
-        inputs["r"] = residual
-        nodes.append(to_planes("r", "pr", made))
-    window = Window(source, made, g["kernel"], g["stride"], g["dilation"], g["pads"][:2])
-    attributes = window.attributes() | finish_attributes(activation)
-    constants = {"table": table}
-    if depthwise:
-        levels = len(table)
-        constants["w"] = np.stack(
-            [np.where(index <= k, w, 0).reshape(len(w), -1) for k in range(levels)]
-        ).astype(np.float32)
-        attributes["in_channels"] = x.shape[1]
-        names, kind = ["w"], DEPTHWISE
-    else:
-        attributes |= channel_attributes(x.shape[1], len(w), groups)
-        parts = segments(w, index, block_rows or [1] * len(table), column_block)
-        constants |= parts
-        names, kind = list(parts), CONV
-    given_residual = "pr" if residual is not None else ""
-    nodes.append(node(kind, ["px", "level", "table", given_residual, *names], "py", attributes))
-    nodes.append(from_planes("py", "y", made))
-    return run_graph(nodes, constants, inputs, threads), activated(expected, activation)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -138,16 +69,6 @@ def test_depthwise_agrees_with_float64(data: st.DataObject, g: dict[str, Any]) -
     )
 
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-
-
-SAME_3X3 = {
-    "kernel": (3, 3),
-    "stride": (1, 1),
-    "dilation": (1, 1),
-    "pads": (1, 1, 1, 1),
-    "in_gap": 1,
-    "out_gap": 1,
-}
 
 
 @pytest.mark.parametrize("block_rows", [1, 4])
