@@ -1,10 +1,10 @@
-"""ARM without a board: models of loops, instructions of inferences, masks. `python -m benchmarks.arm VERB`."""
+"""ARM without a board: models of loops, instructions, masks, half floats. `python -m benchmarks.arm VERB`."""
 
 from __future__ import annotations
 
 import click
 
-from benchmarks.arm import inferences, loops, masks
+from benchmarks.arm import halves, inferences, loops, masks
 
 
 @click.group()
@@ -15,6 +15,7 @@ def main() -> None:
 main.add_command(loops.main, "loops")
 main.add_command(inferences.main, "inferences")
 main.add_command(masks.main, "masks")
+main.add_command(halves.main, "halves")
 
 if __name__ == "__main__":
     main()

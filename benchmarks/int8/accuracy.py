@@ -31,7 +31,7 @@ from elsa_edge.quickstart.training import LEARNING_RATE, steps_of, train
 from elsa_edge.tensors import TensorSpec
 from elsa_edge.training import GradualMagnitude, Nesting, elsa_stages
 
-__all__ = ["main", "rows_of"]
+__all__ = ["main", "rows_of", "trained_networks"]
 
 _LADDER: Final = (0.9, 0.8, 0.0)
 _CALIBRATION: Final = 64
@@ -119,22 +119,24 @@ def rows_of(
     return rows
 
 
-def _digits_rows(quick: bool) -> list[Row]:
+def trained_networks(quick: bool) -> Iterator[tuple[Row, CanonicalGraph, Array, Digits]]:
+    """Yield networks trained on digits with levels: what they are, the graph, calibration images, all images."""
     digits = load_digits(0, 640 if quick else None)
-    rows: list[Row] = []
     kinds = [("MLP 256 on digits", _mlp), ("quickstart's network", digits_net)][: 1 if quick else 2]
     for name, make in kinds:
         for granularity in ("1x4",) if quick else ("unstructured", "1x4"):
             checkpoint = _trained(make, granularity, digits, 1 if quick else _EPOCHS)
             graph = export_canonical(checkpoint, make(), [TensorSpec("", (1, 1, 28, 28))])
-            rows += rows_of(
-                {"network": name, "granularity": granularity},
-                graph.with_input_names(INPUT),
-                digits.train_images[:_CALIBRATION],
-                digits.test_images,
-                digits.test_labels,
-            )
-    return rows
+            about: Row = {"network": name, "granularity": granularity}
+            yield about, graph.with_input_names(INPUT), digits.train_images[:_CALIBRATION], digits
+
+
+def _digits_rows(quick: bool) -> list[Row]:
+    return [
+        row
+        for about, graph, calibration, digits in trained_networks(quick)
+        for row in rows_of(about, graph, calibration, digits.test_images, digits.test_labels)
+    ]
 
 
 def _claims(rows: list[Row]) -> list[Claim]:

@@ -154,7 +154,7 @@ def test_eight_bits_are_the_same_bits_as_on_x86(library, cpu, isa, tmp_path):
 
 
 def test_half_floats_are_within_their_promise_and_next_to_those_of_x86(library, tmp_path):
-    """The same operators with the arithmetic of the core: as close to the oracle as the manifest says, at every level."""
+    """With the arithmetic of the core: as close to the oracle as the manifest says, at every level."""
     graph, feed = mixed(batch=16)
     variant = NestedFloat16Exporter().export(
         graph, load_profile("raspberry-pi-5"), Golden(feed, ()), tmp_path
