@@ -28,7 +28,7 @@ from elsa_edge.profiles import load_profile
 __all__ = ["main", "rows_of"]
 
 _PROFILE: Final = "raspberry-pi-5"
-_MOST_LOST_POINTS: Final = 0.1
+_MOST_LOST_POINTS: Final = 0.5  # as in 8 bits
 _BATCH: Final = 16
 
 Array = npt.NDArray[Any]

@@ -106,7 +106,7 @@ def test_a_network_is_converted_at_its_input_only(small, tmp_path) -> None:
     assert not {node.op_type for node in model.graph.node} & {"Conv", "Add", "MaxPool", "Relu", "If", "Gemm"}
     assert variant.notes["float32_layers"] == {}
     assert 0 < max(variant.notes["difference"]) < 0.005
-    assert variant.relative_tolerance >= 1.5 * max(variant.notes["difference"])
+    assert variant.relative_tolerance >= 1.9 * max(variant.notes["difference"])
     assert "asimdhp" in variant.notes["needs"]
 
 
