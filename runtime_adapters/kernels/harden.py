@@ -76,9 +76,9 @@ def _fuzz(folder: Path, seconds: int) -> int:
         weight = random.standard_normal((int(random.integers(1, 9)), int(random.integers(1, 40)))).astype(
             np.float32
         )
-        codes = weight if number % 2 else np.rint(weight * 40).astype(np.int8)
+        codes = (weight, np.rint(weight * 40).astype(np.int8), weight.astype(np.float16))[number % 3]
         segment = encode(
-            codes, random.random(weight.shape) < 0.3, block_rows=(1, 4)[number % 3 == 0], column_block=8
+            codes, random.random(weight.shape) < 0.3, block_rows=(1, 4)[number % 2], column_block=8
         )
         (corpus / str(number)).write_bytes(segment.tobytes())
     checks = "address,undefined"

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "../half.h"
 #include "../segment.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -15,9 +16,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     std::vector<float> x(h.columns, 1.0f), y(static_cast<size_t>(segment.groups()) * h.block_rows, 0.0f);
     for (uint32_t block = 0; block < segment.blocks(); ++block) {
       const elsa::Run run = segment.run(block);
-      elsa::kernels().gemv(segment.block_rows(), segment.value_type(), &run, 1,
-                           x.data() + static_cast<size_t>(block) * h.column_block, 0,
-                           static_cast<int32_t>(segment.groups()), static_cast<int32_t>(h.rows), y.data());
+      const auto gemv = segment.value_type() == elsa::ValueType::kFloat16 ? elsa::halves().gemv : elsa::kernels().gemv;
+      gemv(segment.block_rows(), segment.value_type(), &run, 1, x.data() + static_cast<size_t>(block) * h.column_block,
+           0, static_cast<int32_t>(segment.groups()), static_cast<int32_t>(h.rows), y.data());
     }
   } catch (const std::exception&) {
     // refused: that is the point
