@@ -18,7 +18,7 @@ from benchmarks.common import Result, Row, at_least, at_most, benchmark
 __all__ = ["Branches", "reached"]
 
 _CONTROL: Final = Path(__file__).resolve().parents[2] / "elsa_edge" / "control"
-_FILES: Final = [str(_CONTROL / f"{name}.py") for name in ("begin", "decide", "estimate", "plan")]
+_FILES: Final = [str(_CONTROL / f"{name}.py") for name in ("begin", "climb", "decide", "estimate", "plan")]
 # Joins a ladder with a table: each client's own tests do that. And levels that cannot be loaded are left out of a plan
 # by the Python session alone, in one branch.
 _NOT_IN_TRACES: Final = {"level_facts"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Sequence
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -210,10 +211,10 @@ def test_a_ledger_that_is_lost_is_told(tmp_path):
     assert "cannot be written any more" in ledger.problem
 
 
-def _claim_often(path: str, start: float, granted: multiprocessing.Queue[float]) -> None:
+def _claim_often(path: str, all_ready: Barrier, granted: multiprocessing.Queue[float]) -> None:
     ledger = Ledger(Path(path))
-    while time.monotonic() < start:
-        time.sleep(0.001)
+    all_ready.wait(120)
+    start = time.monotonic()
     while time.monotonic() < start + 0.4:
         if ledger.claim():
             granted.put(time.monotonic())
@@ -224,13 +225,13 @@ def test_processes_that_claim_at_once_get_one_turn(tmp_path):
     """Four processes, one file, the same moment: one is granted within the settling time."""
     context = multiprocessing.get_context("spawn")
     granted = context.Queue()
-    start = time.monotonic() + 3.0
+    all_ready = context.Barrier(4)
     members = [
-        context.Process(target=_claim_often, args=(str(tmp_path / "ledger"), start, granted))
+        context.Process(target=_claim_often, args=(str(tmp_path / "ledger"), all_ready, granted))
         for _ in range(4)
     ]
     for member in members:
         member.start()
     for member in members:
-        member.join(60)
+        member.join(120)
     assert granted.qsize() == 1

@@ -1,5 +1,5 @@
 /**
- * One decision per run: which level next. Twin of elsa_edge/control/{begin,decide}.py; held to it by golden traces.
+ * One decision per run: which level next. Twin of elsa_edge/control/{begin,climb,decide}.py; held to it by golden traces.
  *
  * Order of the questions: what did the run teach; which levels does the memory allow; which of those hold the budget;
  * is the present one among them. Down at once. Up only after a stay, a number of fitting runs, and not right after a
