@@ -117,8 +117,7 @@ def _rows(network: str, plugin: Path, library: Path, folder: Path) -> Iterator[R
     jobs = list(_jobs(subject, folder, library))
     (folder / "jobs.json").write_text(json.dumps([vars(job) for job in jobs]))
     emulator = board()
-    root = emulator.build("arm64")
-    sites = [root.parent / "root" / "site-onnxruntime", root / "site"]
+    sites = [emulator.onnxruntime_site(), emulator.build("arm64") / "site"]
     for cpu, core_name in _CPUS.items():
         core = next(core for core in CORES if core.name == core_name)
         blocks = count(plugin, folder / "jobs.json", subject.input_path, cpu, sites)

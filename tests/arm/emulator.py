@@ -141,28 +141,26 @@ def python_of(root: Path) -> Path:
     return next(path for path in sorted((root / "usr/bin").glob("python3.*")) if path.name[8:].isdigit())
 
 
-def _wheels(board: Board, root: Path) -> None:
+def _install(board: Board, root: Path, wheels: Sequence[str], folder: Path) -> None:
+    """Install the board's wheels of these packages, without what they depend on."""
     version = python_of(root).name.removeprefix("python")
+    platforms = [word for platform in board.platforms for word in ("--platform", platform)]
     _run(
         [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--no-compile",
-            "--target",
-            root / "site",
-            "--only-binary=:all:",
-            "--implementation",
-            "cp",
-            "--python-version",
-            version,
-            *(word for platform in board.platforms for word in ("--platform", platform)),
-            *board.wheels,
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"),
+            *("--target", folder, "--only-binary=:all:", "--implementation", "cp"),
+            *("--python-version", version, *platforms, *wheels),
         ]
     )
+
+
+def onnxruntime_site() -> Path:
+    """Return the folder with the 64-bit board's wheels of ONNX Runtime, installed once beside its root."""
+    root = build("arm64")
+    folder = root / "site-onnxruntime"
+    if not folder.is_dir():
+        _install(BOARDS["arm64"], root, ("onnxruntime", "flatbuffers", "packaging", "protobuf"), folder)
+    return folder
 
 
 def build(name: str) -> Path:
@@ -177,7 +175,7 @@ def build(name: str) -> Path:
     shutil.rmtree(home, ignore_errors=True)
     root.mkdir(parents=True)
     _debian_root(board, root, home)
-    _wheels(board, root)
+    _install(board, root, board.wheels, root / "site")
     (root / "proc").mkdir(exist_ok=True)
     for folder in ("sys/devices/system/cpu",):
         (root / folder).mkdir(parents=True, exist_ok=True)

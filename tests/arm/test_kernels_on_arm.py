@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
@@ -35,7 +34,6 @@ _SPEC.loader.exec_module(emulator)
 
 pytestmark = [pytest.mark.arm, pytest.mark.timeout(1200)]
 SCRIPT = Path(__file__).resolve().parents[1] / "support" / "run_nested.py"
-ORT_WHEELS = ("onnxruntime", "flatbuffers", "packaging", "protobuf")
 
 
 class Mixed(nn.Module):
@@ -68,37 +66,6 @@ def mixed(batch: int = 2):
     return graph, {"x": random.standard_normal((batch, 3, 21, 30)).astype(np.float32)}
 
 
-def runtime_folder() -> Path:
-    """Return the folder with the aarch64 wheels of ONNX Runtime, installed once beside the board."""
-    root = emulator.build("arm64")
-    folder = root / "site-onnxruntime"
-    if not folder.is_dir():
-        version = emulator.python_of(root).name.removeprefix("python")
-        platforms = [word for name in emulator.BOARDS["arm64"].platforms for word in ("--platform", name)]
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--no-compile",
-            "--target",
-            str(folder),
-        ]
-        command += [
-            "--only-binary=:all:",
-            "--implementation",
-            "cp",
-            "--python-version",
-            version,
-            *platforms,
-            *ORT_WHEELS,
-        ]
-        subprocess.run(command, check=True)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """The kernels for aarch64, compiled once."""
@@ -116,7 +83,7 @@ def try_on_board(library, folder, feed, cpu):
     """The same, whatever comes of it."""
     np.savez(folder / "in.npz", levels=3, **feed)
     paths = [folder / "model.onnx", library, folder / "in.npz", folder / "out.npz"]
-    path = f"{runtime_folder()}:{emulator.build('arm64') / 'site'}"
+    path = f"{emulator.onnxruntime_site()}:{emulator.build('arm64') / 'site'}"
     return emulator.run_python("arm64", [SCRIPT, *paths], cpu=cpu, environment={"PYTHONPATH": path})
 
 

@@ -24,10 +24,10 @@ def loops(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("cpu", "tables"),
     [
-        ("cortex-a53", "base base none 737"),
-        ("cortex-a72", "base base none 737"),
-        ("cortex-a76", "base dotprod fp16 1135"),
-        ("max", "base dotprod fp16 1135"),
+        ("cortex-a53", "base base none 800"),
+        ("cortex-a72", "base base none 800"),
+        ("cortex-a76", "base dotprod fp16 1198"),
+        ("max", "base dotprod fp16 1198"),
     ],
 )
 def test_loops_compute_what_plain_loops_do_and_read_nothing_behind(loops, cpu, tables, seed) -> None:

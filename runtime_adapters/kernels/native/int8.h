@@ -49,12 +49,20 @@ struct Tile8 {
   Finish8 finish;        // scale and bias start at row 0; residual lies like y
 };
 
+// What a depthwise loop sums at once, and so how it wants the taps of a plane and their codes.
+enum class TapForm {
+  kFours,      // any four taps side by side: (groups, 4 channels, 4 taps)
+  kThreeRows,  // three groups of three taps at consecutive positions, in the same order; the fourth weighs 0
+  kPairs,      // two taps, one after the other: (groups, 2 taps, 4 channels)
+};
+
 // A depthwise tile: one quad of channels.
 struct Depthwise8 {
   const uint8_t* x;
-  const int32_t* offset;  // (4 * tap quads) bytes
-  const int8_t* weight;   // (tap quads, 4 channels, 4 taps), no code is -128
-  int32_t tap_quads;
+  TapForm form;
+  const int32_t* offset;  // bytes: of each tap of a group, of kThreeRows only of its first
+  const int8_t* weight;   // no code is -128
+  int32_t groups;
   int64_t lines;
   const int32_t* start;  // (4)
   uint8_t* y;
@@ -73,6 +81,7 @@ struct CellStep {
 struct Kernels8 {
   const char* name;
   int max_lines;
+  TapForm taps;        // the best; kFours where there are no three rows of three
   bool signed_pixels;  // memory holds codes less 128, so sums must start at 128 * (sum of the active weights)
   void (*tile)(const Tile8&);
   // Only the sums of the tile: (rows, max_lines * 16), from row 4 * quad_begin. What says how to finish is not read.

@@ -15,33 +15,40 @@ constexpr int64_t kQuadBytes = 4;
 
 thread_local Scratch phase_scratch;  // of each worker
 
+std::vector<int32_t> in_bytes(const std::vector<int64_t>& pixels) {
+  std::vector<int32_t> bytes;
+  for (int64_t offset : pixels) bytes.push_back(static_cast<int32_t>(offset * kQuadBytes));
+  return bytes;
+}
+
 }  // namespace
 
 Int8Depthwise::Int8Depthwise(const ort::Info& info)
     : window_(info),
       quads_(info.integer("in_quads", 1, 1 << 18)),
-      tap_quads_((window_.taps() + 3) / 4),
       finish_(info, 2, 3, quads_, activation8_of(info)),
-      weight_(info.constant(kWeights, kOrtUint8, "the depthwise weights")),
+      taps_(grouped(kernels8().taps, in_bytes(window_.tap_offsets()))),
       mask_(window_.output_mask()) {
-  const auto& dims = weight_.dims;
+  const ort::Tensor weight = info.constant(kWeights, kOrtUint8, "the depthwise weights");
+  const auto& dims = weight.dims;
+  const int64_t tap_fours = (window_.taps() + 3) / 4, plane_bytes = tap_fours * 16;
   require(dims.size() == 5 && (dims[0] == 1 || dims[0] == finish_.levels()) && dims[1] == quads_ &&
-              dims[2] == tap_quads_ && dims[3] == 4 && dims[4] == 4,
+              dims[2] == tap_fours && dims[3] == 4 && dims[4] == 4,
           "depthwise weights must be (levels or 1, quads, tap quads, 4, 4)");
-  const auto* codes = static_cast<const int8_t*>(weight_.data);
-  starts_.assign(static_cast<size_t>(dims[0] * quads_ * 4), 0);
-  for (int64_t i = 0; i < weight_.count(); ++i) {
+  weight_levels_ = dims[0];
+  const auto* codes = static_cast<const int8_t*>(weight.data);
+  starts_.assign(static_cast<size_t>(weight_levels_ * quads_ * 4), 0);
+  for (int64_t i = 0; i < weight.count(); ++i) {
     require(codes[i] != -128, "a depthwise weight has the code -128");
-    const int64_t channel = i / 4 % 4, plane = i / (16 * tap_quads_);
+    const int64_t channel = i / 4 % 4, plane = i / plane_bytes;
     if (kernels8().signed_pixels) starts_[static_cast<size_t>(plane * 4 + channel)] += 128 * codes[i];
   }
-  for (int64_t tap : window_.tap_offsets()) offsets_.push_back(static_cast<int32_t>(tap * kQuadBytes));
-  while (offsets_.size() % 4 != 0) offsets_.push_back(offsets_[0]);  // of taps that are not there: weight 0
-}
-
-const int8_t* Int8Depthwise::weight(int64_t level, int64_t quad) const {
-  const int64_t row = weight_.dims[0] == 1 ? 0 : level;
-  return static_cast<const int8_t*>(weight_.data) + (row * quads_ + quad) * tap_quads_ * 16;
+  weights_ = codes;
+  if (taps_.form == TapForm::kFours) return;
+  ordered_.reserve(static_cast<size_t>(weight_levels_ * quads_ * taps_.groups * taps_.codes));
+  for (int64_t plane = 0; plane < weight_levels_ * quads_; ++plane)
+    for (int32_t from : taps_.from) ordered_.push_back(from < 0 ? int8_t{0} : codes[plane * plane_bytes + from]);
+  weights_ = ordered_.data();
 }
 
 void Int8Depthwise::compute(const ort::Context& context) const {
@@ -55,6 +62,7 @@ void Int8Depthwise::compute(const ort::Context& context) const {
   if (planes == 0) return;
 
   const Kernels8& table = kernels8();
+  const int64_t weight_level = weight_levels_ == 1 ? 0 : level;
   float padding;
   std::memset(&padding, held(finish_.input_zero(level)), sizeof padding);
   parallel_ranges(context, split_into(kPlaneTasks, planes), [&](int64_t first, int64_t end) {
@@ -66,11 +74,11 @@ void Int8Depthwise::compute(const ort::Context& context) const {
       uint8_t* to = y + p * window_.out.stride() * kQuadBytes;
       Depthwise8 t;
       t.x = reinterpret_cast<const uint8_t*>((phases ? phases : plane) + window_.origin());
-      t.offset = offsets_.data();
-      t.weight = weight(level, quad);
-      t.tap_quads = static_cast<int32_t>(tap_quads_);
+      t.form = taps_.form, t.offset = taps_.offsets.data();
+      t.groups = static_cast<int32_t>(taps_.groups);
+      t.weight = weights_ + (weight_level * quads_ + quad) * taps_.groups * taps_.codes;
       t.lines = window_.out.vectors();
-      t.start = starts_.data() + ((weight_.dims[0] == 1 ? 0 : level) * quads_ + quad) * 4;
+      t.start = starts_.data() + (weight_level * quads_ + quad) * 4;
       t.y = to + window_.out.lead() * kQuadBytes;
       t.finish = finish_.at(level);
       t.finish.scale += 4 * quad, t.finish.bias += 4 * quad;

@@ -1,6 +1,7 @@
 // Int8Depthwise: dense depthwise convolution over planes of quads.
 #pragma once
 #include "int8_finish.h"
+#include "int8_taps.h"
 #include "window.h"
 
 namespace elsa {
@@ -21,14 +22,14 @@ class Int8Depthwise {
   void compute(const ort::Context& context) const;
 
  private:
-  const int8_t* weight(int64_t level, int64_t quad) const;
-
   Window window_;
-  int64_t quads_, tap_quads_;
+  int64_t quads_;
   Finish8Tables finish_;
-  ort::Tensor weight_;
-  std::vector<int32_t> offsets_;  // (taps padded) bytes
-  std::vector<int32_t> starts_;   // (levels or 1, 4 * quads)
+  TapGroups taps_;
+  int64_t weight_levels_;        // 1 where all levels have the same weights
+  const int8_t* weights_;        // (weight levels, quads, groups, codes) in the order of the loop
+  std::vector<int8_t> ordered_;  // them, where the file has another order
+  std::vector<int32_t> starts_;  // (weight levels, 4 * quads)
   std::vector<int32_t> mask_;
 };
 

@@ -1,34 +1,35 @@
-// A depthwise convolution in 8 bits: four taps of a channel side by side are what a multiplication of quads takes.
-// Part of kernels8.cpp.
+// A depthwise convolution in 8 bits. Part of kernels8.cpp.
 #pragma once
+#include "int8_depthwise_taps.h"
 #include "int8_loops.h"
 
 namespace elsa {
 namespace {
 
-void depthwise(const Depthwise8& t) {
-  const Float scale = reinterpret_cast<Float>(repeat4(t.finish.scale)),
-              bias = reinterpret_cast<Float>(repeat4(t.finish.bias));
-  const Float share = all(t.finish.share);
-  const Int start = repeat4(t.start), zero = bytes(t.finish.zero);
-  for (int64_t n = 0; n < t.lines * kSteps; ++n) {
-    const uint8_t* x = t.x + n * kBytes;
-    Int sum[4] = {start, start, start, start};
-    for (int32_t q = 0; q < t.tap_quads; ++q) {
-      const int32_t* at = t.offset + 4 * q;
-      const Any w(repeat4(t.weight + 16 * q));
-      Int taps[4];
-      turn(load(x + at[0]), load(x + at[1]), load(x + at[2]), load(x + at[3]), taps);
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) sum[j] = dot4_any(sum[j], taps[j], w);
-    }
+// Sums of 4 pixels, each with its 4 channels in the lanes of 16 bytes, to codes.
+template <bool kResidual, bool kActivated>
+struct FinishPixels {
+  const Finish8& f;
+  Float scale, bias, share;
+  Int zero;
+  Bounds bounds;
+
+  explicit FinishPixels(const Finish8& finish)
+      : f(finish),
+        scale(reinterpret_cast<Float>(repeat4(finish.scale))),
+        bias(reinterpret_cast<Float>(repeat4(finish.bias))),
+        share(all(finish.share)),
+        zero(bytes(finish.zero)),
+        bounds(finish) {}
+
+  Int codes(const Int (&sum)[4], int64_t n) const {
     Float v[4];
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) v[j] = to_float(sum[j]) * scale + bias;
-    if (t.finish.residual) {
+    if constexpr (kResidual) {
       // A pixel's 4 bytes to the 4 lanes that its sums lie in.
       alignas(64) uint8_t near[kBytes];
-      store(near, load_codes(t.finish.residual + n * kBytes));
+      store(near, load_codes(f.residual + n * kBytes));
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) {
         Int other;
@@ -36,17 +37,34 @@ void depthwise(const Depthwise8& t) {
         v[j] = v[j] + to_float(other) * share;
       }
     }
-    if (t.finish.activation != Activation::kNone) {
+    if constexpr (kActivated) {
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) v[j] = activated(v[j], t.finish);
+      for (int j = 0; j < 4; ++j) v[j] = activated(v[j], f);
     }
-    Int packed = bounded(pack_pixels(v), t.finish);
-    if (t.finish.mask) {
-      const Int keep = load(t.finish.mask + n * kLanes);
-      packed = (packed & keep) | (zero & ~keep);
-    }
-    store_codes(t.y + n * kBytes, packed);
+    const Int packed = bounds.of(pack_pixels(v));
+    return f.mask ? chosen(load(f.mask + n * kLanes), packed, zero) : packed;
   }
+};
+
+template <typename Finish, typename Taps>
+void sum_planes(const Depthwise8& t, const Taps& taps) {
+  const Int start = repeat4(t.start);
+  const Finish finish(t.finish);
+  for (int64_t n = 0; n < t.lines * kSteps; ++n) {
+    Int sum[4] = {start, start, start, start};
+    taps.add(n * kBytes, sum);
+    store_codes(t.y + n * kBytes, finish.codes(sum, n));
+  }
+}
+
+void depthwise(const Depthwise8& t) {
+  const bool plain = t.finish.activation == Activation::kNone;
+  with_taps(t, [&](const auto& taps) {
+    if (t.finish.residual)
+      plain ? sum_planes<FinishPixels<true, false>>(t, taps) : sum_planes<FinishPixels<true, true>>(t, taps);
+    else
+      plain ? sum_planes<FinishPixels<false, false>>(t, taps) : sum_planes<FinishPixels<false, true>>(t, taps);
+  });
 }
 
 }  // namespace

@@ -52,11 +52,14 @@ inline void multiply_lines(int lines, const Sweep& sweep, int32_t group, const u
   }
 }
 
-inline Int bounded(Int v, const Finish8& f) {
-  if (f.low > 0) v = byte_max(v, bytes(f.low));
-  if (f.high < 255) v = byte_min(v, bytes(f.high));
-  return v;
-}
+// Lowest and highest code of an output.
+struct Bounds {
+  Int low, high;
+  explicit Bounds(const Finish8& f) : low(bytes(f.low)), high(bytes(f.high)) {}
+  Int of(Int v) const { return byte_min(byte_max(v, low), high); }
+};
+
+inline Int chosen(Int keep, Int v, Int otherwise) { return (v & keep) | (otherwise & ~keep); }
 
 // Four rows of sums to pixels.
 template <bool kResidual, bool kActivated>
@@ -67,6 +70,7 @@ inline void finish_quad(const int32_t* sums, int32_t lines, const float* scale, 
   for (int r = 0; r < 4; ++r) s[r] = all(scale[r]), b[r] = all(bias[r]);
   const Float share = all(f.share);
   const Int zero = bytes(f.zero);
+  const Bounds bounds(f);
   for (int n = 0; n < lines * kSteps; ++n) {
     Float t[4];
 #pragma GCC unroll 4
@@ -80,11 +84,8 @@ inline void finish_quad(const int32_t* sums, int32_t lines, const float* scale, 
 #pragma GCC unroll 4
       for (int r = 0; r < 4; ++r) t[r] = activated(t[r], f);
     }
-    Int v = bounded(pack4(t[0], t[1], t[2], t[3]), f);
-    if (f.mask) {
-      const Int keep = load(f.mask + n * kLanes);
-      v = (v & keep) | (zero & ~keep);
-    }
+    Int v = bounds.of(pack4(t[0], t[1], t[2], t[3]));
+    if (f.mask) v = chosen(load(f.mask + n * kLanes), v, zero);
     store_codes(y + n * kBytes, v);
   }
 }

@@ -14,6 +14,7 @@ namespace {
 // The last values of an odd count go through a full vector on the stack.
 void finish(const int32_t* sums, int64_t count, const Finish8& f, uint8_t* y) {
   constexpr int kStep = 4 * kLanes;
+  const Bounds bounds(f);
   alignas(64) int32_t near[kStep];
   alignas(64) float scale[kStep], bias[kStep];
   alignas(64) uint8_t made[kStep];
@@ -32,7 +33,7 @@ void finish(const int32_t* sums, int64_t count, const Finish8& f, uint8_t* y) {
         const float product = static_cast<float>(near[4 * j + r]) * scale[4 * j + r];
         t[r][j] = product + bias[4 * j + r];
       }
-    store_codes(made, bounded(pack4(t[0], t[1], t[2], t[3]), f));
+    store_codes(made, bounds.of(pack4(t[0], t[1], t[2], t[3])));
     std::memcpy(y + i, made, static_cast<size_t>(here));
   }
 }
@@ -116,8 +117,8 @@ void add_up(const uint8_t* from, int64_t count, int64_t* sums) {
 }  // namespace
 
 extern const Kernels8 ELSA_TABLE8;
-const Kernels8 ELSA_TABLE8 = {ELSA_NAME, kMax1,     ELSA_SIGNED_PIXELS, tile,  tile_sums,  depthwise, gemv,
-                              finish,    to_floats, quantize,           codes, dequantize, maximum,   add_up,
-                              lstm,      gru,       gru_reset};
+const Kernels8 ELSA_TABLE8 = {ELSA_NAME, kMax1,  kTapForm,  ELSA_SIGNED_PIXELS, tile,  tile_sums,  depthwise,
+                              gemv,      finish, to_floats, quantize,           codes, dequantize, maximum,
+                              add_up,    lstm,   gru,       gru_reset};
 
 }  // namespace elsa

@@ -21,6 +21,7 @@
 #include "../error.h"
 #include "../half.h"
 #include "../int8.h"
+#include "../int8_taps.h"
 #include "../layout.h"
 
 namespace {
@@ -281,6 +282,69 @@ int compare_sums(const Kernels8& table) {
   return tiles;
 }
 
+// Numbers that floats hold exactly, so that no order of steps rounds otherwise.
+float eighth(int64_t low, int64_t high) { return static_cast<float>(number(low, high)) / 8.0f; }
+
+uint8_t code_of(double value, const Finish8& f) {
+  const double whole = std::nearbyint(value);
+  return static_cast<uint8_t>(whole < f.low ? f.low : whole > f.high ? f.high : whole);
+}
+
+int compare_depthwise8(const Kernels8& table) {
+  int tiles = 0;
+  const uint8_t turned = table.signed_pixels ? 0x80 : 0;
+  for (int side = 1; side <= 7; ++side)
+    for (int64_t lines = 1; lines <= 3; ++lines)
+      for (const int32_t step : {4, 8, 400}) {
+        ++tiles;
+        const int32_t pitch = 4 * static_cast<int32_t>(number(30, 60));
+        std::vector<int32_t> taps;
+        for (int32_t ky = 0; ky < side; ++ky)
+          for (int32_t kx = 0; kx < side; ++kx) taps.push_back(ky * pitch + kx * step);
+        const TapGroups groups = grouped(table.taps, taps);
+        const size_t fours = (taps.size() + 3) / 4;
+        std::vector<int8_t> file(fours * 16);  // (tap fours, 4 channels, 4 taps)
+        for (int8_t& v : file) v = static_cast<int8_t>(number(0, 3) == 0 ? 127 * number(-1, 1) : number(-127, 127));
+        Fenced<int8_t> weight;
+        for (int32_t from : groups.from) weight.push_back(from < 0 ? int8_t{0} : file[static_cast<size_t>(from)]);
+        const auto offset = fenced(groups.offsets);
+        const size_t bytes = static_cast<size_t>(lines * kLine * 4);
+        Fenced<uint8_t> x(bytes + static_cast<size_t>(taps.back())), residual(bytes);
+        for (uint8_t& v : x) v = static_cast<uint8_t>(number(0, 3) == 0 ? 255 * number(0, 1) : number(0, 255));
+        for (uint8_t& v : residual) v = static_cast<uint8_t>(number(0, 255));
+        Fenced<int32_t> start(4), mask(static_cast<size_t>(lines * kLine));
+        for (int32_t& v : start) v = static_cast<int32_t>(number(-1000, 1000));
+        for (int32_t& v : mask) v = -static_cast<int32_t>(number(0, 1));
+        Fenced<float> scale(4), bias(4);
+        for (float& v : scale) v = 1.0f / 128;
+        for (float& v : bias) v = eighth(0, 2000);
+        std::vector<uint8_t> y(bytes);
+        Depthwise8 t{};
+        t.x = x.data(), t.form = groups.form, t.offset = offset.data(), t.weight = weight.data();
+        t.groups = static_cast<int32_t>(groups.groups), t.lines = lines, t.start = start.data(), t.y = y.data();
+        t.finish.scale = scale.data(), t.finish.bias = bias.data();
+        t.finish.low = static_cast<uint8_t>(number(0, 20)), t.finish.high = static_cast<uint8_t>(number(200, 255));
+        t.finish.zero = static_cast<uint8_t>(number(0, 255));
+        t.finish.share = 0.25f;
+        if (number(0, 1)) t.finish.residual = residual.data();
+        if (number(0, 1)) t.finish.mask = mask.data();
+        table.depthwise(t);
+        for (size_t p = 0; p < bytes; ++p) {
+          const size_t channel = p % 4;
+          int64_t sum = start[channel];
+          for (size_t k = 0; k < taps.size(); ++k) {
+            const uint8_t pixel = x[p + static_cast<size_t>(taps[k])];
+            sum += (turned ? static_cast<int8_t>(pixel) : pixel) * file[k / 4 * 16 + channel * 4 + k % 4];
+          }
+          double value = static_cast<double>(sum) * scale[channel] + bias[channel];
+          if (t.finish.residual) value += (residual[p] ^ turned) * static_cast<double>(t.finish.share);
+          const uint8_t code = t.finish.mask && !mask[p / 4] ? t.finish.zero : code_of(value, t.finish);
+          if ((y[p] ^ turned) != code) fail("8-bit depthwise", side, lines, step, code, y[p] ^ turned);
+        }
+      }
+  return tiles;
+}
+
 // ---- half floats: one rounding a product, in order ----
 
 double half_value(Half h) {
@@ -443,7 +507,6 @@ const char* compare_halves(int* tiles) {
     return "none";
   }
 }
-
 }  // namespace
 
 int main(int count, char** words) {
@@ -454,7 +517,7 @@ int main(int count, char** words) {
   int tiles = compare_sparse<float>(table, ValueType::kFloat32, real);
   tiles += compare_sparse<int8_t>(table, ValueType::kInt8, code);
   tiles += compare_gemv<float>(table, ValueType::kFloat32, real) + compare_gemv<int8_t>(table, ValueType::kInt8, code);
-  tiles += compare_depthwise(table) + compare_sums(table8);
+  tiles += compare_depthwise(table) + compare_sums(table8) + compare_depthwise8(table8);
   const char* halves_name = compare_halves(&tiles);
   std::printf("%s %s %s %d tiles\n", table.name, table8.name, halves_name, tiles);
 }
