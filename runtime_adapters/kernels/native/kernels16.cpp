@@ -42,7 +42,7 @@ void widen(const Half* from, int64_t count, float* to) {
 }
 
 void maximum(const Half* from, int64_t count, Half* to) {
-  const auto larger = [](Vec a, Vec b) { return (a >= b) | (a != a) ? a : b; };
+  const auto larger = [](Vec a, Vec b) { return ((a >= b) | (a != a)) ? a : b; };
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) store(to + i, larger(load(to + i), load(from + i)));
   for (; i < count; ++i) {
