@@ -82,5 +82,6 @@ int main() {
   measure<elsa::NestedConvDepthwise<float>>(conv_depthwise("", none, 1), conv_depthwise("NestedConvDepthwise", one, 1));
   measure<elsa::NestedMatMul<float>>(matmul("", 0, 8, 8, form), matmul("NestedMatMul", 1, 8, 8, form));
   measure<elsa::PlanesFromImage<float>>(copies("", 1, {0, 1, 1, 1}), copies("PlanesFromImage", 1, {1, 1, 1, 1}));
-  measure<elsa::ImageFromPlanes<float>>(copies("", 1, {0, 1, 1, stride}), copies("ImageFromPlanes", 1, {1, 1, 1, stride}));
+  measure<elsa::ImageFromPlanes<float>>(copies("", 1, {0, 1, 1, stride}),
+                                        copies("ImageFromPlanes", 1, {1, 1, 1, stride}));
 }

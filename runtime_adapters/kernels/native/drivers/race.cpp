@@ -83,18 +83,26 @@ int main(int count, char** arguments) {
   const Sizes small{2, 16, 20, 9};
   const std::function<bool()> all[] = {
       [&] { return agrees<elsa::NestedConv<float>>(cases::conv("NestedConv 3x3", image, 3, 1, 1, {1, 0})); },
-      [&] { return agrees<elsa::NestedConv<float>>(cases::conv("NestedConv 3x3, stride 2, blocks", image, 3, 2, 1, {4, 0})); },
-      [&] { return agrees<elsa::NestedConv<float>>(cases::conv("NestedConv 1x1, groups, int8", image, 1, 1, 2, {1, 1})); },
+      [&] {
+        return agrees<elsa::NestedConv<float>>(cases::conv("NestedConv 3x3, stride 2, blocks", image, 3, 2, 1, {4, 0}));
+      },
+      [&] {
+        return agrees<elsa::NestedConv<float>>(cases::conv("NestedConv 1x1, groups, int8", image, 1, 1, 2, {1, 1}));
+      },
       [&] { return agrees<elsa::NestedConv<float>>(cases::conv("NestedConv 5x5, stride 3", image, 5, 3, 1, {1, 0})); },
       [] { return agrees<elsa::NestedDepthwise<float>>(cases::depthwise("NestedDepthwise", {2, 40, 40, 14}, 1)); },
-      [] { return agrees<elsa::NestedDepthwise<float>>(cases::depthwise("NestedDepthwise, stride 2", {2, 40, 40, 14}, 2)); },
+      [] {
+        return agrees<elsa::NestedDepthwise<float>>(cases::depthwise("NestedDepthwise, stride 2", {2, 40, 40, 14}, 2));
+      },
       [&] { return agrees<elsa::NestedConvDepthwise<float>>(cases::conv_depthwise("NestedConvDepthwise", image, 1)); },
       [&] {
-        return agrees<elsa::NestedConvDepthwise<float>>(cases::conv_depthwise("NestedConvDepthwise, stride 2", image, 2));
+        return agrees<elsa::NestedConvDepthwise<float>>(
+            cases::conv_depthwise("NestedConvDepthwise, stride 2", image, 2));
       },
       [] { return agrees<elsa::NestedMatMul<float>>(cases::matmul("NestedMatMul, one row", 1, 96, 160, {1, 0})); },
       [] {
-        return agrees<elsa::NestedMatMul<float>>(cases::matmul("NestedMatMul, many rows, blocks, int8", 70, 96, 160, {4, 1}));
+        return agrees<elsa::NestedMatMul<float>>(
+            cases::matmul("NestedMatMul, many rows, blocks, int8", 70, 96, 160, {4, 1}));
       },
       [] { return agrees<elsa::PlanesFromImage<float>>(cases::copies("PlanesFromImage", 9, {2, 20, 9, 9})); },
       [] {
