@@ -15,8 +15,8 @@ from torch import nn
 from benchmarks.networks.dense import mlp
 from benchmarks.networks.mobile import efficientnet_lite0, keyword, mobilenet_v1, mobilenet_v2
 from benchmarks.networks.residual import resnet18, resnet50
-from benchmarks.networks.sequences import gru, lstm, lstm_transformer, signal, transformer
-from benchmarks.networks.settle import FEATURES, IMAGE, SIGNAL
+from benchmarks.networks.sequences import gru, lstm, lstm_transformer, signal, transformer, video
+from benchmarks.networks.settle import FEATURES, IMAGE, SIGNAL, VIDEO
 
 __all__ = ["FEW", "NETS", "Net"]
 
@@ -40,6 +40,7 @@ NETS: Final = {
     "gru": Net(gru, (1, 49, 40)),
     "lstm": Net(lstm, (1, 32, 128)),
     "signal": Net(signal, SIGNAL),
+    "video": Net(video, VIDEO),
     "keyword": Net(keyword, FEATURES),
     "lstm_transformer": Net(lstm_transformer, (1, 16, 32)),
 }

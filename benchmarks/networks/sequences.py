@@ -1,13 +1,13 @@
-"""Networks over steps: a transformer block, an LSTM, both in a row, a GRU, and convolutions over a signal."""
+"""Networks over steps: a transformer block, an LSTM, both in a row, a GRU, and convolutions over signals and videos."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from benchmarks.networks.settle import SIGNAL, settled
+from benchmarks.networks.settle import SIGNAL, VIDEO, settled
 
-__all__ = ["gru", "lstm", "lstm_transformer", "signal", "transformer"]
+__all__ = ["gru", "lstm", "lstm_transformer", "signal", "transformer", "video"]
 
 
 class _Feed(nn.Module):
@@ -86,6 +86,28 @@ def lstm_transformer() -> nn.Module:
     """Return an LSTM of 64 before a transformer layer; input `(batch, 16, 32)`."""
     torch.manual_seed(0)
     return _Recurrent().eval()
+
+
+def video() -> nn.Module:
+    """Return convolutions over 8 pictures of 56 x 56, deep kernels before flat ones; input `(batch, 3, 8, 56, 56)`."""
+    torch.manual_seed(0)
+    modules: list[nn.Module] = []
+    before = VIDEO[1]
+    for channels, depth, stride in (
+        (32, 3, 1),
+        (64, 3, 2),
+        (64, 3, 1),
+        (128, 1, 2),
+        (128, 1, 1),
+        (128, 1, 1),
+    ):
+        convolution = nn.Conv3d(
+            before, channels, (depth, 3, 3), (1, stride, stride), (depth // 2, 1, 1), bias=False
+        )
+        modules += [convolution, nn.BatchNorm3d(channels), nn.ReLU()]
+        before = channels
+    network = nn.Sequential(*modules, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(before, 20))
+    return settled(network, VIDEO)
 
 
 def signal() -> nn.Module:

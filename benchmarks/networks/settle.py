@@ -9,7 +9,7 @@ from torch import nn
 
 from elsa_edge.sparsify.statistics import reestimate
 
-__all__ = ["FEATURES", "IMAGE", "SIGNAL", "noise", "norm_relu", "settled"]
+__all__ = ["FEATURES", "IMAGE", "SIGNAL", "VIDEO", "noise", "norm_relu", "settled"]
 
 # One image.
 IMAGE: Final = (1, 3, 224, 224)
@@ -17,6 +17,8 @@ IMAGE: Final = (1, 3, 224, 224)
 FEATURES: Final = (1, 1, 49, 10)
 # Half a second of sound.
 SIGNAL: Final = (1, 1, 8000)
+# Eight pictures of a video.
+VIDEO: Final = (1, 3, 8, 56, 56)
 
 
 def norm_relu(channels: int) -> list[nn.Module]:
@@ -26,7 +28,7 @@ def norm_relu(channels: int) -> list[nn.Module]:
 
 def noise(input_shape: tuple[int, ...], seed: int = 1) -> torch.Tensor:
     """Return normal inputs, `(samples, *input_shape[1:])`: a few images, or as many rows as BatchNorm needs."""
-    samples = 4 if len(input_shape) == len(IMAGE) else 64
+    samples = 4 if len(input_shape) >= len(IMAGE) else 64
     return torch.randn((samples, *input_shape[1:]), generator=torch.Generator().manual_seed(seed))
 
 

@@ -25,6 +25,7 @@ from elsa_edge.graph.fixed import at_level
 from elsa_edge.graph.passes.fold_pad import FoldPad
 from elsa_edge.graph.passes.signals_as_images import SignalsAsImages
 from elsa_edge.graph.passes.transposed_as_convolution import TransposedAsConvolution
+from elsa_edge.graph.passes.volumes_as_images import VolumesAsImages
 
 __all__ = ["find_layers", "level_models"]
 
@@ -36,8 +37,8 @@ Array = npt.NDArray[Any]
 def level_models(graph: CanonicalGraph) -> tuple[ir.Model, ...]:
     """Return the network of every level, sparsest first; all have the same nodes.
 
-    BatchNorm stays, padding is folded, signals are images of one row,
-    transposed convolutions are convolutions.
+    BatchNorm stays, padding is folded, volumes are images, signals are images of
+    one row, transposed convolutions are convolutions.
 
     Raises:
         ExportError: When the levels do not have the same nodes.
@@ -48,6 +49,7 @@ def level_models(graph: CanonicalGraph) -> tuple[ir.Model, ...]:
     )
     for model in models:
         FoldPad()(model)
+        VolumesAsImages()(model)
         SignalsAsImages()(model)
         TransposedAsConvolution()(model)
     shapes = {

@@ -1,9 +1,9 @@
-"""Recurrent layers with nested weights against ONNX Runtime's own cells: `python -m benchmarks.recurrent`.
+"""Recurrent layers and volumes with nested weights against ONNX Runtime's own: `python -m benchmarks.sequences`.
 
     ratio = median over rounds of (time of dense float32 / time of the level), all in turns in one process, one thread
 
-An LSTM of 256 over 32 steps and a keyword spotter of a GRU over 49, weights random; written as a build writes them,
-with kernels chosen by measurement, in float32 (single zeros, and blocks of 4 rows) and in 8 bits (blocks of 1x4).
+An LSTM of 256 over 32 steps, a keyword spotter of a GRU over 49, and convolutions over a video of 8 pictures (deep kernels,
+then flat ones), weights random; written as a build writes them, with kernels chosen by measurement, in float32 (single zeros, and blocks of 4 rows) and in 8 bits (blocks of 1x4).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from elsa_edge.graph.names import LEVEL_INPUT
 
 __all__ = ["main"]
 
-_NETS: Final = ("lstm", "gru")
+_NETS: Final = ("lstm", "gru", "video")
 _LADDER: Final = (0.95, 0.9, 0.8, 0.0)
 _TURNS_S: Final = 20.0
 _QUICK_S: Final = 1.0
@@ -40,8 +40,9 @@ _FORMS: Final = {
     "float32, blocks of 4 rows": ("ort-nested", "block"),
     "8 bits, 1x4": ("nested-int8", "1x4"),
 }
-# Sparsity -> ratio to dense float32 to reach; the densest level costs at most 3 %.
-_TARGETS: Final = {0.8: 2.0, 0.9: 3.0, 0.95: 4.0, 0.0: 0.97}
+# Sparsity -> ratio to dense float32 to reach; no level costs more than 3 %.
+_TARGETS: Final = {0.8: 2.0, 0.9: 3.0, 0.95: 4.0}
+_NEVER_BELOW: Final = 0.97
 
 
 def _written(engine: str, subject: Subject, folder: Path) -> list[str]:
@@ -89,7 +90,7 @@ def _claims(rows: Sequence[Row]) -> list[Claim]:
     return [
         at_least(
             f"{row['network']}, {row['form']}, {row['sparsity']:.0%}: over dense float32",
-            _TARGETS[row["sparsity"]],
+            _NEVER_BELOW if row["network"] == "video" else _TARGETS.get(row["sparsity"], _NEVER_BELOW),
             row["speedup"],
         )
         for row in rows
@@ -97,9 +98,9 @@ def _claims(rows: Sequence[Row]) -> list[Claim]:
     ]
 
 
-@benchmark("recurrent", parts_option("network", _NETS))
+@benchmark("sequences", parts_option("network", _NETS))
 def main(quick: bool, networks: tuple[str, ...]) -> Result:
-    """LSTM and GRU layers with nested weights, in float32 and in 8 bits, over ONNX Runtime's own cells."""
+    """LSTM, GRU and video networks with nested weights, in float32 and in 8 bits, over dense float32."""
     rows = [
         row for network in networks or _NETS for row in _measure(network, _QUICK_S if quick else _TURNS_S)
     ]
