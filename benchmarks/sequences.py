@@ -2,8 +2,9 @@
 
     ratio = median over rounds of (time of dense float32 / time of the level), all in turns in one process, one thread
 
-An LSTM of 256 over 32 steps, a keyword spotter of a GRU over 49, and convolutions over a video of 8 pictures (deep kernels,
-then flat ones), weights random; written as a build writes them, with kernels chosen by measurement, in float32 (single zeros, and blocks of 4 rows) and in 8 bits (blocks of 1x4).
+An LSTM of 256 over 32 steps, a keyword spotter of a GRU over 49, and convolutions over a video of 8 pictures (deep
+kernels, then flat ones), weights random; written as a build writes them, with kernels chosen by measurement, in float32
+(single zeros, and blocks of 4 rows) and in 8 bits (blocks of 1x4).
 """
 
 from __future__ import annotations

@@ -182,7 +182,15 @@ class _Writer:
         source = node.inputs[0] if node.inputs else None
         if source is None:
             return
-        if node in self.codes.pools:
+        if node in self.codes.gates:
+            self._gate(node, self.codes.gates[node])
+        elif node in self.codes.together:
+            self._dead.add(node)
+            inputs = [self._made[value] for value in node.inputs if value is not None]
+            self._image(node.outputs[0], ir.node("Concat", inputs, {"axis": 1}))
+        elif node in self.codes.larger:
+            self._upsample(node, source)
+        elif node in self.codes.pools:
             window, result = self.codes.pools[node], node.outputs[0]
             attributes = self._window(window, source, result) | {"in_quads": -(-window.in_channels // 4)}
             inputs = [self._made[source], self.level, self._steps(source)]
@@ -191,6 +199,31 @@ class _Writer:
         elif node in self.codes.means:
             self._dead.add(node)
             self._mean(node, source)
+
+    def _gate(self, node: ir.Node, number: int) -> None:
+        planes, gates, result = node.inputs[number], node.inputs[1 - number], node.outputs[0]
+        assert planes is not None
+        assert planes.shape is not None
+        attributes: dict[str, Any] = plane_attributes(self.codes.planes[result]) | {
+            "channels": planes.shape[1]
+        }
+        inputs = [self._made[planes], self.level, self._steps(planes), gates, self._steps(result)]
+        self._dead.add(node)
+        self._image(result, ir.node("Int8Gate", inputs, attributes, domain=DOMAIN))
+
+    def _upsample(self, node: ir.Node, source: ir.Value) -> None:
+        result = node.outputs[0]
+        assert source.shape is not None
+        channels = source.shape[1]
+        assert isinstance(channels, int)
+        down, right = self.codes.larger[node]
+        attributes: dict[str, Any] = {"in_quads": -(-channels // 4), "scale_h": down, "scale_w": right}
+        for side, value in (("in", source), ("out", result)):
+            named = plane_attributes(self.codes.planes[value])
+            attributes |= {f"{side}_{name}": number for name, number in named.items()}
+        inputs = [self._made[source], self.level, self._steps(source)]
+        self._dead.add(node)
+        self._image(result, ir.node("Int8Upsample", inputs, attributes, domain=DOMAIN))
 
     def _mean(self, node: ir.Node, source: ir.Value) -> None:
         layout = self.codes.planes[source]
@@ -253,9 +286,7 @@ class _Writer:
         return self._made[value]
 
     def _steps(self, value: ir.Value) -> ir.Value:
-        value = self._named.get(value, value)
-        while value in self.codes.like:
-            value = self.codes.like[value]
+        value = self.codes.root(self._named.get(value, value))
         return self._input(steps_name(value), ir.DataType.FLOAT)
 
     def _input(self, name: str, dtype: ir.DataType) -> ir.Value:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from elsa_edge.exporters.int8.between import gated_input, scales_of
 from elsa_edge.exporters.nested.layer import Geometry, Layer
-from elsa_edge.exporters.nested.networks import array_of
+from elsa_edge.exporters.nested.networks import array_of, image_of
 from elsa_edge.exporters.nested.pool import pool_geometry
 from elsa_edge.nested_format.planes import Planes
 
@@ -30,15 +31,37 @@ class Codes:
         planes: value -> layout, for every value that is ever needed as planes.
         pools: node -> its window, for maxima over planes.
         means: Nodes that average planes over their image.
+        gates: Nodes that multiply planes with a number a channel -> number of the input that is planes.
+        larger: Nodes that repeat pixels -> how often, vertically and horizontally.
+        together: Nodes that put the channels of several planes one after the other.
         rows: Values that are rows of codes.
-        like: value -> the value whose steps it has, for what a maximum makes.
+        like: value -> the value whose steps it has: what a maximum makes or a larger image, and what is put together.
     """
 
     planes: dict[ir.Value, Planes] = field(default_factory=dict)
     pools: dict[ir.Node, Geometry] = field(default_factory=dict)
     means: set[ir.Node] = field(default_factory=set)
+    gates: dict[ir.Node, int] = field(default_factory=dict)
+    larger: dict[ir.Node, tuple[int, int]] = field(default_factory=dict)
+    together: set[ir.Node] = field(default_factory=set)
     rows: set[ir.Value] = field(default_factory=set)
     like: dict[ir.Value, ir.Value] = field(default_factory=dict)
+
+    def root(self, value: ir.Value) -> ir.Value:
+        """Return the value whose steps a value has."""
+        while value in self.like:
+            value = self.like[value]
+        return value
+
+    @property
+    def between(self) -> set[ir.Node]:
+        """The nodes between layers that work on codes."""
+        return {*self.pools, *self.means, *self.gates, *self.larger, *self.together}
+
+    @property
+    def made(self) -> list[ir.Value]:
+        """Values with steps of their own that no layer makes."""
+        return [node.outputs[0] for node in (*self.gates, *self.together)]
 
 
 class _Gaps:
@@ -115,7 +138,29 @@ def _between(
     node: ir.Node, codes: Codes, gaps: _Gaps, sizes: dict[ir.Value, tuple[int, int]], made: set[ir.Value]
 ) -> None:
     source = node.inputs[0] if node.inputs else None
-    if source is None or source not in made or node.domain not in ("", "ai.onnx"):
+    if source is None or node.domain not in ("", "ai.onnx"):
+        return
+    if node.op_type == "Concat":
+        _put_together(node, codes, gaps, sizes, made)
+        return
+    gated = gated_input(node, made)
+    if gated is not None:
+        result, planes = node.outputs[0], node.inputs[gated]
+        assert planes is not None
+        codes.gates[node] = gated
+        sizes[result] = sizes[planes]
+        gaps.join(planes, result)
+        made.add(result)
+        return
+    if source not in made:
+        return
+    scales = scales_of(node)
+    if scales is not None:
+        result = node.outputs[0]
+        codes.larger[node], codes.like[result] = scales, source
+        sizes[result] = (sizes[source][0] * scales[0], sizes[source][1] * scales[1])
+        gaps.need(result, 0)
+        made.add(result)
         return
     if node.op_type == "GlobalAveragePool" or (node.op_type == "ReduceMean" and _is_spatial(node)):
         codes.means.add(node)
@@ -131,6 +176,31 @@ def _between(
     if window.keeps_size:
         gaps.need(source, max(window.pads))
         gaps.join(source, result)
+    made.add(result)
+
+
+def _put_together(
+    node: ir.Node, codes: Codes, gaps: _Gaps, sizes: dict[ir.Value, tuple[int, int]], made: set[ir.Value]
+) -> None:
+    """Take a concatenation of channels in whole quads; what it puts together then has the steps of the result.
+
+    A value that is put together twice would have two steps: the second time stays in float32.
+    """
+    result, inputs = node.outputs[0], [value for value in node.inputs if value is not None]
+    shapes = [image_of(value) for value in inputs]
+    roots, before = {codes.root(value) for value in inputs}, {one.outputs[0] for one in codes.together}
+    if node.attributes.get_int("axis", 0) not in (1, -3) or image_of(result) is None:
+        return
+    if not all(value in made for value in inputs) or len({sizes[value] for value in inputs}) != 1:
+        return
+    if any(shape is None or shape[0] % 4 for shape in shapes[:-1]) or roots & before:
+        return
+    codes.together.add(node)
+    for root in roots:
+        codes.like[root] = result
+    sizes[result] = sizes[inputs[0]]
+    for value in inputs:
+        gaps.join(value, result)
     made.add(result)
 
 

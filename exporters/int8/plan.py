@@ -113,7 +113,7 @@ class Plan8:
         """Tell whether anything beside these layers and what lies in codes between them is in 8 bits in `dense`."""
         ours = {p for layer in self.layers.values() for p in (layer.position, *layer.absorbed)}
         names = {self._nodes[p].name for p in ours} | self.left_out
-        names |= {node.name for node in (*self._codes.pools, *self._codes.means)}
+        names |= {node.name for node in self._codes.between}
         return any(node.name not in names for node in coding_nodes(dense) if node.op_type not in _MOVING)
 
     def spans(self, levels: Sequence[int], mixes: Sequence[Mix]) -> list[tuple[int, int]]:
@@ -184,6 +184,8 @@ class Plan8:
                 if not value.name:
                     continue  # states that nobody reads
                 watched.setdefault(str(value.name), axis)
+        for value in lay_out(self._nodes, self._found).made:
+            watched.setdefault(str(value.name), 1)
         return watched
 
     def _code(self) -> None:
@@ -194,6 +196,7 @@ class Plan8:
             coder = _Coder(self._nodes, self._observed, codes, self.count)
             self._codes = codes
             self._coded: dict[int, Coded8] = {p: coder.code(layer) for p, layer in layers.items()}
+            coder.cover(codes.made)
             self._steps = coder.steps
             odd = {p for p, coded in self._coded.items() if not coded.fits}
             if not odd:
@@ -234,9 +237,13 @@ class _Coder:
             means=self._observed.means(str(source.name)),
         )
 
+    def cover(self, values: Sequence[ir.Value]) -> None:
+        """Find the steps of values that no layer reads or makes."""
+        for value in values:
+            self._of(value)
+
     def _of(self, value: ir.Value) -> list[Steps]:
-        while value in self._codes.like:
-            value = self._codes.like[value]
+        value = self._codes.root(value)
         name = steps_name(value)
         if name not in self.steps:
             self.steps[name] = self._observed.steps(str(value.name))

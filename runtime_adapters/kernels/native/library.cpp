@@ -8,6 +8,7 @@
 #include "error.h"
 #include "half.h"
 #include "half_pool.h"
+#include "int8_between.h"
 #include "int8_conv.h"
 #include "int8_depthwise.h"
 #include "int8_matmul.h"
@@ -59,17 +60,19 @@ OrtStatus* register_all(OrtSessionOptions* options, const OrtApi* api) {
   static ort::Operator<ImageFromInt8> unpack8;
   static ort::Operator<Int8Mean> mean8;
   static ort::Operator<Int8MaxPool> max_pool8;
+  static ort::Operator<Int8Gate> gate8;
+  static ort::Operator<Int8Upsample> upsample8;
   static ort::Operator<Int8Rows> rows8;
   static ort::Operator<Int8MatMul> matmul8;
   static ort::Operator<Int8MatMulFloat> matmul8_float;
   static ort::Operator<Lstm<Int8StateProduct>> lstm8;
   static ort::Operator<Gru<Int8StateProduct>> gru8;
   static const OrtCustomOp* const all[] = {
-      &conv,     &depthwise, &conv_depthwise, &matmul,           &lstm,          &gru,
-      &pack,     &unpack,    &conv8,          &depthwise8,       &pack8,         &unpack8,
-      &mean8,    &max_pool8, &rows8,          &matmul8,          &matmul8_float, &lstm8,
-      &gru8,     &conv16,    &depthwise16,    &conv_depthwise16, &matmul16,      &pack16,
-      &unpack16, &max_pool16};
+      &conv,     &depthwise,  &conv_depthwise, &matmul,           &lstm,          &gru,
+      &pack,     &unpack,     &conv8,          &depthwise8,       &pack8,         &unpack8,
+      &mean8,    &max_pool8,  &rows8,          &matmul8,          &matmul8_float, &lstm8,
+      &gru8,     &conv16,     &depthwise16,    &conv_depthwise16, &matmul16,      &pack16,
+      &unpack16, &max_pool16, &gate8,          &upsample8};
   static OrtCustomOpDomain* domain = nullptr;
   static const std::string problem = [api]() -> std::string {
     try {
