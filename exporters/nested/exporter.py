@@ -86,7 +86,7 @@ class OrtNestedExporter:
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
         """Write the files above."""
-        layers = layer_set_of(graph, Stored.INT8 if self._int8 else Stored.FLOAT32)
+        layers = layer_set_of(graph, profile.hardware.arch, Stored.INT8 if self._int8 else Stored.FLOAT32)
         verdicts = self._judge(layers, profile, golden)
         chosen = [verdict.choice for verdict in verdicts]
         others = self._others(layers, chosen)
