@@ -62,7 +62,7 @@ def test_the_bytes_are_those_of_the_format() -> None:
     [
         (0, b"X", "does not start with ELSASEG1"),
         (16, b"\x02\0\0\0", "block_rows is neither 1 nor 4"),
-        (20, b"\x07\0\0\0", "value_type is none of 0, 1 and 2"),
+        (20, b"\x07\0\0\0", "value_type is none of 0, 1, 2 and 3"),
         (8, b"\xff\xff\xff\xff", "rows or columns out of range"),
         (24, b"\0\0\0\0", "column_block out of range"),
         (28, b"\xff\xff\xff\xff", "size does not follow"),

@@ -378,7 +378,7 @@ HOSTILE = {
     "a column lies beyond its block": (128, 60000, "<u2"),
     "its size does not follow from its header": (28, 2**32 - 8, "<u4"),
     "block_rows is neither 1 nor 4": (16, 3, "<u4"),
-    "value_type is none of 0, 1 and 2": (20, 9, "<u4"),
+    "value_type is none of 0, 1, 2 and 3": (20, 9, "<u4"),
 }
 
 
