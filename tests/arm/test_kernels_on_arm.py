@@ -39,6 +39,8 @@ SCRIPT = Path(__file__).resolve().parents[1] / "support" / "run_nested.py"
 class Mixed(nn.Module):
     """Strided, residual, depthwise and pointwise convolution, both kinds of pooling and a product."""
 
+    SHAPE = (3, 21, 30)
+
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
@@ -55,15 +57,52 @@ class Mixed(nn.Module):
         return self.head(self.last(self.pool(torch.relu(self.deep(x) + x))).mean((2, 3)))
 
 
-def mixed(batch: int = 2):
-    """Return the network with random nested levels, and inputs for it."""
+class Spoken(nn.Module):
+    """Recurrent layers: an LSTM in both directions and a GRU."""
+
+    SHAPE = (9, 13)
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.lstm = nn.LSTM(13, 18, batch_first=True, bidirectional=True)
+        self.gru = nn.GRU(36, 10, batch_first=True)
+        self.head = nn.Linear(10, 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.gru(self.lstm(x)[0])[0][:, -1])
+
+
+class Gated(nn.Module):
+    """A gate of each channel, an image made larger, two images side by side."""
+
+    SHAPE = (3, 16, 20)
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 16, 1), nn.Hardsigmoid())
+        self.down = nn.Conv2d(16, 8, 3, 2, 1)
+        self.up = nn.Upsample(scale_factor=2)
+        self.last = nn.Conv2d(24, 12, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.stem(x))
+        x = x * self.gate(x)
+        return self.last(torch.cat([x, self.up(torch.relu(self.down(x)))], 1)).mean((2, 3))
+
+
+def nested(network: type[nn.Module], batch: int = 2):
+    """Return a network with random nested levels, and inputs for it."""
     random = np.random.default_rng(0)
-    model = Mixed().eval()
+    model = network().eval()
     weights = {name: value.numpy().copy() for name, value in model.state_dict().items()}
     indices = {n: random.integers(0, 3, w.shape).astype(np.uint8) for n, w in weights.items() if w.ndim >= 2}
     checkpoint = NestedCheckpoint(weights, indices, {}, Ladder.from_sparsities((0.66, 0.33, 0.0)))
-    graph = export_canonical(checkpoint, model, [TensorSpec("", (1, 3, 21, 30))])
-    return graph, {"x": random.standard_normal((batch, 3, 21, 30)).astype(np.float32)}
+    shape = network.SHAPE
+    graph = export_canonical(checkpoint, model, [TensorSpec("", (1, *shape))])
+    return graph, {"x": random.standard_normal((batch, *shape)).astype(np.float32)}
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +126,14 @@ def try_on_board(library, folder, feed, cpu):
     return emulator.run_python("arm64", [SCRIPT, *paths], cpu=cpu, environment={"PYTHONPATH": path})
 
 
+NETWORKS = pytest.mark.parametrize("network", [Mixed, Spoken, Gated])
+
+
+@NETWORKS
 @pytest.mark.parametrize(("cpu", "choose"), [("cortex-a72", "nested"), ("cortex-a76", "auto")])
-def test_every_level_agrees_with_the_oracle(library, cpu, choose, tmp_path):
+def test_every_level_agrees_with_the_oracle(library, network, cpu, choose, tmp_path):
     """Blocks of 1 and 4 rows, on both generations of boards."""
-    graph, feed = mixed()
+    graph, feed = nested(network)
     golden = Golden(feed, run_canonical(graph, feed))
     OrtNestedExporter(choose=choose).export(graph, load_profile("raspberry-pi-4"), golden, tmp_path)
     told = run_on_board(library, tmp_path, feed, cpu)
@@ -101,10 +144,11 @@ def test_every_level_agrees_with_the_oracle(library, cpu, choose, tmp_path):
                 np.testing.assert_allclose(answers[f"{level}/{name}"], array, rtol=1e-4, atol=1e-5)
 
 
+@NETWORKS
 @pytest.mark.parametrize(("cpu", "isa"), [("cortex-a72", "base"), ("cortex-a76", "dotprod")])
-def test_eight_bits_are_the_same_bits_as_on_x86(library, cpu, isa, tmp_path):
-    """Convolutions, HardSwish, SiLU, a residual, a mean and a product, with and without `sdot`: no bit differs."""
-    graph, feed = mixed(batch=16)
+def test_eight_bits_are_the_same_bits_as_on_x86(library, network, cpu, isa, tmp_path):
+    """With and without `sdot`: no bit differs."""
+    graph, feed = nested(network, batch=16)
     plain = load_profile("raspberry-pi-4")
     free = plain.model_copy(update={"tflite": plain.tflite.model_copy(update={"int8_changed_answers": 1.0})})
     NestedInt8Exporter("nested").export(graph, free, Golden(feed, ()), tmp_path)
@@ -122,7 +166,7 @@ def test_eight_bits_are_the_same_bits_as_on_x86(library, cpu, isa, tmp_path):
 
 def test_half_floats_are_within_their_promise_and_next_to_those_of_x86(library, tmp_path):
     """With the arithmetic of the core: as close to the oracle as the manifest says, at every level."""
-    graph, feed = mixed(batch=16)
+    graph, feed = nested(Mixed, batch=16)
     variant = NestedFloat16Exporter().export(
         graph, load_profile("raspberry-pi-5"), Golden(feed, ()), tmp_path
     )
@@ -141,7 +185,7 @@ def test_half_floats_are_within_their_promise_and_next_to_those_of_x86(library, 
 
 def test_half_floats_are_refused_in_words_where_the_core_has_none(library, tmp_path):
     """A Cortex-A72 says what it lacks when the session is made; it computes nothing slowly in silence."""
-    graph, feed = mixed(batch=16)
+    graph, feed = nested(Mixed, batch=16)
     NestedFloat16Exporter().export(graph, load_profile("raspberry-pi-5"), Golden(feed, ()), tmp_path)
     done = try_on_board(library, tmp_path, feed, "cortex-a72")
 

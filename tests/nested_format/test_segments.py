@@ -103,5 +103,5 @@ def test_settings_outside_the_format_are_refused() -> None:
     weight, active = np.ones((2, 2), np.float32), np.ones((2, 2), np.bool_)
     with pytest.raises(ContractError, match="blocks of 1 or 4 rows"):
         encode(weight, active, block_rows=2)
-    with pytest.raises(ContractError, match="float32 or int8"):
+    with pytest.raises(ContractError, match="float32, float16 or int8"):
         encode(weight.astype(np.float64), active)
