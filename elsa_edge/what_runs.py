@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Final
 
 from elsa_edge.bundle.manifest import Variant
-from elsa_edge.nested_format.library import library_path
+from elsa_edge.nested_format.library import instruction_set
 from elsa_edge.profiles.schema import Runtime
 
 __all__ = ["WhatRuns", "what_runs"]
@@ -51,17 +48,6 @@ class WhatRuns:
 
 def what_runs(variant: Variant, runtime: Runtime) -> WhatRuns:
     """Return what a variant that was opened runs with."""
-    teller, library = _TELLERS.get(variant.name), library_path()
-    told = None if teller is None or library is None else _told(library, teller)
+    teller = _TELLERS.get(variant.name)
+    told = None if teller is None else instruction_set(teller)
     return WhatRuns(variant.name, variant.runtime, runtime.choice, runtime.threads, told)
-
-
-@lru_cache(maxsize=8)
-def _told(library: Path, teller: str) -> str | None:
-    try:
-        function = getattr(ctypes.CDLL(str(library)), teller)
-    except (OSError, AttributeError):  # another machine's, or an older one
-        return None
-    function.restype = ctypes.c_char_p
-    answer: bytes = function()
-    return answer.decode("ascii", "replace")

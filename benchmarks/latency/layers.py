@@ -79,7 +79,7 @@ def _layer_session(
     table = np.ones((1, 2, channels), np.float32)
     index = np.where(active, 0, 255).astype(np.uint8)
     layer = Layer("layer", 0, 0, (), "conv", weight, index, table, Activation(), None, geometry)
-    swept = column_block(layer, "x86-64", in_blocks=block_rows == 4)
+    swept = column_block(layer, in_blocks=block_rows == 4)
     segment = encode(weight, active, block_rows=block_rows, column_block=swept)
     planes = Planes(side, side, gap)
     window = Window(planes, planes, (kernel, kernel), pads=(pad, pad)).attributes()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["LIBRARY_VARIABLE", "library_for", "library_path", "needed_glibc"]
+__all__ = ["LIBRARY_VARIABLE", "instruction_set", "library_for", "library_path", "needed_glibc"]
 
 LIBRARY_VARIABLE: Final = "ELSA_KERNELS_LIBRARY"
 _PLACE: Final = Path(__file__).parents[1] / "runtime_adapters" / "kernels"
@@ -24,6 +26,27 @@ def library_path() -> Path | None:
     named = os.environ.get(LIBRARY_VARIABLE)
     path = Path(named) if named else _PLACE / _FILE_NAME
     return path if path.is_file() else None
+
+
+def instruction_set(teller: str = "elsa_kernels_isa") -> str | None:
+    """Return the instruction set that the library here takes; None where there is no library, or an older one.
+
+    Args:
+        teller: Its function that tells: of float32, or `elsa_kernels8_isa`, `elsa_kernels16_isa`.
+    """
+    library = library_path()
+    return None if library is None else _told(library, teller)
+
+
+@lru_cache(maxsize=8)
+def _told(library: Path, teller: str) -> str | None:
+    try:
+        function = getattr(ctypes.CDLL(str(library)), teller)
+    except (OSError, AttributeError):  # another machine's, or an older one
+        return None
+    function.restype = ctypes.c_char_p
+    answer: bytes = function()
+    return answer.decode("ascii", "replace")
 
 
 _MACHINES: Final = {"x86_64": "x86-64", "AMD64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}

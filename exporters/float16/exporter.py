@@ -75,7 +75,7 @@ class NestedFloat16Exporter:
             ExportError: When half floats cannot hold its values, or change its answers too much.
         """
         samples = calibration_samples(graph.inputs, profile, golden)
-        layers = layer_set_of(graph, _ARCHITECTURE, Stored.FLOAT16)
+        layers = layer_set_of(graph, Stored.FLOAT16)
         candidates = [layer for layer in layers.layers if _takes(layer)]
         refused = out_of_range(layers.models, candidates, samples)
         chosen = frozenset(layer.position for layer in candidates) - refused.keys()

@@ -63,13 +63,13 @@ def forecast_nested8(graph: CanonicalGraph, profile: DeviceProfile, *, trial: bo
     dense = _dense8_ms(graph, profile, pace, rival)
     shares = _timed_shares(graph, profile, rival) if rival is not None and trial else None
     if shares is None:
-        shares = nested_shares(graph, pace.rates, profile.hardware.arch)
+        shares = nested_shares(graph, pace.rates)
     return Forecast(tuple(dense * min(1.0, share) for share in shares), (), pace.basis, pace.here)
 
 
-def nested_shares(graph: CanonicalGraph, rates: Rates, arch: str) -> list[float]:
+def nested_shares(graph: CanonicalGraph, rates: Rates) -> list[float]:
     """Return the time of each level with nested kernels over the dense 8-bit network's, by the cost model."""
-    layers = layer_set_of(graph, arch)
+    layers = layer_set_of(graph)
     dense_ms = np.array([dense_us(layer, rates) / 1e3 for layer in layers.layers])
     whole = float(dense_ms.sum()) + others_ms(layers, rates)
     if whole <= 0.0:
@@ -116,7 +116,4 @@ def _dense8_ms(graph: CanonicalGraph, profile: DeviceProfile, pace: Pace, rival:
     timed = None if rival is None else timed_ms(rival, graph, profile)
     if timed is not None:
         return timed
-    return (
-        dense_ms(graph, profile, pace, layer_set_of(graph, profile.hardware.arch))
-        * _INT8_SHARE[profile.hardware.arch]
-    )
+    return dense_ms(graph, profile, pace, layer_set_of(graph)) * _INT8_SHARE[profile.hardware.arch]

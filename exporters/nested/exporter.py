@@ -26,7 +26,7 @@ from elsa_edge.exporters.nested.stored import Stored
 from elsa_edge.exporters.nested.write import write
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.inputs import take_samples
-from elsa_edge.nested_format.library import library_path
+from elsa_edge.nested_format.library import instruction_set, library_path
 from elsa_edge.plugins import Forecast, Preflight
 from elsa_edge.profiles.schema import DeviceProfile
 
@@ -86,7 +86,9 @@ class OrtNestedExporter:
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
         """Write the files above."""
-        layers = layer_set_of(graph, profile.hardware.arch, Stored.INT8 if self._int8 else Stored.FLOAT32)
+        form = Stored.INT8 if self._int8 else Stored.FLOAT32
+        narrow = self._is_here(profile) and instruction_set() == "avx2"
+        layers = layer_set_of(graph, form, narrow=narrow)
         verdicts = self._judge(layers, profile, golden)
         chosen = [verdict.choice for verdict in verdicts]
         others = self._others(layers, chosen)

@@ -73,8 +73,7 @@ def forecast_nested(
         int8: Whether weights are stored in 8 bits.
         trial: Time the nested levels where the device is of this machine's kind; the cost model alone otherwise.
     """
-    form = Stored.INT8 if int8 else Stored.FLOAT32
-    pace, layers = pace_of(profile), layer_set_of(graph, profile.hardware.arch, form)
+    pace, layers = pace_of(profile), layer_set_of(graph, Stored.INT8 if int8 else Stored.FLOAT32)
     dense = dense_ms(graph, profile, pace, layers)
     if pace.here and trial:
         verdicts = judge_by_timing(layers, pace.rates, made_inputs(graph, 1), profile.runtime)
@@ -98,7 +97,7 @@ def forecast_nested(
 
 def forecast_dense(graph: CanonicalGraph, profile: DeviceProfile) -> Forecast:
     """Forecast `ort-switch` and `ort-levels`: dense kernels, without the channels that are zero at a level."""
-    pace, layers = pace_of(profile), layer_set_of(graph, profile.hardware.arch)
+    pace, layers = pace_of(profile), layer_set_of(graph)
     dense = dense_ms(graph, profile, pace, layers)
     level_ms = []
     for level in range(len(graph.ladder)):

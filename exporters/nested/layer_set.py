@@ -92,18 +92,18 @@ class LayerSet:
         return self._dense[key]
 
 
-def layer_set_of(graph: CanonicalGraph, arch: str, form: Stored = Stored.FLOAT32) -> LayerSet:
+def layer_set_of(graph: CanonicalGraph, form: Stored = Stored.FLOAT32, *, narrow: bool = False) -> LayerSet:
     """Find the layers of a network and write their segments.
 
     Args:
         graph: The canonical graph; it is not modified.
-        arch: Kind of processor that it is for, see `price.RATES`.
         form: How the weights are stored; half floats are multiplied as half floats, too.
+        narrow: Whether the processor's vectors are of 8 floats, where that is known.
     """
     models = level_models(graph)
     layers, _ = find_layers(models)
     coded = {
-        layer.position: code_layer(layer, len(models), arch, form)
+        layer.position: code_layer(layer, len(models), form, narrow=narrow)
         for layer in layers
         if layer.kind != "depthwise"
     }

@@ -81,10 +81,10 @@ def rates_here(arch: str, threads: int) -> Rates:
     """
     runtime = Runtime(threads=threads)
     same = {"pads": [1, 1, 1, 1]}
-    image = _time(arch, runtime, "Conv", (1, 64, 28, 28), [(64, 64, 3, 3)] * 2, **same)
-    depth = _time(arch, runtime, "Conv", (1, 64, 56, 56), [(64, 1, 3, 3)], group=64, **same)
-    vector = _time(arch, runtime, "MatMul", (1, 1024), [(1024, 1024)] * 2)
-    product = _time(arch, runtime, "MatMul", (64, 512), [(512, 512)] * 2)
+    image = _time(runtime, "Conv", (1, 64, 28, 28), [(64, 64, 3, 3)] * 2, **same)
+    depth = _time(runtime, "Conv", (1, 64, 56, 56), [(64, 1, 3, 3)], group=64, **same)
+    vector = _time(runtime, "MatMul", (1, 1024), [(1024, 1024)] * 2)
+    product = _time(runtime, "MatMul", (64, 512), [(512, 512)] * 2)
     usual = RATES[arch]
     bytes_read = sum(layer.weight.nbytes for layer in vector.layers.layers)
     return Rates(
@@ -100,7 +100,6 @@ def rates_here(arch: str, threads: int) -> Rates:
 
 
 def _time(
-    arch: str,
     runtime: Runtime,
     operator: str,
     shape: Sequence[int],
@@ -113,7 +112,7 @@ def _time(
         folder = Path(temporary)
         write_bytes(folder / "chain.onnx", content)
         graph, _ = nest_onnx(folder / "chain.onnx", _LEVELS, prove=False)
-        layers = layer_set_of(graph, arch)
+        layers = layer_set_of(graph)
         write_dense(layers, folder / "dense.onnx", layers.count - 1)
         write(layers, folder, [layers.every, layers.every, DENSE])
         dense = open_session(folder / "dense.onnx", options_for(runtime))

@@ -5,7 +5,6 @@ cost of single rows: entries        cost of blocks of 4: 4 * blocks * BLOCK_ADVA
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,9 +22,10 @@ __all__ = ["BLOCK_ADVANTAGE", "Coded", "code_layer", "column_block"]
 BLOCK_ADVANTAGE: Final = 0.6
 # Pixels that a sweep over the rows reads again and again: the first-level cache, less what passes through it.
 _TILE_BYTES: Final = 24_000
-# Where pixels are read without neighbours a miss is prefetched well, on x86-64 from the second-level cache, too: sums
-# wait in memory less often (AMD EPYC with AVX2: ResNet-50 1.06 to 1.17 times as fast, MobileNetV2 1.07 to 1.09).
-_PLAIN_TILE_BYTES: Final[Mapping[str, int]] = {"x86-64": 192_000, "aarch64": 48_000}
+_PLAIN_TILE_BYTES: Final = 48_000  # where pixels are read without neighbours a miss is prefetched well
+# The same with vectors of 8, whose tiles are half as wide as counted here: sums wait in memory less often, and pixels
+# come from the second-level cache (AMD EPYC: ResNet-50 1.06 to 1.17 times as fast, MobileNetV2 1.07 to 1.09).
+_NARROW_PLAIN_TILE_BYTES: Final = 192_000
 _BLOCK_TILE_BYTES: Final = 60_000  # blocks of 4 rows read a quarter as many pixels for the same work
 _TILE_FLOATS: Final = 12 * LINE_FLOATS
 _BLOCK_TILE_FLOATS: Final = 6 * LINE_FLOATS
@@ -52,14 +52,14 @@ class Coded:
         return sum(segment.nbytes for segment in self.segments[: level + 1])
 
 
-def column_block(layer: Layer, arch: str, *, in_blocks: bool = False, unit_bytes: int = 4) -> int:
+def column_block(layer: Layer, *, in_blocks: bool = False, unit_bytes: int = 4, narrow: bool = False) -> int:
     """Return how many columns are swept together so that their pixels stay near.
 
     Args:
         layer: A convolution or matrix product.
-        arch: Kind of processor, see `price.RATES`.
         in_blocks: Whether its weights are stored in blocks of 4 rows.
         unit_bytes: Of a pixel: a tile of half floats has as many bytes, so twice as many pixels.
+        narrow: Whether vectors are of 8 floats.
     """
     if layer.geometry is None:
         return MOST_COLUMNS
@@ -69,23 +69,27 @@ def column_block(layer: Layer, arch: str, *, in_blocks: bool = False, unit_bytes
     tile = (_BLOCK_TILE_FLOATS if in_blocks else _TILE_FLOATS) * 4 // unit_bytes
     positions = min(tile, whole_lines(g.out_size[0] * pitch))
     reach = ((g.kernel[0] - 1) * pitch * g.dilation[0] + (g.kernel[1] - 1) * g.dilation[1]) // g.stride[0]
-    budget = _BLOCK_TILE_BYTES if in_blocks else _PLAIN_TILE_BYTES[arch] if taps == 1 else _TILE_BYTES
+    plain = _NARROW_PLAIN_TILE_BYTES if narrow else _PLAIN_TILE_BYTES
+    budget = _BLOCK_TILE_BYTES if in_blocks else plain if taps == 1 else _TILE_BYTES
     channels = max(8, budget // ((positions + reach) * unit_bytes))
     return min(channels * taps, MOST_COLUMNS // taps * taps)
 
 
-def code_layer(layer: Layer, level_count: int, arch: str, form: Stored = Stored.FLOAT32) -> Coded:
+def code_layer(
+    layer: Layer, level_count: int, form: Stored = Stored.FLOAT32, *, narrow: bool = False
+) -> Coded:
     """Write a layer's weights as one segment per level.
 
     Args:
         layer: A convolution, a matrix product or a recurrent layer, which has two.
         level_count: Levels of the ladder.
-        arch: Kind of processor that it is for.
         form: What to store.
+        narrow: Whether vectors are of 8 floats.
     """
     forms = _forms(layer, level_count)
     unit_bytes = 2 if form is Stored.FLOAT16 else 4
-    width = column_block(layer, arch, in_blocks=all(rows == 4 for rows, _ in forms), unit_bytes=unit_bytes)
+    in_blocks = all(rows == 4 for rows, _ in forms)
+    width = column_block(layer, in_blocks=in_blocks, unit_bytes=unit_bytes, narrow=narrow)
     weight, factor = stored(layer.weight, layer.index < level_count, form)
     table = layer.table.copy()
     table[:, 0] *= factor
@@ -96,7 +100,7 @@ def code_layer(layer: Layer, level_count: int, arch: str, form: Stored = Stored.
         segments.append(encode(weight, layer.index == level, block_rows=block_rows, column_block=width))
         work.append(total)
     work += [total] * (level_count - len(work))
-    before = None if layer.before is None else code_layer(layer.before, level_count, arch, form)
+    before = None if layer.before is None else code_layer(layer.before, level_count, form, narrow=narrow)
     return Coded(tuple(segments), tuple(work), np.ascontiguousarray(table, np.float32), before)
 
 

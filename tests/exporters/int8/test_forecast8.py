@@ -15,7 +15,7 @@ from elsa_edge.profiles import load_profile
 @pytest.mark.parametrize("name", ["mlp", "conv"])
 def test_single_zeros_save_little_where_four_channels_go_together(canonical, name):
     """A layer's share of work in fours is at least that of its weights, rises, and is all of it where all are used."""
-    layers = layer_set_of(canonical(name), "x86-64")
+    layers = layer_set_of(canonical(name))
     for layer in layers.layers:
         shares = [active_fours(layer, level) for level in range(layers.count)]
         assert shares == sorted(shares)
@@ -24,14 +24,14 @@ def test_single_zeros_save_little_where_four_channels_go_together(canonical, nam
 
 def test_what_stays_dense_costs_what_it_costs_there(canonical):
     """Depthwise layers and operators between layers keep their time; the others shrink with their fours."""
-    layers, rates = layer_set_of(canonical("conv"), "x86-64"), RATES["x86-64"]
+    layers, rates = layer_set_of(canonical("conv")), RATES["x86-64"]
     depthwise = [layer for layer in layers.layers if layer.kind == "depthwise"]
     products = [layer for layer in layers.layers if layer.kind != "depthwise"]
     assert depthwise
     assert products
     stays_ms = others_ms(layers, rates) + sum(dense_us(layer, rates) for layer in depthwise) / 1e3
     whole_ms = stays_ms + sum(dense_us(layer, rates) for layer in products) / 1e3
-    for level, share in enumerate(nested_shares(canonical("conv"), rates, "x86-64")):
+    for level, share in enumerate(nested_shares(canonical("conv"), rates)):
         nested_ms = (
             sum(SLOWNESS * active_fours(layer, level) * dense_us(layer, rates) for layer in products) / 1e3
         )

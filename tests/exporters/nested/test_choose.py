@@ -42,7 +42,7 @@ def graph():
 
 @cache
 def layers() -> LayerSet:
-    return layer_set_of(graph(), "x86-64")
+    return layer_set_of(graph())
 
 
 def golden() -> Golden:
@@ -130,8 +130,8 @@ def test_a_level_that_lost_whole_outputs_has_a_smaller_network(tmp_path):
     negative = np.flatnonzero(nested.weights["0.bias"] < 0)[:16]
     indices["0.weight"][negative] = 2
     dead = replace(nested, indices=indices)
-    with_dead = layer_set_of(export_canonical(dead, model, [TensorSpec("", (1, 256))]), "x86-64")
-    with_few = layer_set_of(export_canonical(few, model, [TensorSpec("", (1, 256))]), "x86-64")
+    with_dead = layer_set_of(export_canonical(dead, model, [TensorSpec("", (1, 256))]))
+    with_few = layer_set_of(export_canonical(few, model, [TensorSpec("", (1, 256))]))
 
     assert not with_few.smaller_when_dense(0)
 

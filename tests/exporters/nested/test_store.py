@@ -1,4 +1,4 @@
-"""How many columns are swept together, by what the processor's caches hold."""
+"""How many columns are swept together, by what the processor's caches and vectors hold."""
 
 from __future__ import annotations
 
@@ -21,24 +21,21 @@ def layer_of(kernel: int) -> Layer:
     return Layer("layer", 0, 0, (), "conv", weight, index, table, Activation(), None, geometry)
 
 
-def test_pixels_without_neighbours_may_come_from_the_second_cache_of_x86():
-    near, far = (column_block(layer_of(1), arch) for arch in ("aarch64", "x86-64"))
+def test_narrow_vectors_sweep_over_more_columns_where_pixels_have_no_neighbours():
+    wide, narrow = (column_block(layer_of(1), narrow=narrow) for narrow in (False, True))
 
-    assert near < far
-    assert far == pytest.approx(4 * near, rel=0.02)
-
-
-@pytest.mark.parametrize("arch", ["aarch64", "x86-64"])
-def test_a_block_of_a_larger_kernel_is_of_whole_channels_and_the_same_everywhere(arch):
-    assert column_block(layer_of(3), arch) % 9 == 0
-    assert column_block(layer_of(3), arch) == column_block(layer_of(3), "x86-64")
+    assert narrow == pytest.approx(4 * wide, rel=0.02)
 
 
-@pytest.mark.parametrize("arch", ["aarch64", "x86-64"])
-def test_segments_hold_the_same_weights_for_every_processor(arch):
+def test_a_block_of_a_larger_kernel_is_of_whole_channels_and_the_same_for_all():
+    assert column_block(layer_of(3)) % 9 == 0
+    assert column_block(layer_of(3), narrow=True) == column_block(layer_of(3))
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_segments_hold_the_same_weights_however_wide_their_blocks(narrow):
     layer = layer_of(1)
 
-    segment = decode(code_layer(layer, 1, arch).segments[0])
+    segment = decode(code_layer(layer, 1, narrow=narrow).segments[0])
 
     np.testing.assert_array_equal(segment.values, layer.weight)
-    assert segment.column_block <= column_block(layer, arch) * 4
