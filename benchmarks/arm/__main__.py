@@ -1,10 +1,10 @@
-"""ARM without a board: models of loops, instructions, masks, half floats. `python -m benchmarks.arm VERB`."""
+"""ARM without a board, `python -m benchmarks.arm VERB`: models, instructions, masks, half floats, shared loads."""
 
 from __future__ import annotations
 
 import click
 
-from benchmarks.arm import halves, inferences, loops, masks
+from benchmarks.arm import halves, inferences, loops, masks, shared
 
 
 @click.group()
@@ -16,6 +16,7 @@ main.add_command(loops.main, "loops")
 main.add_command(inferences.main, "inferences")
 main.add_command(masks.main, "masks")
 main.add_command(halves.main, "halves")
+main.add_command(shared.main, "shared")
 
 if __name__ == "__main__":
     main()

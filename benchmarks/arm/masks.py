@@ -13,7 +13,7 @@ and stems dense, as `sparsify` cuts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from benchmarks.common import Result, Row, benchmark
 from benchmarks.repair.imagenet import IMAGENET
 from elsa_edge.sparsify import sparsify
 
-__all__ = ["grouped", "shared_columns"]
+__all__ = ["grouped", "real_masks", "shared_columns"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -100,17 +100,26 @@ def _layers(model: nn.Module) -> dict[str, int]:
     return positions
 
 
-def _rows(name: str) -> Iterator[Row]:
-    network = IMAGENET[name]
-    model = network.make().eval()
+def real_masks(name: str, sparsities: Sequence[float]) -> Iterator[tuple[float, dict[str, tuple[Mask, int]]]]:
+    """Yield each sparse level with the masks (rows, columns) of its convolutions and how many positions they have."""
+    model = IMAGENET[name].make().eval()
     positions = _layers(model)
-    checkpoint = sparsify(model, _SPARSITIES)
-    for level, sparsity in enumerate(_SPARSITIES[:-1]):
-        masks = {
-            weight: (index <= level).reshape(index.shape[0], -1)
-            for weight, index in checkpoint.indices.items()
-            if weight in positions
-        }
+    checkpoint = sparsify(model, sparsities)
+    for level, sparsity in enumerate(sparsities[:-1]):
+        yield (
+            sparsity,
+            {
+                weight: ((index <= level).reshape(index.shape[0], -1), positions[weight])
+                for weight, index in checkpoint.indices.items()
+                if weight in positions
+            },
+        )
+
+
+def _rows(name: str) -> Iterator[Row]:
+    for sparsity, layers in real_masks(name, _SPARSITIES):
+        masks = {weight: mask for weight, (mask, _) in layers.items()}
+        positions = {weight: count for weight, (_, count) in layers.items()}
         products = sum(int(mask.sum()) * positions[weight] for weight, mask in masks.items())
         for rows in (2, 4, 8):
             row: Row = {"network": name, "sparsity": sparsity, "rows": rows}
