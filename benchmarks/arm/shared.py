@@ -79,7 +79,7 @@ def _alone(library: ctypes.CDLL, layer: Layer, width: int) -> Callable[[npt.NDAr
             index.append(there)
             value.append(row[there])
             counts.append(len(there))
-    held = (
+    held: tuple[npt.NDArray[Any], ...] = (
         np.cumsum(counts, dtype=np.uint32),
         np.concatenate(index).astype(np.uint16),
         np.concatenate(value).astype(np.float32),
@@ -87,7 +87,7 @@ def _alone(library: ctypes.CDLL, layer: Layer, width: int) -> Callable[[npt.NDAr
 
     def run(y: npt.NDArray[np.float32]) -> None:
         library.alone(
-            _pointer(layer.pixels), _pointer(offsets), width, *map(_pointer, held),
+            _pointer(layer.pixels), _pointer(offsets), width, *(_pointer(array) for array in held),
             rows, -(-columns // width), ctypes.c_int64(layer.pixels.shape[1]), _pointer(y),
         )  # fmt: skip
 
@@ -111,12 +111,16 @@ def _together(library: ctypes.CDLL, layer: Layer, width: int) -> Callable[[npt.N
                     index.append(int(column))
                     value += [float(v) for v in block[:, column] if v != 0]
                 pointers.append(len(index))
-    held = (np.array(pointers, np.uint32), np.array(index, np.uint16), np.array(value, np.float32))
+    held: tuple[npt.NDArray[Any], ...] = (
+        np.array(pointers, np.uint32),
+        np.array(index, np.uint16),
+        np.array(value, np.float32),
+    )
     begins = np.array(values, np.uint32)
 
     def run(y: npt.NDArray[np.float32]) -> None:
         library.together(
-            _pointer(layer.pixels), _pointer(offsets), width, *map(_pointer, held), _pointer(begins),
+            _pointer(layer.pixels), _pointer(offsets), width, *(_pointer(array) for array in held), _pointer(begins),
             groups, -(-columns // width), ctypes.c_int64(layer.pixels.shape[1]), _pointer(y),
         )  # fmt: skip
 
