@@ -11,7 +11,7 @@ import numpy.typing as npt
 from elsa_edge.errors import ExportError, InputError
 from elsa_edge.tensors import TensorSpec, check_inputs
 
-__all__ = ["MIN_SAMPLES", "checked_samples"]
+__all__ = ["MIN_SAMPLES", "checked_samples", "fixed_batch", "sample_axes"]
 
 MIN_SAMPLES: Final = 16
 _MOST_SAMPLES: Final = 256  # more hardly move the ranges and take time at every level
@@ -19,10 +19,32 @@ _MOST_SAMPLES: Final = 256  # more hardly move the ranges and take time at every
 Array = npt.NDArray[Any]
 
 
+def fixed_batch(specs: Mapping[str, TensorSpec]) -> int | None:
+    """Return how many samples a network without free sizes takes at once: the first size, where all inputs share it."""
+    firsts = {spec.shape[0] if spec.shape else None for spec in specs.values()}
+    free = any(None in spec.shape for spec in specs.values())
+    return None if free or len(firsts) != 1 else firsts.pop()
+
+
+def sample_axes(specs: Mapping[str, TensorSpec]) -> dict[str, int]:
+    """Return the axis of each input along which its samples lie; inputs without one are left out."""
+    if fixed_batch(specs) is not None:
+        return dict.fromkeys(specs, 0)
+    axes = {name: spec.batch_axis for name, spec in specs.items()}
+    # A free size that nobody calls the batch may be a length, unless it is the first.
+    return {
+        name: axis
+        for name, axis in axes.items()
+        if axis is not None and (axis == 0 or any(specs[name].sizes))
+    }
+
+
 def checked_samples(
     specs: Mapping[str, TensorSpec], given: Mapping[str, Array], origin: str, fix: str
 ) -> dict[str, Array]:
     """Return at most 256 samples, spread over those given.
+
+    A network whose batch is fixed takes any multiple of it: it is run a batch at a time.
 
     Args:
         specs: Inputs of the network.
@@ -34,40 +56,55 @@ def checked_samples(
         InputError: When they do not fit the network or are not finite.
         ExportError: When they are too few or all the same, so that ranges would be made up.
     """
-    batched = {name for name, spec in specs.items() if spec.shape and spec.shape[0] is None}
+    axes, at_once = sample_axes(specs), fixed_batch(specs)
     if len(given) == 1 and len(specs) == 1:
         given = dict(zip(specs, given.values(), strict=True))
     try:
-        inputs = check_inputs(specs, given)
+        inputs = check_inputs(_of_any_batch(specs) if at_once else specs, given)
     except InputError as error:
         raise InputError(
             f"The calibration data do not fit the network: {error.problem}",
             expected=error.expected,
             found=error.found,
         ) from error
-    counts = {len(inputs[name]) for name in batched}
+    counts = {inputs[name].shape[axis] for name, axis in axes.items()}
     if len(counts) > 1:
         raise InputError(
             "Every input needs as many calibration samples", found=", ".join(map(str, sorted(counts)))
         )
     count = counts.pop() if counts else 1
+    if at_once and count % at_once:
+        raise InputError(
+            "The calibration data do not fill the network's batches",
+            expected=f"a multiple of {at_once} samples, its fixed batch",
+            found=f"{count} in {origin}",
+        )
     if count < MIN_SAMPLES:
         raise ExportError(
-            "int8 takes its ranges from real inputs, and these are too few",
+            "Ranges are taken from real inputs, and these are too few",
             expected=f"at least {MIN_SAMPLES} samples",
             found=f"{count} in {origin}",
             fix=fix,
         )
-    for name in batched:
+    for name in axes:
         if inputs[name].dtype.kind == "f" and not np.isfinite(inputs[name]).all():
             raise InputError(f"The calibration data of {name} hold values that are not finite")
-    if batched and all(
-        np.array_equal(inputs[n], np.broadcast_to(inputs[n][:1], inputs[n].shape)) for n in batched
-    ):
+    if axes and all(_alike(inputs[name], axis) for name, axis in axes.items()):
         raise ExportError(
             "The calibration data are constant, so they say nothing about ranges",
             found=f"{count} equal samples in {origin}",
             fix="Give inputs such as the device will see",
         )
-    step = max(1, count // _MOST_SAMPLES)
-    return {n: inputs[n][::step][:_MOST_SAMPLES] if n in batched else inputs[n] for n in specs}
+    taken = np.arange(0, count, max(1, count // _MOST_SAMPLES))[:_MOST_SAMPLES]
+    taken = taken[: len(taken) // (at_once or 1) * (at_once or 1)]
+    return {
+        name: np.take(inputs[name], taken, axes[name]) if name in axes else inputs[name] for name in specs
+    }
+
+
+def _of_any_batch(specs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+    return {name: TensorSpec(name, (None, *spec.shape[1:]), spec.dtype) for name, spec in specs.items()}
+
+
+def _alike(samples: Array, axis: int) -> bool:
+    return bool((samples == samples.take([0], axis)).all())

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.errors import InputError
 from elsa_edge.profiles.schema import DeviceProfile
-from elsa_edge.quantise.samples import checked_samples
+from elsa_edge.quantise.samples import checked_samples, fixed_batch
 from elsa_edge.tensors import TensorSpec
 
 __all__ = ["calibration_samples", "pieces"]
@@ -20,6 +20,11 @@ __all__ = ["calibration_samples", "pieces"]
 _BATCH: Final = 8
 _FIX: Final = (
     "Name an .npz of real inputs in the profile (tflite.calibration) or build with `--golden FILE.npz`"
+)
+# Golden inputs are of one batch.
+_FIX_OF_FIXED_BATCH: Final = (
+    "Name an .npz of real inputs in the profile (tflite.calibration): the network's batch is fixed, so golden inputs "
+    "are too few, but that file may hold any multiple of it"
 )
 
 Array = npt.NDArray[Any]
@@ -36,7 +41,8 @@ def calibration_samples(
     """
     path = profile.tflite.calibration
     if path is None:
-        return checked_samples(specs, golden.inputs, "the golden inputs", _FIX)
+        fix = _FIX if fixed_batch(specs) is None else _FIX_OF_FIXED_BATCH
+        return checked_samples(specs, golden.inputs, "the golden inputs", fix)
     try:
         with np.load(Path(path), allow_pickle=False) as arrays:
             given = {name: arrays[name] for name in arrays.files}
@@ -50,7 +56,8 @@ def calibration_samples(
 def pieces(samples: Mapping[str, Array], session: Any) -> Iterator[dict[str, Array]]:
     """Cut samples into a few at a time: memory for all values of a network is needed at once.
 
-    Where an input has its batch in another place than in front, all samples are one piece.
+    Where an input has its batch in another place than in front, all samples are one piece. A network whose batch is
+    fixed gets pieces of it.
 
     Args:
         samples: By name; inputs that the session does not have are left out.
@@ -59,6 +66,12 @@ def pieces(samples: Mapping[str, Array], session: Any) -> Iterator[dict[str, Arr
     given = {entry.name: entry.shape for entry in session.get_inputs() if entry.name in samples}
     free = {name for name, shape in given.items() if shape and not isinstance(shape[0], int)}
     elsewhere = any(not isinstance(size, int) for name in given.keys() - free for size in given[name])
+    fixed = {shape[0] if shape else None for shape in given.values()}
+    if not free and not elsewhere and len(fixed) == 1 and None not in fixed:
+        at_once = fixed.pop()
+        for start in range(0, len(next(iter(samples.values()))), at_once):
+            yield {name: samples[name][start : start + at_once] for name in given}
+        return
     counts = {len(samples[name]) for name in free}
     if elsewhere or len(counts) != 1:
         yield {name: samples[name] for name in given}

@@ -23,7 +23,7 @@ from elsa_edge.exporters.tflite.level_models import one_batch
 from elsa_edge.exporters.tflite.model import TfliteModel
 from elsa_edge.exporters.tflite.prepare import Prepared
 from elsa_edge.profiles.schema import DeviceProfile
-from elsa_edge.quantise.samples import MIN_SAMPLES, checked_samples
+from elsa_edge.quantise.samples import MIN_SAMPLES, checked_samples, fixed_batch, sample_axes
 from elsa_edge.tensors import TensorSpec
 
 __all__ = ["LIKE_INFINITY", "MIN_SAMPLES", "Ranges", "batches", "calibration_inputs", "outputs", "ranges"]
@@ -69,10 +69,8 @@ def batches(
     specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array], batch: int
 ) -> list[dict[str, Array]]:
     """Cut inputs into batches of the file; the last one starts over at the first sample where it is short."""
-    count = max(
-        (inputs[name].shape[spec.batch_axis] for name, spec in specs.items() if spec.batch_axis is not None),
-        default=1,
-    )
+    count = max((inputs[name].shape[axis] for name, axis in sample_axes(specs).items()), default=1)
+    batch = fixed_batch(specs) or batch
     return [one_batch(specs, inputs, batch, start) for start in range(0, count, batch)]
 
 

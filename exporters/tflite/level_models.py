@@ -25,6 +25,7 @@ from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.dependence import depending_outputs
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.profiles.schema import DeviceProfile
+from elsa_edge.quantise.samples import fixed_batch, sample_axes
 from elsa_edge.tensors import TensorSpec
 
 __all__ = ["RUNTIME", "LevelModels", "convert_levels", "packaging", "weight_bytes", "write_variant"]
@@ -58,10 +59,11 @@ def one_batch(
     specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array], batch: int, start: int = 0
 ) -> dict[str, Array]:
     """Cut `batch` samples from inputs of any batch, starting over where they are too few."""
-    cut = {}
-    for name, spec in specs.items():
-        array, axis = inputs[name], spec.batch_axis
-        if axis is not None:
+    cut, axes = {}, sample_axes(specs)
+    batch = fixed_batch(specs) or batch
+    for name in specs:
+        array = inputs[name]
+        if (axis := axes.get(name)) is not None:
             array = np.take(array, np.arange(start, start + batch) % array.shape[axis], axis)
         cut[name] = array
     return cut

@@ -82,3 +82,29 @@ def test_samples_must_be_enough_finite_and_different():
         check(np.repeat(good[:1], 20, 0))
     with pytest.raises(InputError, match="do not fit the network"):
         check(good[:, :3])
+
+
+def test_a_fixed_batch_takes_any_multiple_of_it():
+    """Most files of others have a batch of 1: samples are still counted one by one."""
+    random = np.random.default_rng(0)
+    specs = {"x": TensorSpec("x", (3, 4)), "mask": TensorSpec("mask", (3, 2))}
+    given = {"x": random.standard_normal((300, 4)).astype("f4"), "mask": np.ones((300, 2), "f4")}
+
+    samples = checked_samples(specs, given, "calibration.npz", "Give more")
+
+    assert len(samples["x"]) == len(samples["mask"]) == 255
+    with pytest.raises(InputError, match="fill the network's batches"):
+        checked_samples(specs, {name: array[:20] for name, array in given.items()}, "c.npz", "Give more")
+    with pytest.raises(ExportError, match="too few"):
+        checked_samples(specs, {name: array[:3] for name, array in given.items()}, "c.npz", "Give more")
+
+
+def test_samples_lie_where_the_network_has_its_batch():
+    """A recurrent network may have time in front; a free length alone is no batch."""
+    steps = np.random.default_rng(0).standard_normal((10, 32, 4)).astype("f4")
+    behind = {"x": TensorSpec("x", (10, None, 4), sizes=(None, "batch", None))}
+    length = {"x": TensorSpec("x", (1, None, 4), sizes=(None, "S", None))}
+
+    assert checked_samples(behind, {"x": steps}, "c.npz", "Give more")["x"].shape == (10, 32, 4)
+    with pytest.raises(ExportError, match=r"1 in c\.npz"):
+        checked_samples(length, {"x": steps[:1]}, "c.npz", "Give more")

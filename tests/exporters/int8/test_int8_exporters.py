@@ -20,6 +20,7 @@ from elsa_edge.exporters.nested.timing import Stopwatch
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.nested_format.operators import DOMAIN
+from elsa_edge.onnx_levels import nest_onnx
 from elsa_edge.profiles import load_profile
 from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
@@ -284,6 +285,36 @@ def test_calibration_of_a_profile_and_preflight(small, tmp_path):
     refused = NestedInt8Exporter().preflight(small, other)
     assert not refused.applies
     assert "no 8-bit kernels for armv7l" in refused.reasons[0]
+
+
+@pytest.mark.parametrize(
+    "exporter", [NestedInt8Exporter("nested"), OrtInt8Exporter()], ids=lambda exporter: exporter.name
+)
+def test_a_network_of_one_image_is_calibrated_one_by_one(exporter, tmp_path):
+    """A batch fixed to 1, as most ONNX files have it: golden inputs are too few, a file of calibration is not."""
+    random = np.random.default_rng(0)
+    network = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 20]> g (float[1,8,12,12] x) => (float[1,8,12,12] y)'
+        "{ a = Conv <pads = [1,1,1,1]> (x, v) b = Relu(a) y = Conv <pads = [1,1,1,1]> (b, w) }"
+    )
+    for name in ("v", "w"):
+        value = random.standard_normal((8, 8, 3, 3)).astype(np.float32)
+        network.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    onnx.save(network, tmp_path / "one.onnx")
+    graph, _ = nest_onnx(tmp_path / "one.onnx", (0.8, 0.0), prove=False)
+    images = random.standard_normal((32, 8, 12, 12)).astype(np.float32)
+    golden = Golden({"x": images[:1]}, ())
+    with pytest.raises(ExportError, match="too few") as refused:
+        exporter.export(graph, TOLERANT, golden, tmp_path)
+    np.savez(tmp_path / "many.npz", x=images)
+    given = profile(int8_changed_answers=1.0, calibration=str(tmp_path / "many.npz"))
+    folder = tmp_path / "made"
+    folder.mkdir()
+
+    variant = exporter.export(graph, given, golden, folder)
+
+    assert "tflite.calibration" in refused.value.fix
+    assert max(variant.notes["difference"]) < 0.1
 
 
 def test_elsewhere_the_kernels_are_estimated(small, tmp_path):
