@@ -300,6 +300,10 @@ def _export(
         if segments is not None:
             tell(f"{exporter.name}: stays whole, because it loads a file to change the level")
         variant = exporter.export(graph, profile, golden, folder)
+    floats = variant.notes.get("float_layers", {})
+    if isinstance(floats, Mapping):  # an exporter of a third party may mean something else by it
+        for layer, reason in floats.items():
+            tell(f"{exporter.name}: {layer} stays float32: {reason}")
     writer.add_variant(variant)
 
 

@@ -56,7 +56,7 @@ def rows_of(about: Row, graph: CanonicalGraph, calibration: Array, images: Array
                 "sparsity": entry.sparsity,
                 "images": len(images),
                 "declared": round(variant.relative_tolerance, 6),
-                "float32_layers": sorted(variant.notes["float32_layers"]),
+                "float32_layers": sorted(variant.notes["float_layers"]),
                 **_compared(_answers(plain, images, level), _answers(halves, images, level), labels),
             }
             for level, entry in enumerate(graph.ladder)

@@ -66,7 +66,11 @@ class NestedFloat16Exporter:
         reasons = tuple(f"{name} stays float32: {reason}" for name, reason in refused.items())
         if not any(_takes(layer) for layer in layers):
             return Preflight(False, ("nested kernels can compute none of its layers", *reasons))
-        return Preflight(True, ("proved here in a slow form of the same loops", *reasons))
+        needs = (
+            "real inputs decide what fits half floats: `--golden FILE.npz`, or tflite.calibration of the profile",
+            "the device needs the kernels compiled for it, which are proved here in a slow form of the same loops",
+        )
+        return Preflight(True, (*needs, *reasons))
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
         """Write `model.onnx` and `model.data`; see `elsa_edge.plugins.Exporter`.
@@ -90,7 +94,7 @@ class NestedFloat16Exporter:
         sizes = write(layers, folder, [chosen] * layers.count)
         judged = judge(folder / "model.onnx", layers.models, samples)
         self._require_close(judged)
-        return self._variant(layers, chosen, judged, sizes, {"float32_layers": floats})
+        return self._variant(layers, chosen, judged, sizes, {"float_layers": floats})
 
     def _require_close(self, judged: Sequence[Judgement]) -> None:
         for level, one in enumerate(judged):

@@ -104,7 +104,7 @@ def test_a_network_is_converted_at_its_input_only(small, tmp_path) -> None:
     assert operators.count("Float16MaxPool") == operators.count("Float16ConvDepthwise") == 1
     assert operators.count("Float16MatMul") == 1
     assert not {node.op_type for node in model.graph.node} & {"Conv", "Add", "MaxPool", "Relu", "If", "Gemm"}
-    assert variant.notes["float32_layers"] == {}
+    assert variant.notes["float_layers"] == {}
     assert 0 < max(variant.notes["difference"]) < 0.005
     assert variant.relative_tolerance >= 1.9 * max(variant.notes["difference"])
     assert "asimdhp" in variant.notes["needs"]
@@ -162,8 +162,8 @@ def test_layers_beyond_the_range_stay_float32_and_are_named(factor, tmp_path) ->
     model = Large(factor)
     graph = exported(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), model), IMAGE)
     variant = NestedFloat16Exporter().export(graph, PI_5, Golden(samples(graph), ()), tmp_path)
-    assert len(variant.notes["float32_layers"]) == 3
-    assert all("half floats" in reason for reason in variant.notes["float32_layers"].values())
+    assert len(variant.notes["float_layers"]) == 3
+    assert all("half floats" in reason for reason in variant.notes["float_layers"].values())
     assert max(variant.notes["difference"]) < 0.005
 
 
@@ -178,7 +178,7 @@ def test_weights_beyond_the_range_are_moved_by_powers_of_two(tmp_path) -> None:
         model[1].eps = 0.0
     graph = exported(model)
     variant = NestedFloat16Exporter().export(graph, PI_5, Golden(samples(graph), ()), tmp_path)
-    assert variant.notes["float32_layers"] == {}
+    assert variant.notes["float_layers"] == {}
     assert max(variant.notes["difference"]) < 0.005
 
 
