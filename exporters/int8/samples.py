@@ -66,10 +66,11 @@ def pieces(samples: Mapping[str, Array], session: Any) -> Iterator[dict[str, Arr
     given = {entry.name: entry.shape for entry in session.get_inputs() if entry.name in samples}
     free = {name for name, shape in given.items() if shape and not isinstance(shape[0], int)}
     elsewhere = any(not isinstance(size, int) for name in given.keys() - free for size in given[name])
-    fixed = {shape[0] if shape else None for shape in given.values()}
-    if not free and not elsewhere and len(fixed) == 1 and None not in fixed:
-        at_once = fixed.pop()
-        for start in range(0, len(next(iter(samples.values()))), at_once):
+    firsts = (
+        {int(shape[0]) if shape else 0 for shape in given.values()} if not free and not elsewhere else set()
+    )
+    if len(firsts) == 1 and (at_once := firsts.pop()) > 0:
+        for start in range(0, len(samples[next(iter(given))]), at_once):
             yield {name: samples[name][start : start + at_once] for name in given}
         return
     counts = {len(samples[name]) for name in free}

@@ -29,5 +29,5 @@ def test_each_level_has_a_row_with_its_promise_and_what_came_of_it() -> None:
 
     assert [row["sparsity"] for row in rows] == [0.5, 0.0]
     assert all(0 < row["difference"] <= row["declared"] < 0.01 for row in rows)
-    assert all(row["agreement"] >= 0.9 and row["float_layers"] == [] for row in rows)
+    assert all(row["agreement"] >= 0.9 and row["float32_layers"] == [] for row in rows)
     assert all(abs(row["lost_points"]) <= 10 for row in rows)
