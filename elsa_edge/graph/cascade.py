@@ -200,7 +200,9 @@ def _make_private(branch: ir.Graph, prefix: str) -> None:
     for node in branch.all_nodes():
         node.name = prefix + (node.name or node.op_type)
         for output in node.outputs:
-            output.name = prefix + str(output.name)
+            # An output without a name is one that nobody reads; a name would make it a result to be computed.
+            if output.name:
+                output.name = prefix + output.name
 
 
 @dataclass(frozen=True)
