@@ -26,7 +26,7 @@ from elsa_edge.control import Controller, Decision, Observation, Policy, level_f
 from elsa_edge.control.deadline import level_within, time_left
 from elsa_edge.control.history import ChosenBy, History, Rerouting, RunEvent, SessionStats
 from elsa_edge.control.ledger import Ledger, decide_together
-from elsa_edge.control.references import References
+from elsa_edge.control.references import References, require_samples
 from elsa_edge.control.state import Reason
 from elsa_edge.control.watch import SteadyClock, Watch
 from elsa_edge.errors import BundleError, InputError, ProfileError
@@ -113,6 +113,10 @@ class AdaptiveSession:
             [memory.at(level) for level in range(len(bundle.ladder))],
         )
         self._facts = facts
+        # Of each level, by the figures that the plan has; without them nothing is known to differ.
+        needs = [one.memory_bytes for one in facts]
+        self._level_bytes = [0 if None in needs else need or 0 for need in needs]
+        self._watch.in_use_bytes = min(self._level_bytes)  # what all levels share is loaded
         self._unloadable: dict[int, str] = {}
         self._own_notes = (*passed, *_about_cache(adapter), *stale)
         self._controller = self._begin()
@@ -123,8 +127,8 @@ class AdaptiveSession:
         plan = make_plan(self._facts, Policy.from_qos(self.profile.qos), self._unloadable)
         self.notes: tuple[str, ...] = (*self._own_notes, *plan.notes)
         now_ms = self._clock.now_ms()
-        free = self._watch.read(now_ms).available_bytes
-        controller = Controller(plan, now_ms=now_ms, available_bytes=free)
+        self._watch.read(now_ms)
+        controller = Controller(plan, now_ms=now_ms, available_bytes=self._free_at_smallest())
         self._references = References(controller)
         return controller
 
@@ -157,7 +161,8 @@ class AdaptiveSession:
             accepted: The newest bundle that was accepted before; an older one is then refused.
             clock_s: Monotonic clock in seconds.
             on_run: Called after every run with what happened, in the thread that runs; for a decision log
-                (`elsa_edge.control.record.JsonLog`), a recorded trace (`TraceRecorder`) or metrics of your own.
+                (`elsa_edge.control.record.JsonLog`), a recorded trace (`TraceRecorder`) or metrics of your own. What it
+                cannot write (an OSError, or its own `problem`) is noted in `notes`; the outputs are returned.
             ledger: A file that the sessions of one device share, so that they change their memory one at a time.
 
         Raises:
@@ -254,7 +259,8 @@ class AdaptiveSession:
             Output name -> array.
 
         Raises:
-            InputError: When an input's name, shape or type is wrong, or both a level and a time are given.
+            InputError: When an input's name, shape or type is wrong, when all inputs are empty, or when both a level
+                and a time are given.
             LevelError: When there is no such level.
             UsageError: When another thread is running this session, or it was opened before a fork.
         """
@@ -276,33 +282,25 @@ class AdaptiveSession:
         clock, reading, before = self._clock, self._watch.reading, self._controller
         began_ms, set_back_ms = clock.now_ms(), clock.set_back_ms
         share = None if reading.cpu_cores is None else reading.cpu_cores / self.profile.runtime.threads
-        self._controller = self._references.at(inputs, began_ms, reading.available_bytes, share)
-        if level is None:
-            # What comes back knows its level, but not how much memory there is now.
-            returns = self._controller is not before and self._controller.state.runs > 0
-            self._refresh_before(began_ms, at_once=returns)
-            began_ms = clock.now_ms()
-        chosen, chosen_by = self._choose(level, within_ms)
-        rerouted: Rerouting | None = None
+        self._controller = self._references.at(inputs, began_ms, self._free_at_smallest(), share)
         limit_ms = self.profile.qos.latency_budget_ms if within_ms is None else within_ms
+        chosen = self._controller.level
         try:
-            if self._rerouted_runs is None:
-                outputs = self._adapter.run(inputs, chosen)
-            else:
-                outputs, rerouted = self._rerouted_runs.run(
-                    inputs,
-                    chosen,
-                    limit_ms if level is None else None,
-                    self._controller,
-                    self._head_bytes(),
-                )
-        except InputError:
+            require_samples(inputs)
+            if level is None:
+                # What comes back knows its level, but not how much memory there is now.
+                returns = self._controller is not before and self._controller.state.runs > 0
+                self._refresh_before(began_ms, at_once=returns)
+                began_ms = clock.now_ms()
+            chosen, chosen_by = self._choose(level, within_ms)
+            outputs, rerouted = self._infer(inputs, chosen, limit_ms if level is None else None)
+        except BaseException as error:
+            if level is None and isinstance(error, BundleError) and self._leave_out(chosen, error):
+                return self._run(inputs, level, within_ms)
+            # Whatever stopped it: nothing ran with these inputs, so that they stand for nothing.
             self._controller = self._references.refused()
             raise
-        except BundleError as error:
-            if level is not None or not self._leave_out(chosen, error):
-                raise
-            return self._run(inputs, level, within_ms)
+        self._watch.in_use_bytes = self._level_bytes[chosen]
         ended_ms = clock.now_ms()
         if not 0.0 <= ended_ms - began_ms <= _LONGEST_RUN_MS or clock.set_back_ms != set_back_ms:
             return outputs  # the clock went back or is none: finished outputs are worth more than what it teaches
@@ -313,7 +311,7 @@ class AdaptiveSession:
                 level=chosen,
                 # What the level would have taken: that it was left for want of time must teach.
                 latency_ms=ended_ms - began_ms if rerouted is None else rerouted.whole_ms,
-                available_bytes=reading.available_bytes,
+                available_bytes=self._free_at(self._controller.level),
                 pressure_percent=reading.pressure_percent,
                 temperature_c=reading.heat_c,
             )
@@ -325,7 +323,7 @@ class AdaptiveSession:
             latency_ms=ended_ms - began_ms,
             limit_ms=limit_ms,
             idle_ms=0.0 if self._ended_ms is None else max(0.0, began_ms - self._ended_ms),
-            available_bytes=reading.available_bytes,
+            available_bytes=self._free_at(chosen),
             pressure_percent=reading.pressure_percent,
             temperature_c=reading.temperature_c,
             decision=decision,
@@ -336,17 +334,40 @@ class AdaptiveSession:
         )
         self._ended_ms = ended_ms
         self._history.add(event)
-        if self._on_run is not None:
-            self._on_run(event)
+        self._tell(event)
         return outputs
+
+    def _infer(
+        self, inputs: Mapping[str, Array], level: int, limit_ms: float | None
+    ) -> tuple[dict[str, Array], Rerouting | None]:
+        if self._rerouted_runs is None:
+            return self._adapter.run(inputs, level), None
+        return self._rerouted_runs.run(inputs, level, limit_ms, self._controller, self._head_bytes())
+
+    def _tell(self, event: RunEvent) -> None:
+        """Tell the listener of a run; one that cannot write loses nobody's outputs."""
+        if self._on_run is None:
+            return
+        try:
+            self._on_run(event)
+        except OSError as error:
+            self._note(f"on_run failed ({error.strerror or error}); the runs go on.")
+        problem: object = getattr(self._on_run, "problem", None)
+        if isinstance(problem, str):
+            self._note(problem)
+
+    def _note(self, sentence: str) -> None:
+        """Keep a sentence for people, once."""
+        if sentence not in self._own_notes:
+            self._own_notes = (*self._own_notes, sentence)
+            self.notes = (*self.notes, sentence)
 
     def _observe(self, observation: Observation) -> Decision:
         if self._ledger is None:
             return self._controller.observe(observation)
         decision = decide_together(self._controller, observation, self._ledger)
-        if self._ledger.problem is not None and self._ledger.problem not in self._own_notes:
-            self._own_notes = (*self._own_notes, self._ledger.problem)
-            self.notes = (*self.notes, self._ledger.problem)
+        if self._ledger.problem is not None:
+            self._note(self._ledger.problem)
         return decision
 
     def _leave_out(self, level: int, error: BundleError) -> bool:
@@ -371,10 +392,17 @@ class AdaptiveSession:
         return level_within(self._controller.state, self._controller.plan, within_ms, self._head_bytes())
 
     def _head_bytes(self) -> float:
-        """Return the free memory beyond the reserve, as of the latest reading; without limit where none is read."""
-        free = self._watch.reading.available_bytes
+        """Return the free memory beyond the reserve at the controller's level; without limit where none is read."""
+        free = self._free_at(self._controller.level)
         reserve_bytes = self._controller.plan.policy.reserve_bytes
         return float("inf") if free is None else max(0.0, free - reserve_bytes)
+
+    def _free_at(self, level: int) -> int | None:
+        """Return the free memory as it would be with a level in use, by the latest reading."""
+        return self._watch.free_bytes(self._level_bytes[level])
+
+    def _free_at_smallest(self) -> int | None:
+        return self._watch.free_bytes(min(self._level_bytes))
 
     def close(self) -> None:
         """Release the runtime and its memory, after the run of another thread has ended. Closing twice is fine."""
@@ -402,7 +430,7 @@ class AdaptiveSession:
             self._observe(
                 Observation(
                     now_ms=now_ms,
-                    available_bytes=reading.available_bytes,
+                    available_bytes=self._free_at(self._controller.level),
                     pressure_percent=reading.pressure_percent,
                     temperature_c=reading.heat_c,
                 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import json
 import subprocess
 import sys
 import textwrap
@@ -17,6 +19,7 @@ import elsa_edge
 from elsa_edge import AdaptiveSession
 from elsa_edge.control import Reason
 from elsa_edge.control.history import ChosenBy, RunEvent
+from elsa_edge.control.record import JsonLog
 from elsa_edge.errors import ElsaError, InputError, LevelError, ProfileError, UnknownNameError
 from elsa_edge.loading import default_cache
 from elsa_edge.profiles import load_profile
@@ -432,3 +435,126 @@ def test_a_quota_of_processor_time_is_another_reference_and_is_not_tested_again_
     run(1.0, 120)
     assert levels[-1] == 2
     assert sum(a != b for a, b in itertools.pairwise(levels)) <= 5
+
+
+@pytest.mark.parametrize("interval_ms", [1.0, 100.0, 1e6])
+def test_one_shortage_is_charged_to_one_level(
+    tmp_path: Path, interval_ms: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """10 MB too few at the densest level of 150 MB: the one of 100 MB has 40 to spare, however old the reading is."""
+    base = profile(tmp_path)
+    device = base.model_copy(update={"probes": base.probes.model_copy(update={"interval_ms": interval_ms})})
+    clock, heard = Clock(), []
+    total = 1000.0
+    free(tmp_path, total)
+    with AdaptiveSession.open(
+        bundle("conv"), device, variant="onnx-selector", cache=False, clock_s=clock, on_run=heard.append
+    ) as session:
+        run = session._adapter.run
+
+        def run_and_hold(inputs: dict[str, np.ndarray], level: int) -> dict[str, np.ndarray]:
+            free(tmp_path, total - 50.0 * (1 + level))
+            return run(inputs, level)
+
+        monkeypatch.setattr(session._adapter, "run", run_and_hold)
+        x = {"input": session.bundle.golden.inputs["input"][:1]}
+        clock.step_s = 0.002
+        for _ in range(5):
+            session.run(x)
+        assert session.level == 2
+        total = 240.0
+        free(tmp_path, 90.0)
+        clock.now_s += 1e4
+        heard.clear()
+        for _ in range(20):
+            session.run(x)
+
+    assert {event.decision.level for event in heard} == {1}
+    assert all(event.decision.feasible for event in heard)
+
+
+def test_a_caller_s_small_level_leaves_no_room_for_the_controller_s(session: AdaptiveSession) -> None:
+    """110 MB free at the smallest level are 10 at the densest, which needs 100 more: less than the reserve."""
+    session.run(session.x)
+    free(session.root, 110)
+    session.run(session.x, level=0)
+    session.clock.now_s += 0.2
+    session.run(session.x, level=0)
+    assert session.level == 0
+    assert session.last_run is not None
+    assert session.last_run.available_bytes == pytest.approx(110 * MB, abs=1024)
+
+
+def test_a_new_size_begins_at_the_level_that_the_memory_allows(session: AdaptiveSession) -> None:
+    """The densest level is in use, and what it holds is not missing."""
+    free(session.root, 110)
+    session.clock.now_s += 0.2
+    session.run({"input": np.concatenate([session.x["input"]] * 2)}, level=2)
+    assert session.level == 2
+    session.run(session.x)
+    assert session.last_run is not None
+    assert session.last_run.level == 2
+
+
+def test_what_did_not_run_is_no_reference(session: AdaptiveSession) -> None:
+    """An empty batch, a level that is none, a level and a time: the table stands for the first inputs that run."""
+    large = {"input": np.concatenate([session.x["input"]] * 16)}
+    with pytest.raises(
+        InputError, match=r"The inputs are empty: expected one sample at least, found input 0x"
+    ):
+        session.run({"input": session.x["input"][:0]})
+    with pytest.raises(LevelError):
+        session.run(large, level=99)
+    with pytest.raises(InputError, match="not both"):
+        session.run(large, 0, within_ms=5.0)
+    session.clock.step_s = 0.008
+    session.run(session.x)
+    assert session.level == 2
+    assert session.last_decision.slowdown == pytest.approx(1.0, rel=0.2)
+
+
+@pytest.mark.parametrize("within_ms", [float("inf"), float("-inf"), 10**400], ids=["inf", "past", "large"])
+def test_a_deadline_without_end_can_be_logged(tmp_path: Path, within_ms: float) -> None:
+    free(tmp_path, 1000)
+    with (
+        JsonLog(tmp_path / "log.jsonl") as log,
+        AdaptiveSession.open(
+            bundle("conv"), profile(tmp_path), variant="onnx-selector", cache=False, on_run=log
+        ) as session,
+    ):
+        assert session.run(session.bundle.golden.inputs, within_ms=within_ms)
+    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert json.loads(line)["limit_ms"] is None
+
+
+def test_a_listener_that_cannot_write_loses_no_outputs(tmp_path: Path) -> None:
+    """A full disk is said once; the runs go on, and so do the listener's calls."""
+    free(tmp_path, 1000)
+    heard: list[RunEvent] = []
+
+    def full(event: RunEvent) -> None:
+        heard.append(event)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with AdaptiveSession.open(
+        bundle("conv"), profile(tmp_path), variant="onnx-selector", cache=False, on_run=full
+    ) as session:
+        before = session.notes
+        for _ in range(3):
+            assert session.run(session.bundle.golden.inputs)
+        assert len(heard) == session.stats.runs == 3
+        assert session.notes == (*before, "on_run failed (No space left on device); the runs go on.")
+
+
+def test_a_log_that_ends_is_noted_once(tmp_path: Path) -> None:
+    free(tmp_path, 1000)
+    log = JsonLog(tmp_path / "log.jsonl")
+    with AdaptiveSession.open(
+        bundle("conv"), profile(tmp_path), variant="onnx-selector", cache=False, on_run=log
+    ) as session:
+        before = session.notes
+        session.run(session.bundle.golden.inputs)
+        log.close()
+        for _ in range(2):
+            assert session.run(session.bundle.golden.inputs)
+        assert session.notes == (*before, log.problem)

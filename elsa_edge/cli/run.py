@@ -14,10 +14,11 @@ import click
 
 from elsa_edge.cli._common import cache_option, emit, json_option, print_table, say, show
 from elsa_edge.cli._progress import bar
+from elsa_edge.errors import InputError
 from elsa_edge.files.claims import Kind, claim
 
 if TYPE_CHECKING:
-    from elsa_edge.control.history import RunEvent
+    from elsa_edge.control.record import JsonLog, TraceRecorder
     from elsa_edge.session import AdaptiveSession
 
 __all__ = ["command"]
@@ -91,7 +92,8 @@ def command(
     for path, kinds in ((outputs, (_OUTPUTS,)), (trace, ()), (log, ())):
         if path is not None:
             claim(path, kinds=kinds, inputs=[inputs] if inputs is not None else [], force=force)
-    listeners: list[Callable[[RunEvent], None]] = []
+    _require_new(trace, log)
+    listeners: list[TraceRecorder | JsonLog] = []
     with ExitStack() as open_files:
         session = open_files.enter_context(
             AdaptiveSession.open(
@@ -144,10 +146,29 @@ def command(
             },
             as_json=as_json,
         )
-        if (
-            stopped is not None
-        ):  # what was done until then has been told; the exit status says that it was stopped
-            raise stopped
+        _end(stopped, listeners)
+
+
+def _end(stopped: KeyboardInterrupt | None, listeners: Sequence[TraceRecorder | JsonLog]) -> None:
+    """End a command that has told what was done: its exit status says what was not."""
+    lost = [listener.problem for listener in listeners if listener.problem is not None]
+    for problem in lost:
+        say(f"Error: {problem}")
+    if stopped is not None:
+        raise stopped
+    if lost:
+        click.get_current_context().exit(1)
+
+
+def _require_new(trace: Path | None, log: Path | None) -> None:
+    """Refuse a record or log that is there before either is begun: what is refused leaves nothing behind."""
+    for path in (trace, log):
+        if path is not None and path.exists():
+            raise InputError(f"{path} exists already", fix="Choose another name, or remove it first")
+    if trace is not None and log is not None and trace.resolve() == log.resolve():
+        raise InputError(
+            f"--record and --log both name {trace}", expected="two files", fix="Choose another name for one"
+        )
 
 
 @dataclass(frozen=True, slots=True)

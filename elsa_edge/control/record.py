@@ -13,12 +13,14 @@ means what stands above it.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import Any, Final, Self
 
 from elsa_edge.control.history import RunEvent
 from elsa_edge.errors import InputError
@@ -51,12 +53,21 @@ ORIGIN_COLUMNS: Final = ("bundle", "device")
 
 
 class _Lines:
-    """A text file that grows by lines: what was written stays, however the process ends."""
+    """A text file that grows by whole lines: what was written stays, however the process ends.
+
+    A line that cannot be written (a full disk) ends the file, and nothing else: who runs a network is not to lose its
+    outputs for the sake of a log.
+
+    Attributes:
+        problem: Why the file ended before its time, a sentence; None while it grows.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.problem: str | None = None
+        self._path, self._whole_bytes = path, 0
         try:
             # Closed by `close`, not here: it stays open for as long as the session runs.
-            self.stream: TextIO = path.open("x", encoding="utf-8", newline="", buffering=1)
+            self._file = path.open("xb", buffering=0)
         except FileExistsError as error:
             raise InputError(
                 f"{path} exists already", fix="Choose another name, or remove it first"
@@ -64,9 +75,31 @@ class _Lines:
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror})") from error
 
+    def write(self, line: str) -> None:
+        """Add a line, at once and whole; after the first that cannot be written nothing is added any more."""
+        if self.problem is not None:
+            return
+        if self._file.closed:
+            self.problem = f"{self._path} was closed; what ran since is not in it."
+            return
+        rest = line.encode("utf-8", errors="backslashreplace")
+        whole_bytes = self._whole_bytes + len(rest)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            self._whole_bytes = whole_bytes
+        except OSError as error:
+            self.problem = f"{self._path} cannot be written any more ({error.strerror}) and ends here."
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._whole_bytes)
+            self.close()
+
     def close(self) -> None:
         """Close the file."""
-        self.stream.close()
+        try:
+            self._file.close()
+        except OSError as error:  # a network's disk may say only now that it is full
+            self.problem = self.problem or f"The end of {self._path} may be lost ({error.strerror})."
 
     def __enter__(self) -> Self:
         return self
@@ -95,7 +128,7 @@ class TraceRecorder(_Lines):
     ) -> None:
         super().__init__(path)
         self._above_smallest = [figure - min(memory_bytes) for figure in memory_bytes]
-        self._writer = csv.writer(self.stream)
+        self._writer = csv.writer(self)
         self._origin = (bundle or "", device or "")
         self._writer.writerow((*_SEEN_COLUMNS, *DECISION_COLUMNS, *ORIGIN_COLUMNS))
 
@@ -130,6 +163,8 @@ class TraceRecorder(_Lines):
 class JsonLog(_Lines):
     """Records runs as JSON lines, for log collectors: one object per run, with the decision inside.
 
+    An infinite figure, as a deadline without end, is null.
+
     Args:
         path: The file, which must not exist.
 
@@ -139,6 +174,14 @@ class JsonLog(_Lines):
 
     def __call__(self, event: RunEvent) -> None:
         """Write one run."""
-        record = {**event._asdict(), "late": event.late, "decision": event.decision._asdict()}
-        record["rerouted"] = None if event.rerouted is None else event.rerouted._asdict()
-        self.stream.write(json.dumps(record, allow_nan=False) + "\n")
+        record = {**_plain(event._asdict()), "late": event.late, "decision": _plain(event.decision._asdict())}
+        record["rerouted"] = None if event.rerouted is None else _plain(event.rerouted._asdict())
+        self.write(json.dumps(record, allow_nan=False) + "\n")
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return fields with null for what JSON has no number for: a deadline without end is none."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in fields.items()
+    }

@@ -23,8 +23,9 @@ from typing import Any, Final
 
 from elsa_edge.control.controller import Controller
 from elsa_edge.control.plan import Plan
+from elsa_edge.errors import InputError
 
-__all__ = ["References"]
+__all__ = ["References", "require_samples"]
 
 _KEPT_SIZES: Final = 8
 _NO_SCALE_VARIANCE: Final = 25.0  # the ratio of elements is a guess: anything from microseconds to minutes
@@ -78,7 +79,7 @@ class References:
         return self._now
 
     def refused(self) -> Controller:
-        """Forget the reference of inputs that were refused, and return the controller before: nothing ran at it."""
+        """Forget the reference of inputs that did not run, and return the controller before: nothing ran at it."""
         if self._now.state.runs == 0:
             shapes, shares = next(reversed(self._known.items()))
             del shares[self._share]
@@ -109,6 +110,24 @@ class References:
             self._known.popitem(last=False)
         shares[share] = Controller(plan, now_ms=now_ms, available_bytes=available_bytes)
         return shares[share]
+
+
+def require_samples(inputs: Mapping[str, Any]) -> None:
+    """Refuse inputs that are all empty: they take no time at any level, and would stand for a network that takes none.
+
+    Args:
+        inputs: Input name -> array.
+
+    Raises:
+        InputError: When no array has an element. Without any array it is for others to say what is missing.
+    """
+    shapes = {name: _shape(array) for name, array in inputs.items()}
+    if shapes and not any(map(math.prod, shapes.values())):
+        raise InputError(
+            "The inputs are empty",
+            expected="one sample at least",
+            found=", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items()),
+        )
 
 
 def _shape(array: object) -> tuple[int, ...]:

@@ -46,16 +46,23 @@ class SteadyClock:
 class Watch:
     """The latest reading of the device, and the trigger that asks for a new one at once.
 
+        free(level) = free as it was read + memory(level in use then) - memory(level)
+
+    A reading serves for an interval, in which the level may change: what one level left free says of another only when
+    the difference between the two is reckoned in. Otherwise one shortage would be charged to each level in turn.
+
     Args:
         settings: The `probes` section of a profile.
         pressure_percent: Memory stall from which the policy goes down.
 
     Attributes:
         reading: The latest; empty before the first.
+        in_use_bytes: Memory of the level that is in use now, by the same figures as in `free_bytes`.
     """
 
     def __init__(self, settings: ProbeSettings, pressure_percent: float) -> None:
         self.reading = Reading()
+        self.in_use_bytes = self._in_use_then_bytes = 0
         self._probes = Probes.from_settings(settings)
         self._interval_ms, self._pressure_percent = settings.interval_ms, pressure_percent
         self._read_ms = -math.inf
@@ -73,11 +80,16 @@ class Watch:
         stalled = self._trigger is not None and self._trigger.fired()
         if stalled or now_ms - self._read_ms >= self._interval_ms:
             self.reading = self._probes.read()
-            self._read_ms = now_ms
+            self._read_ms, self._in_use_then_bytes = now_ms, self.in_use_bytes
         if stalled:  # the average says so ten seconds later
             percent = max(self._pressure_percent, self.reading.pressure_percent or 0.0)
             self.reading = replace(self.reading, pressure_percent=percent)
         return self.reading
+
+    def free_bytes(self, level_bytes: int) -> int | None:
+        """Return the free memory as it would be with a level in use that needs so much; None where none is read."""
+        free = self.reading.available_bytes
+        return None if free is None else max(0, free + self._in_use_then_bytes - level_bytes)
 
     def close(self) -> None:
         """Take the trigger back."""

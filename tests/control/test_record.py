@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,39 @@ def test_nothing_is_written_over(make, tmp_path: Path) -> None:
         make(tmp_path / "none" / "file")
 
     assert (tmp_path / "kept").read_text() == "kept"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")
+def test_a_full_disk_ends_the_file_after_its_last_whole_line_and_nothing_else(tmp_path: Path) -> None:
+    """Another process, because a limit on the size of files is one's own for ever."""
+    code = f"""
+import csv, json, resource, signal
+from pathlib import Path
+from elsa_edge.control.history import ChosenBy, RunEvent
+from elsa_edge.control.record import JsonLog, TraceRecorder
+from elsa_edge.control.state import Decision, Reason
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.RLIM_INFINITY))
+decision = Decision(0, Reason.HOLD, True, None, 1.5, 0.2)
+event = RunEvent(1.0, 0, ChosenBy.CONTROLLER, 8.0, 10.0, 0.0, 6e7, 2.5, 51.0, decision)
+folder = Path({str(tmp_path)!r})
+with JsonLog(folder / "l.jsonl") as log, TraceRecorder(folder / "t.csv", [1]) as trace:
+    for _ in range(100):
+        log(event)
+        trace(event)
+assert log.problem == f"{{folder / 'l.jsonl'}} cannot be written any more (File too large) and ends here.", log.problem
+assert "t.csv cannot be written any more" in trace.problem
+lines = (folder / "l.jsonl").read_text().splitlines()
+assert 1 < len(lines) < 100 and all(json.loads(line)["level"] == 0 for line in lines)
+rows = list(csv.reader((folder / "t.csv").read_text().splitlines()))
+assert 1 < len(rows) < 100 and len(rows[-1]) == len(rows[0])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_log_that_was_closed_says_so_and_raises_nothing(tmp_path: Path) -> None:
+    log = JsonLog(tmp_path / "l.jsonl")
+    log.close()
+    log(EVENTS[0])
+    assert log.problem == f"{tmp_path / 'l.jsonl'} was closed; what ran since is not in it."

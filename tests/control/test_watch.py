@@ -47,3 +47,19 @@ def test_the_device_is_read_once_an_interval(tmp_path):
     watch.close()
 
     assert found == [(False, 1024), (False, 1024), (True, 3072), (False, 3072), (True, 5120)]
+
+
+def test_a_reading_serves_other_levels_than_the_one_in_use_when_it_was_taken(tmp_path):
+    """10 kB were free beside a level of 5: 14 are beside one of 1, and none beside one of 40."""
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemAvailable: 10 kB\n")
+    watch = Watch(Probes(root=str(tmp_path), interval_ms=100), 10.0)
+    assert watch.free_bytes(0) is None
+    watch.in_use_bytes = 5 * 1024
+    watch.read(0.0)
+    watch.in_use_bytes = 1024
+    watch.read(50.0)
+    found = [watch.free_bytes(need * 1024) for need in (1, 5, 40)]
+    watch.close()
+
+    assert found == [14 * 1024, 10 * 1024, 0]
