@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from benchmarks.arm import halves, inferences, loops, masks, shared
+from benchmarks.arm import clusters, halves, inferences, loops, masks, shared
 
 
 @click.group()
@@ -17,6 +17,7 @@ main.add_command(inferences.main, "inferences")
 main.add_command(masks.main, "masks")
 main.add_command(halves.main, "halves")
 main.add_command(shared.main, "shared")
+main.add_command(clusters.main, "clusters")
 
 if __name__ == "__main__":
     main()
