@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "SECONDS",
     "cache_option",
     "device_option",
     "emit",
@@ -32,6 +34,20 @@ __all__ = [
 ]
 
 _PIPE_COLUMNS: Final = 200
+
+
+class _Finite(click.FloatRange):
+    """A range in which there is neither infinity nor what is no number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or refuse it in words."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+SECONDS: Final = _Finite(min=0)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from elsa_edge.cli._common import cache_option, emit, json_option, new_file, print_table, say
+from elsa_edge.cli._common import SECONDS, cache_option, emit, json_option, new_file, print_table, say
 from elsa_edge.cli._progress import telling
 from elsa_edge.files.claims import PROFILE
 from elsa_edge.progress import part, told
@@ -29,7 +29,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     default=10.0,
     show_default=True,
     help="Time for warm inferences.",

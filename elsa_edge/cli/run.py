@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from elsa_edge.cli._common import cache_option, emit, json_option, print_table, say, show
+from elsa_edge.cli._common import SECONDS, cache_option, emit, json_option, print_table, say, show
 from elsa_edge.cli._progress import bar
 from elsa_edge.errors import InputError
 from elsa_edge.files.claims import Kind, claim
@@ -38,7 +38,7 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     help="Inputs (.npz, one array per input); by default golden.",
 )
-@click.option("--seconds", type=click.FloatRange(min=0), help="Repeat for so long; by default run once.")
+@click.option("--seconds", type=SECONDS, help="Repeat for so long; by default run once.")
 @click.option(
     "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Samples of one inference."
 )

@@ -32,7 +32,8 @@ __all__ = ["SETTLE_MS", "Ledger", "decide_together"]
 
 SETTLE_MS: Final = 1000.0  # a few readings of the memory: the kernel's figures have followed by then
 _LONGEST: Final = 100
-_LINE: Final = re.compile(r"\w+ \d+\.\d+\n")
+_AT_ONCE: Final = getattr(os, "O_NONBLOCK", 0)  # whatever was put in its place: no run waits for a pipe
+_LINE: Final = re.compile(r"[0-9a-f]{16} \d+\.\d{3}\n")  # as `_overwrite` is given it
 _EXPECTED: Final = "a file in an existing folder that every session may write"
 
 
@@ -76,7 +77,7 @@ class Ledger:
         if text and _LINE.fullmatch(text) is None:
             raise InputError(
                 f"{path} is no ledger, and would be overwritten",
-                expected="an empty or absent file, or the one line of a ledger: a member and a time",
+                expected="an empty or absent file, or the one line of a ledger: a member of 16 hex digits and a time",
                 found=repr(text[:40]),
                 fix="Name another file, or remove this one",
             )
@@ -119,7 +120,7 @@ class Ledger:
     def _overwrite(self, line: bytes) -> None:
         """Write a line in place of another: at once and of one length, so whoever is killed here leaves a whole one."""
         try:
-            file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666)
+            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | _AT_ONCE, 0o666)
             try:
                 os.pwrite(file, line, 0)
                 os.ftruncate(file, len(line))
@@ -143,8 +144,11 @@ class Ledger:
 
 
 def _read(path: Path) -> str:
-    with path.open(encoding="ascii", errors="replace") as file:
-        return file.read(_LONGEST)
+    file = os.open(path, os.O_RDONLY | _AT_ONCE)
+    try:
+        return os.read(file, _LONGEST).decode("ascii", errors="replace")
+    finally:
+        os.close(file)
 
 
 def _parse(text: str) -> tuple[str, float]:

@@ -37,7 +37,8 @@ class Lock:
             wait: Wait for the holder instead of giving up.
         """
         try:
-            handle = os.open(path, os.O_RDONLY)
+            # At once, even where somebody put a pipe in the file's place.
+            handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except OSError:
             return None
         if fcntl is not None:

@@ -63,7 +63,7 @@ def main(
     with session, listener:
         for note in session.notes:
             click.echo(note, err=True)
-        names = None if labels is None else labels.read_text(encoding="utf-8").splitlines()
+        names = None if labels is None else _names(labels)
         try:
             service = CameraService(
                 session, budget_ms=budget_ms, queue_limit=queue, labels=names, upload_s=upload_seconds
@@ -77,6 +77,13 @@ def main(
         # uvicorn sends the signal on once the requests have finished; the session is then still to be closed.
         signal.signal(signal.SIGTERM, lambda *_: None)
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"The labels {path} cannot be read as UTF-8 text ({error})") from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -33,7 +33,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from elsa_edge import AdaptiveSession
-from elsa_edge.errors import InputError
+from elsa_edge.errors import ElsaError, InputError
 from elsa_edge.telemetry.prometheus import SessionCollector
 
 __all__ = ["CameraService"]
@@ -59,7 +59,8 @@ class CameraService:
         upload_s: Longest time from a request's head to the end of its image.
 
     Raises:
-        InputError: When the network takes anything else than one colour image.
+        InputError: When the network takes anything else than one colour image, when a time is no number above 0, or
+            when there are fewer labels than classes.
     """
 
     def __init__(
@@ -75,6 +76,8 @@ class CameraService:
         self._upload_s = upload_s
         self._input, self._height, self._width = _image_input(session)
         self._output = next(iter(session.outputs))
+        _require_times(budget_ms=budget_ms, upload_s=upload_s)
+        _require_labels(labels, session.outputs[self._output][0])
         self._budget_ms = math.inf if budget_ms is None else budget_ms
         self._queue_limit, self._labels = queue_limit, labels
         self._present = 0
@@ -106,7 +109,11 @@ class CameraService:
 
     async def _label(self, request: Request) -> Response:
         arrived_s = time.monotonic()
-        response = await self._admit(request, arrived_s)
+        try:
+            response = await self._admit(request, arrived_s)
+        except ElsaError:
+            self._requests.labels(str(HTTPStatus.INTERNAL_SERVER_ERROR.value)).inc()
+            raise
         self._requests.labels(str(response.status_code)).inc()
         if response.status_code == HTTPStatus.OK:
             self._seconds.observe(time.monotonic() - arrived_s)
@@ -172,7 +179,8 @@ class CameraService:
         best = int(outputs[self._output][0].argmax())
         total_ms = (time.monotonic() - arrived_s) * 1e3
         return {
-            "label": str(best) if self._labels is None else self._labels[best],
+            # A network with any number of classes may have more than there are names.
+            "label": self._labels[best] if self._labels and best < len(self._labels) else str(best),
             "level": run.level,
             "level_name": self._session.ladder[run.level].name,
             "chosen_by": str(run.chosen_by),
@@ -222,6 +230,23 @@ async def _body(request: Request) -> bytes:
 
 def _refusal(status: HTTPStatus, sentence: str, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse({"error": sentence}, status_code=status, headers=headers)
+
+
+def _require_times(**times: float | None) -> None:
+    for name, value in times.items():
+        if value is not None and not value > 0.0:
+            raise InputError(f"{name} must be a number above 0", found=value)
+
+
+def _require_labels(labels: Sequence[str] | None, shape: Sequence[int | None]) -> None:
+    """Refuse fewer names than classes, where their number is known: the best class would sometimes have none."""
+    sizes = [size for size in shape[1:] if size is not None]
+    if labels is not None and len(sizes) == len(shape) - 1 and len(labels) < math.prod(sizes):
+        raise InputError(
+            "There are fewer labels than classes",
+            expected=f"{math.prod(sizes)} lines, one name each",
+            found=len(labels),
+        )
 
 
 def _image_input(session: AdaptiveSession) -> tuple[str, int, int]:

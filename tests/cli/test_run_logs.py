@@ -1,4 +1,4 @@
-"""`elsa-edge run --record/--log` where they cannot be written: nothing is left behind, and nothing done is lost."""
+"""`elsa-edge run` with files that cannot be written and times that cannot be: nothing is left behind or lost."""
 
 from __future__ import annotations
 
@@ -46,3 +46,12 @@ def test_a_log_that_is_full_is_named_and_what_was_run_is_told(tmp_path: Path) ->
     assert json.loads(ended.stdout)["runs"] > len((tmp_path / "l.jsonl").read_text().splitlines()) > 1
     assert f"{tmp_path / 'l.jsonl'} cannot be written any more (File too large) and ends here" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf"])
+@pytest.mark.parametrize("verb", ["run", "profile"])
+def test_a_time_that_is_no_number_is_wrong_usage(verb: str, seconds: str, tmp_path: Path) -> None:
+    out = ["-o", str(tmp_path / "d.yaml")] if verb == "profile" else []
+    ended = CliRunner().invoke(cli, [verb, str(bundle("conv")), "--seconds", seconds, *out])
+    assert (ended.exit_code, "is not a finite number" in ended.stderr) == (2, True), ended.stderr
+    assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Sequence
 from multiprocessing.synchronize import Barrier
@@ -129,7 +130,16 @@ def test_a_level_that_is_too_slow_is_left_whoever_has_the_turn(tmp_path):
     assert first.others_settle()
 
 
-NONSENSE = ["nonsense", "abc def\n", "x 1e999\n", "x nan\n", "\xff\xfe", "format: 2\n" * 500]
+NONSENSE = [
+    "nonsense",
+    "python 3.11\n",
+    "0123456789abcdef 3.11\n",
+    "abc def\n",
+    "x 1e999\n",
+    "x nan\n",
+    "\xff\xfe",
+    "format: 2\n" * 500,
+]
 
 
 @pytest.mark.parametrize("content", ["", *NONSENSE])
@@ -155,7 +165,7 @@ def test_a_file_that_is_no_ledger_is_not_taken_for_one(tmp_path, content):
 def test_a_time_of_before_a_restart_of_the_machine_is_over(tmp_path):
     """Monotonic clocks begin anew: a later time than now is an old one."""
     path = tmp_path / "ledger"
-    path.write_text("other 90000.000\n")
+    path.write_text(f"{0:016x} 90000.000\n")
     assert not Ledger(path, clock_ms=lambda: 100.0).others_settle()
 
 
@@ -207,6 +217,20 @@ def test_a_ledger_that_is_lost_is_told(tmp_path):
     folder.rmdir()
 
     assert ledger.problem is None
+    assert ledger.claim()
+    assert "cannot be written any more" in ledger.problem
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name there")
+@pytest.mark.timeout(30)
+def test_a_pipe_in_a_ledger_s_place_holds_up_nobody(tmp_path):
+    """Nobody reads or writes at its other end: opened to wait, a run would wait for ever."""
+    path = tmp_path / "ledger"
+    ledger = Ledger(path)
+    path.unlink()
+    os.mkfifo(path)
+
+    assert not ledger.others_settle()
     assert ledger.claim()
     assert "cannot be written any more" in ledger.problem
 

@@ -68,6 +68,31 @@ def test_a_network_that_takes_no_colour_image_is_refused_at_the_start() -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "content", "words"),
+    [
+        ("--labels", b"cat", "There are fewer labels than classes: expected"),
+        ("--labels", b"\xff\xfe\x00", "cannot be read as UTF-8 text"),
+        ("--budget-ms", None, "budget_ms must be a number above 0: found nan"),
+        ("--upload-seconds", None, "upload_s must be a number above 0: found nan"),
+    ],
+    ids=["few", "binary", "budget", "upload"],
+)
+def test_what_would_fail_at_every_image_is_refused_at_the_start(
+    tmp_path: Path, option: str, content: bytes | None, words: str
+) -> None:
+    value = "nan"
+    if content is not None:
+        (tmp_path / "labels.txt").write_bytes(content)
+        value = str(tmp_path / "labels.txt")
+    command = [sys.executable, str(EXAMPLE), str(bundle("conv")), "--variant", "onnx-selector"]
+    ended = subprocess.run(
+        [*command, "--port", "0", option, value], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (ended.returncode, words in ended.stderr) == (1, True), ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_an_image_is_answered_with_label_level_and_latency(service: str) -> None:
     answer = httpx.post(f"{service}/label", content=png(64)).raise_for_status().json()
 
