@@ -36,6 +36,10 @@ class Observed:
         """Return how to code a value, one per level."""
         return [level[name].steps() for level in self._levels]
 
+    def ranges(self, name: str) -> list[tuple[float, float]]:
+        """Return the least and the largest number that a value held, or 0, one pair per level."""
+        return [(level[name].low, level[name].high) for level in self._levels]
+
     def means(self, name: str) -> npt.NDArray[np.float64]:
         """Return the mean of each channel: (levels, channels)."""
         return np.stack([level[name].means for level in self._levels])
@@ -61,12 +65,17 @@ def _level(model: ir.Model, watched: Mapping[str, int], samples: Mapping[str, Ar
     observers = {name: Observer(name, axis) for name, axis in watched.items()}
     values = {str(value.name): value for node in copy.graph for value in node.outputs}
     present = {str(value.name) for value in copy.graph.outputs}
+    constants = copy.graph.initializers.keys() & watched.keys() - inputs
+    for name in constants:
+        tensor = copy.graph.initializers[name].const_value
+        assert tensor is not None
+        observers[name].see(tensor.numpy())
     for name in watched:
-        if name not in inputs | present:
+        if name not in inputs | present | constants:
             copy.graph.outputs.append(values[name])
     # All cores: nothing is timed here.
     session = open_session(ir.to_proto(copy).SerializeToString(), options_for(Settings(threads=0)))
-    wanted = [name for name in watched if name not in inputs]
+    wanted = [name for name in watched if name not in inputs | constants]
     for feed in pieces(samples, session):
         for name in watched.keys() & inputs:
             observers[name].see(feed[name])

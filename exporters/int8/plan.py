@@ -23,11 +23,12 @@ from elsa_edge.exporters.int8.code import Coded8, code_layer8, code_recurrent8, 
 from elsa_edge.exporters.int8.graft import coding_nodes, quantise_like
 from elsa_edge.exporters.int8.lay_out import Codes, lay_out
 from elsa_edge.exporters.int8.observe import Observed, observe
+from elsa_edge.exporters.int8.states import state_steps, watched_states, with_states
 from elsa_edge.exporters.nested.find import find_layers, level_models
 from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.spans import same_outside, spans_of
 from elsa_edge.graph.canonical import CanonicalGraph
-from elsa_edge.quantise.steps import Steps, steps_for
+from elsa_edge.quantise.steps import Steps
 
 __all__ = ["Plan8"]
 
@@ -62,7 +63,10 @@ class Plan8:
             else:
                 self.refused[layer.name] = reason
         self._nodes = list(self.models[-1].graph)
-        self._observed = observe(self.models, self._watched(), samples)
+        cells = [str(self._nodes[p].name) for p, layer in self._found.items() if layer.cell is not None]
+        self._observed = observe(
+            [with_states(model, cells) for model in self.models], self._watched(), samples
+        )
         self._left_out: frozenset[int] = frozenset()
         self._code()
 
@@ -176,14 +180,13 @@ class Plan8:
         watched: dict[str, int] = {}
         for layer in self._found.values():
             axis = -1 if layer.geometry is None else 1
-            values = [self._nodes[layer.position].inputs[0], self._nodes[layer.end].outputs[0]]
+            node = self._nodes[layer.position]
+            values = [node.inputs[0], None if layer.cell else self._nodes[layer.end].outputs[0]]
             if layer.residual is not None:
                 values.append(self._nodes[layer.residual[0]].inputs[layer.residual[1]])
-            for value in values:
-                assert value is not None
-                if not value.name:
-                    continue  # states that nobody reads
-                watched.setdefault(str(value.name), axis)
+            names = [str(value.name) for value in values if value is not None]
+            for name in [*names, *(watched_states(node) if layer.cell else [])]:
+                watched.setdefault(name, axis)
         for value in lay_out(self._nodes, self._found).made:
             watched.setdefault(str(value.name), 1)
         return watched
@@ -217,9 +220,7 @@ class _Coder:
         source, result = self._nodes[layer.position].inputs[0], self._nodes[layer.end].outputs[0]
         assert source is not None
         if layer.cell is not None:
-            # A state is a mean of hyperbolic tangents, or smaller than one.
-            bound = [steps_for(-1.0, 1.0)] * self._levels
-            state = self._observed.steps(result.name) if result.name else bound
+            state = state_steps(self._nodes[layer.position], self._observed)
             means = self._observed.means(str(source.name))
             return code_recurrent8(layer, self._levels, self._of(source), state, means=means)
         is_float = layer.geometry is None and result not in self._codes.rows
