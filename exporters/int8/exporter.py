@@ -81,12 +81,15 @@ class _Int8Exporter:
         allowed = profile.tflite.int8_changed_answers
         for level, one in enumerate(judged):
             if not self._good(one, profile):
+                none_may = one.agreement < 1 and allowed * one.answers < 1 <= one.answers
+                of_few = f" of only {one.answers}" if none_may else ""
                 raise ExportError(
                     f"8 bits change too many answers of level {level}",
                     expected=f"at least {1 - allowed:.1%} of the largest outputs unchanged, no output off by more than "
                     f"{LARGEST_TOLERANCE:.0%}",
-                    found=f"{one.agreement:.1%}, off by {one.difference:.1%}",
-                    fix="Calibrate with more and more typical inputs, or allow more with tflite.int8_changed_answers",
+                    found=f"{one.agreement:.1%}{of_few}, off by {one.difference:.1%}",
+                    fix=("Of so few not one may change. " if none_may else "")
+                    + "Calibrate with more and more typical inputs, or allow more with tflite.int8_changed_answers",
                 )
         tolerance = max(_MARGIN * max(one.difference for one in judged), _LEAST_TOLERANCE)
         if not self._strict:

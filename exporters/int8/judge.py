@@ -31,10 +31,12 @@ class Judgement:
     Attributes:
         difference: Largest difference of an output over the largest of that output.
         agreement: Share of rows whose largest entry is in the same place; 1 where no output has rows.
+        answers: How many rows there are.
     """
 
     difference: float
     agreement: float
+    answers: int = 0
 
 
 def open_session(model: Path | bytes, threads: int = 1) -> Any:
@@ -75,6 +77,7 @@ def _compare(found: Mapping[str, Array], expected: Mapping[str, Array]) -> Judge
         gap = float(np.abs(found[name].astype(np.float64) - value).max(initial=0.0))
         difference = max(difference, gap / scale if scale > 0 else gap)
         if value.ndim >= 2 and value.shape[-1] > 1:
-            rows = (found[name].reshape(-1, value.shape[-1]), value.reshape(-1, value.shape[-1]))
-            same.append(np.argmax(rows[0], 1) == np.argmax(rows[1], 1))
-    return Judgement(difference, float(np.mean(np.concatenate(same))) if same else 1.0)
+            both = (found[name].reshape(-1, value.shape[-1]), value.reshape(-1, value.shape[-1]))
+            same.append(np.argmax(both[0], 1) == np.argmax(both[1], 1))
+    rows = np.concatenate(same) if same else np.ones(0, bool)
+    return Judgement(difference, float(rows.mean()) if rows.size else 1.0, rows.size)
