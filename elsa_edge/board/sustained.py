@@ -42,7 +42,7 @@ def keep_running(
     """Run engines in turns for so long; return a slice for every few seconds. `tell` hears the share that is done."""
     began = time.monotonic()
     slices: list[Slice] = []
-    while not slices or time.monotonic() - began < seconds:
+    while not slices or slices[-1].after_s < seconds:
         ends = time.monotonic() + min(slice_s, seconds)
         times: list[list[float]] = [[] for _ in runs]
         while not times[0] or time.monotonic() < ends:
