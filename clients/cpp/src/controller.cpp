@@ -339,9 +339,7 @@ struct Controller::State {
   }
 
   // Whether the latest probe is so long ago that another costs no more misses than may be.
-  bool is_rare() const {
-    return static_cast<double>(runs - probe_run) * plan.policy.allowed_miss_rate >= probe_runs();
-  }
+  bool is_rare() const { return static_cast<double>(runs - probe_run) * plan.policy.allowed_miss_rate >= probe_runs(); }
 
   int probe_runs() const { return plan.policy.discard_runs + 2; }
 
