@@ -1,4 +1,4 @@
-// Rows before the first of a product may change with it, where a block of rows has some of both: they were read before.
+// A product leaves the sums of other rows as they were, also where a block of 4 rows has some of them.
 #include "state_products.h"
 
 #include <algorithm>
@@ -38,6 +38,10 @@ void FloatStateProduct::product(int64_t level, int64_t direction, int64_t first,
                                 float* sums) const {
   const KernelTable& table = kernels();
   const Range rows = rows_of(recurrence_, direction, first, last);
+  // Of a GRU's last gate, these may be of gates that are still to be read.
+  float before[kRowUnit];
+  float* const block_start = sums + rows.begin / kRowUnit * kRowUnit;
+  std::copy(block_start, sums + rows.begin, before);
   std::fill(sums + rows.begin, sums + rows.end, 0.0f);
   for (const auto& pass : weights_.passes(level)) {
     const GroupRange groups = groups_of(rows, pass.block_rows);
@@ -45,6 +49,7 @@ void FloatStateProduct::product(int64_t level, int64_t direction, int64_t first,
     table.gemv(pass.block_rows, pass.value_type, pass.runs.data(), static_cast<int32_t>(pass.runs.size()), block,
                groups.begin, groups.end, static_cast<int32_t>(rows.end), sums);
   }
+  std::copy(before, before + (sums + rows.begin - block_start), block_start);
   Epilogue e = finish_.at(level);
   e.scale += rows.begin, e.bias += rows.begin;
   table.finish(sums + rows.begin, rows.end - rows.begin, e);

@@ -115,6 +115,20 @@ def small() -> Case:
     return Case(Layer("GRU", 5, r, np.zeros(len(r))), np.ones(r.shape, np.uint8), [1, 4], table, inputs, 1)
 
 
+@pytest.mark.parametrize("units", [1, 2, 3, 5])
+def test_the_last_gate_of_a_gru_leaves_the_others_as_they_were(units: int) -> None:
+    """With the reset before the product, that product is made alone, and its first block of rows holds other gates."""
+    random = np.random.default_rng(0)
+    r = random.standard_normal((3 * units, units)).astype(np.float32)
+    table = random.standard_normal((1, 2, len(r))).astype(np.float32)
+    inputs = {"x": random.standard_normal((4, 2, len(r))).astype(np.float32)}
+    layer = Layer("GRU", units, r, np.zeros(len(r)), linear_before_reset=False)
+    case = Case(layer, np.zeros(r.shape, np.uint8), [4], table, inputs, 0)
+
+    for found, expected in zip(case.run(("y", "last_h")), case.expected, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("wanted", [("y",), ("last_h",), ("y", "last_h")])
 def test_outputs_may_be_left_out(small: Case, wanted: tuple[str, ...]) -> None:
     """Many networks read only the last state, or only all of them."""
