@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <string>
 
 #include "scratch.h"
 #include "split.h"
@@ -14,12 +13,6 @@ namespace {
 constexpr int64_t kQuad = 4;
 
 thread_local Scratch row_scratch;  // of each worker
-
-PlaneLayout layout_of(const ort::Info& info, const std::string& prefix = "") {
-  return {info.integer((prefix + "h").c_str(), 1, PlaneLayout::kMostSide),
-          info.integer((prefix + "w").c_str(), 1, PlaneLayout::kMostSide),
-          info.integer((prefix + "gap").c_str(), 0, PlaneLayout::kMostGap)};
-}
 
 }  // namespace
 

@@ -15,11 +15,6 @@ constexpr int64_t kQuad = 4;  // bytes of a pixel, channels in it
 thread_local Scratch image_scratch;  // of the calling thread, read by all
 thread_local Scratch row_scratch;    // of each worker
 
-PlaneLayout layout_of(const ort::Info& info) {
-  return {info.integer("h", 1, PlaneLayout::kMostSide), info.integer("w", 1, PlaneLayout::kMostSide),
-          info.integer("gap", 0, PlaneLayout::kMostGap)};
-}
-
 int64_t quads_of(int64_t channels) { return (channels + kQuad - 1) / kQuad; }
 
 }  // namespace

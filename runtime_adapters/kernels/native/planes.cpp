@@ -4,14 +4,10 @@
 #include <algorithm>
 
 #include "split.h"
+#include "window.h"
 
 namespace elsa {
 namespace {
-
-PlaneLayout layout_of(const ort::Info& info) {
-  return {info.integer("h", 1, PlaneLayout::kMostSide), info.integer("w", 1, PlaneLayout::kMostSide),
-          info.integer("gap", 0, PlaneLayout::kMostGap)};
-}
 
 void convert(const float* from, int64_t count, float* to) { std::copy(from, from + count, to); }
 void convert(const float* from, int64_t count, Half* to) { halves().narrow(from, count, to); }

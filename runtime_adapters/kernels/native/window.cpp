@@ -36,14 +36,19 @@ inline bool is_zero(Unit padding) {
 
 }  // namespace
 
+PlaneLayout layout_of(const ort::Info& info, const std::string& prefix) {
+  const auto number = [&](const char* name, int64_t low, int64_t high) {
+    return info.integer((prefix + name).c_str(), low, high);
+  };
+  return {number("h", 1, PlaneLayout::kMostSide), number("w", 1, PlaneLayout::kMostSide),
+          number("gap", 0, PlaneLayout::kMostGap)};
+}
+
 Window::Window(const ort::Info& info, const std::string& prefix) {
   const auto number = [&](const char* name, int64_t low, int64_t high) {
     return info.integer((prefix + name).c_str(), low, high);
   };
-  in = {number("in_h", 1, PlaneLayout::kMostSide), number("in_w", 1, PlaneLayout::kMostSide),
-        number("in_gap", 0, PlaneLayout::kMostGap)};
-  out = {number("out_h", 1, PlaneLayout::kMostSide), number("out_w", 1, PlaneLayout::kMostSide),
-         number("out_gap", 0, PlaneLayout::kMostGap)};
+  in = layout_of(info, prefix + "in_"), out = layout_of(info, prefix + "out_");
   kh = number("kernel_h", 1, kMostTaps), kw = number("kernel_w", 1, kMostTaps);
   sh = number("stride_h", 1, kMostTaps), sw = number("stride_w", 1, kMostTaps);
   dh = number("dilation_h", 1, kMostTaps), dw = number("dilation_w", 1, kMostTaps);

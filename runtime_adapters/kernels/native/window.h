@@ -14,6 +14,9 @@
 
 namespace elsa {
 
+// The layout that the attributes h, w and gap describe; `prefix` goes before their names.
+PlaneLayout layout_of(const ort::Info& info, const std::string& prefix = "");
+
 struct Window {
   PlaneLayout in, out;
   int64_t kh, kw, sh, sw, dh, dw, pad_top, pad_left;
