@@ -4,114 +4,20 @@
 //   base dotprod fp16 1840 tiles
 //
 // or the first tile that differs, and exits with 1.
-//
-// What a loop reads ends where a page ends that nobody may read, so a load too far is a crash: no sanitizer sees the
-// loads that are written as instructions.
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <new>
-#include <random>
 #include <vector>
 
-#include "../error.h"
-#include "../half.h"
 #include "../int8.h"
 #include "../int8_taps.h"
-#include "../layout.h"
+#include "loop_cases.h"
+#include "loops_of_halves.h"
 
 namespace {
 
 using namespace elsa;
-
-template <typename T>
-struct Fence {
-  using value_type = T;
-  Fence() = default;
-  template <typename Other>
-  Fence(const Fence<Other>&) {}
-
-  static size_t page() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
-  static size_t before(size_t count) { return (count * sizeof(T) + page() - 1) / page() * page(); }
-  T* allocate(size_t count) {
-    void* start = mmap(nullptr, before(count) + page(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (start == MAP_FAILED) throw std::bad_alloc();
-    char* end = static_cast<char*>(start) + before(count);
-    if (mprotect(end, page(), PROT_NONE) != 0) throw std::bad_alloc();
-    return reinterpret_cast<T*>(end) - count;
-  }
-  void deallocate(T* p, size_t count) {
-    munmap(reinterpret_cast<char*>(p + count) - before(count), before(count) + page());
-  }
-  bool operator==(const Fence&) const { return true; }
-  bool operator!=(const Fence&) const { return false; }
-};
-
-template <typename T>
-using Fenced = std::vector<T, Fence<T>>;
-
-// A copy without room behind it.
-template <typename T>
-Fenced<T> fenced(const std::vector<T>& values) {
-  return Fenced<T>(values.begin(), values.end());
-}
-
-std::mt19937 random_bits;
-
-int64_t number(int64_t low, int64_t high) {
-  return low + static_cast<int64_t>(random_bits() % static_cast<uint64_t>(high - low + 1));
-}
-float real() { return static_cast<float>(number(-1000, 1000)) / 500.0f; }
-
-[[noreturn]] void fail(const char* loop, int64_t a, int64_t b, int64_t c, double expected, double found) {
-  std::printf("%s differs (%lld, %lld, %lld): expected %.9g, found %.9g\n", loop, static_cast<long long>(a),
-              static_cast<long long>(b), static_cast<long long>(c), expected, found);
-  std::exit(1);
-}
-
-// Rounding differs with the order of additions, and with fused ones.
-void require_close(const char* loop, int64_t a, int64_t b, int64_t c, double expected, double found, double magnitude) {
-  if (!(std::fabs(expected - found) <= 2e-6 * magnitude + 1e-6)) fail(loop, a, b, c, expected, found);
-}
-
-// What the runs of a row group hold. Entries of one group lie side by side, as in a segment.
-template <typename Value>
-struct Segment {
-  Fenced<uint32_t> pointer;
-  Fenced<uint16_t> index;
-  Fenced<Value> value;
-  Run run() const { return {pointer.data(), index.data(), value.data()}; }
-};
-
-// beside: groups of 8 rows side by side, whose entries are padded to the longest of them; else as many as come.
-template <typename Value, typename Draw>
-Segment<Value> segment(int64_t groups, int64_t columns, int64_t values, bool beside, Draw draw) {
-  std::vector<uint32_t> pointer{0};
-  std::vector<uint16_t> index;
-  std::vector<Value> value;
-  for (int64_t g = 0; g < groups; ++g) {
-    const int64_t entries = number(0, 3) == 0 ? 0 : number(1, 19);
-    for (int64_t i = 0; i < entries * (beside ? 8 : 1); ++i) {
-      index.push_back(static_cast<uint16_t>(number(0, columns - 1)));
-      for (int64_t v = 0; v < values; ++v) value.push_back(draw());
-    }
-    pointer.push_back(static_cast<uint32_t>(index.size()));
-  }
-  return {fenced(pointer), fenced(index), fenced(value)};
-}
-
-// Distances up to `room`, which is one of them.
-Fenced<int32_t> offsets(int64_t columns, int64_t room) {
-  std::vector<int32_t> list;
-  for (int64_t c = 0; c < columns; ++c) list.push_back(static_cast<int32_t>(c % 8 == 0 ? room : number(0, room)));
-  return fenced(list);
-}
-
-constexpr int64_t kColumns = 40, kRoom = 700;
+using namespace loops;
 
 template <typename Value, typename Draw>
 int compare_sparse(const KernelTable& table, ValueType type, Draw draw) {
@@ -119,43 +25,21 @@ int compare_sparse(const KernelTable& table, ValueType type, Draw draw) {
   for (const BlockRows rows : {BlockRows::kOne, BlockRows::kFour})
     for (int lines = 1; lines <= table.max_lines(rows); ++lines)
       for (int repeat = 0; repeat < 20; ++repeat, ++tiles) {
-        const int64_t high = rows == BlockRows::kFour ? 4 : 1, groups = number(1, 4), runs = number(1, 3);
-        const int64_t rows_there = groups * high - number(0, high - 1), positions = lines * kLine;
-        Fenced<float> x(static_cast<size_t>(kRoom + positions));
-        for (float& v : x) v = real();
-        const auto offset = offsets(kColumns, kRoom);
-        std::vector<Segment<Value>> segments;
-        std::vector<Run> run;
-        for (int64_t k = 0; k < runs; ++k) segments.push_back(segment<Value>(groups, kColumns, high, false, draw));
-        for (const auto& s : segments) run.push_back(s.run());
-        const size_t size = static_cast<size_t>(groups * high * positions);
-        std::vector<float> y(size, -7.0f), partial(size, 0.5f), scale(size), bias(size);
-        for (float& v : scale) v = real();
-        for (float& v : bias) v = real();
-        SparseTile t{};
-        t.x = x.data(), t.offset = offset.data(), t.run = run.data(), t.runs = static_cast<int32_t>(runs);
-        t.group_begin = 0, t.group_end = static_cast<int32_t>(groups), t.row_count = static_cast<int32_t>(rows_there);
-        t.partial = partial.data(), t.partial_row = 0, t.partial_stride = positions;
-        t.first = number(0, 1), t.last = number(0, 1), t.far = number(0, 1);
-        t.y = y.data(), t.y_row = 0, t.y_stride = positions;
-        t.finish.scale = scale.data(), t.finish.bias = bias.data();
-        const std::vector<float> before = partial;
-        table.sparse(rows, type, lines, t);
-        for (int64_t row = 0; row < (t.last ? rows_there : groups * high); ++row)
-          for (int64_t p = 0; p < positions; ++p) {
-            const size_t at = static_cast<size_t>(row * positions + p);
-            double sum = t.first ? 0 : before[at], magnitude = std::fabs(sum);
-            for (const auto& s : segments)
-              for (uint32_t i = s.pointer[row / high]; i < s.pointer[row / high + 1]; ++i) {
-                const double product = static_cast<double>(s.value[static_cast<size_t>(i * high + row % high)]) *
-                                       x[static_cast<size_t>(offset[s.index[i]] + p)];
-                sum += product, magnitude += std::fabs(product);
-              }
-            if (t.last) {
-              sum = sum * scale[row] + bias[row];
-              magnitude = magnitude * std::fabs(scale[row]) + std::fabs(bias[row]);
+        const SparseCase<float, Value> c(rows, lines, real, draw);
+        table.sparse(rows, type, lines, c.tile);
+        for (int64_t row = 0; row < c.rows(); ++row)
+          for (int64_t p = 0; p < c.positions; ++p) {
+            const size_t at = static_cast<size_t>(row * c.positions + p);
+            double sum = c.tile.first ? 0 : c.before[at], magnitude = std::fabs(sum);
+            c.products(row, p, [&](Value value, float pixel) {
+              const double product = static_cast<double>(value) * pixel;
+              sum += product, magnitude += std::fabs(product);
+            });
+            if (c.tile.last) {
+              sum = sum * c.scale[row] + c.bias[row];
+              magnitude = magnitude * std::fabs(c.scale[row]) + std::fabs(c.bias[row]);
             }
-            require_close("sparse", static_cast<int64_t>(rows), lines, row, sum, t.last ? y[at] : partial[at],
+            require_close("sparse", static_cast<int64_t>(rows), lines, row, sum, c.tile.last ? c.y[at] : c.partial[at],
                           magnitude);
           }
       }
@@ -166,29 +50,16 @@ int compare_depthwise(const KernelTable& table) {
   int tiles = 0;
   for (int side = 1; side <= 7; ++side)
     for (int64_t lines = 1; lines <= 11; ++lines, ++tiles) {
-      const int32_t step = static_cast<int32_t>(number(1, 3)), pitch = static_cast<int32_t>(number(30, 60));
-      std::vector<int32_t> taps;
-      for (int32_t ky = 0; ky < side; ++ky)
-        for (int32_t kx = 0; kx < side; ++kx) taps.push_back(ky * pitch + kx * step);
-      const auto offset = fenced(taps);
-      Fenced<float> x(static_cast<size_t>(lines * kLine + taps.back())), weight(taps.size());
-      for (float& v : x) v = real();
-      for (float& v : weight) v = real();
-      std::vector<float> y(static_cast<size_t>(lines * kLine));
-      const float scale = real(), bias = real();
-      DepthwiseTile t{};
-      t.x = x.data(), t.offset = offset.data(), t.weight = weight.data(), t.taps = side * side;
-      t.side = side, t.step = step, t.lines = lines, t.y = y.data();
-      t.finish.scale = &scale, t.finish.bias = &bias;
-      table.depthwise(t);
-      for (size_t p = 0; p < y.size(); ++p) {
+      const DepthwiseCase<float> c(side, lines, real);
+      table.depthwise(c.tile);
+      for (size_t p = 0; p < c.y.size(); ++p) {
         double sum = 0, magnitude = 0;
-        for (size_t k = 0; k < weight.size(); ++k) {
-          const double product = static_cast<double>(weight[k]) * x[p + static_cast<size_t>(offset[k])];
+        c.products(p, [&](float weight, float pixel) {
+          const double product = static_cast<double>(weight) * pixel;
           sum += product, magnitude += std::fabs(product);
-        }
-        require_close("depthwise", side, lines, static_cast<int64_t>(p), sum * scale + bias, y[p],
-                      magnitude * std::fabs(scale) + std::fabs(bias));
+        });
+        require_close("depthwise", side, lines, static_cast<int64_t>(p), sum * c.scale + c.bias, c.y[p],
+                      magnitude * std::fabs(c.scale) + std::fabs(c.bias));
       }
     }
   return tiles;
@@ -298,9 +169,7 @@ int compare_depthwise8(const Kernels8& table) {
       for (const int32_t step : {4, 8, 400}) {
         ++tiles;
         const int32_t pitch = 4 * static_cast<int32_t>(number(30, 60));
-        std::vector<int32_t> taps;
-        for (int32_t ky = 0; ky < side; ++ky)
-          for (int32_t kx = 0; kx < side; ++kx) taps.push_back(ky * pitch + kx * step);
+        const std::vector<int32_t> taps = square_of_taps(side, step, pitch);
         const TapGroups groups = grouped(table.taps, taps);
         const size_t fours = (taps.size() + 3) / 4;
         std::vector<int8_t> file(fours * 16);  // (tap fours, 4 channels, 4 taps)
@@ -345,168 +214,6 @@ int compare_depthwise8(const Kernels8& table) {
   return tiles;
 }
 
-// ---- half floats: one rounding a product, in order ----
-
-double half_value(Half h) {
-  const int exponent = h.bits >> 10 & 31, fraction = h.bits & 1023;
-  const double v = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
-  return h.bits & 0x8000 ? -v : v;
-}
-// The nearest half, as a number.
-double half_of(double v) {
-  if (v == 0) return v;
-  const double step = std::ldexp(1.0, std::max(std::ilogb(v), -14) - 10);
-  return std::nearbyint(v / step) * step;
-}
-// A normal half below 2 or a little more.
-Half some_half() { return {static_cast<uint16_t>(number(0, 1) << 15 | number(5, 15) << 10 | number(0, 1023))}; }
-// Where halves are made of floats there are two roundings, so a sum may be beside the right one at each step.
-double allowed(const HalfTable& table, double magnitude, size_t steps) {
-  return table.fast ? 0 : std::ldexp(magnitude, -11) * static_cast<double>(steps);
-}
-
-int compare_half_sparse(const HalfTable& table) {
-  int tiles = 0;
-  for (const BlockRows rows : {BlockRows::kOne, BlockRows::kFour})
-    for (int lines = 1; lines <= table.max_lines(rows); ++lines)
-      for (int repeat = 0; repeat < 20; ++repeat, ++tiles) {
-        const int64_t high = rows == BlockRows::kFour ? 4 : 1, groups = number(1, 4), runs = number(1, 3);
-        const int64_t rows_there = groups * high - number(0, high - 1), positions = lines * kLine;
-        Fenced<Half> x(static_cast<size_t>(kRoom + positions));
-        for (Half& v : x) v = some_half();
-        const auto offset = offsets(kColumns, kRoom);
-        std::vector<Segment<Half>> segments;
-        std::vector<Run> run;
-        for (int64_t k = 0; k < runs; ++k) segments.push_back(segment<Half>(groups, kColumns, high, false, some_half));
-        for (const auto& s : segments) run.push_back(s.run());
-        const size_t size = static_cast<size_t>(groups * high * positions);
-        std::vector<Half> y(size), residual(size);
-        for (Half& v : residual) v = some_half();
-        std::vector<float> partial(size, 0.5f), scale(size), bias(size);
-        for (float& v : scale) v = real();
-        for (float& v : bias) v = real();
-        SparseTileOf<Half> t{};
-        t.x = x.data(), t.offset = offset.data(), t.run = run.data(), t.runs = static_cast<int32_t>(runs);
-        t.group_begin = 0, t.group_end = static_cast<int32_t>(groups), t.row_count = static_cast<int32_t>(rows_there);
-        t.partial = partial.data(), t.partial_row = 0, t.partial_stride = positions;
-        t.first = number(0, 1), t.last = number(0, 1), t.far = number(0, 1);
-        t.y = y.data(), t.y_row = 0, t.y_stride = positions;
-        t.finish.scale = scale.data(), t.finish.bias = bias.data(), t.finish.residual = residual.data();
-        const std::vector<float> before = partial;
-        table.sparse(rows, ValueType::kFloat16, lines, t);
-        for (int64_t row = 0; row < (t.last ? rows_there : groups * high); ++row)
-          for (int64_t p = 0; p < positions; ++p) {
-            const size_t at = static_cast<size_t>(row * positions + p);
-            double sum = 0, magnitude = 0;
-            size_t steps = 0;
-            for (const auto& s : segments)
-              for (uint32_t i = s.pointer[row / high]; i < s.pointer[row / high + 1]; ++i, ++steps) {
-                const double product = half_value(s.value[static_cast<size_t>(i * high + row % high)]) *
-                                       half_value(x[static_cast<size_t>(offset[s.index[i]] + p)]);
-                sum = half_of(sum + product), magnitude += std::fabs(product);
-              }
-            double slack = allowed(table, magnitude, steps);
-            if (!t.first) sum += before[at];
-            double found = partial[at];
-            if (t.last) {
-              const double inputs = half_value(residual[at]) + bias[row];
-              slack = slack * std::fabs(scale[row]) + 1e-6 * (magnitude * std::fabs(scale[row]) + std::fabs(inputs));
-              sum = sum * scale[row] + inputs;
-              slack += std::ldexp(std::fabs(sum), -11) + std::ldexp(1.0, -25);
-              found = half_value(y[at]);
-            }
-            if (!(std::fabs(sum - found) <= slack))
-              fail("sparse in halves", static_cast<int64_t>(rows), lines, row, sum, found);
-          }
-      }
-  return tiles;
-}
-
-int compare_half_depthwise(const HalfTable& table) {
-  int tiles = 0;
-  for (int side = 1; side <= 7; ++side)
-    for (int64_t lines = 1; lines <= 11; ++lines, ++tiles) {
-      const int32_t step = static_cast<int32_t>(number(1, 3)), pitch = static_cast<int32_t>(number(30, 60));
-      std::vector<int32_t> taps;
-      for (int32_t ky = 0; ky < side; ++ky)
-        for (int32_t kx = 0; kx < side; ++kx) taps.push_back(ky * pitch + kx * step);
-      const auto offset = fenced(taps);
-      Fenced<Half> x(static_cast<size_t>(lines * kLine + taps.back())), weight(taps.size());
-      for (Half& v : x) v = some_half();
-      for (Half& v : weight) v = some_half();
-      std::vector<Half> y(static_cast<size_t>(lines * kLine));
-      const float scale = real(), bias = real();
-      DepthwiseTileOf<Half> t{};
-      t.x = x.data(), t.offset = offset.data(), t.weight = weight.data(), t.taps = side * side;
-      t.side = side, t.step = step, t.lines = lines, t.y = y.data();
-      t.finish.scale = &scale, t.finish.bias = &bias;
-      table.depthwise(t);
-      for (size_t p = 0; p < y.size(); ++p) {
-        double sum = 0, magnitude = 0;
-        for (size_t k = 0; k < weight.size(); ++k) {
-          const double product = half_value(weight[k]) * half_value(x[p + static_cast<size_t>(offset[k])]);
-          sum = half_of(sum + product), magnitude += std::fabs(product);
-        }
-        const double slack = allowed(table, magnitude, weight.size()) * std::fabs(scale) +
-                             1e-6 * (magnitude * std::fabs(scale) + std::fabs(bias));
-        sum = sum * scale + bias;
-        const double found = half_value(y[p]);
-        if (!(std::fabs(sum - found) <= slack + std::ldexp(std::fabs(sum), -11) + std::ldexp(1.0, -25)))
-          fail("depthwise in halves", side, lines, static_cast<int64_t>(p), sum, found);
-      }
-    }
-  return tiles;
-}
-
-int compare_half_gemv(const HalfTable& table) {
-  int tiles = 0;
-  for (const BlockRows rows : {BlockRows::kOne, BlockRows::kFour})
-    for (int repeat = 0; repeat < 20; ++repeat, ++tiles) {
-      const int64_t high = rows == BlockRows::kFour ? 4 : 1, groups = number(1, 6);
-      const auto s = segment<Half>(groups, kColumns, high, false, some_half);
-      const Run run = s.run();
-      Fenced<float> x(kColumns);
-      for (float& v : x) v = real();
-      std::vector<float> y(static_cast<size_t>(groups * high), 0.25f);
-      table.gemv(rows, ValueType::kFloat16, &run, 1, x.data(), 0, static_cast<int32_t>(groups),
-                 static_cast<int32_t>(groups * high), y.data());
-      for (int64_t row = 0; row < groups * high; ++row) {
-        double sum = 0.25, magnitude = 0.25;
-        for (uint32_t i = s.pointer[row / high]; i < s.pointer[row / high + 1]; ++i) {
-          const double product = half_value(s.value[static_cast<size_t>(i * high + row % high)]) * x[s.index[i]];
-          sum += product, magnitude += std::fabs(product);
-        }
-        require_close("gemv of halves", static_cast<int64_t>(rows), groups, row, sum, y[static_cast<size_t>(row)],
-                      magnitude);
-      }
-    }
-  return tiles;
-}
-
-// All halves there and back.
-int compare_conversions(const HalfTable& table) {
-  std::vector<Half> all(0x7C00 * 2), back(all.size());
-  std::vector<float> wide(all.size());
-  for (size_t i = 0; i < all.size(); ++i) all[i].bits = static_cast<uint16_t>(i < 0x7C00 ? i : 0x8000 + i - 0x7C00);
-  table.widen(all.data(), static_cast<int64_t>(all.size()), wide.data());
-  table.narrow(wide.data(), static_cast<int64_t>(all.size()), back.data());
-  for (size_t i = 0; i < all.size(); ++i)
-    if (wide[i] != static_cast<float>(half_value(all[i])) || back[i].bits != all[i].bits)
-      fail("conversion", static_cast<int64_t>(i), all[i].bits, back[i].bits, half_value(all[i]), wide[i]);
-  return 1;
-}
-
-// The loops over halves where this processor has them; their name, or "none".
-const char* compare_halves(int* tiles) {
-  try {
-    const HalfTable& table = halves();
-    *tiles += compare_half_sparse(table) + compare_half_depthwise(table) + compare_half_gemv(table);
-    *tiles += compare_conversions(table);
-    return table.name;
-  } catch (const Error&) {
-    return "none";
-  }
-}
 }  // namespace
 
 int main(int count, char** words) {
