@@ -22,6 +22,7 @@ from torch import nn
 from benchmarks.arm.emulate import board
 from benchmarks.common import Claim, Result, Row, at_least, at_most, benchmark
 from benchmarks.common.sessions import profile_for
+from benchmarks.int8.accuracy import trained_levels
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.exporters.tflite.levels import TfliteLevelsExporter
 from elsa_edge.exporters.tflite.sparse import TfliteSparseExporter
@@ -30,9 +31,8 @@ from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.plugins import Exporter
 from elsa_edge.quickstart.data import Digits, load_digits
-from elsa_edge.quickstart.training import LEARNING_RATE, steps_of, train
 from elsa_edge.tensors import TensorSpec
-from elsa_edge.training import GradualMagnitude, Nesting, elsa_stages
+from elsa_edge.training import Nesting
 
 __all__ = ["Mobile", "claims_of"]
 
@@ -70,31 +70,6 @@ class Mobile(nn.Module):
 def _in_colour(digits: Digits) -> Digits:
     train_images, test_images = (np.repeat(x, 3, axis=1) for x in (digits.train_images, digits.test_images))
     return Digits(train_images, digits.train_labels, test_images, digits.test_labels)
-
-
-def _trained(digits: Digits, epochs: int) -> CanonicalGraph:
-    torch.manual_seed(0)
-    model, images, labels = Mobile(), digits.train_images, digits.train_labels
-    train(model, images, labels, epochs=epochs, seed=0)
-    stages = elsa_stages(
-        model,
-        _LADDER,
-        sparsifier=lambda _: GradualMagnitude(steps=steps_of(epochs, images)),
-        donor={name: value.clone() for name, value in model.state_dict().items()},
-        nesting=Nesting(exclude=("stem.*",)),
-    )
-    for stage in stages:
-        rate = LEARNING_RATE / 2
-        train(
-            model,
-            images,
-            labels,
-            epochs=epochs,
-            seed=1 + stage.level,
-            learning_rate=rate,
-            attach=stage.attach,
-        )
-    return export_canonical(stages.checkpoint(), Mobile(), [TensorSpec("", (1, 3, 28, 28))])
 
 
 def _write(folder: Path, exporter: Exporter, graph: CanonicalGraph, digits: Digits, count: int) -> None:
@@ -165,7 +140,9 @@ def claims_of(rows: list[Row]) -> list[Claim]:
 def main(quick: bool) -> Result:
     """Train a MobileNet with levels and see XNNPACK's sparse kernels take it on emulated cores."""
     digits = _in_colour(load_digits(0, 640 if quick else None))
-    graph = _trained(digits, 1 if quick else _EPOCHS)
+    nesting = Nesting(exclude=("stem.*",))
+    checkpoint = trained_levels(Mobile, _LADDER, nesting, digits, 1 if quick else _EPOCHS)
+    graph = export_canonical(checkpoint, Mobile(), [TensorSpec("", (1, 3, 28, 28))])
     with tempfile.TemporaryDirectory(prefix="elsa-edge-") as temporary:
         folder = Path(temporary)
         count = 40 if quick else _IMAGES

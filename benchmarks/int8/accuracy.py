@@ -7,7 +7,7 @@ variants are those that a build writes, calibrated on inputs that are not judged
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ from elsa_edge.quickstart.training import LEARNING_RATE, steps_of, train
 from elsa_edge.tensors import TensorSpec
 from elsa_edge.training import GradualMagnitude, Nesting, elsa_stages
 
-__all__ = ["main", "rows_of", "trained_networks"]
+__all__ = ["main", "rows_of", "trained_levels", "trained_networks"]
 
 _LADDER: Final = (0.9, 0.8, 0.0)
 _CALIBRATION: Final = 64
@@ -46,19 +46,27 @@ def _mlp() -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(256, 256), nn.BatchNorm1d(256), nn.ReLU(), nn.Linear(256, 10))
 
 
-def _trained(
-    make: Callable[[], nn.Module], granularity: str, digits: Digits, epochs: int
+def trained_levels(
+    make: Callable[[], nn.Module], ladder: Sequence[float], nesting: Nesting, digits: Digits, epochs: int
 ) -> NestedCheckpoint:
-    """Train a network on digits, then levels inside it."""
+    """Train a network on digits, then levels inside it.
+
+    Args:
+        make: Makes the network.
+        ladder: Shares of zeros, sparsest first.
+        nesting: How levels lie inside it.
+        digits: Images, in as many channels as the network reads.
+        epochs: Passes over them, of the network and of each level.
+    """
     torch.manual_seed(0)
     model, images, labels = make(), digits.train_images, digits.train_labels
     train(model, images, labels, epochs=epochs, seed=0)
     stages = elsa_stages(
         model,
-        _LADDER,
+        ladder,
         sparsifier=lambda _: GradualMagnitude(steps=steps_of(epochs, images)),
         donor={name: value.clone() for name, value in model.state_dict().items()},
-        nesting=Nesting(granularity=granularity),
+        nesting=nesting,
     )
     for stage in stages:
         rate = LEARNING_RATE / 2
@@ -122,10 +130,11 @@ def rows_of(
 def trained_networks(quick: bool) -> Iterator[tuple[Row, CanonicalGraph, Array, Digits]]:
     """Yield networks trained on digits with levels: what they are, the graph, calibration images, all images."""
     digits = load_digits(0, 640 if quick else None)
+    epochs = 1 if quick else _EPOCHS
     kinds = [("MLP 256 on digits", _mlp), ("quickstart's network", digits_net)][: 1 if quick else 2]
     for name, make in kinds:
         for granularity in ("1x4",) if quick else ("unstructured", "1x4"):
-            checkpoint = _trained(make, granularity, digits, 1 if quick else _EPOCHS)
+            checkpoint = trained_levels(make, _LADDER, Nesting(granularity=granularity), digits, epochs)
             graph = export_canonical(checkpoint, make(), [TensorSpec("", (1, 1, 28, 28))])
             about: Row = {"network": name, "granularity": granularity}
             yield about, graph.with_input_names(INPUT), digits.train_images[:_CALIBRATION], digits

@@ -10,12 +10,14 @@ Weights are random with heavy tails: numbers prove the path, not accuracy.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["ENVIRONMENT", "PACKAGES", "install", "interpreter"]
+__all__ = ["ENVIRONMENT", "PACKAGES", "install", "interpreter", "run_worker"]
 
 ROOT: Final = Path(__file__).parents[2]
 # For processes in the zoo's environment
@@ -48,6 +50,24 @@ def interpreter() -> Path:
     if not python.is_file():
         raise FileNotFoundError("not installed here; run: python -m benchmarks.zoo install")
     return python
+
+
+def run_worker(arguments: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """Let the worker do something in the zoo's environment, in a process of its own.
+
+    Raises:
+        FileNotFoundError: When that environment was not installed.
+        subprocess.TimeoutExpired: When it takes longer.
+    """
+    return subprocess.run(
+        [str(interpreter()), "-m", "benchmarks.zoo.worker", *arguments],
+        cwd=ROOT,
+        env=os.environ | QUIET,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
 
 
 def install() -> Path:

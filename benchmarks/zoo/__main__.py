@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from benchmarks.common import RESULTS, context, same_machine, stdout_for_result
-from benchmarks.zoo import QUIET, ROOT, install, interpreter
+from benchmarks.zoo import QUIET, ROOT, install, interpreter, run_worker
 from benchmarks.zoo.networks import NETWORKS
 from benchmarks.zoo.table import claims, table
 
@@ -65,17 +65,8 @@ def _one(name: str, timeout_s: float, *, flags: tuple[str, ...]) -> Row:
 
 
 def _taken(name: str, timeout_s: float, *, flags: tuple[str, ...]) -> Row:
-    command = [str(interpreter()), "-m", "benchmarks.zoo.worker", *flags, name]
     try:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=os.environ | QUIET,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        done = run_worker([*flags, name], timeout_s)
     except subprocess.TimeoutExpired:
         return {"network": name, "reached": "timeout", "crash": f"not done after {timeout_s:g} s"}
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]

@@ -11,7 +11,6 @@ that leaves `nested-int8` out, the bundle has ONNX Runtime's dense kernels at ev
 from __future__ import annotations
 
 import datetime as dt
-import os
 import subprocess
 import tempfile
 from functools import partial
@@ -25,7 +24,7 @@ from benchmarks.common import Claim, Result, Row, at_least, benchmark, parts_opt
 from benchmarks.common.sessions import profile_for
 from benchmarks.int8.kept import cpu, rows_kept
 from benchmarks.latency.timing import here, row_of, take_turns
-from benchmarks.zoo import QUIET, ROOT, interpreter
+from benchmarks.zoo import run_worker
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.errors import ElsaError, ExportError, first_line
 from elsa_edge.exporters.int8.exporter import NestedInt8Exporter
@@ -88,23 +87,7 @@ def _traced(name: str, folder: Path) -> CanonicalGraph:
     """Return the canonical graph of a network, which the zoo's own environment makes."""
     file = folder / f"{name}.onnx"
     ladder = ",".join(map(str, _LEVELS))
-    command = [
-        str(interpreter()),
-        "-m",
-        "benchmarks.zoo.worker",
-        f"--graph={folder}",
-        f"--levels={ladder}",
-        name,
-    ]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | QUIET,
-        capture_output=True,
-        text=True,
-        timeout=_TRACING_S,
-        check=False,
-    )
+    done = run_worker([f"--graph={folder}", f"--levels={ladder}", name], _TRACING_S)
     if done.returncode or not file.is_file():
         raise RuntimeError(f"not traced: {' '.join(done.stderr.strip().splitlines()[-1:])}")
     return CanonicalGraph.load(file)
