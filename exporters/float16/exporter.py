@@ -19,10 +19,10 @@ import numpy as np
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.instructions import Nested
 from elsa_edge.bundle.manifest import Variant
+from elsa_edge.calibration import calibration_samples
 from elsa_edge.errors import ExportError
 from elsa_edge.exporters.float16.range import out_of_range
 from elsa_edge.exporters.int8.judge import Judgement, judge
-from elsa_edge.exporters.int8.samples import calibration_samples
 from elsa_edge.exporters.nested.find import find_layers, level_models
 from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.layer_set import LayerSet, layer_set_of
@@ -78,7 +78,7 @@ class NestedFloat16Exporter:
         Raises:
             ExportError: When half floats cannot hold its values, or change its answers too much.
         """
-        samples = calibration_samples(graph.inputs, profile, golden)
+        samples, _ = calibration_samples(graph.inputs, profile, golden)
         layers = layer_set_of(graph, Stored.FLOAT16)
         candidates = [layer for layer in layers.layers if _takes(layer)]
         refused = out_of_range(layers.models, candidates, samples)

@@ -19,6 +19,7 @@ import onnx_ir as ir
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.instructions import Instructions, Nested, Selector
 from elsa_edge.bundle.manifest import Variant
+from elsa_edge.calibration import calibration_samples
 from elsa_edge.errors import ExportError
 from elsa_edge.exporters.int8.candidates import Mix, candidates
 from elsa_edge.exporters.int8.choose import (
@@ -32,7 +33,6 @@ from elsa_edge.exporters.int8.forecast import forecast_dense8, forecast_nested8
 from elsa_edge.exporters.int8.judge import LARGEST_TOLERANCE, Judgement, judge
 from elsa_edge.exporters.int8.plan import Plan8
 from elsa_edge.exporters.int8.rival import dense8
-from elsa_edge.exporters.int8.samples import calibration_samples
 from elsa_edge.exporters.int8.share import coded_nodes, eight_bit_share
 from elsa_edge.exporters.int8.write import write8
 from elsa_edge.exporters.nested.file import join
@@ -151,7 +151,7 @@ class NestedInt8Exporter(_Int8Exporter):
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
         """Write `model.onnx` and `model.data`; see `elsa_edge.plugins.Exporter`."""
-        samples = calibration_samples(graph.inputs, profile, golden)
+        samples, _ = calibration_samples(graph.inputs, profile, golden)
         plan = Plan8(graph, samples)
         dense: dict[int, ir.Model] = {}
 
@@ -270,7 +270,7 @@ class OrtInt8Exporter(_Int8Exporter):
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
         """Write `model.onnx`; see `elsa_edge.plugins.Exporter`."""
-        samples = calibration_samples(graph.inputs, profile, golden)
+        samples, _ = calibration_samples(graph.inputs, profile, golden)
         count = len(graph.ladder)
         branches = [(level, dense8(graph, level, samples, profile)) for level in range(count)]
         coded = [coded_nodes(branch) for _, branch in branches]  # joining takes their nodes

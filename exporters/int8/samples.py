@@ -1,56 +1,17 @@
-"""Where the calibration inputs of 8-bit variants come from."""
+"""Calibration inputs, a few at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.bundle.golden import Golden
-from elsa_edge.errors import InputError
-from elsa_edge.profiles.schema import DeviceProfile
-from elsa_edge.quantise.samples import checked_samples, fixed_batch
-from elsa_edge.tensors import TensorSpec
-
-__all__ = ["calibration_samples", "pieces"]
+__all__ = ["pieces"]
 
 _BATCH: Final = 8
-_FIX: Final = (
-    "Name an .npz of real inputs in the profile (tflite.calibration) or build with `--golden FILE.npz`"
-)
-# Golden inputs are of one batch.
-_FIX_OF_FIXED_BATCH: Final = (
-    "Name an .npz of real inputs in the profile (tflite.calibration): the network's batch is fixed, so golden inputs "
-    "are too few, but that file may hold any multiple of it"
-)
 
 Array = npt.NDArray[Any]
-
-
-def calibration_samples(
-    specs: Mapping[str, TensorSpec], profile: DeviceProfile, golden: Golden
-) -> dict[str, Array]:
-    """Return calibration inputs: the `.npz` that the profile names, without one the golden inputs.
-
-    Raises:
-        InputError: When they cannot be read, do not fit the network or are not finite.
-        ExportError: When they are too few or all the same.
-    """
-    path = profile.tflite.calibration
-    if path is None:
-        fix = _FIX if fixed_batch(specs) is None else _FIX_OF_FIXED_BATCH
-        return checked_samples(specs, golden.inputs, "the golden inputs", fix)
-    try:
-        with np.load(Path(path), allow_pickle=False) as arrays:
-            given = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"The calibration data {path} cannot be read ({error})", expected="an .npz of arrays"
-        ) from error
-    return checked_samples(specs, given, path, _FIX)
 
 
 def pieces(samples: Mapping[str, Array], session: Any) -> Iterator[dict[str, Array]]:

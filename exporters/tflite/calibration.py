@@ -1,4 +1,4 @@
-"""Real inputs for static int8: read, check, and the range of every tensor over them.
+"""The range of every tensor of static int8 over real inputs.
 
     range of a tensor = [smallest, largest value over all samples, 0 included]
 
@@ -9,60 +9,25 @@ size, with extremes 0.8 %.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.bundle.golden import Golden
-from elsa_edge.errors import InputError
 from elsa_edge.exporters.tflite.compare import to_file
 from elsa_edge.exporters.tflite.interpreter import Interpreter
 from elsa_edge.exporters.tflite.level_models import one_batch
 from elsa_edge.exporters.tflite.model import TfliteModel
 from elsa_edge.exporters.tflite.prepare import Prepared
-from elsa_edge.profiles.schema import DeviceProfile
-from elsa_edge.quantise.samples import MIN_SAMPLES, checked_samples, fixed_batch, sample_axes
+from elsa_edge.quantise.samples import MIN_SAMPLES, fixed_batch, sample_axes
 from elsa_edge.tensors import TensorSpec
 
-__all__ = ["LIKE_INFINITY", "MIN_SAMPLES", "Ranges", "batches", "calibration_inputs", "outputs", "ranges"]
+__all__ = ["LIKE_INFINITY", "MIN_SAMPLES", "Ranges", "batches", "outputs", "ranges"]
 
 LIKE_INFINITY: Final = 1e30
 
 Array = npt.NDArray[Any]
 Ranges = dict[str, dict[str, Array]]
-
-
-def _read(path: Path) -> dict[str, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"The calibration data {path} cannot be read ({error})", expected="an .npz of arrays"
-        ) from error
-
-
-def calibration_inputs(
-    specs: Mapping[str, TensorSpec], profile: DeviceProfile, golden: Golden
-) -> tuple[dict[str, Array], str]:
-    """Return calibration inputs, and where they come from.
-
-    Args:
-        specs: Inputs of the canonical graph.
-        profile: Its `tflite.calibration` names an `.npz`; without it the golden inputs are taken.
-        golden: Golden inputs.
-
-    Raises:
-        InputError: When they do not fit the network.
-        ExportError: When they are too few or all the same, so that ranges would be made up.
-    """
-    path = profile.tflite.calibration
-    given = _read(Path(path)) if path is not None else dict(golden.inputs)
-    origin = path if path is not None else "the golden inputs"
-    fix = "Name an .npz of real inputs in the profile (tflite.calibration) or build with `--golden FILE.npz`"
-    return checked_samples(specs, given, str(origin), fix), str(origin)
 
 
 def batches(

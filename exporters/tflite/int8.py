@@ -20,8 +20,9 @@ import numpy.typing as npt
 
 from elsa_edge.bundle.golden import Golden, largest_difference
 from elsa_edge.bundle.manifest import Variant
+from elsa_edge.calibration import calibration_samples
 from elsa_edge.errors import ContractError, ExportError, RuntimeUnavailableError, first_line
-from elsa_edge.exporters.tflite.calibration import LIKE_INFINITY, batches, calibration_inputs, outputs, ranges
+from elsa_edge.exporters.tflite.calibration import LIKE_INFINITY, batches, outputs, ranges
 from elsa_edge.exporters.tflite.convert import Converted, missing_converter, quiet
 from elsa_edge.exporters.tflite.eight_bit import EightBit, eight_bit
 from elsa_edge.exporters.tflite.level_models import RUNTIME, convert_levels, write_variant
@@ -172,7 +173,7 @@ class TfliteInt8Exporter:
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
         """Write the variant; see `elsa_edge.plugins.Exporter`."""
-        inputs, origin = calibration_inputs(graph.inputs, profile, golden)
+        inputs, origin = calibration_samples(graph.inputs, profile, golden)
         _quantiser()
         levels = convert_levels(graph, profile, golden)
         axes = class_axes(graph.model)
