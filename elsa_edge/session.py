@@ -1,4 +1,4 @@
-"""AdaptiveSession: what an application embeds. A loaded variant, the controller, the clock and the probes.
+"""AdaptiveSession: what an application embeds. A loaded variant, what governs its level, and what happened so far.
 
     with AdaptiveSession.open("bundle/", device="raspberry-pi-5") as session:
         outputs = session.run({"input": x})         # at the level the controller has chosen
@@ -15,21 +15,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy.typing as npt
 
 from elsa_edge.bundle import Bundle, Variant
 from elsa_edge.bundle.rerouted import Rerouted
 from elsa_edge.bundle.signature import Accepted
-from elsa_edge.control import Controller, Decision, Observation, Policy, level_facts, make_plan
-from elsa_edge.control.deadline import level_within, time_left
-from elsa_edge.control.history import ChosenBy, History, Rerouting, RunEvent, SessionStats
-from elsa_edge.control.ledger import Ledger, decide_together
-from elsa_edge.control.references import References, require_samples
-from elsa_edge.control.state import Reason
-from elsa_edge.control.watch import SteadyClock, Watch
-from elsa_edge.errors import BundleError, InputError, ProfileError
+from elsa_edge.control import Decision, level_facts
+from elsa_edge.control.deadline import time_left
+from elsa_edge.control.governor import Begun, Governor
+from elsa_edge.control.history import History, Rerouting, RunEvent, SessionStats
+from elsa_edge.control.ledger import Ledger
+from elsa_edge.errors import BundleError, InputError
 from elsa_edge.files.pins import Pin
 from elsa_edge.levels import Ladder
 from elsa_edge.loading import (
@@ -52,8 +50,6 @@ __all__ = ["AdaptiveSession"]
 
 Array = npt.NDArray[Any]
 
-_LONGEST_RUN_MS: Final = 1e10  # four months: beyond it the clock is wrong, not the network slow
-
 
 class AdaptiveSession:
     """One network that runs at several sparsity levels and holds a QoS policy by choosing among them.
@@ -65,7 +61,6 @@ class AdaptiveSession:
         profile: The device profile in force.
         variant: The variant that runs.
         ladder: The levels, sparsest first.
-        notes: Sentences for people: variants that cannot be loaded, levels that are left out, figures unknown.
 
     Example:
         `bundle` is a bundle's folder, as `elsa-edge build` writes it.
@@ -93,18 +88,14 @@ class AdaptiveSession:
         passed: Sequence[str] = (),
     ) -> None:
         self.bundle = bundle
-        self._ledger = None if ledger is None else Ledger(Path(ledger))
         self._pin = pin
         self._turn = Turn()
         self.profile = profile
         self.variant = variant
         self.ladder: Ladder = bundle.ladder
         self._adapter = adapter
-        self._clock = SteadyClock(clock_s)
-        self._watch = Watch(profile.probes, profile.qos.memory_pressure_percent)
         self._on_run = on_run
         self._history = History([level.name for level in self.ladder])
-        self._ended_ms: float | None = None
         memory = adapter.memory()
         measured, stale = _measured_here(bundle, variant, profile)
         facts = level_facts(
@@ -112,25 +103,16 @@ class AdaptiveSession:
             measured,
             [memory.at(level) for level in range(len(bundle.ladder))],
         )
-        self._facts = facts
-        # Of each level, by the figures that the plan has; without them nothing is known to differ.
-        needs = [one.memory_bytes for one in facts]
-        self._level_bytes = [0 if None in needs else need or 0 for need in needs]
-        self._watch.in_use_bytes = min(self._level_bytes)  # what all levels share is loaded
-        self._unloadable: dict[int, str] = {}
+        self._governor = Governor(
+            facts,
+            profile.qos,
+            profile.probes,
+            threads=profile.runtime.threads,
+            clock_s=clock_s,
+            ledger=None if ledger is None else Ledger(Path(ledger)),
+        )
         self._own_notes = (*passed, *_about_cache(adapter), *stale)
-        self._controller = self._begin()
         self._rerouted_runs = _rerouted_runs(variant, adapter, clock_s)
-
-    def _begin(self) -> Controller:
-        """Return a controller of the levels that can be loaded, which has seen nothing yet."""
-        plan = make_plan(self._facts, Policy.from_qos(self.profile.qos), self._unloadable)
-        self.notes: tuple[str, ...] = (*self._own_notes, *plan.notes)
-        now_ms = self._clock.now_ms()
-        self._watch.read(now_ms)
-        controller = Controller(plan, now_ms=now_ms, available_bytes=self._free_at_smallest())
-        self._references = References(controller)
-        return controller
 
     @classmethod
     def open(
@@ -200,6 +182,11 @@ class AdaptiveSession:
             raise
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for people: variants that cannot be loaded, levels that are left out, figures unknown."""
+        return (*self._own_notes, *self._governor.notes)
+
+    @property
     def inputs(self) -> dict[str, tuple[tuple[int | None, ...], str]]:
         """Input name -> (shape, dtype); None in a shape where any size fits."""
         return _pairs(self.bundle.inputs)
@@ -212,12 +199,12 @@ class AdaptiveSession:
     @property
     def level(self) -> int:
         """The level that the next `run` uses unless it is told another."""
-        return self._controller.level
+        return self._governor.controller.level
 
     @property
     def last_decision(self) -> Decision:
         """The latest decision: level, reason, whether a level is expected to hold the policy, prediction."""
-        return self._controller.decision
+        return self._governor.controller.decision
 
     @property
     def stats(self) -> SessionStats:
@@ -279,70 +266,32 @@ class AdaptiveSession:
     def _run(
         self, inputs: Mapping[str, Array], level: int | None, within_ms: float | None
     ) -> dict[str, Array]:
-        clock, reading, before = self._clock, self._watch.reading, self._controller
-        began_ms, set_back_ms = clock.now_ms(), clock.set_back_ms
-        share = None if reading.cpu_cores is None else reading.cpu_cores / self.profile.runtime.threads
-        self._controller = self._references.at(inputs, began_ms, self._free_at_smallest(), share)
-        limit_ms = self.profile.qos.latency_budget_ms if within_ms is None else within_ms
-        chosen = self._controller.level
+        run = self._governor.begin(inputs, level, within_ms)
         try:
-            require_samples(inputs)
-            if level is None:
-                # What comes back knows its level, but not how much memory there is now.
-                returns = self._controller is not before and self._controller.state.runs > 0
-                self._refresh_before(began_ms, at_once=returns)
-                began_ms = clock.now_ms()
-            chosen, chosen_by = self._choose(level, within_ms)
-            outputs, rerouted = self._infer(inputs, chosen, limit_ms if level is None else None)
+            outputs, rerouted = self._infer(inputs, run)
         except BaseException as error:
-            if level is None and isinstance(error, BundleError) and self._leave_out(chosen, error):
+            if (
+                level is None
+                and isinstance(error, BundleError)
+                and self._governor.leave_out(run.level, error.problem)
+            ):
                 return self._run(inputs, level, within_ms)
-            # Whatever stopped it: nothing ran with these inputs, so that they stand for nothing.
-            self._controller = self._references.refused()
+            self._governor.refused()
             raise
-        self._watch.in_use_bytes = self._level_bytes[chosen]
-        ended_ms = clock.now_ms()
-        if not 0.0 <= ended_ms - began_ms <= _LONGEST_RUN_MS or clock.set_back_ms != set_back_ms:
-            return outputs  # the clock went back or is none: finished outputs are worth more than what it teaches
-        reading = self._watch.read(ended_ms)
-        decision = self._observe(
-            Observation(
-                now_ms=ended_ms,
-                level=chosen,
-                # What the level would have taken: that it was left for want of time must teach.
-                latency_ms=ended_ms - began_ms if rerouted is None else rerouted.whole_ms,
-                available_bytes=self._free_at(self._controller.level),
-                pressure_percent=reading.pressure_percent,
-                temperature_c=reading.heat_c,
-            )
-        )
-        event = RunEvent(
-            now_ms=ended_ms,
-            level=chosen,
-            chosen_by=chosen_by,
-            latency_ms=ended_ms - began_ms,
-            limit_ms=limit_ms,
-            idle_ms=0.0 if self._ended_ms is None else max(0.0, began_ms - self._ended_ms),
-            available_bytes=self._free_at(chosen),
-            pressure_percent=reading.pressure_percent,
-            temperature_c=reading.temperature_c,
-            decision=decision,
-            rerouted=rerouted,
-            throttled=reading.throttled,
-            clock_share=reading.clock_share,
-            power_w=reading.power_w,
-        )
-        self._ended_ms = ended_ms
-        self._history.add(event)
-        self._tell(event)
+        event = self._governor.end(run, rerouted)
+        if event is not None:
+            self._history.add(event)
+            self._tell(event)
         return outputs
 
-    def _infer(
-        self, inputs: Mapping[str, Array], level: int, limit_ms: float | None
-    ) -> tuple[dict[str, Array], Rerouting | None]:
+    def _infer(self, inputs: Mapping[str, Array], run: Begun) -> tuple[dict[str, Array], Rerouting | None]:
         if self._rerouted_runs is None:
-            return self._adapter.run(inputs, level), None
-        return self._rerouted_runs.run(inputs, level, limit_ms, self._controller, self._head_bytes())
+            return self._adapter.run(inputs, run.level), None
+        limit_ms = run.limit_ms if run.may_reroute else None
+        governor = self._governor
+        return self._rerouted_runs.run(
+            inputs, run.level, limit_ms, governor.controller, governor.head_bytes()
+        )
 
     def _tell(self, event: RunEvent) -> None:
         """Tell the listener of a run; one that cannot write loses nobody's outputs."""
@@ -360,55 +309,12 @@ class AdaptiveSession:
         """Keep a sentence for people, once."""
         if sentence not in self._own_notes:
             self._own_notes = (*self._own_notes, sentence)
-            self.notes = (*self.notes, sentence)
-
-    def _observe(self, observation: Observation) -> Decision:
-        if self._ledger is None:
-            return self._controller.observe(observation)
-        decision = decide_together(self._controller, observation, self._ledger)
-        if self._ledger.problem is not None:
-            self._note(self._ledger.problem)
-        return decision
-
-    def _leave_out(self, level: int, error: BundleError) -> bool:
-        """Do without a level that cannot be loaded; tell whether another one is left."""
-        self._unloadable[level] = error.problem
-        try:
-            self._controller = self._begin()
-        except ProfileError:
-            return False
-        self._controller.decision = self._controller.decision._replace(reason=Reason.UNLOADABLE)
-        return True
-
-    def _choose(self, level: int | None, within_ms: float | None) -> tuple[int, ChosenBy]:
-        if level is not None:
-            if within_ms is not None:
-                raise InputError(
-                    "A run has either a level or a time to end within, not both", fix="Leave one of them out"
-                )
-            return level, ChosenBy.CALLER
-        if within_ms is None:
-            return self._controller.level, ChosenBy.CONTROLLER
-        return level_within(self._controller.state, self._controller.plan, within_ms, self._head_bytes())
-
-    def _head_bytes(self) -> float:
-        """Return the free memory beyond the reserve at the controller's level; without limit where none is read."""
-        free = self._free_at(self._controller.level)
-        reserve_bytes = self._controller.plan.policy.reserve_bytes
-        return float("inf") if free is None else max(0.0, free - reserve_bytes)
-
-    def _free_at(self, level: int) -> int | None:
-        """Return the free memory as it would be with a level in use, by the latest reading."""
-        return self._watch.free_bytes(self._level_bytes[level])
-
-    def _free_at_smallest(self) -> int | None:
-        return self._watch.free_bytes(min(self._level_bytes))
 
     def close(self) -> None:
         """Release the runtime and its memory, after the run of another thread has ended. Closing twice is fine."""
         with self._turn.last():
             self._adapter.close()
-            self._watch.close()
+            self._governor.close()
             if self._pin is not None:
                 self._pin.release()
 
@@ -422,19 +328,6 @@ class AdaptiveSession:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _refresh_before(self, now_ms: float, *, at_once: bool) -> None:
-        """After an idle time the memory may be another: look before running, not only after."""
-        if at_once or self._watch.is_due(now_ms):
-            reading = self._watch.read(now_ms)
-            self._observe(
-                Observation(
-                    now_ms=now_ms,
-                    available_bytes=self._free_at(self._controller.level),
-                    pressure_percent=reading.pressure_percent,
-                    temperature_c=reading.heat_c,
-                )
-            )
 
 
 def _rerouted_runs(variant: Variant, adapter: Opened, clock_s: Callable[[], float]) -> ReroutedRuns | None:

@@ -226,10 +226,10 @@ def test_a_run_with_less_time_than_the_budget_takes_a_sparser_level(session: Ada
 
 def test_wrong_inputs_teach_the_controller_nothing(session: AdaptiveSession) -> None:
     """An error is no observation."""
-    before = session._controller.state
+    before = session._governor.controller.state
     with pytest.raises(InputError):
         session.run({"inputt": session.x["input"]})
-    assert session._controller.state is before
+    assert session._governor.controller.state is before
 
 
 def test_a_closed_session_says_so(session: AdaptiveSession) -> None:
