@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,30 +21,25 @@ from elsa_edge.bundle import Bundle, BundleWriter, Golden, open_bundle, require_
 from elsa_edge.bundle.manifest import NOT_PROVED
 from elsa_edge.bundle.signature import sign_bundle
 from elsa_edge.errors import (
-    ContractError,
     ElsaError,
     ExportError,
     InputError,
     PluginError,
-    RuntimeUnavailableError,
-    first_line,
 )
-from elsa_edge.files import scratch_folder, sha256_of
+from elsa_edge.files import sha256_of
 from elsa_edge.golden_answers import golden_answers
 from elsa_edge.inputs import read_inputs
 from elsa_edge.levels import densities_by_weight
-from elsa_edge.loading import PROFILE_NAME, why_not_loadable
+from elsa_edge.loading import PROFILE_NAME
 from elsa_edge.plugins import Exporter, Preflight
 from elsa_edge.plugins.installed import find_exporter
 from elsa_edge.profiles import load_profile, save_profile
 from elsa_edge.profiles.carried import carried
 from elsa_edge.profiles.schema import DeviceProfile
 from elsa_edge.progress import part, told
-from elsa_edge.proof.tolerance import RELATIVE
+from elsa_edge.proving import prove_variants
 from elsa_edge.rerouting import export_rerouted
-from elsa_edge.running.peak_memory import Peak, watch_peak
 from elsa_edge.tensors import check_inputs
-from elsa_edge.verify import VariantCheck, check_variant
 from elsa_edge.visible import visible
 
 if TYPE_CHECKING:
@@ -56,10 +51,6 @@ __all__ = ["build_bundle"]
 Array = npt.NDArray[Any]
 Progress = Callable[[str], None]
 
-_IN_PIECES: Final = (
-    "TFLite runs a batch in pieces: where samples meet in the network (a mean over the batch), export with the batch "
-    "that the device runs (elsa-edge export --batch N), or build an ONNX Runtime variant"
-)
 # Of a build, for the time that is left: exporting; the rest is proving.
 _EXPORTED: Final = 0.6
 _PACKAGES: Final = ("elsa-edge", "numpy", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "ai-edge-litert")
@@ -166,7 +157,7 @@ def build_bundle(
             )
             return open_bundle(writer.folder)
 
-        failures = _prove(seal(), profile, part(tell, _EXPORTED, 1.0))
+        failures = prove_variants(seal(), profile, part(tell, _EXPORTED, 1.0))
         if len(failures) == len(writer.variants):
             raise next(iter(failures.values()))
         for variant, failure in failures.items():
@@ -305,108 +296,6 @@ def _export(
         for layer, reason in floats.items():
             tell(f"{exporter.name}: {layer} stays float32: {reason}")
     writer.add_variant(variant)
-
-
-def _prove(bundle: Bundle, profile: DeviceProfile, tell: Progress) -> dict[str, ElsaError]:
-    """Run every level of every variant through its adapter, in the form in which it will run on the device.
-
-    Returns:
-        The variants that are not proved, and why. One that fails does not take the others with it.
-    """
-    failures: dict[str, ElsaError] = {}
-    with _scratch() as cache:
-        for done, variant in enumerate(bundle.manifest.variants, start=1):
-            reason = why_not_loadable(variant)
-            if reason is not None:
-                failures[variant.name] = RuntimeUnavailableError(
-                    f"{variant.name} cannot be proved here: {reason}",
-                    fix="Install the runtime, or leave the variant out with --variant",
-                )
-                continue
-            try:
-                with _own_errors(variant.name), watch_peak() as peak:
-                    check = check_variant(bundle, variant, profile, cache)
-                _require(check)
-                _require_memory(variant.name, peak, profile)
-            except ElsaError as error:
-                failures[variant.name] = error
-                continue
-            worst = max(level.max_difference for level in check.levels)
-            promise = variant.relative_tolerance
-            own = (
-                f", within the {promise:.2g} of the output's size that it promises"
-                if promise > RELATIVE
-                else ""
-            )
-            points = f" and {len(check.switch_points)} switch points" if check.switch_points else ""
-            needs = "" if peak.grown_bytes is None else f"; {peak.grown_bytes / 1e6:.0f} MB of memory at most"
-            line = (
-                f"{variant.name}: proved at {len(check.levels)} levels{points}, "
-                f"largest difference {worst:.2g}{own}{needs}"
-            )
-            tell(told(line, done / len(bundle.manifest.variants)))
-    return failures
-
-
-def _require_memory(variant: str, peak: Peak, profile: DeviceProfile) -> None:
-    """Refuse a variant that needs more memory here, when it is opened and run, than the device has at all."""
-    limit_mb = profile.hardware.memory_mb
-    if peak.grown_bytes is not None and peak.grown_bytes > limit_mb * 1e6:
-        raise ExportError(
-            f"{variant} needs more memory than {profile.name} has",
-            expected=f"at most {limit_mb} MB (hardware.memory_mb)",
-            found=f"{peak.grown_bytes / 1e6:.0f} MB when it was opened and run at every level",
-            fix="Take fewer levels, or ort-levels, which loads one level at a time",
-        )
-
-
-@contextlib.contextmanager
-def _own_errors(variant: str) -> Iterator[None]:
-    """Turn what a proof stumbles over into an error of its variant: it takes no other with it."""
-    try:
-        yield
-    except (ElsaError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        raise ExportError(
-            f"{variant} cannot be proved ({type(error).__name__}: {first_line(error)})",
-            fix="Leave it out, and please report it, with --debug",
-        ) from error
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    with scratch_folder() as folder:
-        yield Path(folder)
-
-
-def _require(check: VariantCheck) -> None:
-    for level in check.levels:
-        within = level.max_difference <= level.allowed
-        if within and not level.follows_inputs:
-            raise ContractError(
-                f"{check.name} answers the same to different inputs at level {level.level} ({level.name})",
-                fix="Leave that level out, or cut less or otherwise",
-            )
-        if not level.ok:
-            agreement = "" if level.agreement is None else f", agreement {level.agreement:.3g}"
-            raise ContractError(
-                f"{check.name} differs from the canonical graph at level {level.level} ({level.name})",
-                expected=f"a difference of at most {level.allowed:.3g}",
-                found=f"{level.max_difference:.3g}{agreement}",
-                fix=_IN_PIECES if check.runtime == "litert" and not within else None,
-            )
-    for point in check.switch_points:
-        if not point.ok:
-            raise ContractError(
-                f"{check.name} differs from the oracle where its segments run at levels {_shown(point.levels)}",
-                expected=f"a difference of at most {point.allowed:.3g}",
-                found=f"{point.max_difference:.3g}",
-            )
-
-
-def _shown(levels: Sequence[int]) -> str:
-    return ", ".join(map(str, levels))
 
 
 def _versions() -> dict[str, str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,6 @@ from elsa_edge.bundle import Golden, open_bundle
 from elsa_edge.errors import ContractError, ElsaError, ExportError, InputError, UnknownNameError
 from elsa_edge.plugins import Preflight
 from elsa_edge.profiles import load_profile
-from elsa_edge.running.peak_memory import Peak
 
 DEVICE = "generic-x86-64"
 
@@ -169,29 +166,3 @@ def test_a_variant_that_does_not_apply_is_an_error_when_it_was_asked_for(
     monkeypatch.setattr(build_module, "find_exporter", lambda _name: WrongExporter())
     with pytest.raises(ExportError, match="it is wrong"):
         build_bundle(model("two_inputs"), DEVICE, tmp_path / "b", variants=["wrong"])
-
-
-def test_a_variant_that_needs_more_memory_than_the_device_has_is_left_out(
-    monkeypatch, tmp_path: Path
-) -> None:
-    """What it needed here is compared with the profile; the other variants stay."""
-    needed = iter([3_000_000, 4_097_000_000])
-
-    @contextlib.contextmanager
-    def told() -> Iterator[Peak]:
-        yield Peak(next(needed))
-
-    monkeypatch.setattr(build_module, "watch_peak", told)
-    lines: list[str] = []
-    built = build_bundle(
-        model("two_inputs"),
-        DEVICE,
-        tmp_path / "b",
-        variants=["onnx-selector", "ort-switch"],
-        progress=lines.append,
-    )
-    assert [variant.name for variant in built.manifest.variants] == ["onnx-selector"]
-    reason = built.manifest.provenance["left_out"]["ort-switch"]
-    assert "more memory than generic-x86-64 has" in reason
-    assert "4097 MB" in reason
-    assert any("3 MB of memory at most" in line for line in lines)
