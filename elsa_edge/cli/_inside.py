@@ -25,6 +25,7 @@ def show_inside(result: Mapping[str, Any]) -> None:
             show(f"{what[:-1]} {spec['name']}: {shape} {spec['dtype']}")
     if "variants" in result:
         _show_variants(result["variants"])
+        _show_float_layers(result["variants"])
     levels = result["levels"]
     print_table(
         "Levels",
@@ -93,6 +94,18 @@ def _show_variants(variants: Sequence[Mapping[str, Any]]) -> None:
             for v in variants
         ],
     )
+
+
+def _show_float_layers(variants: Sequence[Mapping[str, Any]]) -> None:
+    """Print which layers of a variant with fewer bits stay float32, and why."""
+    rows = [
+        (variant["name"], layer, str(reason)[:_LONGEST_FACT])
+        for variant in variants
+        if isinstance(floats := variant["notes"].get("float_layers"), Mapping)
+        for layer, reason in floats.items()
+    ]
+    if rows:
+        print_table("Layers that stay float32", ("variant", "layer", "why"), rows)
 
 
 def _least_share(shares: object) -> str | None:

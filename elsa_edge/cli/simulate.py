@@ -75,7 +75,7 @@ def command(
 
     from elsa_edge.control import Controller, Policy, make_plan
     from elsa_edge.control.replay import replay, score
-    from elsa_edge.control.trace import read_trace, scenario
+    from elsa_edge.control.trace import bundles_of, read_trace, scenario
     from elsa_edge.errors import UsageError
     from elsa_edge.profiles import load_profile
 
@@ -89,8 +89,10 @@ def command(
         policy = replace(policy, budget_ms=_positive("--budget-ms", budget_ms))
     facts, source = _levels(profile, levels_ms, policy.budget_ms)
     truth = [fact.p50_ms or 0.0 for fact in facts]
+    foreign: tuple[str, ...] = ()
     if trace is not None:
         samples = read_trace(trace, truth)
+        foreign = _foreign(profile, source, bundles_of(trace))
     else:
         samples = scenario(scenario_name or "step", runs, seed, reserve_bytes=policy.reserve_bytes)
     period = 0.0 if period_ms is None else _positive("--period-ms", period_ms)
@@ -106,7 +108,8 @@ def command(
     ]
     if log is not None:
         _write_log(log, done)
-    for note in plan.notes:
+    notes = (*foreign, *plan.notes)
+    for note in notes:
         say(note)
     _show(facts, outcome, fixed)
     emit(
@@ -116,7 +119,7 @@ def command(
             "levels_source": source,
             "budget_ms": policy.budget_ms,
             "allowed_miss_rate": policy.allowed_miss_rate,
-            "notes": plan.notes,
+            "notes": notes,
             "controller": asdict(outcome),
             "reasons": dict(Counter(run.reason for run in done)),
             "levels": [
@@ -133,6 +136,15 @@ def command(
         },
         as_json=as_json,
     )
+
+
+def _foreign(profile: DeviceProfile, source: str, bundles: tuple[str, ...]) -> tuple[str, ...]:
+    """Say where a trace is of another bundle than the levels' latencies: its slow-downs are then of neither."""
+    mine = profile.measured.bundle if profile.measured is not None and source == "measured" else None
+    others = [bundle for bundle in bundles if mine is not None and bundle != mine]
+    if not others:
+        return ()
+    return (f"The trace is of another bundle ({', '.join(others)}) than the measured table ({mine}).",)
 
 
 def _positive(name: str, value: float) -> float:

@@ -105,7 +105,8 @@ class Ledger:
         lock = Lock.take(self._path)
         if lock is None and not even_so and self._held_by_another():
             return False
-        self._busy_since_ms = None
+        if lock is not None:
+            self._busy_since_ms = None  # who was stopped goes on; until then its turn stays over
         try:
             if not even_so:
                 self._seen = (-1, -1)  # look at the file itself: two changes may have one time

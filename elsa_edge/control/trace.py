@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from elsa_edge.control.record import DECISION_COLUMNS, ORIGIN_COLUMNS
 from elsa_edge.errors import InputError, UnknownNameError, closest
 
-__all__ = ["SCENARIOS", "Sample", "read_trace", "scenario"]
+__all__ = ["SCENARIOS", "Sample", "bundles_of", "read_trace", "scenario"]
 
 _MB: Final = 1e6
 _LARGEST: Final = 1e12  # of any column; times that add up to what is no number cannot be replayed
@@ -74,6 +74,19 @@ def read_trace(path: Path, reference_ms: Sequence[float]) -> list[Sample]:
     if not samples:
         raise InputError(f"The trace {path} is empty", expected="a header line and one line per run")
     return samples
+
+
+def bundles_of(path: Path) -> tuple[str, ...]:
+    """Return the identities of the bundles that a recorded trace is of; none where it does not say.
+
+    Args:
+        path: A file that `read_trace` takes.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream, strict=True)
+        reader.fieldnames = tuple(name.strip() for name in reader.fieldnames or ())
+        named = [row.get(ORIGIN_COLUMNS[0]) for row in reader]
+    return tuple(dict.fromkeys(name for name in named if name))
 
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:

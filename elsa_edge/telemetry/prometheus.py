@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from elsa_edge.control.history import LevelStats, SessionStats
+from elsa_edge.errors import InputError
 from elsa_edge.session import AdaptiveSession
 
 __all__ = ["SessionCollector"]
@@ -28,9 +29,23 @@ class SessionCollector(Collector):
 
     Args:
         sessions: The session to read, or several by name; they may run in other threads.
+
+    Raises:
+        InputError: When it is neither: said here, and not at the first scrape.
     """
 
     def __init__(self, sessions: AdaptiveSession | Mapping[str, AdaptiveSession]) -> None:
+        given: object = sessions  # callers without a type checker give lists
+        named: Mapping[object, object] = given if isinstance(given, Mapping) else {"": given}
+        for name, session in named.items():
+            if not isinstance(name, str) or not isinstance(session, AdaptiveSession):
+                raise InputError(
+                    "A collector reads sessions",
+                    expected="an AdaptiveSession, or a dictionary of them by name",
+                    found=f"{type(session).__name__} under {name!r}"
+                    if isinstance(given, Mapping)
+                    else type(given).__name__,
+                )
         self._sessions = sessions
 
     def describe(self) -> Iterator[Metric]:

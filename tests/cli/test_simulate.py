@@ -72,6 +72,22 @@ def test_a_trace_file_is_replayed(measured, tmp_path):
     assert report["controller"]["level_share"][0] > 0.3
 
 
+@pytest.mark.parametrize(("recorded", "noted"), [("b" * 12, True), ("a" * 12, False), ("", False)])
+def test_a_trace_of_another_bundle_is_replayed_with_a_note(measured, tmp_path, recorded, noted):
+    """Its latencies over this bundle's table are slow-downs of neither."""
+    profile = load_profile(measured)
+    table = profile.measured.model_copy(update={"bundle": "a" * 12})
+    save_profile(profile.model_copy(update={"measured": table}), tmp_path / "named.yaml")
+    trace = tmp_path / "t.csv"
+    trace.write_text("level,latency_ms,bundle\n" + f"0,10,{recorded}\n" * 3)
+
+    report = json.loads(
+        call("--device", str(tmp_path / "named.yaml"), "--trace", str(trace), "--json").stdout
+    )
+
+    assert any("another bundle (bbbbbbbbbbbb)" in note for note in report["notes"]) == noted
+
+
 def test_without_measurements_levels_are_assumed_aloud():
     """The reader must know that the latencies were made up."""
     result = call("--device", "raspberry-pi-5", "--runs", "60", "--json")

@@ -179,9 +179,12 @@ def test_a_member_that_was_stopped_with_the_lock_stops_nobody(tmp_path):
         assert not ledger.claim()
         ledger.announce()
         clock[0] += SETTLE_MS
-        assert not ledger.claim()
-        clock[0] += SETTLE_MS
         assert ledger.claim()
+        clock[0] += 1.0
+        assert ledger.claim()  # it is waited for once, not at every change
+    assert ledger.claim()
+    with Lock.take(tmp_path / "ledger"):
+        assert not ledger.claim()  # another that is about to write: its turn begins anew
 
 
 def test_a_ledger_that_cannot_be_written_is_refused_in_words(tmp_path):

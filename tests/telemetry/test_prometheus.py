@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.bundles import bundle
 
 from elsa_edge import AdaptiveSession
+from elsa_edge.errors import InputError
 from elsa_edge.telemetry.prometheus import SessionCollector
 
 
@@ -79,3 +80,16 @@ def test_a_second_collector_is_refused_and_several_sessions_go_by_name() -> None
     assert found["elsa_edge_runs_total", (*at_level_0, ("session", "door"))] == 0.0
     assert found["elsa_edge_runs_total", (*at_level_0, ("session", "yard"))] == 1.0
     assert text.count("# TYPE elsa_edge_runs_total") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda session: [session], "list"),
+        (lambda session: {1: session}, "AdaptiveSession under 1"),
+        (lambda _: {"door": None}, "NoneType under 'door'"),
+    ],
+)
+def test_what_is_no_session_is_refused_when_it_is_given_and_not_at_a_scrape(scraped, change, found) -> None:
+    with pytest.raises(InputError, match=found):
+        SessionCollector(change(scraped[0]))
