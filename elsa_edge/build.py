@@ -1,6 +1,6 @@
 """Canonical graph + device profile -> verified bundle. Nothing appears at the destination before it is proved.
 
-check contract -> golden inputs -> oracle outputs -> export each variant -> hashes -> verify -> rename
+check contract -> golden inputs -> oracle outputs -> export each variant -> share bytes -> hashes -> verify -> rename
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ def build_bundle(
     from elsa_edge.graph.canonical import CanonicalGraph
     from elsa_edge.graph.check import check_contract
     from elsa_edge.graph.class_axis import class_axes
+    from elsa_edge.sharing import share_data
 
     if reroute is not None:
         require_segments(reroute)
@@ -128,6 +129,7 @@ def build_bundle(
                 shutil.rmtree(writer.folder / exporter.name, ignore_errors=True)
                 left_out[exporter.name] = str(error)
                 tell(f"{exporter.name}: left out, because {error}")
+        writer.variants[:] = share_data(writer.folder, writer.variants)
         travelling, stays = carried(_without_old_measurements(profile))
         if stays:
             tell(f"stays out of the bundle, give it with --device on the device: {'; '.join(stays)}")

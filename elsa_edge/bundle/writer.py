@@ -60,9 +60,16 @@ class BundleWriter:
         return placed
 
     def drop_variant(self, name: str) -> None:
-        """Take a variant out again, with its files."""
+        """Take a variant out again, with those of its files that no other variant reads."""
+        dropped = {
+            path for variant in self.variants if variant.name == name for path in variant.files.values()
+        }
         self.variants[:] = [variant for variant in self.variants if variant.name != name]
-        shutil.rmtree(self.folder / name)
+        used = {path for variant in self.variants for path in variant.files.values()}
+        if not any(path.startswith(f"{name}/") for path in used):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for path in dropped - used:
+            (self.folder / path).unlink(missing_ok=True)
 
     def seal(
         self,

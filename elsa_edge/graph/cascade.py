@@ -6,8 +6,9 @@ Each small node before the leaf costs some microseconds, because the weights of 
 out of the caches: a comparison is therefore one look-up in a table of booleans, which refuses a level that is too high
 by itself, and a single branch that refuses wrong levels itself needs no If.
 
-Dense weights and packed indices are stored once, in the outer scope. A branch masks them with its own constant level,
-so that a runtime which folds constants at load gives every branch plain weights: no work is left per inference.
+Weights and packed indices are stored once, in the outer scope: a weight as the plain network of the densest level has
+it, where a sparser level's can be had from that (densest.py). A branch masks them with its own constant level, so that
+a runtime which folds constants at load gives every branch plain weights: no work is left per inference.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from onnx_ir.passes import common
 
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.constants import constant, fresh_name
+from elsa_edge.graph.densest import densest_weights
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.graph.names import INDEX, IR_VERSION, LEVEL_INPUT, OPSET
 from elsa_edge.graph.passes.pack_index import decode_nodes
@@ -39,10 +41,11 @@ def level_cascade(graph: CanonicalGraph, *, keep_dead: Collection[int] = ()) -> 
         keep_dead: Levels that keep channels which are zero there.
     """
     count = len(graph.ladder)
-    branches = [
-        at_level(graph, level, drop_dead_channels=level not in keep_dead, fold=False).graph
+    models = [
+        at_level(graph, level, drop_dead_channels=level not in keep_dead, fold=False)
         for level in range(count)
     ]
+    branches = [model.graph for model in models]
     outer = ir.Graph(
         inputs=[
             ir.Value(name=value.name, shape=value.shape, type=value.type) for value in branches[0].inputs
@@ -54,6 +57,7 @@ def level_cascade(graph: CanonicalGraph, *, keep_dead: Collection[int] = ()) -> 
     )
     level = ir.Value(name=LEVEL_INPUT, shape=ir.Shape([]), type=ir.TensorType(ir.DataType.INT64))
     outer.inputs.append(level)
+    _share_weights(outer, models, graph)
     _share_constants(outer, branches, graph)
     for branch in branches:
         for inner, given in zip(list(branch.inputs), outer.inputs, strict=False):
@@ -95,6 +99,26 @@ def choose_by_level(
     choice = _Chooser(outer, legal, count, results).choose(branches, results)
     outer.append(choice)
     outer.outputs.extend(choice.outputs)
+
+
+def _share_weights(outer: ir.Graph, models: Sequence[ir.Model], graph: CanonicalGraph) -> None:
+    """Move nested weights into the outer scope as the densest level reads them; other levels get them from that."""
+    densest = models[-1].graph
+    readers = {node.outputs[0].name: node for node in densest if node.outputs}
+    for name, weight in densest_weights(graph, least_bytes=_SMALLEST_SHARED_BYTES).items():
+        reader = readers.get(weight.result)
+        if reader is None:
+            continue
+        stored = constant(outer, f"{name}.densest", weight.numbers)
+        reader.replace_input_with(weight.operand, stored)
+        if len(models) == 1:
+            continue
+        restored = weight.restored(outer, stored, name)
+        for model in models[:-1]:
+            original = model.graph.initializers.pop(name, None)
+            if original is not None:
+                original.replace_all_uses_with(restored)
+    common.RemoveUnusedNodesPass()(models[-1])
 
 
 def _share_constants(outer: ir.Graph, branches: Sequence[ir.Graph], graph: CanonicalGraph) -> None:

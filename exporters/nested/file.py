@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy.typing as npt
-import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
@@ -24,6 +23,7 @@ from elsa_edge.files import atomic_file, write_bytes
 from elsa_edge.graph.cascade import choose_by_level
 from elsa_edge.graph.constants import constant
 from elsa_edge.graph.names import IR_VERSION, LEVEL_INPUT, OPSET
+from elsa_edge.graph.shared_data import initializers, refer
 from elsa_edge.nested_format.operators import DOMAIN
 
 __all__ = ["Sizes", "join", "save"]
@@ -103,7 +103,7 @@ def save(models: Mapping[str, ir.Model], folder: Path, parts: Sequence[Sequence[
         How many bytes of the first graph belong to what.
     """
     protos = {name: ir.to_proto(model) for name, model in models.items()}
-    tensors = [{tensor.name: tensor for tensor in _initializers(proto.graph)} for proto in protos.values()]
+    tensors = [{tensor.name: tensor for tensor in initializers(proto.graph)} for proto in protos.values()]
     listed = {name for part in parts for name in part}
     own = [
         [name for name, t in of_one.items() if name not in listed and len(t.raw_data) >= _SMALLEST_BYTES]
@@ -124,7 +124,9 @@ def save(models: Mapping[str, ir.Model], folder: Path, parts: Sequence[Sequence[
             stream.write(bytes(-stream.tell() % _PAGE_BYTES))
             for of_one, names in zip(tensors, part, strict=True):
                 for name in names:
-                    _refer(of_one[name], _place(of_one[name].raw_data, stream, places))
+                    tensor = of_one[name]
+                    place = _place(tensor.raw_data, stream, places)
+                    refer(tensor, "model.data", place, len(tensor.raw_data))
     for name, proto in protos.items():
         write_bytes(folder / f"{name}.onnx", proto.SerializeToString())
     return sizes
@@ -138,21 +140,3 @@ def _place(data: bytes, stream: BinaryIO, places: dict[str, int]) -> int:
         places[key] = stream.tell()
         stream.write(data)
     return places[key]
-
-
-def _initializers(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
-    """Return the initializers of a graph and of all graphs inside its nodes."""
-    found = list(graph.initializer)
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                found += _initializers(attribute.g)
-    return found
-
-
-def _refer(tensor: onnx.TensorProto, offset: int) -> None:
-    """Replace a tensor's bytes by their place in the data file."""
-    place = {"location": "model.data", "offset": str(offset), "length": str(len(tensor.raw_data))}
-    tensor.ClearField("raw_data")
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    tensor.external_data.extend(onnx.StringStringEntryProto(key=k, value=v) for k, v in place.items())

@@ -197,7 +197,7 @@ def _open_switch(request: _Request) -> Opened:
     model, runtime, count = request.file("model"), request.runtime, request.level_count
     found, sizes = Derived(None, NO_CACHE), request.variant.level_bytes
     if runtime.memory_map:
-        digest = _hash_of(request.folder, request.variant.files["model"])
+        digest = _hash_of(request.folder, request.variant)
         settings = Settings(
             prepack=runtime.prepack, optimization=runtime.optimization, options=dict(runtime.options)
         )
@@ -267,10 +267,15 @@ def _with_level_input(
     return LevelInputSession(session, request.level_count, memory, cache)
 
 
-def _hash_of(folder: Path, relative: str) -> str:
-    """Return a file's SHA-256: from the manifest, or computed while a bundle is still being written."""
+def _hash_of(folder: Path, variant: Variant) -> str:
+    """Return what tells a variant's files from others: from the manifest, or computed while a bundle is being written.
+
+    A graph alone does not say which numbers it computes with where these lie in a file beside it.
+    """
+    listed: dict[str, str] = {}
     if (folder / FILE_NAME).is_file():
-        for entry in read_manifest(folder).files:
-            if entry.path == relative:
-                return entry.sha256
-    return sha256_of(folder / relative)
+        listed = {entry.path: entry.sha256 for entry in read_manifest(folder).files}
+    return " ".join(
+        f"{role}={listed.get(path) or sha256_of(folder / path)}"
+        for role, path in sorted(variant.files.items())
+    )

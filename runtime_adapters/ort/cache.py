@@ -1,6 +1,6 @@
 """A model optimised once on the device by ONNX Runtime, then mapped into memory at every start.
 
-    CACHE/ort-KEY/{model.onnx, model.bin, stamp.json}      KEY = hash(source SHA-256, runtime, CPU, settings)
+    CACHE/ort-KEY/{model.onnx, model.bin, stamp.json}      KEY = hash(hashes of its files, runtime, CPU, settings)
 
 Why this form (ONNX Runtime 1.31.1, four levels, anonymous MB after running at all of them):
 
@@ -40,13 +40,13 @@ _LONGEST_OPTIMISE_S: Final = 600
 
 
 def optimised_model(
-    source: Path, source_sha256: str, cache: Path | None, limit_bytes: int, settings: Settings
+    source: Path, source_hashes: str, cache: Path | None, limit_bytes: int, settings: Settings
 ) -> Derived:
     """Return the folder with the optimised form of `source`, `MODEL_NAME`, making it when it is missing or damaged.
 
     Args:
         source: The model of the bundle.
-        source_sha256: Its hash, from the manifest.
+        source_hashes: What its files hash to, that of its weights among them.
         cache: Folder of the cache, or None for no cache.
         limit_bytes: Largest size of that folder.
         settings: How the model is optimised and will be opened.
@@ -64,7 +64,7 @@ def optimised_model(
         if not (folder / MODEL_NAME).is_file():
             raise ElsaError("the optimiser wrote no model")
 
-    return derived(cache, "ort", [source_sha256, version, words], make, limit_bytes=limit_bytes)
+    return derived(cache, "ort", [source_hashes, version, words], make, limit_bytes=limit_bytes)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
