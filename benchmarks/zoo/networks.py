@@ -278,6 +278,7 @@ NETWORKS: Final[Mapping[str, Network]] = {
         _torchvision("inception_v3", init_weights=False, aux_logits=False), ("x=1x3x299x299",)
     ),
     "tv_resnet50": Network(_torchvision("resnet50")),
+    "tv_mc3_18": Network(_torchvision("mc3_18"), ("x=1x3x8x112x112",)),
     "tv_swin_t": Network(_torchvision("swin_t")),
     "tv_convnext_tiny": Network(_torchvision("convnext_tiny")),
     "tv_vit_b_16": Network(_torchvision("vit_b_16"), ("x=1x3x224x224",)),

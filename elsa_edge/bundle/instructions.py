@@ -28,6 +28,7 @@ from elsa_edge.bundle.kinds import (
     TfliteSignatures,
     by_kind,
     level_role,
+    plain_role,
 )
 from elsa_edge.bundle.rerouted import Rerouted
 
@@ -45,6 +46,7 @@ __all__ = [
     "TfliteFiles",
     "TfliteSignatures",
     "level_role",
+    "plain_role",
 ]
 
 _KINDS: Final = ("selector", "switch", "levels", "nested", "tflite-files", "tflite-signatures", "rerouted")

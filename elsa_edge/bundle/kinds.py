@@ -27,6 +27,7 @@ __all__ = [
     "TfliteSignatures",
     "by_kind",
     "level_role",
+    "plain_role",
 ]
 
 Dtype = Literal["float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool"]
@@ -39,6 +40,15 @@ OTHER: Final = "other:"
 def level_role(level: int) -> str:
     """Return the role of the file (or the name of the signature) that holds one level."""
     return f"level_{level}"
+
+
+def plain_role(level: int) -> str:
+    """Return the role of a level's plain network, which may lie beside a file that has all levels.
+
+    It computes what that file computes at this level, without looking the level up: on networks of a fraction of a
+    millisecond that is noticed. Readers may ignore it.
+    """
+    return f"level_plain_{level}"
 
 
 class Strict(BaseModel):

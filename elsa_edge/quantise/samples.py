@@ -1,8 +1,8 @@
-"""Real inputs for calibration: enough of them, finite, and not all the same."""
+"""Real inputs for calibration: enough of them, finite, not all the same, and as many at once as a network takes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from elsa_edge.errors import ExportError, InputError
 from elsa_edge.tensors import TensorSpec, check_inputs
 
-__all__ = ["MIN_SAMPLES", "checked_samples", "fixed_batch", "sample_axes"]
+__all__ = ["MIN_SAMPLES", "checked_samples", "fixed_batch", "inferences", "sample_axes"]
 
 MIN_SAMPLES: Final = 16
 _MOST_SAMPLES: Final = 256  # more hardly move the ranges and take time at every level
@@ -37,6 +37,23 @@ def sample_axes(specs: Mapping[str, TensorSpec]) -> dict[str, int]:
         for name, axis in axes.items()
         if axis is not None and (axis == 0 or any(specs[name].sizes))
     }
+
+
+def inferences(specs: Mapping[str, TensorSpec], samples: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
+    """Yield the inputs of the smallest inferences, one after the other: a sample each, or a batch where it is fixed.
+
+    Args:
+        specs: Inputs of the network.
+        samples: As `checked_samples` returns them.
+    """
+    axes, at_once = sample_axes(specs), fixed_batch(specs) or 1
+    count = min((samples[name].shape[axis] for name, axis in axes.items()), default=1)
+    for start in range(0, count, at_once):
+        place = np.arange(start, start + at_once)
+        yield {
+            name: np.take(array, place, axes[name]) if name in axes else array
+            for name, array in samples.items()
+        }
 
 
 def checked_samples(

@@ -42,10 +42,10 @@ from elsa_edge.exporters.nested.timing import Stopwatch
 from elsa_edge.exporters.ort.smaller import is_here
 from elsa_edge.files import scratch_folder, write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
-from elsa_edge.inputs import take_samples
 from elsa_edge.nested_format.library import library_path
 from elsa_edge.plugins import Forecast, Preflight
 from elsa_edge.profiles.schema import DeviceProfile
+from elsa_edge.quantise.samples import inferences
 
 __all__ = ["NestedInt8Exporter", "OrtInt8Exporter"]
 
@@ -163,9 +163,8 @@ class NestedInt8Exporter(_Int8Exporter):
         recipe = self._settle(plan, profile, samples)
         with scratch_folder() as temporary:
             rival = Path(temporary, "dense.onnx")
-            watch = Stopwatch(
-                take_samples(graph.inputs, samples, 0, 1), profile.runtime, _SECONDS / plan.count
-            )
+            one = next(inferences(graph.inputs, samples))
+            watch = Stopwatch(one, profile.runtime, _SECONDS / plan.count)
             choices = self._decide(plan, profile, watch, dense_at, rival)
             sizes = write8(plan, [choice.mix for choice in choices], dense_at, folder)
             judged = judge(folder / "model.onnx", plan.models, samples)

@@ -5,6 +5,7 @@ What every user gets with one call of `quantize_static`; a nested level must be 
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from elsa_edge.files import scratch_folder, write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.graph.fixed import at_level
 from elsa_edge.profiles.schema import DeviceProfile
+from elsa_edge.quantise.samples import inferences
 
 __all__ = ["dense8"]
 
@@ -46,17 +48,12 @@ def dense8(
     """
     from onnxruntime.quantization import CalibrationDataReader
 
-    count = max(len(array) for array in samples.values())
-
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
         def __init__(self) -> None:
-            self._place = 0
+            self._feeds = itertools.islice(inferences(graph.inputs, samples), _MOST_SAMPLES)
 
         def get_next(self) -> dict[str, Array] | None:
-            start, self._place = self._place, self._place + 1
-            if start >= min(count, _MOST_SAMPLES):
-                return None
-            return {n: a[start : start + 1] if len(a) == count else a for n, a in samples.items()}
+            return next(self._feeds, None)
 
     narrow = profile.hardware.arch == "x86-64" and not any("vnni" in f for f in profile.hardware.features)
     with scratch_folder() as temporary:

@@ -42,7 +42,8 @@ class Stopwatch:
     """
 
     def __init__(self, inputs: Mapping[str, npt.NDArray[Any]], runtime: Runtime, seconds: float) -> None:
-        self._inputs, self._runtime, self._seconds = dict(inputs), runtime, seconds
+        self.inputs: Final = dict(inputs)
+        self._runtime, self._seconds = runtime, seconds
         self._clock = time.thread_time if runtime.threads == 1 else time.perf_counter
         self._sessions: dict[tuple[Path, int], Any] = {}
 
@@ -55,9 +56,9 @@ class Stopwatch:
             level: The level.
         """
         copies = _COPIES_OF_SMALL if plain[0].stat().st_size < _SMALL_FILE_BYTES else 1
-        feed = {**self._inputs, LEVEL_INPUT: np.array(level, np.int64)}
+        feed = {**self.inputs, LEVEL_INPUT: np.array(level, np.int64)}
         runs = [
-            [(self._session(path, copy), self._inputs if path in plain else feed) for copy in range(copies)]
+            [(self._session(path, copy), self.inputs if path in plain else feed) for copy in range(copies)]
             for path in (*plain, *candidates)
         ]
         for run in runs:

@@ -5,18 +5,19 @@
     Switch     the same interface, an If cascade; optimised once into a mapped cache (cache.py)
     Levels     one network per level; one session resident, switching opens another
 
-Which of them, the variant's instructions say.
+Which of them, the variant's instructions say. Beside a file with all levels may lie plain networks of some levels, for
+which choosing a level would take too long; they are sessions of their own, open all the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from elsa_edge.bundle.instructions import Levels, Nested, Selector, Switch
+from elsa_edge.bundle.instructions import Levels, Nested, Selector, Switch, plain_role
 from elsa_edge.bundle.manifest import FILE_NAME, Variant
 from elsa_edge.bundle.reader import read_manifest
 from elsa_edge.errors import BundleError, LevelError, RuntimeUnavailableError, first_line
@@ -164,7 +165,7 @@ def _open_selector(request: _Request) -> Opened:
     model = request.file("model")
     session = request.session(model)
     memory = MemoryUse(model.stat().st_size, (0,) * request.level_count)  # all is resident at every level
-    return _with_level_input(session, request, memory)
+    return _with_level_input(session, request, memory, plain=_plain_levels(request))
 
 
 def _open_nested(request: _Request) -> Opened:
@@ -180,7 +181,7 @@ def _open_nested(request: _Request) -> Opened:
             f"The variant {request.variant.name} needs our kernels, which were not compiled on this machine",
             fix=f"Run: {_KERNELS}",
         )
-    session = request.session(model, (library,))
+    session, plain = request.session(model, (library,)), _plain_levels(request)
     release_clean_pages(data)
     memory = MemoryUse(model.stat().st_size, (0,) * request.level_count)
     if len(instructions.nested_layers) == len(sizes) == request.level_count:
@@ -189,7 +190,17 @@ def _open_nested(request: _Request) -> Opened:
             size if layers else 0 for size, layers in zip(sizes, instructions.nested_layers, strict=True)
         )
         memory = MemoryUse(model.stat().st_size + sum(sizes) - sum(mapped), mapped)
-    return _with_level_input(session, request, memory)
+    return _with_level_input(session, request, memory, plain=plain)
+
+
+def _plain_levels(request: _Request) -> dict[int, Session]:
+    """Open the plain networks of levels that a variant has beside its file with all levels."""
+    roles = {level: plain_role(level) for level in range(request.level_count)}
+    return {
+        level: request.session(request.file(role))
+        for level, role in roles.items()
+        if role in request.variant.files
+    }
 
 
 def _open_switch(request: _Request) -> Opened:
@@ -245,9 +256,13 @@ _OPENABLE: Final = ("selector", "switch", "levels", "nested")
 
 
 def _with_level_input(
-    session: Session, request: _Request, memory: MemoryUse, cache: CacheState = NO_CACHE
+    session: Session,
+    request: _Request,
+    memory: MemoryUse,
+    cache: CacheState = NO_CACHE,
+    plain: Mapping[int, Session] | None = None,
 ) -> LevelInputSession:
-    """Return an opened session.
+    """Return an opened session, with the plain networks of some levels.
 
     Raises:
         BundleError: When the model says of itself that it has other levels.
@@ -264,7 +279,7 @@ def _with_level_input(
                 expected=request.level_count,
                 found=count,
             )
-    return LevelInputSession(session, request.level_count, memory, cache)
+    return LevelInputSession(session, request.level_count, memory, cache, plain or {})
 
 
 def _hash_of(folder: Path, variant: Variant) -> str:

@@ -115,10 +115,31 @@ def _run(call: Call, names: list[str], feed: dict[str, Array]) -> dict[str, Arra
 
 
 class LevelInputSession(Described):
-    """One session in which every level lives; `level` is an input of the graph. See `elsa_edge.plugins.Opened`."""
+    """One session in which every level lives; `level` is an input of the graph. See `elsa_edge.plugins.Opened`.
 
-    def __init__(self, session: Session, level_count: int, memory: MemoryUse, cache: CacheState) -> None:
+    Args:
+        session: All levels.
+        level_count: How many.
+        memory: The memory need, base and per level.
+        cache: Whether the session runs from an optimised file.
+        plain: Level -> a session of that level alone, which runs in the place of the first one.
+
+    Raises:
+        BundleError: When a plain session has other inputs or outputs.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        level_count: int,
+        memory: MemoryUse,
+        cache: CacheState,
+        plain: Mapping[int, Session],
+    ) -> None:
         super().__init__(specs_of(session.get_inputs()), specs_of(session.get_outputs()), level_count)
+        for level, one in plain.items():
+            _require_same(f"The plain network of level {level}", one, self._inputs, self._outputs)
+        self._plain: dict[int, Call] = {level: _caller(one) for level, one in plain.items()}
         self._cache = cache
         self._session: Session | None = session
         self._call: Call | None = _caller(session)
@@ -142,6 +163,8 @@ class LevelInputSession(Described):
         feed = self._gate(inputs)
         if self._call is None:
             raise ElsaError("The network is closed", fix="Open it again")
+        if k in self._plain:
+            return _run(self._plain[k], self._names, feed)
         feed[_LEVEL_INPUT] = self._levels[k]
         return _run(self._call, self._names, feed)
 
@@ -152,7 +175,29 @@ class LevelInputSession(Described):
     def close(self) -> None:
         """Release the session and its memory."""
         self._session = self._call = None
+        self._plain = {}
         give_memory_back()
+
+
+def _require_same(
+    what: str, session: Session, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
+) -> None:
+    """Check that a session of one level takes and gives what all levels do.
+
+    Raises:
+        BundleError: When it does not.
+    """
+    for kind, promised, found in (
+        ("inputs", inputs, specs_of(session.get_inputs())),
+        ("outputs", outputs, specs_of(session.get_outputs())),
+    ):
+        if set(promised) != set(found) or not all(spec.agrees(found[name]) for name, spec in promised.items()):
+            raise BundleError(
+                f"{what} has other {kind} than the variant's other levels",
+                expected=", ".join(map(str, promised.values())),
+                found=", ".join(map(str, found.values())) or "none",
+                fix="Build the bundle again",
+            )
 
 
 class SessionPerLevel(Described):
@@ -225,19 +270,7 @@ class SessionPerLevel(Described):
         self._drop()
         model = self._models[level]
         session = self._open(model)
-        for what, promised, found in (
-            ("inputs", self._inputs, specs_of(session.get_inputs())),
-            ("outputs", self._outputs, specs_of(session.get_outputs())),
-        ):
-            if set(promised) != set(found) or not all(
-                spec.agrees(found[name]) for name, spec in promised.items()
-            ):
-                raise BundleError(
-                    f"{model.name} has other {what} than the variant's other levels",
-                    expected=", ".join(map(str, promised.values())),
-                    found=", ".join(map(str, found.values())) or "none",
-                    fix="Build the bundle again",
-                )
+        _require_same(model.name, session, self._inputs, self._outputs)
         self._session, self._call, self._resident = session, _caller(session), level
         return self._call
 

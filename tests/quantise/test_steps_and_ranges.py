@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from elsa_edge.errors import ContractError, ExportError, InputError, UnknownNameError
 from elsa_edge.quantise.calibrate import METHODS, Observer
-from elsa_edge.quantise.samples import checked_samples
+from elsa_edge.quantise.samples import checked_samples, inferences
 from elsa_edge.quantise.steps import Steps, codes_of, steps_for, values_of
 from elsa_edge.tensors import TensorSpec
 
@@ -97,6 +97,25 @@ def test_a_fixed_batch_takes_any_multiple_of_it():
         checked_samples(specs, {name: array[:20] for name, array in given.items()}, "c.npz", "Give more")
     with pytest.raises(ExportError, match="too few"):
         checked_samples(specs, {name: array[:3] for name, array in given.items()}, "c.npz", "Give more")
+
+
+@pytest.mark.parametrize(
+    ("spec", "samples", "one", "count"),
+    [
+        (TensorSpec("x", (None, 4)), (6, 4), (1, 4), 6),
+        (TensorSpec("x", (3, 4)), (6, 4), (3, 4), 2),
+        (TensorSpec("x", (10, None, 4), sizes=(None, "batch", None)), (10, 6, 4), (10, 1, 4), 6),
+    ],
+)
+def test_inferences_take_what_the_network_takes_at_once(spec, samples, one, count):
+    """A sample, the fixed batch, or a sample that does not lie in front; an input without samples stays whole."""
+    random = np.random.default_rng(0)
+    arrays = {"x": random.standard_normal(samples).astype("f4")}
+
+    found = [feed["x"] for feed in inferences({"x": spec}, arrays)]
+
+    assert [array.shape for array in found] == [one] * count
+    assert np.array_equal(np.concatenate(found, spec.batch_axis or 0), arrays["x"])
 
 
 def test_samples_lie_where_the_network_has_its_batch():

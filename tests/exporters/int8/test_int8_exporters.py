@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 from support.eight_bits import TOLERANT, profile, samples
@@ -16,12 +17,15 @@ from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.writer import write_bundle
 from elsa_edge.errors import ExportError, InputError
 from elsa_edge.exporters.int8.exporter import NestedInt8Exporter, OrtInt8Exporter
+from elsa_edge.exporters.int8.judge import open_session
+from elsa_edge.exporters.int8.rival import dense8
 from elsa_edge.exporters.nested.timing import Stopwatch
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.nested_format.operators import DOMAIN
 from elsa_edge.onnx_levels import nest_onnx
 from elsa_edge.profiles import load_profile
+from elsa_edge.quantise.samples import inferences
 from elsa_edge.sparsify import sparsify
 from elsa_edge.tensors import TensorSpec
 from elsa_edge.verify import verify_bundle
@@ -299,11 +303,8 @@ def test_calibration_of_a_profile_and_preflight(small, tmp_path):
     assert "no 8-bit kernels for armv7l" in refused.reasons[0]
 
 
-@pytest.mark.parametrize(
-    "exporter", [NestedInt8Exporter("nested"), OrtInt8Exporter()], ids=lambda exporter: exporter.name
-)
-def test_a_network_of_one_image_is_calibrated_one_by_one(exporter, tmp_path):
-    """A batch fixed to 1, as most ONNX files have it: golden inputs are too few, a file of calibration is not."""
+def one_image(folder):
+    """Two convolutions whose batch is fixed to 1."""
     random = np.random.default_rng(0)
     network = onnx.parser.parse_model(
         '<ir_version: 10, opset_import: ["" : 20]> g (float[1,8,12,12] x) => (float[1,8,12,12] y)'
@@ -312,14 +313,26 @@ def test_a_network_of_one_image_is_calibrated_one_by_one(exporter, tmp_path):
     for name in ("v", "w"):
         value = random.standard_normal((8, 8, 3, 3)).astype(np.float32)
         network.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
-    onnx.save(network, tmp_path / "one.onnx")
-    graph, _ = nest_onnx(tmp_path / "one.onnx", (0.8, 0.0), prove=False)
-    images = random.standard_normal((32, 8, 12, 12)).astype(np.float32)
-    golden = Golden({"x": images[:1]}, ())
+    onnx.save(network, folder / "one.onnx")
+    return nest_onnx(folder / "one.onnx", (0.8, 0.0), prove=False)[0]
+
+
+def many_images(folder):
+    """A profile whose file of calibration has 32 images, and golden inputs of one."""
+    images = np.random.default_rng(1).standard_normal((32, 8, 12, 12)).astype(np.float32)
+    np.savez(folder / "many.npz", x=images)
+    given = profile(int8_changed_answers=1.0, calibration=str(folder / "many.npz"))
+    return given, Golden({"x": images[:1]}, ())
+
+
+@pytest.mark.parametrize(
+    "exporter", [NestedInt8Exporter("nested"), OrtInt8Exporter()], ids=lambda exporter: exporter.name
+)
+def test_a_network_of_one_image_is_calibrated_one_by_one(exporter, tmp_path):
+    """A batch fixed to 1, as most ONNX files have it: golden inputs are too few, a file of calibration is not."""
+    graph, (given, golden) = one_image(tmp_path), many_images(tmp_path)
     with pytest.raises(ExportError, match="too few") as refused:
         exporter.export(graph, TOLERANT, golden, tmp_path)
-    np.savez(tmp_path / "many.npz", x=images)
-    given = profile(int8_changed_answers=1.0, calibration=str(tmp_path / "many.npz"))
     folder = tmp_path / "made"
     folder.mkdir()
 
@@ -327,6 +340,34 @@ def test_a_network_of_one_image_is_calibrated_one_by_one(exporter, tmp_path):
 
     assert "tflite.calibration" in refused.value.fix
     assert max(variant.notes["difference"]) < 0.1
+
+
+def test_a_network_of_one_image_is_timed_on_one_image(tmp_path, monkeypatch):
+    """Calibration has many of them; what is timed is a single inference."""
+    seen = []
+    monkeypatch.setattr(Stopwatch, "over_first", lambda watch, *_: seen.append(watch) or [0.5])
+    NestedInt8Exporter().export(one_image(tmp_path), *many_images(tmp_path), tmp_path)
+    assert {array.shape for watch in seen for array in watch.inputs.values()} == {(1, 8, 12, 12)}
+
+
+@pytest.mark.parametrize(("shape", "size"), [("2,8", (32, 8)), ("5,N,8", (5, 16, 8))])
+def test_the_rival_is_calibrated_on_inferences(shape, size, tmp_path):
+    """A fixed batch of two, and steps in front of the batch."""
+    text = (
+        f'<ir_version: 10, opset_import: ["" : 20]> g (float[{shape}] x) => (float[{shape}] y)'
+        "{ y = MatMul(x, w) }"
+    )
+    network = onnx.parser.parse_model(text)
+    random = np.random.default_rng(0)
+    weight = random.standard_normal((8, 8)).astype(np.float32)
+    network.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    onnx.save(network, tmp_path / "plain.onnx")
+    graph, _ = nest_onnx(tmp_path / "plain.onnx", (0.5, 0.0), prove=False)
+    given = {"x": random.standard_normal(size).astype(np.float32)}
+    model = dense8(graph, 1, given, TOLERANT)
+    x = next(inferences(graph.inputs, given))["x"]
+    (found,) = open_session(ir.to_proto(model).SerializeToString()).run(None, {"x": x})
+    assert np.abs(found - x @ weight).max() <= 0.1 * np.abs(x @ weight).max()
 
 
 def test_elsewhere_the_kernels_are_estimated(small, tmp_path):
