@@ -30,7 +30,7 @@ from benchmarks.common import (
     in_subprocess,
     parts_option,
 )
-from benchmarks.common.sessions import INPUT, profile_for
+from benchmarks.common.sessions import INPUT, open_variant, profile_for
 from benchmarks.int8.kept import cpu, rows_kept
 from benchmarks.latency.files import Subject
 from benchmarks.latency.timing import Run, Samples, here, row_of, take_turns
@@ -41,7 +41,6 @@ from elsa_edge.exporters.int8.exporter import NestedInt8Exporter
 from elsa_edge.exporters.int8.judge import open_session
 from elsa_edge.exporters.int8.rival import dense8
 from elsa_edge.files import write_bytes
-from elsa_edge.graph.names import LEVEL_INPUT
 
 __all__ = ["export", "main"]
 
@@ -88,20 +87,18 @@ def export(
     return variant, refused
 
 
-def _runs(subject: Subject, folder: Path) -> Iterator[tuple[str, float, Run]]:
+def _runs(subject: Subject, folder: Path, variant: Variant) -> Iterator[tuple[str, float, Run]]:
     """Yield (engine, sparsity, what runs it): the two dense rivals, every level of ours, and all levels in turn."""
     rivals = ((_FLOAT, subject.fixed(subject.dense)), (_INT8, folder / "rival.onnx"))
     for name, file in rivals:
         yield name, 0.0, here(partial(open_session(file).run, None, subject.inputs))
-    ours = open_session(folder / "model.onnx")
-    ladder = subject.ladder
-    feeds = [{**subject.inputs, LEVEL_INPUT: np.array(level, np.int64)} for level in range(len(ladder))]
-    for feed, sparsity in zip(feeds, ladder, strict=True):
-        yield _OURS, sparsity, here(partial(ours.run, None, feed))
+    ours = open_variant(folder, variant, profile_for(_OURS).runtime)
+    for level, sparsity in enumerate(subject.ladder):
+        yield _OURS, sparsity, here(partial(ours.run, subject.inputs, level))
 
     def every_level() -> None:
-        for feed in feeds:
-            ours.run(None, feed)
+        for level in range(len(subject.ladder)):
+            ours.run(subject.inputs, level)
 
     yield _SWITCHING, 0.0, here(every_level)
 
@@ -114,7 +111,7 @@ def _measure(network: str, granularity: str, turns_s: float) -> list[Row]:
         subject = Subject(network, granularity, Path(temporary), ladder)
         variant, refused = export(subject, inside)
         samples = take_turns(
-            {f"{name}@{s}": run for name, s, run in _runs(subject, inside)}, budget_s=turns_s
+            {f"{name}@{s}": run for name, s, run in _runs(subject, inside, variant)}, budget_s=turns_s
         )
         sizes = _sizes(subject, inside, variant)
     common: Row = {"network": network, "granularity": granularity}

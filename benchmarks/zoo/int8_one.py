@@ -18,7 +18,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from benchmarks.common import Row
-from benchmarks.common.sessions import profile_for
+from benchmarks.common.sessions import open_variant, profile_for
 from benchmarks.latency.timing import here, row_of, take_turns
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.manifest import Variant
@@ -28,7 +28,6 @@ from elsa_edge.exporters.int8.judge import open_session
 from elsa_edge.exporters.int8.rival import dense8
 from elsa_edge.files import write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
-from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.quantise.samples import inferences
 from elsa_edge.tensors import TensorSpec
 
@@ -67,8 +66,8 @@ def measured(graph_file: str, turns_s: float) -> Row:
             except ExportError as error:
                 reasons.append(f"{exporter.name}: {first_line(error)}")
                 continue
-            timed = _timed(graph, next(inferences(graph.inputs, samples)), rival, target, turns_s)
-            return timed | _told(variant) | {"note": " ".join(reasons)}
+            timed = _timed(variant, next(inferences(graph.inputs, samples)), rival, target, turns_s)
+            return timed | _told(variant, graph) | {"note": " ".join(reasons)}
     ones = [1.0] * len(graph.ladder)
     return {"over_int8": ones, "variant": None, "note": " ".join(reasons)}
 
@@ -85,16 +84,14 @@ def _samples(inputs: Mapping[str, TensorSpec]) -> dict[str, Array]:
     return found
 
 
-def _timed(graph: CanonicalGraph, one: Mapping[str, Array], rival: Path, folder: Path, turns_s: float) -> Row:
-    """Return the ratio of every level to the dense 8-bit network."""
-    session = open_session(folder / "model.onnx")
-    levels = [str(level) for level in range(len(graph.ladder))]
+def _timed(variant: Variant, one: Mapping[str, Array], rival: Path, folder: Path, turns_s: float) -> Row:
+    """Return the ratio of every level to the dense 8-bit network, opened as an application would."""
+    session = open_variant(folder, variant, profile_for(variant.name).runtime)
+    levels = range(session.level_count)
     runs = {"int8": here(partial(open_session(rival).run, None, dict(one)))}
-    runs |= {
-        k: here(partial(session.run, None, {**one, LEVEL_INPUT: np.array(int(k), np.int64)})) for k in levels
-    }
+    runs |= {str(k): here(partial(session.run, one, k)) for k in levels}
     times = take_turns(runs, budget_s=turns_s)
-    told = [row_of(times[k], times["int8"], 1) for k in levels]
+    told = [row_of(times[str(k)], times["int8"], 1) for k in levels]
     return {
         "over_int8": [one["speedup"] for one in told],
         "int8_ms": row_of(times["int8"], times["int8"], 1)["median_ms"],
@@ -102,12 +99,14 @@ def _timed(graph: CanonicalGraph, one: Mapping[str, Array], rival: Path, folder:
     }
 
 
-def _told(variant: Variant) -> Row:
+def _told(variant: Variant, graph: CanonicalGraph) -> Row:
     """Return what the variant says of itself."""
     notes = variant.notes
     return {
         "variant": variant.name,
         "kernels": notes.get("kernels", [variant.name] * len(notes["difference"])),
+        "plain_levels": notes["plain_levels"],
+        "narrow_dense": graph.provenance.get("narrow_dense", 0),
         "difference": notes["difference"],
         "int8_multiply_adds": notes["int8_multiply_adds"],
         "float_layers": len(notes.get("float_layers", {})),

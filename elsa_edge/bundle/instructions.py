@@ -28,6 +28,7 @@ from elsa_edge.bundle.kinds import (
     TfliteSignatures,
     by_kind,
     level_role,
+    plain_files,
     plain_role,
 )
 from elsa_edge.bundle.rerouted import Rerouted
@@ -46,6 +47,7 @@ __all__ = [
     "TfliteFiles",
     "TfliteSignatures",
     "level_role",
+    "plain_files",
     "plain_role",
 ]
 

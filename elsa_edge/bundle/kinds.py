@@ -5,7 +5,7 @@ Only what a machine needs to run the variant stands here; what people may want t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
@@ -27,6 +27,7 @@ __all__ = [
     "TfliteSignatures",
     "by_kind",
     "level_role",
+    "plain_files",
     "plain_role",
 ]
 
@@ -49,6 +50,11 @@ def plain_role(level: int) -> str:
     millisecond that is noticed. Readers may ignore it.
     """
     return f"level_plain_{level}"
+
+
+def plain_files(levels: Collection[int]) -> dict[str, str]:
+    """Return role -> file name of the plain networks of levels."""
+    return {plain_role(level): f"{plain_role(level)}.onnx" for level in levels}
 
 
 class Strict(BaseModel):

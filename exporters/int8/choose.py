@@ -2,8 +2,11 @@
 
     nested, mixed   where the fastest candidate needs at most 0.97 of the dense 8-bit network's time, measured in turns
                     on this machine; mixed only where it is faster than nested everywhere
-    not built       the file, where no level is faster than that network, or where it makes its dense level slower by
-                    more than 3 %: `ort-int8` then does the same or better
+    plain           dense levels also as files of their own, where choosing a level costs them more than 3 %
+    not built       the file, where no level is faster than that network: `ort-int8` then does the same
+
+What was chosen is timed again in the finished file: networks of a fraction of a millisecond notice that it has more
+than one branch, and a level that is not faster there becomes dense after all.
 
 On a device of another kind nothing can be timed, and densities decide.
 """
@@ -11,20 +14,28 @@ On a device of another kind nothing can be timed, and densities decide.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from elsa_edge.errors import ExportError
 from elsa_edge.exporters.int8.candidates import Mix
-from elsa_edge.exporters.nested.timing import Stopwatch
+from elsa_edge.exporters.nested.timing import LARGEST_OVERHEAD, Stopwatch
 from elsa_edge.levels import Ladder
 
-__all__ = ["WORTHWHILE", "Choice", "Kind", "by_density", "by_timing", "require_worthwhile"]
+__all__ = [
+    "WORTHWHILE",
+    "Choice",
+    "Kind",
+    "by_density",
+    "by_timing",
+    "require_faster_level",
+    "time_again",
+    "where_faster",
+]
 
 # A level whose time is within 3 % of the dense 8-bit network's is not faster than it.
 WORTHWHILE: Final = 0.97
-_LARGEST_OVERHEAD: Final = 1.03
 # A mix that gains less than 5 % over nested kernels everywhere is not worth the dense weights that it adds to the file,
 # and two sessions of one network differ by as much.
 _WORTH_MIXING: Final = 0.95
@@ -100,31 +111,36 @@ def _fastest(mixes: Sequence[Mix], measured: Sequence[float]) -> Choice:
     return Choice(mix, "timing", ratios[best], (mixes[0], ratios[0]))
 
 
-def require_worthwhile(choices: Sequence[Choice], watch: Stopwatch, rival: Path, made: Path) -> float | None:
-    """Return the time of the finished file's densest level over the dense 8-bit network's, where that was timed.
+def require_faster_level(choices: Sequence[Choice]) -> None:
+    """Check that a level is faster than what everybody has.
 
     Raises:
-        ExportError: When the file would be slower than what everybody has, at every level or at the densest one.
+        ExportError: When none is, by timing.
     """
-    if choices[-1].by != "timing":
-        return None
+    if any(choice.kind != "dense" or choice.by != "timing" for choice in choices):
+        return
     told = ", ".join(f"{choice.time_over_dense:.{_DIGITS}f}" for choice in choices)
-    if all(choice.kind == "dense" for choice in choices):
-        raise ExportError(
-            "No level of nested-int8 is faster here than the dense 8-bit network",
-            expected=f"at most {WORTHWHILE} of its time at some level",
-            found=f"{told} of it",
-            fix="Cut in 4x4 blocks or add a sparser level; ort-int8 is that network, if its answers stay the same",
-        )
-    level = len(choices) - 1
-    # Timed again before a file is dropped: two sessions of one network differ by some per cent.
-    overhead = round(min(watch.over_first([rival], [made], level)[0] for _ in range(2)), _DIGITS)
-    if overhead > _LARGEST_OVERHEAD:
-        raise ExportError(
-            "Choosing a level costs this network too much: its densest level is slower than the plain 8-bit network",
-            expected=f"at most {_LARGEST_OVERHEAD} of its time",
-            found=f"{overhead:.{_DIGITS}f} of it (levels with nested kernels: {told})",
-            fix="Networks of a fraction of a millisecond gain nothing from levels; ort-int8 is the plain one, "
-            "if its answers stay the same",
-        )
-    return overhead
+    raise ExportError(
+        "No level of nested-int8 is faster here than the dense 8-bit network",
+        expected=f"at most {WORTHWHILE} of its time at some level",
+        found=f"{told} of it",
+        fix="Cut in 4x4 blocks or add a sparser level; ort-int8 is that network, if its answers stay the same",
+    )
+
+
+def time_again(choices: Sequence[Choice], watch: Stopwatch, rival: Path, made: Path) -> list[float]:
+    """Return the time of each level of the finished file over the dense 8-bit network's."""
+    limits = (LARGEST_OVERHEAD if choice.kind == "dense" else WORTHWHILE for choice in choices)
+    return [
+        round(watch.over_plain(rival, made, level, limit), _DIGITS) for level, limit in enumerate(limits)
+    ]
+
+
+def where_faster(choices: Sequence[Choice], ratios: Sequence[float]) -> list[Choice]:
+    """Return the choices with dense levels where others were not faster in the finished file."""
+    return [
+        replace(choice, mix=_DENSE, time_over_dense=ratio, all_nested=None)
+        if choice.kind != "dense" and ratio > WORTHWHILE
+        else choice
+        for choice, ratio in zip(choices, ratios, strict=True)
+    ]

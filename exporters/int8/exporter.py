@@ -17,7 +17,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from elsa_edge.bundle.golden import Golden
-from elsa_edge.bundle.instructions import Instructions, Nested, Selector
+from elsa_edge.bundle.instructions import Instructions, Nested, Selector, plain_files
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.calibration import calibration_samples
 from elsa_edge.errors import ExportError
@@ -27,8 +27,9 @@ from elsa_edge.exporters.int8.choose import (
     Choice,
     by_density,
     by_timing,
-    require_worthwhile,
+    time_again,
 )
+from elsa_edge.exporters.int8.finish import Written, finish
 from elsa_edge.exporters.int8.forecast import forecast_dense8, forecast_nested8
 from elsa_edge.exporters.int8.judge import LARGEST_TOLERANCE, Judgement, judge
 from elsa_edge.exporters.int8.plan import Plan8
@@ -38,7 +39,7 @@ from elsa_edge.exporters.int8.write import write8
 from elsa_edge.exporters.nested.file import join
 from elsa_edge.exporters.nested.find import find_layers, level_models
 from elsa_edge.exporters.nested.price import RATES
-from elsa_edge.exporters.nested.timing import Stopwatch
+from elsa_edge.exporters.nested.timing import LARGEST_OVERHEAD, Stopwatch
 from elsa_edge.exporters.ort.smaller import is_here
 from elsa_edge.files import scratch_folder, write_bytes
 from elsa_edge.graph.canonical import CanonicalGraph
@@ -50,6 +51,8 @@ from elsa_edge.quantise.samples import inferences
 __all__ = ["NestedInt8Exporter", "OrtInt8Exporter"]
 
 _SECONDS: Final = 6.0
+# Plain files of all levels double what ort-int8 weighs; networks beyond this take long enough not to need them.
+_SMALL_FILE_BYTES: Final = 16_000_000
 _LEAST_TOLERANCE: Final = 1e-3
 _MARGIN: Final = 1.5  # other inputs than those of the calibration
 
@@ -165,20 +168,24 @@ class NestedInt8Exporter(_Int8Exporter):
             rival = Path(temporary, "dense.onnx")
             one = next(inferences(graph.inputs, samples))
             watch = Stopwatch(one, profile.runtime, _SECONDS / plan.count)
-            choices = self._decide(plan, profile, watch, dense_at, rival)
-            sizes = write8(plan, [choice.mix for choice in choices], dense_at, folder)
-            judged = judge(folder / "model.onnx", plan.models, samples)
-            if not all(self._good(one, profile) for one in judged) and any(
-                c.kind == "mixed" for c in choices
-            ):
-                choices = [choice.unmixed() for choice in choices]
-                sizes = write8(plan, [choice.mix for choice in choices], dense_at, folder)
-                judged = judge(folder / "model.onnx", plan.models, samples)
-            overhead = require_worthwhile(choices, watch, rival, folder / "model.onnx")
+            made = folder / "model.onnx"
+
+            def write(choices: Sequence[Choice], plain: Collection[int]) -> Written:
+                watch.forget(made)
+                sizes = write8(plan, [choice.mix for choice in choices], dense_at, folder, plain=plain)
+                return Written(sizes, judge(made, plan.models, samples))
+
+            finished = finish(
+                self._decide(plan, profile, watch, dense_at, rival),
+                write,
+                lambda one: self._good(one, profile),
+                lambda choices: time_again(choices, watch, rival, made),
+            )
+        choices = finished.choices
         faster = [None if c.time_over_dense is None else c.time_over_dense <= WORTHWHILE for c in choices]
         layers = tuple(tuple(plan.names_of(choice.mix.nested)) for choice in choices)
         return self._variant(
-            Nested(choices=("model",), nested_layers=layers), judged, profile,
+            Nested(choices=("model",), nested_layers=layers), finished.written.judged, profile,
             {
                 "recipe": recipe,
                 "float_layers": dict(plan.refused),
@@ -187,9 +194,11 @@ class NestedInt8Exporter(_Int8Exporter):
                 "decided_by": [choice.by for choice in choices],
                 "time_over_dense_int8": [choice.time_over_dense for choice in choices],
                 "faster_than_dense_int8": faster,
-                "densest_over_plain_int8": overhead,
+                "time_in_the_file_over_dense_int8": finished.over_dense,
+                "plain_levels": list(finished.plain),
             },
-            files={"model": "model.onnx", "data": "model.data"}, level_bytes=sizes,
+            files={"model": "model.onnx", "data": "model.data"} | plain_files(finished.plain),
+            level_bytes=finished.written.level_bytes,
         )  # fmt: skip
 
     def _settle(self, plan: Plan8, profile: DeviceProfile, samples: Mapping[str, Array]) -> str:
@@ -268,16 +277,33 @@ class OrtInt8Exporter(_Int8Exporter):
         return forecast_dense8(graph, profile) if profile.hardware.arch in RATES else None
 
     def export(self, graph: CanonicalGraph, profile: DeviceProfile, golden: Golden, folder: Path) -> Variant:
-        """Write `model.onnx`; see `elsa_edge.plugins.Exporter`."""
+        """Write `model.onnx`, and plain files of levels where choosing one costs too much."""
         samples, _ = calibration_samples(graph.inputs, profile, golden)
-        count = len(graph.ladder)
+        count, made = len(graph.ladder), folder / "model.onnx"
         branches = [(level, dense8(graph, level, samples, profile)) for level in range(count)]
         coded = [coded_nodes(branch) for _, branch in branches]  # joining takes their nodes
+        contents = [ir.to_proto(branch).SerializeToString() for _, branch in branches]
         joined = join(branches, {}, count, graph.model.graph)
-        write_bytes(folder / "model.onnx", ir.to_proto(joined).SerializeToString())
-        judged = judge(folder / "model.onnx", level_models(graph), samples)
-        notes = _notes_of_shares(level_models(graph), coded)
-        return self._variant(Selector(), judged, profile, notes, files={"model": "model.onnx"})
+        write_bytes(made, ir.to_proto(joined).SerializeToString())
+        judged = judge(made, level_models(graph), samples)
+        files = plain_files(range(count)) if self._is_slow(made, contents[-1], graph, profile, samples) else {}
+        for file, content in zip(files.values(), contents, strict=False):
+            write_bytes(folder / file, content)
+        notes = _notes_of_shares(level_models(graph), coded) | {"plain_levels": list(range(len(files)))}
+        return self._variant(Selector(), judged, profile, notes, files={"model": made.name} | files)
+
+    @staticmethod
+    def _is_slow(
+        made: Path, plain: bytes, graph: CanonicalGraph, profile: DeviceProfile, samples: Mapping[str, Array]
+    ) -> bool:
+        """Tell whether choosing a level makes the densest one slower here; that of a large network is not timed."""
+        if not is_here(profile) or made.stat().st_size > _SMALL_FILE_BYTES:
+            return False
+        watch = Stopwatch(next(inferences(graph.inputs, samples)), profile.runtime, 1.0)
+        with scratch_folder() as temporary:
+            alone = Path(temporary, "plain.onnx")
+            write_bytes(alone, plain)
+            return watch.over_plain(alone, made, len(graph.ladder) - 1) > LARGEST_OVERHEAD
 
 
 def _notes_of_shares(models: Sequence[ir.Model], coded: Sequence[Collection[str]]) -> dict[str, list[float]]:

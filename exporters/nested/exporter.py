@@ -3,27 +3,35 @@
     model.onnx         one branch for each choice of kernels, chosen by the input `level`
     model.data         segments of level 0, then what level 1 adds, ...; dense weights last
     all_nested.onnx    where it differs: the same with nested kernels for all layers of the levels that have any
+    level_plain_K.onnx dense levels of a network so small that choosing one in `model.onnx` costs more than 3 %
 
 Each level uses the nested kernels where they are faster and ONNX Runtime's dense ones elsewhere (price.py); on the
-device's own kind of machine some choices are timed, and a level that is not faster becomes plainly dense (choose.py).
+device's own kind of machine some choices are timed, and a level that is not faster becomes plainly dense (choose.py,
+hold.py).
 """
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy.typing as npt
 
 from elsa_edge.bundle.golden import Golden
-from elsa_edge.bundle.instructions import Nested
+from elsa_edge.bundle.instructions import Nested, plain_files
 from elsa_edge.bundle.manifest import Variant
 from elsa_edge.exporters.nested.choose import Verdict, estimate, judge_by_timing, usable
 from elsa_edge.exporters.nested.find import find_layers, level_models
 from elsa_edge.exporters.nested.forecast import forecast_nested
+from elsa_edge.exporters.nested.hold import held, too_slow_to_choose
 from elsa_edge.exporters.nested.layer_set import DENSE, KernelChoice, LayerSet, layer_set_of
 from elsa_edge.exporters.nested.price import RATES
 from elsa_edge.exporters.nested.stored import Stored
-from elsa_edge.exporters.nested.write import write
+from elsa_edge.exporters.nested.timing import Stopwatch
+from elsa_edge.exporters.nested.write import write, write_dense
+from elsa_edge.files import scratch_folder
 from elsa_edge.graph.canonical import CanonicalGraph
 from elsa_edge.inputs import take_samples
 from elsa_edge.nested_format.library import instruction_set, library_path
@@ -34,6 +42,10 @@ __all__ = ["OrtNestedExporter", "OrtNestedInt8Exporter"]
 
 _ARCHITECTURES: Final = {"x86_64": "x86-64", "AMD64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
 _INT8_TOLERANCE: Final = 0.05
+# For timing the finished file, so that large networks do not delay a build.
+_SECONDS: Final = 2.0
+
+Array = npt.NDArray[Any]
 
 
 class OrtNestedExporter:
@@ -90,14 +102,24 @@ class OrtNestedExporter:
         narrow = self._is_here(profile) and instruction_set() == "avx2"
         layers = layer_set_of(graph, form, narrow=narrow)
         verdicts = self._judge(layers, profile, golden)
-        chosen = [verdict.choice for verdict in verdicts]
-        others = self._others(layers, chosen)
-        keep_dead = [level for level, verdict in enumerate(verdicts) if verdict.keep_dead]
-        sizes = write(layers, folder, chosen, others=others, keep_dead=keep_dead)
+        sizes, plain = self._write(layers, folder, verdicts), ()
+        if any(verdict.by == "timing" for verdict in verdicts):
+            watch = Stopwatch(_one(layers, golden), profile.runtime, _SECONDS / layers.count)
+            with scratch_folder() as temporary:
+                dense, made = temporary / "dense.onnx", folder / "model.onnx"
+                write_dense(layers, dense, layers.count - 1)
+                while (again := held(verdicts, watch, dense, made)) != verdicts:
+                    verdicts, sizes = again, self._write(layers, folder, again)
+                    watch.forget(made)
+                plain = too_slow_to_choose(verdicts, watch, dense, made)
+            if plain:
+                sizes = self._write(layers, folder, verdicts, plain)
+        others = self._others(layers, verdicts)
         return Variant(
             name=self.name,
             runtime=self.runtime,
-            files={"model": "model.onnx", "data": "model.data", **{name: f"{name}.onnx" for name in others}},
+            files={"model": "model.onnx", "data": "model.data", **{name: f"{name}.onnx" for name in others}}
+            | plain_files(plain),
             instructions=Nested(
                 choices=("model", *others),
                 nested_layers=tuple(tuple(layers.names(verdict.choice)) for verdict in verdicts),
@@ -105,15 +127,26 @@ class OrtNestedExporter:
             notes={
                 "decided_by": [verdict.by for verdict in verdicts],
                 "time_over_dense": [verdict.time_over_dense for verdict in verdicts],
+                **({"plain_levels": list(plain)} if plain else {}),
             },
             level_bytes=sizes,
             **({"relative_tolerance": _INT8_TOLERANCE} if self._int8 else {}),
         )
 
-    def _others(self, layers: LayerSet, chosen: list[KernelChoice]) -> dict[str, list[KernelChoice]]:
+    def _write(
+        self, layers: LayerSet, folder: Path, verdicts: Sequence[Verdict], plain: Collection[int] = ()
+    ) -> tuple[int, ...]:
+        """Write the files, and those of plain levels; return the bytes of weights that each level reads."""
+        chosen = [verdict.choice for verdict in verdicts]
+        keep_dead = [level for level, verdict in enumerate(verdicts) if verdict.keep_dead]
+        others = self._others(layers, verdicts)
+        return write(layers, folder, chosen, others=others, keep_dead=keep_dead, plain=plain)
+
+    def _others(self, layers: LayerSet, verdicts: Sequence[Verdict]) -> dict[str, list[KernelChoice]]:
         """Return choices that the device may prefer (`elsa-edge profile` times them there); they cost few bytes."""
         if self._choose != "auto":
             return {}
+        chosen = [verdict.choice for verdict in verdicts]
         everything = [usable(layers) if choice else choice for choice in chosen]
         return {} if everything == chosen else {"all_nested": everything}
 
@@ -124,14 +157,18 @@ class OrtNestedExporter:
         rates = RATES[profile.hardware.arch]
         if not self._is_here(profile):
             return estimate(layers, rates)
-        sample = take_samples(layers.graph.inputs, golden.inputs, 0, 1)
-        return judge_by_timing(layers, rates, sample, profile.runtime)
+        return judge_by_timing(layers, rates, _one(layers, golden), profile.runtime)
 
     @staticmethod
     def _is_here(profile: DeviceProfile) -> bool:
         return (
             _ARCHITECTURES.get(platform.machine()) == profile.hardware.arch and profile.hardware.os == "linux"
         )
+
+
+def _one(layers: LayerSet, golden: Golden) -> dict[str, Array]:
+    """Return the first golden sample."""
+    return take_samples(layers.graph.inputs, golden.inputs, 0, 1)
 
 
 class OrtNestedInt8Exporter(OrtNestedExporter):

@@ -19,7 +19,10 @@ from elsa_edge.nested_format.library import library_path
 from elsa_edge.profiles.schema import Runtime
 from elsa_edge.running.onnx_session import open_session, options_for
 
-__all__ = ["Stopwatch"]
+__all__ = ["LARGEST_OVERHEAD", "Stopwatch"]
+
+# Choosing a level may cost a dense one so much; beyond this it gets a plain file of its own.
+LARGEST_OVERHEAD: Final = 1.03
 
 _ROUNDS: Final = 15
 _FEWEST_ROUNDS: Final = 3
@@ -82,6 +85,21 @@ class Stopwatch:
                     times.append(self._clock() - before)
         base = np.array(samples[0])
         return [float(np.median(np.array(times) / base)) for times in samples[1:]]
+
+    def over_plain(self, plain: Path, made: Path, level: int, limit: float = LARGEST_OVERHEAD) -> float:
+        """Return the time of a level of a finished file over a plain network's.
+
+        More than the limit is measured twice, and the better one counts: sessions of one network differ by some
+        per cent.
+        """
+        (ratio,) = self.over_first([plain], [made], level)
+        if ratio > limit:
+            ratio = min(ratio, *self.over_first([plain], [made], level))
+        return ratio
+
+    def forget(self, path: Path) -> None:
+        """Open a file again when it is timed next: it has become another one."""
+        self._sessions = {key: session for key, session in self._sessions.items() if key[0] != path}
 
     def _session(self, path: Path, copy: int) -> Any:
         if (path, copy) not in self._sessions:

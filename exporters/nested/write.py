@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from elsa_edge.bundle.instructions import plain_role
 from elsa_edge.exporters.nested.branch import nested_branch, tensor_names
 from elsa_edge.exporters.nested.file import join, save
 from elsa_edge.exporters.nested.layer import Layer
@@ -44,6 +45,7 @@ def write(
     others: Mapping[str, Sequence[KernelChoice]] | None = None,
     keep_dead: Collection[int] = (),
     only_nested: bool = False,
+    plain: Collection[int] = (),
 ) -> tuple[int, ...]:
     """Write `model.onnx` and `model.data`.
 
@@ -54,6 +56,7 @@ def write(
         others: Name -> another choice for each level, written as `NAME.onnx` over the same data.
         keep_dead: Dense levels that keep channels which are zero there.
         only_nested: Leave dense levels out; for timing the others.
+        plain: Dense levels that also get a file of their own, over the same data.
 
     Returns:
         Bytes of weights that each level of `model.onnx` reads.
@@ -69,6 +72,8 @@ def write(
             if every[first] or not only_nested
         ]
         models[name] = join(branches, tensors, layers.count, layers.graph.model.graph)
+    for level in plain:
+        models[plain_role(level)] = layers.dense(level, keep_dead=level in keep_dead).clone()
     sizes = save(models, folder, parts)
     return tuple(
         sum(sizes.parts[: level + 1] if chosen[level] else []) + sizes.branches.get(first, 0)
