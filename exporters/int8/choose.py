@@ -131,9 +131,7 @@ def require_faster_level(choices: Sequence[Choice]) -> None:
 def time_again(choices: Sequence[Choice], watch: Stopwatch, rival: Path, made: Path) -> list[float]:
     """Return the time of each level of the finished file over the dense 8-bit network's."""
     limits = (LARGEST_OVERHEAD if choice.kind == "dense" else WORTHWHILE for choice in choices)
-    return [
-        round(watch.over_plain(rival, made, level, limit), _DIGITS) for level, limit in enumerate(limits)
-    ]
+    return [round(watch.over_plain(rival, made, level, limit), _DIGITS) for level, limit in enumerate(limits)]
 
 
 def where_faster(choices: Sequence[Choice], ratios: Sequence[float]) -> list[Choice]:

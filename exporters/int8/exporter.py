@@ -286,7 +286,9 @@ class OrtInt8Exporter(_Int8Exporter):
         joined = join(branches, {}, count, graph.model.graph)
         write_bytes(made, ir.to_proto(joined).SerializeToString())
         judged = judge(made, level_models(graph), samples)
-        files = plain_files(range(count)) if self._is_slow(made, contents[-1], graph, profile, samples) else {}
+        files = (
+            plain_files(range(count)) if self._is_slow(made, contents[-1], graph, profile, samples) else {}
+        )
         for file, content in zip(files.values(), contents, strict=False):
             write_bytes(folder / file, content)
         notes = _notes_of_shares(level_models(graph), coded) | {"plain_levels": list(range(len(files)))}

@@ -102,7 +102,8 @@ class OrtNestedExporter:
         narrow = self._is_here(profile) and instruction_set() == "avx2"
         layers = layer_set_of(graph, form, narrow=narrow)
         verdicts = self._judge(layers, profile, golden)
-        sizes, plain = self._write(layers, folder, verdicts), ()
+        sizes = self._write(layers, folder, verdicts)
+        plain: tuple[int, ...] = ()
         if any(verdict.by == "timing" for verdict in verdicts):
             watch = Stopwatch(_one(layers, golden), profile.runtime, _SECONDS / layers.count)
             with scratch_folder() as temporary:

@@ -41,7 +41,9 @@ def _held(verdict: Verdict, level: int, watch: Stopwatch, plain: Path, made: Pat
     if not verdict.choice or alone is None or alone <= _SURELY:
         return verdict
     ratio = watch.over_plain(plain, made, level, _WORTHWHILE)
-    return verdict if ratio <= _WORTHWHILE else replace(verdict, choice=DENSE, time_over_dense=round(ratio, 3))
+    return (
+        verdict if ratio <= _WORTHWHILE else replace(verdict, choice=DENSE, time_over_dense=round(ratio, 3))
+    )
 
 
 def too_slow_to_choose(

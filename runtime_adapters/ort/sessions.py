@@ -191,7 +191,9 @@ def _require_same(
         ("inputs", inputs, specs_of(session.get_inputs())),
         ("outputs", outputs, specs_of(session.get_outputs())),
     ):
-        if set(promised) != set(found) or not all(spec.agrees(found[name]) for name, spec in promised.items()):
+        if set(promised) != set(found) or not all(
+            spec.agrees(found[name]) for name, spec in promised.items()
+        ):
             raise BundleError(
                 f"{what} has other {kind} than the variant's other levels",
                 expected=", ".join(map(str, promised.values())),
