@@ -34,6 +34,7 @@ from elsa_edge.exporters.int8.forecast import forecast_dense8, forecast_nested8
 from elsa_edge.exporters.int8.judge import LARGEST_TOLERANCE, Judgement, judge
 from elsa_edge.exporters.int8.plan import Plan8
 from elsa_edge.exporters.int8.rival import dense8
+from elsa_edge.exporters.int8.settle import settle
 from elsa_edge.exporters.int8.share import coded_nodes, eight_bit_share
 from elsa_edge.exporters.int8.write import write8
 from elsa_edge.exporters.nested.file import join
@@ -163,7 +164,7 @@ class NestedInt8Exporter(_Int8Exporter):
                 dense[level] = dense8(graph, level, samples, profile)
             return dense[level].clone()
 
-        recipe = self._settle(plan, profile, samples)
+        recipe = settle(plan, samples, lambda one: self._good(one, profile))
         with scratch_folder() as temporary:
             rival = Path(temporary, "dense.onnx")
             one = next(inferences(graph.inputs, samples))
@@ -200,23 +201,6 @@ class NestedInt8Exporter(_Int8Exporter):
             files={"model": "model.onnx", "data": "model.data"} | plain_files(finished.plain),
             level_bytes=finished.written.level_bytes,
         )  # fmt: skip
-
-    def _settle(self, plan: Plan8, profile: DeviceProfile, samples: Mapping[str, Array]) -> str:
-        """Put the first and last layer back to float32 where the network answers differently otherwise."""
-        for recipe in ("everything", "inner layers"):
-            if not plan.layers:
-                break
-            with scratch_folder() as temporary:
-                write8(plan, [Mix(frozenset(plan.layers))] * plan.count, None, Path(temporary))
-                judged = judge(Path(temporary, "model.onnx"), plan.models, samples)
-            if all(self._good(one, profile) for one in judged):
-                return recipe
-            if recipe == "everything":
-                worst = min(one.agreement for one in judged)
-                plan.leave_out(
-                    plan.ends(), f"with all layers in 8 bits only {worst:.1%} of the answers stayed the same"
-                )
-        return "inner layers"
 
     def _decide(
         self,
