@@ -13,7 +13,7 @@ from elsa_edge.proof.parts import worst_part
 from elsa_edge.proof.tolerance import RELATIVE, Tolerance
 from elsa_edge.tensors import largest_difference
 
-__all__ = ["Comparison", "agreement", "compare"]
+__all__ = ["Comparison", "agreement", "compare", "same_answers"]
 
 Array = npt.NDArray[Any]
 
@@ -80,6 +80,14 @@ def agreement(
         expected: The outputs they should be.
         axes: Output name -> axis of its classes; an output without one does not count.
     """
+    same, total = same_answers(found, expected, axes)
+    return same / total if total else None
+
+
+def same_answers(
+    found: Mapping[str, Array], expected: Mapping[str, Array], axes: Mapping[str, int]
+) -> tuple[int, int]:
+    """Return at how many places the largest entry along the classes is the same, and of how many; see `agreement`."""
     same = total = 0
     for name, array in expected.items():
         axis = axes.get(name)
@@ -89,4 +97,4 @@ def agreement(
             continue
         places = np.argmax(found[name], axis) == np.argmax(array, axis)
         same, total = same + int(np.count_nonzero(places)), total + places.size
-    return same / total if total else None
+    return same, total

@@ -29,6 +29,7 @@ from elsa_edge.exporters.nested.layer_set import LayerSet, layer_set_of
 from elsa_edge.exporters.nested.stored import Stored
 from elsa_edge.exporters.nested.write import write
 from elsa_edge.graph.canonical import CanonicalGraph
+from elsa_edge.graph.class_axis import class_axes
 from elsa_edge.nested_format.library import library_path
 from elsa_edge.plugins import Preflight
 from elsa_edge.profiles.schema import DeviceProfile
@@ -92,7 +93,7 @@ class NestedFloat16Exporter:
                 fix="Use ort-nested (float32) or nested-int8",
             )
         sizes = write(layers, folder, [chosen] * layers.count)
-        judged = judge(folder / "model.onnx", layers.models, samples)
+        judged = judge(folder / "model.onnx", layers.models, samples, class_axes(graph.model))
         self._require_close(judged)
         return self._variant(layers, chosen, judged, sizes, {"float_layers": floats})
 

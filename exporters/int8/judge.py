@@ -14,6 +14,7 @@ import onnx_ir as ir
 from elsa_edge.exporters.int8.samples import pieces
 from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.nested_format.library import library_path
+from elsa_edge.proof.comparing import same_answers
 from elsa_edge.running import onnx_session
 from elsa_edge.running.onnx_session import Settings, options_for
 
@@ -30,8 +31,8 @@ class Judgement:
 
     Attributes:
         difference: Largest difference of an output over the largest of that output.
-        agreement: Share of rows whose largest entry is in the same place; 1 where no output has rows.
-        answers: How many rows there are.
+        agreement: Share of answers, largest entries along the classes, that stayed; 1 where no output has classes.
+        answers: How many there are.
     """
 
     difference: float
@@ -46,19 +47,23 @@ def open_session(model: Path | bytes, threads: int = 1) -> Any:
     return onnx_session.open_session(model, options)
 
 
-def judge(file: Path, models: Sequence[ir.Model], samples: Mapping[str, Array]) -> list[Judgement]:
+def judge(
+    file: Path, models: Sequence[ir.Model], samples: Mapping[str, Array], axes: Mapping[str, int]
+) -> list[Judgement]:
     """Compare every level of a variant with the float networks.
 
     Args:
         file: The variant, with a level input.
         models: The float network of each level.
         samples: Inputs.
+        axes: Output name -> axis of its classes, for those that have any; the same as `verify` looks at.
     """
     session = open_session(file)
     return [
         _compare(
             _run(session, samples, {LEVEL_INPUT: np.array(level, np.int64)}),
             _run(open_session(ir.to_proto(model).SerializeToString()), samples, {}),
+            axes,
         )
         for level, model in enumerate(models)
     ]
@@ -70,14 +75,11 @@ def _run(session: Any, samples: Mapping[str, Array], more: Mapping[str, Array]) 
     return {name: np.concatenate([np.atleast_1d(part[i]) for part in parts]) for i, name in enumerate(names)}
 
 
-def _compare(found: Mapping[str, Array], expected: Mapping[str, Array]) -> Judgement:
-    difference, same = 0.0, []
+def _compare(found: Mapping[str, Array], expected: Mapping[str, Array], axes: Mapping[str, int]) -> Judgement:
+    difference = 0.0
     for name, value in expected.items():
         scale = float(np.abs(value).max(initial=0.0))
         gap = float(np.abs(found[name].astype(np.float64) - value).max(initial=0.0))
         difference = max(difference, gap / scale if scale > 0 else gap)
-        if value.ndim >= 2 and value.shape[-1] > 1:
-            both = (found[name].reshape(-1, value.shape[-1]), value.reshape(-1, value.shape[-1]))
-            same.append(np.argmax(both[0], 1) == np.argmax(both[1], 1))
-    rows = np.concatenate(same) if same else np.ones(0, bool)
-    return Judgement(difference, float(rows.mean()) if rows.size else 1.0, rows.size)
+    same, answers = same_answers(found, expected, axes)
+    return Judgement(difference, same / answers if answers else 1.0, answers)

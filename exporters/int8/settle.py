@@ -24,6 +24,7 @@ from elsa_edge.exporters.int8.samples import pieces
 from elsa_edge.exporters.int8.write import write8
 from elsa_edge.exporters.nested.file import join, save
 from elsa_edge.files import scratch_folder
+from elsa_edge.graph.class_axis import class_axes
 from elsa_edge.graph.names import LEVEL_INPUT
 
 __all__ = ["settle"]
@@ -80,7 +81,8 @@ def _doubling(most: int) -> list[int]:
 def _judge(plan: Plan8, samples: Mapping[str, Array]) -> list[Judgement]:
     with scratch_folder() as temporary:
         write8(plan, [Mix(frozenset(plan.layers))] * plan.count, None, Path(temporary))
-        return judge(Path(temporary, "model.onnx"), plan.models, samples)
+        axes = class_axes(plan.graph.model)
+        return judge(Path(temporary, "model.onnx"), plan.models, samples, axes)
 
 
 def _costs(plan: Plan8, samples: Mapping[str, Array]) -> dict[Positions, float]:

@@ -17,9 +17,11 @@ from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.writer import write_bundle
 from elsa_edge.errors import ExportError, InputError
 from elsa_edge.exporters.int8.exporter import NestedInt8Exporter, OrtInt8Exporter
-from elsa_edge.exporters.int8.judge import open_session
+from elsa_edge.exporters.int8.judge import Judgement, judge, open_session
 from elsa_edge.exporters.int8.rival import dense8
+from elsa_edge.exporters.nested.find import level_models
 from elsa_edge.exporters.nested.timing import Stopwatch
+from elsa_edge.graph.class_axis import class_axes
 from elsa_edge.graph.export import export_canonical
 from elsa_edge.graph.oracle import run_canonical
 from elsa_edge.nested_format.operators import DOMAIN
@@ -209,18 +211,34 @@ def test_changed_answers_are_refused_with_figures(small, tmp_path, monkeypatch):
     """A level whose answers changed too often is an error that names the level, the share and what to do."""
     from elsa_edge.exporters.int8 import exporter as module
 
-    monkeypatch.setattr(
-        module, "judge", lambda *_: [module.Judgement(0.01, share) for share in (1.0, 0.5, 1.0)]
-    )
+    monkeypatch.setattr(module, "judge", lambda *_: [Judgement(0.01, share) for share in (1.0, 0.5, 1.0)])
     with pytest.raises(ExportError, match=r"answers of level 1.*50\.0%.*Calibrate with more"):
         NestedInt8Exporter("nested").export(small, profile(), Golden(samples(small), ()), tmp_path)
+
+
+def test_answers_are_looked_for_along_the_classes(tmp_path):
+    """A map of one channel has none, however its rows are ordered; one of three has them in its channels."""
+    for channels, answers in ((1, 0), (3, 12 * 12)):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, channels, 1)).eval()
+        nested = sparsify(model, [0.5, 0.0], granularity="1x4")
+        graph = export_canonical(nested, model, [TensorSpec("", (1, 3, 12, 12))])
+        feed = samples(graph)
+        (found,) = {one.answers for one in judge_of(graph, feed, tmp_path)}
+        assert found == answers * len(next(iter(feed.values())))
+
+
+def judge_of(graph, feed, folder):
+    """Return what the levels of `graph` are judged to be, as they are."""
+    graph.save(folder / "same.onnx")
+    return judge(folder / "same.onnx", level_models(graph), feed, class_axes(graph.model))
 
 
 def test_few_answers_of_which_none_may_change_are_told(small, tmp_path, monkeypatch):
     """One of 32 is more than 1 %: whoever reads that should know how few were counted."""
     from elsa_edge.exporters.int8 import exporter as module
 
-    monkeypatch.setattr(module, "judge", lambda *_: [module.Judgement(0.01, 31 / 32, 32)] * 3)
+    monkeypatch.setattr(module, "judge", lambda *_: [Judgement(0.01, 31 / 32, 32)] * 3)
     with pytest.raises(ExportError, match=r"96\.9% of only 32.*not one may change"):
         NestedInt8Exporter("nested").export(small, profile(), Golden(samples(small), ()), tmp_path)
 

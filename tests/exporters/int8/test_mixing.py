@@ -13,7 +13,7 @@ from elsa_edge.exporters.int8 import exporter as module
 from elsa_edge.exporters.int8.candidates import Mix, candidates
 from elsa_edge.exporters.int8.choose import by_timing
 from elsa_edge.exporters.int8.exporter import NestedInt8Exporter
-from elsa_edge.exporters.int8.judge import judge
+from elsa_edge.exporters.int8.judge import Judgement, judge
 from elsa_edge.exporters.int8.plan import Plan8
 from elsa_edge.exporters.int8.rival import dense8
 from elsa_edge.exporters.int8.write import write8
@@ -60,7 +60,7 @@ def test_any_layers_may_be_nested_and_the_others_are_dense_in_8_bits(plan, dense
     linked = plan.linked()
     nested = frozenset().union(*(group for place, group in enumerate(linked) if place in kept))
     write8(plan, [Mix(nested, True)] * plan.count, dense_at, tmp_path)
-    for one in judge(tmp_path / "model.onnx", plan.models, samples(plan.graph)):
+    for one in judge(tmp_path / "model.onnx", plan.models, samples(plan.graph), {}):
         assert one.difference < 0.2
     operators = optimised(tmp_path / "model.onnx")
     ours = sum(
@@ -151,7 +151,7 @@ def test_a_build_takes_the_fastest_mix_and_says_so(small, tmp_path, monkeypatch)
 
     def bad_with_mixes(*arguments):
         calls.append(judged(*arguments))
-        return [module.Judgement(one.difference, 0.1) for one in calls[-1]] if len(calls) == 1 else calls[-1]
+        return [Judgement(one.difference, 0.1) for one in calls[-1]] if len(calls) == 1 else calls[-1]
 
     monkeypatch.setattr(module, "judge", bad_with_mixes)
     variant = NestedInt8Exporter().export(small, TOLERANT, Golden(samples(small), ()), tmp_path)
