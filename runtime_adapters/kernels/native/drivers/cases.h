@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "../half.h"
 #include "../layout.h"
 #include "../operator.h"
 #include "../segment.h"
@@ -27,6 +28,12 @@ inline OrtValue floats(std::vector<int64_t> dims) {
   int64_t count = 1;
   for (int64_t d : dims) count *= d;
   return OrtValue::of(kOrtFloat, std::move(dims), noise(count));
+}
+
+inline std::vector<elsa::Half> narrow(const std::vector<float>& numbers) {
+  std::vector<elsa::Half> halves(numbers.size());
+  elsa::halves().narrow(numbers.data(), static_cast<int64_t>(numbers.size()), halves.data());
+  return halves;
 }
 
 inline void append(std::vector<uint8_t>& bytes, const void* data, size_t size) {
@@ -53,12 +60,14 @@ inline OrtValue segment(uint32_t rows, uint32_t columns, uint32_t block_rows, ui
   const std::vector<float> values = noise(static_cast<int64_t>(index.size() * block_rows));
   std::vector<int8_t> codes;
   for (float value : values) codes.push_back(static_cast<int8_t>(value * 100));
+  const std::vector<elsa::Half> halves = value_type == 3 ? narrow(values) : std::vector<elsa::Half>{};
   std::vector<uint8_t> bytes;
   append(bytes, &header, sizeof header);
   append(bytes, pointers.data(), pointers.size() * sizeof(uint32_t));
   append(bytes, index.data(), index.size() * sizeof(uint16_t));
-  value_type == 0 ? append(bytes, values.data(), values.size() * sizeof(float))
-                  : append(bytes, codes.data(), codes.size());
+  if (value_type == 0) append(bytes, values.data(), values.size() * sizeof(float));
+  if (value_type == 1) append(bytes, codes.data(), codes.size());
+  if (value_type == 3) append(bytes, halves.data(), halves.size() * sizeof(elsa::Half));
   return OrtValue::of(kOrtUint8, {static_cast<int64_t>(bytes.size())}, bytes);
 }
 
@@ -86,7 +95,12 @@ class Call {
   void run(const OrtCustomOp& op, void* kernel) {
     elsa::ort::check(stand_in::api(), op.KernelComputeV2(kernel, &context_));
   }
-  const std::vector<uint64_t>& output() const { return context_.output.memory; }
+  // All outputs, one after the other.
+  std::vector<uint64_t> output() const {
+    std::vector<uint64_t> all;
+    for (const OrtValue& one : context_.outputs) all.insert(all.end(), one.memory.begin(), one.memory.end());
+    return all;
+  }
 
  private:
   OrtValue level_;
@@ -160,7 +174,7 @@ inline Case depthwise(const char* name, const Sizes& s, int64_t stride) {
   return c;
 }
 
-inline Case conv_depthwise(const char* name, const Sizes& s, int64_t stride) {
+inline Case conv_depthwise(const char* name, const Sizes& s, int64_t stride, Form form = {1, 0}) {
   Case c{name, {}, {}, planes(s, 3)};
   window(c, "", s.side, 1, 1);
   window(c, "depthwise_", s.side, 3, stride);
@@ -169,7 +183,8 @@ inline Case conv_depthwise(const char* name, const Sizes& s, int64_t stride) {
   c.constants = {floats({kLevels, 2, s.out_channels}), floats({kLevels, 2, s.out_channels}),
                  floats({1, s.out_channels, 9})};
   const auto rows = static_cast<uint32_t>(s.out_channels), columns = static_cast<uint32_t>(s.in_channels);
-  for (int64_t level = 0; level < kLevels; ++level) c.constants.push_back(segment(rows, columns, 1, 0, 8));
+  for (int64_t level = 0; level < kLevels; ++level)
+    c.constants.push_back(segment(rows, columns, form.block_rows, form.value_type, 8));
   wire(c, 2);
   return c;
 }

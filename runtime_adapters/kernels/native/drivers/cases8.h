@@ -109,6 +109,23 @@ inline Case borders8(const char* name, int64_t side, int64_t channels, OrtValue 
   return c;
 }
 
+inline Case gate8(const char* name, int64_t side, int64_t channels) {
+  constexpr int64_t kBatch = 2;
+  Case c = borders8(name, side, channels, planes8(kBatch, (channels + 3) / 4, side, 1));
+  c.constants = {steps(), floats({kBatch, channels, 1, 1}), steps()};
+  wire(c, 2);
+  return c;
+}
+
+inline Case upsample8(const char* name, int64_t side, int64_t quad_count) {
+  Case c{name, {}, {}, planes8(2, quad_count, side, 1)};
+  c.info.integers = {{"in_h", side}, {"in_w", side}, {"in_gap", 1},  {"out_h", 2 * side},     {"out_w", 3 * side},
+                     {"out_gap", 1}, {"scale_h", 2}, {"scale_w", 3}, {"in_quads", quad_count}};
+  c.constants = {steps()};
+  wire(c, 2);
+  return c;
+}
+
 inline Case matmul8(const char* name, int64_t count, int64_t columns, int64_t rows, uint32_t block_rows) {
   Case c{name, {}, {}, codes({count, columns})};
   c.info.integers = {{"quads", columns / 4}, {"rows", rows}};

@@ -40,8 +40,9 @@ struct OrtKernelInfo {
 };
 
 struct OrtKernelContext {
+  static constexpr size_t kMostOutputs = 3;
   std::vector<const OrtValue*> inputs;  // null where an optional input is absent
-  OrtValue output;
+  std::array<OrtValue, kMostOutputs> outputs;
 };
 
 namespace stand_in {
@@ -92,14 +93,15 @@ inline OrtStatus* input(const OrtKernelContext* context, size_t index, const Ort
   *to = index < context->inputs.size() ? context->inputs[index] : nullptr;
   return nullptr;
 }
-inline OrtStatus* output(OrtKernelContext* context, size_t, const int64_t* dims, size_t count, OrtValue** to) {
+inline OrtStatus* output(OrtKernelContext* context, size_t index, const int64_t* dims, size_t count, OrtValue** to) {
   size_t floats = 1;
   for (size_t i = 0; i < count; ++i) floats *= static_cast<size_t>(dims[i]);
   // Memory is kept between calls, as in a session that has planned it.
-  context->output.type = kOrtFloat;
-  context->output.dims.assign(dims, dims + count);
-  context->output.memory.resize(floats / 2 + 1);
-  *to = &context->output;
+  OrtValue& value = context->outputs.at(index);
+  value.type = kOrtFloat;
+  value.dims.assign(dims, dims + count);
+  value.memory.resize(floats / 2 + 1);
+  *to = &value;
   return nullptr;
 }
 
