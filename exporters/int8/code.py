@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.nested_format.activations import ActivationKind
-from elsa_edge.nested_format.quads import SIDE_BY_SIDE, encode_quads
+from elsa_edge.nested_format.quads import encode_quads
 from elsa_edge.nested_format.segments import MOST_COLUMNS
 from elsa_edge.quantise.layer import Tables, finish_tables, float_tables
 from elsa_edge.quantise.steps import LARGEST_CODE, Steps
@@ -158,13 +158,10 @@ def _segments(layer: Layer, coded: CodedWeight, levels: int) -> tuple[Array, ...
     segments = []
     for level in range(int(coded.index[coded.index < levels].max(initial=0)) + 1):
         active = index == level
-        there = _padded_rows(active.any(axis=2), SIDE_BY_SIDE)
+        there = _padded_rows(active.any(axis=2), 4)
         single = int(there.sum())
-        if g is None:  # rows side by side are filled up to the longest of them
-            single = SIDE_BY_SIDE * int(there.sum(axis=1).reshape(-1, SIDE_BY_SIDE).max(axis=1).sum())
         shared = int(there.reshape(-1, 4, there.shape[1]).any(axis=1).sum())
-        single_rows = SIDE_BY_SIDE if g is None else 1
-        block_rows = 4 if 4 * shared * _BLOCK_ADVANTAGE < single else single_rows
+        block_rows = 4 if 4 * shared * _BLOCK_ADVANTAGE < single else 1
         segments.append(encode_quads(codes, active, block_rows=block_rows))
     return tuple(segments)
 

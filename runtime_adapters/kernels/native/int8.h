@@ -80,6 +80,7 @@ struct CellStep {
 
 struct Kernels8 {
   const char* name;
+  int lanes;  // of a vector
   int max_lines;
   TapForm taps;        // the best; kFours where there are no three rows of three
   bool signed_pixels;  // memory holds codes less 128, so sums must start at 128 * (sum of the active weights)
@@ -87,10 +88,8 @@ struct Kernels8 {
   // Only the sums of the tile: (rows, max_lines * 16), from row 4 * quad_begin. What says how to finish is not read.
   void (*tile_sums)(const Tile8&, int32_t* sums);
   void (*depthwise)(const Depthwise8&);
-  // sums[row] = start[row] + products with one vector x of quads, for rows [4 * quad_begin, 4 * quad_end);
-  // quad_begin is even, and sums has room for a multiple of 8
-  void (*gemv)(const Sweep* sweep, int32_t sweeps, const uint8_t* x, int32_t quad_begin, int32_t quad_end,
-               int32_t row_count, const int32_t* start, int32_t* sums);
+  // sums[row] += products of bands [begin, end) with one vector x of quads.
+  void (*bands)(BlockRows rows, const Bands&, int32_t begin, int32_t end, const uint8_t* x, int32_t* sums);
   // `count` sums, one a channel, to codes; scale and bias like sums, no residual, no mask.
   void (*finish)(const int32_t* sums, int64_t count, const Finish8&, uint8_t* y);
   // The same to floats: float(sum) * scale + bias, at least low, at most high.

@@ -7,6 +7,7 @@
 #include "layout.h"
 #include "scratch.h"
 #include "split.h"
+#include "turn.h"
 
 namespace elsa {
 namespace {
@@ -23,15 +24,9 @@ int32_t* numbers(Scratch& scratch, int64_t count) {
   return reinterpret_cast<int32_t*>(scratch.floats(static_cast<size_t>(count)));
 }
 
-// to[j * to_stride + i] = from[i * from_stride + j]; what both strides jump over stays in the first cache for a block.
+// An int32 has the size of a float, and is moved as one.
 void turn(const int32_t* from, int64_t from_stride, int64_t rows, int64_t columns, int32_t* to, int64_t to_stride) {
-  constexpr int64_t kBlock = 16;
-  for (int64_t i = 0; i < rows; i += kBlock)
-    for (int64_t j = 0; j < columns; j += kBlock) {
-      const int64_t rows_end = std::min(i + kBlock, rows), columns_end = std::min(j + kBlock, columns);
-      for (int64_t c = j; c < columns_end; ++c)
-        for (int64_t r = i; r < rows_end; ++r) to[c * to_stride + r] = from[r * from_stride + c];
-    }
+  elsa::turn(reinterpret_cast<const float*>(from), from_stride, rows, columns, reinterpret_cast<float*>(to), to_stride);
 }
 
 }  // namespace
@@ -57,7 +52,9 @@ Int8Product::Int8Product(const ort::Info& info)
     : quads_(info.integer("quads", 1, 1 << 16)),
       rows_(info.integer("rows", 1, 1 << 24)),
       weights_(info, 4, rows_, quads_, NestedWeights::Values::kQuadRows),
-      finish_(info, 2, 3, (rows_ + 3) / 4) {
+      finish_(info, 2, 3, (rows_ + 3) / 4),
+      split_(split_into(kTasks, (rows_ + 3) / 4, 1, 16)),
+      banded_(weights_.nested(), rows_, 4 * split_.size, kernels8().lanes) {
   const int64_t tile = kernels8().max_lines * kLine * 4;
   for (int64_t q = 0; q < quads_; ++q) offsets_.push_back(static_cast<int32_t>(q * tile));
 }
@@ -85,16 +82,18 @@ void Int8Product::sums(const ort::Context& context, const uint8_t* x, int64_t co
 template <typename Body>
 void Int8Product::one_by_one(const ort::Context& context, const uint8_t* x, int64_t count, int64_t level,
                              Body&& body) const {
-  const auto& sweeps = weights_.sweeps(level);
-  const Split split = split_into(kTasks, (rows_ + 3) / 4, 2, 16);  // 8 rows side by side belong to one part
-  const int64_t parts = split.parts();
+  const BandedWeights::Level& bands = banded_.at(weights_.nested(), level);
+  const int64_t parts = split_.parts();
   context.parallel(count * parts, [&](int64_t task) {
-    const int64_t n = task / parts;
-    const auto [quad, quad_end] = split.part(task % parts);
-    int32_t* sums = numbers(sum_scratch, split.size * 4);
-    kernels8().gemv(sweeps.data(), static_cast<int32_t>(sweeps.size()), x + n * quads_ * 4, static_cast<int32_t>(quad),
-                    static_cast<int32_t>(quad_end), static_cast<int32_t>(rows_), weights_.start(level), sums);
-    body(n, 4 * quad, 4 * (quad_end - quad), sums);
+    const int64_t n = task / parts, part = task % parts;
+    const auto [quad, quad_end] = split_.part(part);
+    const int64_t first = 4 * quad, height = 4 * (quad_end - quad);
+    int32_t* sums = numbers(sum_scratch, height);
+    std::copy_n(weights_.start(level) + first, height, sums);
+    banded_.each(bands, part, [&](BlockRows form, const Bands& some, int32_t begin, int32_t end) {
+      kernels8().bands(form, some, begin, end, x + n * quads_ * 4, sums - first);
+    });
+    body(n, first, height, sums);
   });
 }
 

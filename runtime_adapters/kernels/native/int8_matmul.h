@@ -1,7 +1,9 @@
 // Int8Rows, Int8MatMul, Int8MatMulFloat: products with nested sparse matrices over rows of codes.
 #pragma once
+#include "bands.h"
 #include "int8_finish.h"
 #include "int8_weights.h"
+#include "split.h"
 
 namespace elsa {
 
@@ -43,6 +45,8 @@ class Int8Product {
   template <typename Body>
   void in_tiles(const ort::Context& context, const uint8_t* x, int64_t count, int64_t level, Body&& body) const;
 
+  Split split_;                   // of quads of rows, where rows of x are taken one by one
+  BandedWeights banded_;          // in the same parts
   std::vector<int32_t> offsets_;  // (quads) bytes, within a packed tile
 };
 

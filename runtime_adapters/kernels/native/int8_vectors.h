@@ -261,6 +261,21 @@ inline Int pack_pixels(const Float* t) {
 #endif
 }
 
+// The fours of what `pack_pixels` puts in order: 4 numbers of every 16, from p on.
+inline Float every_fourth_four(const float* p) {
+#if ELSA_LANES == 16
+  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p));
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 16), 1);
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 32), 2);
+  return reinterpret_cast<Float>(_mm512_insertf32x4(v, _mm_loadu_ps(p + 48), 3));
+#elif ELSA_LANES == 8
+  return reinterpret_cast<Float>(
+      _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 16), 1));
+#else
+  return load_floats(p);
+#endif
+}
+
 // One of each 16 bytes' worth: 4 numbers, repeated over the vector.
 inline Int repeat4(const void* p) {
 #if ELSA_LANES == 16

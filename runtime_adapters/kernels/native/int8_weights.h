@@ -17,6 +17,7 @@ class Weights8 {
 
   // Checks the segments of a level, each once, and adds up what the loops need. Throws std::runtime_error.
   void validate(int64_t level) const;
+  const NestedWeights& nested() const { return weights_; }
   const std::vector<Sweep>& sweeps(int64_t level) const { return sweeps_[at(level)]; }
   // (rows padded to a multiple of 8), after `validate`.
   const int32_t* start(int64_t level) const { return starts_[at(level)].values.data(); }

@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "band_loops.h"
 #include "depthwise_loops.h"
 #include "gemv_loops.h"
 #include "move_loops.h"
@@ -60,6 +61,6 @@ void finish(float* y, int64_t count, const Epilogue& e) {
 
 extern const KernelTable ELSA_TABLE;
 const KernelTable ELSA_TABLE = {
-    {ELSA_NAME, kLanes, kMax1, kMax4, sparse, depthwise, strided, gather, split, gemv}, burst, finish};
+    {ELSA_NAME, kLanes, kMax1, kMax4, sparse, depthwise, strided, gather, split, gemv}, burst, bands, finish};
 
 }  // namespace elsa

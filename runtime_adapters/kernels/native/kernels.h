@@ -35,6 +35,16 @@ struct Run {
   const void* value;        // as many values an entry as a block has rows: float, half, or int8 codes
 };
 
+// Weights for products with one vector, side by side: a band has as many rows as a vector has lanes, or a quarter as many
+// blocks of 4 rows that share each column. Each entry of a band has a column for every row or block of it, and a value for
+// every lane; the shorter rows of a band end in values of 0. See bands.h.
+struct Bands {
+  const uint32_t* pointer;  // (bands + 1) entries
+  const int32_t* row;       // (bands, rows or blocks of one) the row, or a block's first
+  const uint16_t* column;   // (entries, rows or blocks of a band)
+  const void* value;        // (entries, lanes) of 4 bytes: a float, or a quad of codes
+};
+
 // A tile: rows of the output over a stretch of consecutive positions. Its maker sets what says where it lies and how it is
 // finished, NestedWeights::sweep the rest: zeros that nobody reads would take longer than the border of a small layer.
 template <typename Unit>
@@ -111,6 +121,8 @@ struct PlaneTable {
 struct KernelTable : PlaneTable<float> {
   // Multiply-adds in registers only, `rounds` times 12 vectors: what the machine can do at most. For benchmarks.
   float (*burst)(int64_t rounds);
+  // y[row] += products of bands [begin, end) with x.
+  void (*bands)(BlockRows rows, const Bands&, int32_t begin, int32_t end, const float* x, float* y);
   // y = act(y * scale + bias + residual) over `count` values, scale and bias per value.
   void (*finish)(float* y, int64_t count, const Epilogue&);
 };

@@ -3,8 +3,8 @@
 #include <cstring>
 
 #include "int8.h"
+#include "int8_band_loops.h"
 #include "int8_depthwise_loops.h"
-#include "int8_gemv_loops.h"
 #include "int8_loops.h"
 #include "recurrent_loops.h"
 
@@ -69,19 +69,20 @@ void quantize(const float* const* channel, int64_t count, float inverse, float z
 
 void codes(const float* from, int64_t count, float inverse, float zero, uint8_t* to) {
   constexpr int kStep = 4 * kLanes;
-  alignas(64) uint8_t made[kBytes];
-  for (int64_t i = 0; i < count; i += kStep) {
-    const int64_t here = count - i < kStep ? count - i : kStep;
-    alignas(64) float near[kStep] = {};
-    std::memcpy(near, from + i, static_cast<size_t>(here) * 4);
+  const auto next = [&](const float* x) {
     Float t[4];
-    for (int r = 0; r < 4; ++r) {
-      for (int j = 0; j < kLanes; ++j) t[r][j] = near[4 * j + r];
-      t[r] = bounded_code(t[r], inverse, zero);
-    }
-    store_codes(made, pack4(t[0], t[1], t[2], t[3]));
-    std::memcpy(to + i, made, static_cast<size_t>(here));
-  }
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; ++r) t[r] = bounded_code(every_fourth_four(x + 4 * r), inverse, zero);
+    return pack_pixels(t);
+  };
+  int64_t i = 0;
+  for (; i + kStep <= count; i += kStep) store_codes(to + i, next(from + i));
+  if (i == count) return;
+  alignas(64) float near[kStep] = {};
+  alignas(64) uint8_t made[kBytes];
+  std::memcpy(near, from + i, static_cast<size_t>(count - i) * 4);
+  store_codes(made, next(near));
+  std::memcpy(to + i, made, static_cast<size_t>(count - i));
 }
 
 void dequantize(const uint8_t* from, int64_t count, float step, float zero, float* const* channel) {
@@ -117,8 +118,8 @@ void add_up(const uint8_t* from, int64_t count, int64_t* sums) {
 }  // namespace
 
 extern const Kernels8 ELSA_TABLE8;
-const Kernels8 ELSA_TABLE8 = {ELSA_NAME, kMax1,  kTapForm,  ELSA_SIGNED_PIXELS, tile,  tile_sums,  depthwise,
-                              gemv,      finish, to_floats, quantize,           codes, dequantize, maximum,
-                              add_up,    lstm,   gru,       gru_reset};
+const Kernels8 ELSA_TABLE8 = {ELSA_NAME, kLanes, kMax1,  kTapForm,  ELSA_SIGNED_PIXELS, tile,  tile_sums,
+                              depthwise, bands,  finish, to_floats, quantize,           codes, dequantize,
+                              maximum,   add_up, lstm,   gru,       gru_reset};
 
 }  // namespace elsa

@@ -9,6 +9,7 @@
 #include "layout.h"
 #include "scratch.h"
 #include "split.h"
+#include "turn.h"
 
 namespace elsa {
 namespace {
@@ -30,6 +31,12 @@ thread_local Scratch output_scratch;
 // to[c * width + r] = from[r * columns + c] for columns [begin, end) and `rows` rows, zero up to whole lines of rows.
 template <typename Unit>
 void turn_in(const Unit* from, int64_t rows, int64_t columns, int64_t begin, int64_t end, Unit* to, int64_t width) {
+  if constexpr (std::is_same_v<Unit, float>) {
+    turn(from + begin, columns, rows, end - begin, to + begin * width, width);
+    for (int64_t c = begin; c < end; ++c)
+      std::fill(to + c * width + rows, to + c * width + round_up(rows, kLine), 0.0f);
+    return;
+  }
   for (int64_t r0 = 0; r0 < round_up(rows, kLine); r0 += kSquare)
     for (int64_t c = begin; c < end; ++c)
       for (int64_t r = r0; r < r0 + kSquare; ++r) to[c * width + r] = r < rows ? from[r * columns + c] : Unit{};
@@ -38,6 +45,8 @@ void turn_in(const Unit* from, int64_t rows, int64_t columns, int64_t begin, int
 // to[n * rows + r] = from[(r - begin) * width + n] for rows [begin, end) and n below `count`.
 template <typename Unit>
 void turn_out(const Unit* from, int64_t width, int64_t count, Range part, Unit* to, int64_t rows) {
+  if constexpr (std::is_same_v<Unit, float>)
+    return turn(from, width, part.end - part.begin, count, to + part.begin, rows);
   for (int64_t n0 = 0; n0 < count; n0 += kSquare)
     for (int64_t r0 = part.begin; r0 < part.end; r0 += kSquare)
       for (int64_t n = n0; n < std::min(n0 + kSquare, count); ++n)

@@ -1,5 +1,6 @@
 // The product of a recurrent layer with its state, in the two kinds of weights that it may have; see cells.h.
 #pragma once
+#include "bands.h"
 #include "finish.h"
 #include "int8_finish.h"
 #include "int8_weights.h"
@@ -31,7 +32,9 @@ class FloatStateProduct {
   Recurrence recurrence_;
 
  private:
+  int64_t share_;  // rows whose product can be had alone
   NestedWeights weights_;
+  BandedWeights banded_;
   Finish<float> finish_;
 };
 
@@ -59,8 +62,9 @@ class Int8StateProduct {
   Recurrence recurrence_;
 
  private:
-  int64_t quads_;
+  int64_t quads_, share_;
   Weights8 weights_;
+  BandedWeights banded_;
   Finish8Tables finish_;
   Steps8 steps_;
 };

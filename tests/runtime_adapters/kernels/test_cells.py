@@ -67,13 +67,20 @@ class Case:
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """Any cell, size, direction, ladder, block form; states and lengths that are given or not; gates that saturate."""
+    """Any cell, size, direction, ladder, block form; weights of floats or codes; states and lengths given or not;
+    gates that saturate.
+    """
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     operator = draw(st.sampled_from(["LSTM", "GRU"]))
     units, directions, levels = draw(st.integers(1, 40)), draw(st.integers(1, 2)), draw(st.integers(1, 3))
     steps, batch = draw(st.integers(0, 6)), draw(st.integers(0, 3))
     rows = directions * GATES[operator] * units
-    r = random.standard_normal((rows, units)).astype(np.float32)
+    codes = draw(st.booleans())
+    r = (
+        random.integers(-127, 128, (rows, units)).astype(np.int8)
+        if codes
+        else random.standard_normal((rows, units)).astype(np.float32)
+    )
     size = draw(st.sampled_from([0.5, 50.0]))
     inputs = {"x": (random.standard_normal((steps, batch, rows)) * size).astype(np.float32)}
     states = (directions, batch, units)
@@ -89,7 +96,7 @@ def cases(draw: st.DrawFn) -> Case:
         ),
         random.integers(0, levels + draw(st.integers(0, 9)), r.shape).astype(np.uint8),
         draw(st.lists(st.sampled_from([1, 4]), min_size=levels, max_size=levels)),
-        random.standard_normal((levels, 2, rows)).astype(np.float32),
+        (random.standard_normal((levels, 2, rows)) / [[100 if codes else 1], [1]]).astype(np.float32),
         inputs,
         draw(st.integers(0, levels - 1)),
     )
