@@ -11,7 +11,7 @@ which choosing a level would take too long; they are sessions of their own, open
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -279,7 +279,16 @@ def _with_level_input(
                 expected=request.level_count,
                 found=count,
             )
-    return LevelInputSession(session, request.level_count, memory, cache, plain or {})
+    plain = plain or {}
+    memory = MemoryUse(memory.base_bytes + _bytes_of_plain(request, plain), memory.level_bytes)
+    return LevelInputSession(session, request.level_count, memory, cache, plain)
+
+
+def _bytes_of_plain(request: _Request, levels: Collection[int]) -> int:
+    """Return what plain networks add: their files, and weights that these read from the variant's data."""
+    files = sum(request.file(plain_role(level)).stat().st_size for level in levels)
+    sizes = request.variant.level_bytes
+    return files + (sum(sizes[level] for level in levels) if len(sizes) == request.level_count else 0)
 
 
 def _hash_of(folder: Path, variant: Variant) -> str:

@@ -15,7 +15,7 @@ from torch import nn
 
 from elsa_edge.bundle.golden import Golden
 from elsa_edge.bundle.writer import write_bundle
-from elsa_edge.errors import ExportError, InputError
+from elsa_edge.errors import BundleError, ExportError, InputError
 from elsa_edge.exporters.int8.exporter import NestedInt8Exporter, OrtInt8Exporter
 from elsa_edge.exporters.int8.judge import Judgement, judge, open_session
 from elsa_edge.exporters.int8.rival import dense8
@@ -154,8 +154,13 @@ def test_dense_levels_of_a_small_network_get_files_of_their_own(small, tmp_path,
         answers = [opened.run(samples(small, count=2), level) for opened in found]
         for name, value in answers[0].items():
             assert np.array_equal(value, answers[1][name])
+    assert found[0].memory().base_bytes > found[1].memory().base_bytes
     for opened in found:
         opened.close()
+    text = '<ir_version: 10, opset_import: ["" : 20]> g (float[1,8] x) => (float[1,8] y) { y = Relu(x) }'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "level_plain_2.onnx")
+    with pytest.raises(BundleError, match="plain network of level 2 has other inputs"):
+        open_variant(tmp_path, variant, TOLERANT.runtime, level_count=3)
 
 
 @pytest.mark.parametrize(("ratio", "plain"), [(1.02, 0), (1.2, 3)])
