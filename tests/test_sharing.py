@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from support.bundles import folder as scratch
@@ -19,7 +20,8 @@ from elsa_edge.bundle import Bundle, Golden, Variant, open_bundle
 from elsa_edge.bundle.writer import BundleWriter
 from elsa_edge.exporters.nested.choose import Verdict
 from elsa_edge.exporters.nested.exporter import OrtNestedExporter
-from elsa_edge.exporters.nested.layer_set import DENSE
+from elsa_edge.exporters.nested.layer_set import DENSE, layer_set_of
+from elsa_edge.exporters.nested.write import write
 from elsa_edge.exporters.ort.levels import OrtLevelsExporter
 from elsa_edge.exporters.ort.selector import OnnxSelectorExporter
 from elsa_edge.exporters.ort.switch import OrtSwitchExporter
@@ -40,10 +42,15 @@ DENSE_BYTES = 4 * 9 * (3 * 64 + 64 * 64 + 64 * 64) + 4 * 64 * 10
 
 
 class Decided(OrtNestedExporter):
-    """Sparse levels nested, the densest plain: what timing decides on a quiet machine."""
+    """Sparse levels nested, the densest plain: what timing decides on a quiet machine. Or which levels one says."""
+
+    def __init__(self, *nested_levels: int) -> None:
+        super().__init__()
+        self._levels = nested_levels or (0, 1)
 
     def _judge(self, layers, profile, golden):
-        return [*[Verdict(layers.every, "request")] * (layers.count - 1), Verdict(DENSE, "request")]
+        choices = [layers.every if level in self._levels else DENSE for level in range(layers.count)]
+        return [Verdict(choice, "request") for choice in choices]
 
 
 @cache
@@ -111,6 +118,36 @@ def test_dense_weights_are_stored_once(tmp_path: Path) -> None:
     assert (writer.folder / switch.files["model"]).stat().st_size < 0.3 * DENSE_BYTES
     for variant in writer.variants:
         assert_right(writer.folder, variant)
+
+
+@pytest.mark.parametrize("nested_levels", [(), (0,), (1,)])
+def test_dense_levels_of_nested_kernels_are_masks_on_one_copy(tmp_path: Path, nested_levels) -> None:
+    """A sparse level that nested kernels make no faster costs a mask and no copy; with `ort-switch` not even that."""
+    exporter = Decided(*(nested_levels or (-1,)))
+    writer = shared(tmp_path / "b", exporter, OrtSwitchExporter())
+    nested, switch = writer.variants
+    stored = sum((writer.folder / path).stat().st_size for path in set(nested.files.values()))
+    assert stored < 1.6 * DENSE_BYTES
+    assert (writer.folder / switch.files["model"]).stat().st_size < 0.2 * DENSE_BYTES
+    dense = [size for level, size in enumerate(nested.level_bytes) if level not in nested_levels]
+    assert set(dense) == {nested.level_bytes[-1]}
+    assert dense[0] >= DENSE_BYTES
+    assert_right(writer.folder, nested)
+    assert_right(writer.folder, switch)
+
+
+def test_plain_files_of_sparse_levels_are_masks_too(tmp_path: Path) -> None:
+    """They read the same data, and answer as the level does."""
+    layers = layer_set_of(network())
+    write(layers, tmp_path, [layers.every, DENSE, DENSE], plain=(1, 2))
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1.6 * DENSE_BYTES
+    for level in (1, 2):
+        session = ort.InferenceSession(
+            tmp_path / f"level_plain_{level}.onnx", providers=["CPUExecutionProvider"]
+        )
+        for name, expected in golden().outputs[level].items():
+            (found,) = session.run([name], golden().inputs)
+            np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_shared_weights_reach_the_cache_of_the_device(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from benchmarks.networks.dense import mlp
 from benchmarks.networks.mobile import efficientnet_lite0, keyword, mobilenet_v1, mobilenet_v2
 from benchmarks.networks.residual import resnet18, resnet50
 from benchmarks.networks.sequences import gru, lstm, lstm_transformer, signal, transformer, video
-from benchmarks.networks.settle import FEATURES, IMAGE, SIGNAL, VIDEO
+from benchmarks.networks.settle import DIGIT, FEATURES, IMAGE, SIGNAL, VIDEO
+from benchmarks.networks.vision import digits, vit_b_16
 
 __all__ = ["FEW", "NETS", "Net"]
 
@@ -42,6 +43,8 @@ NETS: Final = {
     "signal": Net(signal, SIGNAL),
     "video": Net(video, VIDEO),
     "keyword": Net(keyword, FEATURES),
+    "digits": Net(digits, DIGIT),
+    "vit_b_16": Net(vit_b_16, IMAGE),
     "lstm_transformer": Net(lstm_transformer, (1, 16, 32)),
 }
 # What benchmarks of whole paths take: one network of each family.

@@ -9,10 +9,12 @@ from torch import nn
 
 from elsa_edge.sparsify.statistics import reestimate
 
-__all__ = ["FEATURES", "IMAGE", "SIGNAL", "VIDEO", "noise", "norm_relu", "settled"]
+__all__ = ["DIGIT", "FEATURES", "IMAGE", "SIGNAL", "VIDEO", "noise", "norm_relu", "settled"]
 
 # One image.
 IMAGE: Final = (1, 3, 224, 224)
+# One handwritten digit.
+DIGIT: Final = (1, 1, 28, 28)
 # A second of sound, as 49 frames of 10 coefficients.
 FEATURES: Final = (1, 1, 49, 10)
 # Half a second of sound.

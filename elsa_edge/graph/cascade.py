@@ -6,31 +6,27 @@ Each small node before the leaf costs some microseconds, because the weights of 
 out of the caches: a comparison is therefore one look-up in a table of booleans, which refuses a level that is too high
 by itself, and a single branch that refuses wrong levels itself needs no If.
 
-Weights and packed indices are stored once, in the outer scope: a weight as the plain network of the densest level has
-it, where a sparser level's can be had from that (densest.py). A branch masks them with its own constant level, so that
-a runtime which folds constants at load gives every branch plain weights: no work is left per inference.
+Weights and packed indices are stored once, in the outer scope (outer_scope.py). A branch masks them with its own
+constant level, so that a runtime which folds constants at load gives every branch plain weights: no work is left per
+inference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from elsa_edge.graph.canonical import CanonicalGraph
-from elsa_edge.graph.constants import constant, fresh_name
-from elsa_edge.graph.densest import densest_weights
+from elsa_edge.graph.constants import constant
 from elsa_edge.graph.fixed import at_level
-from elsa_edge.graph.names import INDEX, IR_VERSION, LEVEL_INPUT, OPSET
-from elsa_edge.graph.passes.pack_index import decode_nodes
+from elsa_edge.graph.names import IR_VERSION, LEVEL_INPUT, OPSET
+from elsa_edge.graph.outer_scope import share_constants, share_masked_weights
 
 __all__ = ["choose_by_level", "level_cascade"]
-
-_SMALLEST_SHARED_BYTES: Final = 4096
 
 
 def level_cascade(graph: CanonicalGraph, *, keep_dead: Collection[int] = ()) -> ir.Model:
@@ -57,8 +53,8 @@ def level_cascade(graph: CanonicalGraph, *, keep_dead: Collection[int] = ()) -> 
     )
     level = ir.Value(name=LEVEL_INPUT, shape=ir.Shape([]), type=ir.TensorType(ir.DataType.INT64))
     outer.inputs.append(level)
-    _share_weights(outer, models, graph)
-    _share_constants(outer, branches, graph)
+    share_masked_weights(outer, graph, branches[:-1], densest=models[-1])
+    share_constants(outer, branches)
     for branch in branches:
         for inner, given in zip(list(branch.inputs), outer.inputs, strict=False):
             inner.replace_all_uses_with(given, replace_graph_outputs=True)
@@ -99,79 +95,6 @@ def choose_by_level(
     choice = _Chooser(outer, legal, count, results).choose(branches, results)
     outer.append(choice)
     outer.outputs.extend(choice.outputs)
-
-
-def _share_weights(outer: ir.Graph, models: Sequence[ir.Model], graph: CanonicalGraph) -> None:
-    """Move nested weights into the outer scope as the densest level reads them; other levels get them from that."""
-    densest = models[-1].graph
-    readers = {node.outputs[0].name: node for node in densest if node.outputs}
-    for name, weight in densest_weights(graph, least_bytes=_SMALLEST_SHARED_BYTES).items():
-        reader = readers.get(weight.result)
-        if reader is None:
-            continue
-        stored = constant(outer, f"{name}.densest", weight.numbers)
-        reader.replace_input_with(weight.operand, stored)
-        if len(models) == 1:
-            continue
-        restored = weight.restored(outer, stored, name)
-        for model in models[:-1]:
-            original = model.graph.initializers.pop(name, None)
-            if original is not None:
-                original.replace_all_uses_with(restored)
-    common.RemoveUnusedNodesPass()(models[-1])
-
-
-def _share_constants(outer: ir.Graph, branches: Sequence[ir.Graph], graph: CanonicalGraph) -> None:
-    """Move constants that all branches have alike, and the packed indices, into the outer scope."""
-    for name in graph.nested:
-        users = [branch for branch in branches if name + INDEX in branch.initializers]
-        if not users:
-            continue
-        flat, nodes = decode_nodes(outer, name, graph.index(name), len(graph.ladder))
-        outer.extend(nodes)
-        for branch in users:
-            index = branch.initializers.pop(name + INDEX)
-            for use in list(index.uses()):  # Reshape(index, [-1]) is what the flat codes are already
-                use.node.outputs[0].replace_all_uses_with(flat)
-                branch.remove(use.node, safe=True)
-    for name in list(branches[0].initializers):
-        tensors = [
-            branch.initializers[name].const_value for branch in branches if name in branch.initializers
-        ]
-        if len(tensors) != len(branches) or not _worth_sharing(tensors):
-            continue
-        first = tensors[0]
-        assert first is not None
-        shared = constant(outer, name, first.numpy())
-        for branch in branches:
-            branch.initializers.pop(name).replace_all_uses_with(shared, replace_graph_outputs=True)
-    for branch in branches:
-        _keep_convolutions_local(branch)
-
-
-def _worth_sharing(tensors: Sequence[ir.TensorProtocol | None]) -> bool:
-    """Whether tensors are alike and large; small ones and biases stay in the branches, where fusions look for them."""
-    first = tensors[0]
-    if first is None or first.nbytes < _SMALLEST_SHARED_BYTES or len(first.numpy().shape) < 2:
-        return False
-    return all(t is first or (t is not None and t.tobytes() == first.tobytes()) for t in tensors)
-
-
-def _keep_convolutions_local(branch: ir.Graph) -> None:
-    """Reshape shared weights that a convolution reads as they are.
-
-    ONNX Runtime moves a convolution to its blocked layout only when the weight is a constant of the same graph; a
-    reshaped one becomes that when it is folded.
-    """
-    for node in list(branch):
-        weight = node.inputs[1] if node.op_type in ("Conv", "ConvTranspose") else None
-        if weight is None or weight.graph is branch or weight.const_value is None:
-            continue
-        shape = constant(branch, f"{weight.name}.shape", np.array(weight.const_value.numpy().shape, np.int64))
-        local = ir.node("Reshape", [weight, shape])
-        local.outputs[0].name = fresh_name(branch, f"{weight.name}.local")
-        branch.insert_before(node, local)
-        node.replace_input_with(1, local.outputs[0])
 
 
 def _not_below_zero(outer: ir.Graph, level: ir.Value) -> ir.Value:

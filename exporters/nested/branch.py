@@ -21,6 +21,7 @@ from elsa_edge.exporters.nested.lay_out import Layouts, lay_out
 from elsa_edge.exporters.nested.layer import Geometry, Layer
 from elsa_edge.exporters.nested.pairs import find_pairs
 from elsa_edge.exporters.nested.store import Coded
+from elsa_edge.graph.cleaning import fold_constants
 from elsa_edge.graph.constants import constant
 from elsa_edge.graph.names import LEVEL_INPUT
 from elsa_edge.graph.passes.flush_subnormals import FlushSubnormals
@@ -89,6 +90,9 @@ def nested_branch(
     graph.opset_imports[DOMAIN] = 1
     FoldBatchNorm()(copy)
     FlushSubnormals()(copy)
+    # Layers that stay dense hold the numbers of the plain network, which other variants may have as well.
+    fold_constants(copy, any_size=True)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
     common.RemoveUnusedNodesPass()(copy)
     return copy
 

@@ -2,7 +2,8 @@
 
     model.onnx         one branch for each choice of kernels, chosen by the input `level`
     model.data         segments of level 0, then what level 1 adds, ...; dense weights last
-    all_nested.onnx    where it differs: the same with nested kernels for all layers of the levels that have any
+    all_nested.onnx    where it differs: the same with nested kernels for all layers of the levels that have any, unless
+                       their segments would take many bytes
     level_plain_K.onnx dense levels of a network so small that choosing one in `model.onnx` costs more than 3 %
 
 Each level uses the nested kernels where they are faster and ONNX Runtime's dense ones elsewhere (price.py); on the
@@ -28,6 +29,7 @@ from elsa_edge.exporters.nested.forecast import forecast_nested
 from elsa_edge.exporters.nested.hold import held, too_slow_to_choose
 from elsa_edge.exporters.nested.layer_set import DENSE, KernelChoice, LayerSet, layer_set_of
 from elsa_edge.exporters.nested.price import RATES
+from elsa_edge.exporters.nested.store import Coded
 from elsa_edge.exporters.nested.stored import Stored
 from elsa_edge.exporters.nested.timing import Stopwatch
 from elsa_edge.exporters.nested.write import write, write_dense
@@ -42,6 +44,8 @@ __all__ = ["OrtNestedExporter", "OrtNestedInt8Exporter"]
 
 _ARCHITECTURES: Final = {"x86_64": "x86-64", "AMD64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
 _INT8_TOLERANCE: Final = 0.05
+# Of the dense weights: what segments may take that only a choice for other machines reads.
+_FEW: Final = 0.1
 # For timing the finished file, so that large networks do not delay a build.
 _SECONDS: Final = 2.0
 
@@ -102,7 +106,7 @@ class OrtNestedExporter:
         narrow = self._is_here(profile) and instruction_set() == "avx2"
         layers = layer_set_of(graph, form, narrow=narrow)
         verdicts = self._judge(layers, profile, golden)
-        sizes = self._write(layers, folder, verdicts)
+        sizes = self._write(layers, folder, profile, verdicts)
         plain: tuple[int, ...] = ()
         if any(verdict.by == "timing" for verdict in verdicts):
             watch = Stopwatch(_one(layers, golden), profile.runtime, _SECONDS / layers.count)
@@ -110,11 +114,11 @@ class OrtNestedExporter:
                 dense, made = temporary / "dense.onnx", folder / "model.onnx"
                 write_dense(layers, dense, layers.count - 1)
                 while (again := held(verdicts, watch, dense, made)) != verdicts:
-                    verdicts, sizes = again, self._write(layers, folder, again)
+                    verdicts, sizes = again, self._write(layers, folder, profile, again)
                     watch.forget(made)
                 plain = too_slow_to_choose(verdicts, watch, dense, made)
             if plain:
-                sizes = self._write(layers, folder, verdicts, plain)
+                sizes = self._write(layers, folder, profile, verdicts, plain)
         others = self._others(layers, verdicts)
         return Variant(
             name=self.name,
@@ -135,20 +139,28 @@ class OrtNestedExporter:
         )
 
     def _write(
-        self, layers: LayerSet, folder: Path, verdicts: Sequence[Verdict], plain: Collection[int] = ()
+        self,
+        layers: LayerSet,
+        folder: Path,
+        profile: DeviceProfile,
+        verdicts: Sequence[Verdict],
+        plain: Collection[int] = (),
     ) -> tuple[int, ...]:
         """Write the files, and those of plain levels; return the bytes of weights that each level reads."""
         chosen = [verdict.choice for verdict in verdicts]
         keep_dead = [level for level, verdict in enumerate(verdicts) if verdict.keep_dead]
         others = self._others(layers, verdicts)
-        return write(layers, folder, chosen, others=others, keep_dead=keep_dead, plain=plain)
+        folds = profile.runtime.optimization != "none"
+        return write(
+            layers, folder, chosen, others=others, keep_dead=keep_dead, masks_fold=folds, plain=plain
+        )
 
     def _others(self, layers: LayerSet, verdicts: Sequence[Verdict]) -> dict[str, list[KernelChoice]]:
         """Return choices that the device may prefer (`elsa-edge profile` times them there); they cost few bytes."""
         if self._choose != "auto":
             return {}
         chosen = [verdict.choice for verdict in verdicts]
-        everything = [usable(layers) if choice else choice for choice in chosen]
+        everything = _with_more_nested(layers, chosen)
         return {} if everything == chosen else {"all_nested": everything}
 
     def _judge(self, layers: LayerSet, profile: DeviceProfile, golden: Golden) -> list[Verdict]:
@@ -170,6 +182,33 @@ class OrtNestedExporter:
 def _one(layers: LayerSet, golden: Golden) -> dict[str, Array]:
     """Return the first golden sample."""
     return take_samples(layers.graph.inputs, golden.inputs, 0, 1)
+
+
+def _with_more_nested(layers: LayerSet, chosen: Sequence[KernelChoice]) -> list[KernelChoice]:
+    """Return the choice of all layers for the levels that have any, but where that takes more than few bytes.
+
+    A dense level's segments alone would take one and a half times the bytes of its dense weights.
+    """
+    stored = {(place, k) for level, choice in enumerate(chosen) for place in choice for k in range(level + 1)}
+    few_bytes = _FEW * sum(layer.weight.nbytes for layer in layers.layers)
+    found = []
+    for level, choice in enumerate(chosen):
+        wished = usable(layers) if choice else choice
+        more = {(place, k) for place in wished for k in range(level + 1)} - stored
+        if sum(_segment_bytes(layers.coded.get(place), k) for place, k in more) <= few_bytes:
+            stored |= more
+            found.append(wished)
+        else:
+            found.append(choice)
+    return found
+
+
+def _segment_bytes(coded: Coded | None, level: int) -> int:
+    """Return the bytes that a level adds to a layer; depthwise layers have no segments."""
+    if coded is None:
+        return 0
+    own = coded.segments[level].nbytes if level < len(coded.segments) else 0
+    return own + _segment_bytes(coded.before, level)
 
 
 class OrtNestedInt8Exporter(OrtNestedExporter):

@@ -10,7 +10,7 @@ use its fast layout for a convolution whose weight lies in the outer graph.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -49,7 +49,11 @@ class Sizes:
 
 
 def join(
-    branches: Sequence[tuple[int, ir.Model]], tensors: Mapping[str, Array], count: int, like: ir.Graph
+    branches: Sequence[tuple[int, ir.Model]],
+    tensors: Mapping[str, Array],
+    count: int,
+    like: ir.Graph,
+    share: Callable[[ir.Graph], None] | None = None,
 ) -> ir.Model:
     """Return one graph in which the level chooses the branch.
 
@@ -58,6 +62,7 @@ def join(
         tensors: What the branches share.
         count: Levels of the ladder.
         like: The graph whose inputs and outputs the result has.
+        share: Moves what branches have alike into the outer graph, before they are joined.
     """
     names = {value.name for value in like.inputs} - {LEVEL_INPUT}
     outer = ir.Graph(
@@ -69,6 +74,8 @@ def join(
     )
     level = ir.Value(name=LEVEL_INPUT, shape=ir.Shape([]), type=ir.TensorType(ir.DataType.INT64))
     outer.inputs.append(level)
+    if share is not None:
+        share(outer)
     given = {str(value.name): value for value in outer.inputs}
     for _, model in branches:
         for inner in list(model.graph.inputs):
@@ -112,7 +119,10 @@ def save(models: Mapping[str, ir.Model], folder: Path, parts: Sequence[Sequence[
     first = {name: len(tensor.raw_data) for name, tensor in tensors[0].items()}
     branches: dict[int, int] = {}
     for name in own[0]:
-        level = int(name.partition("/")[0])
+        branch, inside, _ = name.partition("/")
+        if not inside or not branch.isdigit():
+            continue  # of the outer graph: the weights that branches mask, whose bytes they count themselves
+        level = int(branch)
         branches[level] = branches.get(level, 0) + first[name]
     sizes = Sizes(tuple(sum(first.get(name, 0) for name in part) for part in parts), branches)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +19,12 @@ from elsa_edge.bundle.instructions import plain_role
 from elsa_edge.exporters.nested.branch import nested_branch, tensor_names
 from elsa_edge.exporters.nested.file import join, save
 from elsa_edge.exporters.nested.layer import Layer
-from elsa_edge.exporters.nested.layer_set import KernelChoice, LayerSet
+from elsa_edge.exporters.nested.layer_set import DENSE, KernelChoice, LayerSet
 from elsa_edge.exporters.nested.spans import same_outside, spans_of
 from elsa_edge.exporters.nested.stored import Stored, stored
 from elsa_edge.files import write_bytes
+from elsa_edge.graph.fixed import at_level
+from elsa_edge.graph.outer_scope import mask_in_place, share_masked_weights
 from elsa_edge.nested_format.operators import FLOATS, HALVES
 
 __all__ = ["write", "write_dense"]
@@ -45,6 +48,7 @@ def write(
     others: Mapping[str, Sequence[KernelChoice]] | None = None,
     keep_dead: Collection[int] = (),
     only_nested: bool = False,
+    masks_fold: bool = True,
     plain: Collection[int] = (),
 ) -> tuple[int, ...]:
     """Write `model.onnx` and `model.data`.
@@ -56,6 +60,8 @@ def write(
         others: Name -> another choice for each level, written as `NAME.onnx` over the same data.
         keep_dead: Dense levels that keep channels which are zero there.
         only_nested: Leave dense levels out; for timing the others.
+        masks_fold: The runtime folds constants when it loads the file, so that dense levels below a dense densest one
+            may be masks on its weights, and take few bytes.
         plain: Dense levels that also get a file of their own, over the same data.
 
     Returns:
@@ -66,31 +72,54 @@ def write(
     tensors, parts = _tensors(layers, used)
     models = {}
     for name, every in files.items():
+        masked = _masked(every) if masks_fold and not only_nested else frozenset()
         branches = [
-            (first, _branch(layers, every[first], first, last, keep_dead))
+            (first, _branch(layers, every[first], first, last, keep_dead, mask=first in masked))
             for first, last in _spans(layers, every)
             if every[first] or not only_nested
         ]
-        models[name] = join(branches, tensors, layers.count, layers.graph.model.graph)
+        sparser = [model.graph for first, model in branches if first in masked]
+        share = partial(share_masked_weights, graph=layers.graph, branches=sparser) if sparser else None
+        models[name] = join(branches, tensors, layers.count, layers.graph.model.graph, share)
+    # A masked level is folded to as many bytes as the densest one has.
+    masked = _masked(chosen) if masks_fold else frozenset()
     for level in plain:
-        models[plain_role(level)] = layers.dense(level, keep_dead=level in keep_dead).clone()
+        models[plain_role(level)] = _branch(layers, DENSE, level, level, keep_dead, mask=level in masked)
+        if level in masked:
+            mask_in_place(models[plain_role(level)], layers.graph)
     sizes = save(models, folder, parts)
     return tuple(
-        sum(sizes.parts[: level + 1] if chosen[level] else []) + sizes.branches.get(first, 0)
+        sum(sizes.parts[: level + 1] if chosen[level] else [])
+        + sizes.branches.get(layers.count - 1 if first in masked else first, 0)
         for first, last in _spans(layers, chosen)
         for level in range(first, last + 1)
     )
 
 
 def _branch(
-    layers: LayerSet, choice: KernelChoice, first: int, last: int, keep_dead: Collection[int]
+    layers: LayerSet,
+    choice: KernelChoice,
+    first: int,
+    last: int,
+    keep_dead: Collection[int],
+    *,
+    mask: bool,
 ) -> ir.Model:
-    """Return the network that levels first .. last share."""
+    """Return the network that levels first .. last share; a dense one with its weights, or as masks on others'."""
     if choice:
         return nested_branch(
             layers.models[last], layers.chosen(choice), layers.coded, last, _FAMILIES[layers.form]
         )
+    if mask:
+        return at_level(layers.graph, first, drop_dead_channels=first not in keep_dead, fold=False)
     return layers.dense(first, keep_dead=first in keep_dead).clone()
+
+
+def _masked(chosen: Sequence[KernelChoice]) -> frozenset[int]:
+    """Return the dense levels whose weights are those of the densest level but for a mask."""
+    if chosen[-1]:
+        return frozenset()
+    return frozenset(level for level, choice in enumerate(chosen[:-1]) if not choice)
 
 
 def _spans(layers: LayerSet, chosen: Sequence[KernelChoice]) -> list[tuple[int, int]]:
