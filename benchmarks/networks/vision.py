@@ -26,6 +26,9 @@ class _VisionTransformer(nn.Module):
             _WIDTH, _HEADS, 4 * _WIDTH, 0.0, "gelu", batch_first=True, norm_first=True
         )
         self.encoder = nn.TransformerEncoder(layer, _DEPTH, nn.LayerNorm(_WIDTH), enable_nested_tensor=False)
+        for weight in self.encoder.parameters():  # copies of one layer, which a file would store once
+            if weight.dim() > 1:
+                nn.init.xavier_uniform_(weight)
         self.head = nn.Linear(_WIDTH, _CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from elsa_edge.bundle.instructions import plain_role
 from elsa_edge.exporters.nested.branch import nested_branch, tensor_names
-from elsa_edge.exporters.nested.file import join, save
+from elsa_edge.exporters.nested.file import Sizes, join, save
 from elsa_edge.exporters.nested.layer import Layer
 from elsa_edge.exporters.nested.layer_set import DENSE, KernelChoice, LayerSet
 from elsa_edge.exporters.nested.spans import same_outside, spans_of
@@ -81,16 +81,16 @@ def write(
         sparser = [model.graph for first, model in branches if first in masked]
         share = partial(share_masked_weights, graph=layers.graph, branches=sparser) if sparser else None
         models[name] = join(branches, tensors, layers.count, layers.graph.model.graph, share)
-    # A masked level is folded to as many bytes as the densest one has.
     masked = _masked(chosen) if masks_fold else frozenset()
     for level in plain:
         models[plain_role(level)] = _branch(layers, DENSE, level, level, keep_dead, mask=level in masked)
         if level in masked:
             mask_in_place(models[plain_role(level)], layers.graph)
     sizes = save(models, folder, parts)
+    folded = {level: _folded_bytes(layers, level, keep_dead, sizes) for level in masked}
     return tuple(
         sum(sizes.parts[: level + 1] if chosen[level] else [])
-        + sizes.branches.get(layers.count - 1 if first in masked else first, 0)
+        + folded.get(first, sizes.branches.get(first, 0))
         for first, last in _spans(layers, chosen)
         for level in range(first, last + 1)
     )
@@ -113,6 +113,14 @@ def _branch(
     if mask:
         return at_level(layers.graph, first, drop_dead_channels=first not in keep_dead, fold=False)
     return layers.dense(first, keep_dead=first in keep_dead).clone()
+
+
+def _folded_bytes(layers: LayerSet, level: int, keep_dead: Collection[int], sizes: Sizes) -> int:
+    """Return the bytes of weights of a masked level once they are folded: the densest level's, or of fewer channels."""
+    if level in keep_dead or not layers.smaller_when_dense(level):
+        return sizes.branches.get(layers.count - 1, 0)
+    dense = layers.dense(level, keep_dead=False).graph.initializers.values()
+    return sum(value.const_value.nbytes for value in dense if value.const_value is not None)
 
 
 def _masked(chosen: Sequence[KernelChoice]) -> frozenset[int]:
