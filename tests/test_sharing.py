@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from click.testing import CliRunner
 from support.bundles import folder as scratch
 from support.bundles import rehash
 from support.opening import open_variant
@@ -18,6 +21,7 @@ from torch import nn
 from elsa_edge.build import build_bundle
 from elsa_edge.bundle import Bundle, Golden, Variant, open_bundle
 from elsa_edge.bundle.writer import BundleWriter
+from elsa_edge.cli.inspect import command as inspect
 from elsa_edge.exporters.nested.choose import Verdict
 from elsa_edge.exporters.nested.exporter import OrtNestedExporter
 from elsa_edge.exporters.nested.layer_set import DENSE, layer_set_of
@@ -207,13 +211,23 @@ def test_a_home_stays_when_its_guest_is_left_out(tmp_path: Path) -> None:
 def built() -> Bundle:
     """A whole bundle with the default variants."""
     network().save(scratch() / "sharing.onnx")
-    return build_bundle(scratch() / "sharing.onnx", PROFILE, scratch() / "sharing")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OrtNestedExporter, "_judge", lambda _, *given: Decided()._judge(*given))
+        return build_bundle(scratch() / "sharing.onnx", PROFILE, scratch() / "sharing")
+
+
+def test_people_are_told_what_is_shared() -> None:
+    """`inspect` counts a shared file for the bundle once, and names it at each variant."""
+    done = CliRunner().invoke(inspect, [str(built().folder), "--json"], catch_exceptions=False)
+    told = json.loads(done.stdout)
+    data = next(e for e in built().manifest.files if e.path == "ort-nested/model.data")
+    assert [variant["shared_bytes"] for variant in told["variants"]] == [data.size_bytes] * 2
+    assert all(variant["size_bytes"] > data.size_bytes for variant in told["variants"])
+    assert told["size_bytes"] == sum(entry.size_bytes for entry in built().manifest.files)
 
 
 def test_a_bundle_lists_shared_data_once_and_every_byte_of_it_counts(tmp_path: Path) -> None:
     """The manifest covers it with one hash; a change is found whichever variant runs."""
-    import shutil
-
     manifest = built().manifest
     nested, switch = manifest.variants
     assert switch.files["data"] == nested.files["data"]

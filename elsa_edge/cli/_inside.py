@@ -77,6 +77,7 @@ def _show_variants(variants: Sequence[Mapping[str, Any]]) -> None:
             "precision",
             "files",
             "MB",
+            "MB shared",
             "tolerance",
             "8-bit weights",
             "8-bit multiply-adds",
@@ -88,6 +89,7 @@ def _show_variants(variants: Sequence[Mapping[str, Any]]) -> None:
                 v["precision"],
                 len(v["files"]),
                 v["size_bytes"] / 1e6,
+                v["shared_bytes"] / 1e6,
                 v["relative_tolerance"],
                 *(_least_share(v["notes"].get(key)) for key in ("int8_weights", "int8_multiply_adds")),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -177,6 +178,7 @@ def _bundle(path: Path) -> dict[str, Any]:
         f"{path}: bundle {manifest.name} for {manifest.device}, {size_bytes / 1e6:.2f} MB, hashes are right"
     )
     sizes = {entry.path: entry.size_bytes for entry in manifest.files}
+    readers = Counter(path for variant in manifest.variants for path in set(variant.files.values()))
     variants = [
         {
             "name": variant.name,
@@ -184,6 +186,7 @@ def _bundle(path: Path) -> dict[str, Any]:
             "precision": precision_of(variant.name),
             "files": dict(variant.files),
             "size_bytes": sum(sizes[file] for file in set(variant.files.values())),
+            "shared_bytes": sum(sizes[file] for file in set(variant.files.values()) if readers[file] > 1),
             "instructions": variant.instructions.model_dump(mode="json"),
             "notes": dict(variant.notes),
             "relative_tolerance": variant.relative_tolerance,

@@ -8,7 +8,7 @@ from elsa_edge.cli._inside import show_inside
 def test_layers_that_stay_float32_are_told_with_their_reasons(capsys) -> None:
     variant = {
         "name": "nested-int8", "runtime": "onnxruntime", "precision": "int8", "files": ["model.onnx"],
-        "size_bytes": 1, "relative_tolerance": 0.01, "instructions": {},
+        "size_bytes": 1, "shared_bytes": 0, "relative_tolerance": 0.01, "instructions": {},
         "notes": {"float_layers": {"head": "the last layer costs accuracy"}},
     }  # fmt: skip
     plain = {**variant, "name": "ort-nested", "notes": {}}
