@@ -9,15 +9,13 @@ namespace {
 template <int kWidth>
 inline Vec picked(const float* x, const uint16_t* column) {
 #if defined(__AVX512F__)
-  __m256i columns;
-  if constexpr (kWidth == kLanes) {
-    columns = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(column));
-  } else {
-    const __m256i fours = _mm256_set_epi16(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-    columns = _mm256_permutexvar_epi16(
-        fours, _mm256_castsi128_si256(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(column))));
+  if constexpr (kWidth == 4) {
+    const __m512i spread = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+    const __m128 near = _mm_setr_ps(x[column[0]], x[column[1]], x[column[2]], x[column[3]]);
+    return reinterpret_cast<Vec>(_mm512_permutexvar_ps(spread, _mm512_castps128_ps512(near)));
   }
-  return reinterpret_cast<Vec>(_mm512_i32gather_ps(_mm512_cvtepu16_epi32(columns), x, 4));
+  const __m512i columns = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(column)));
+  return reinterpret_cast<Vec>(_mm512_i32gather_ps(columns, x, 4));
 #elif defined(__AVX2__)
   if constexpr (kWidth == 2) {
     const __m256 first = _mm256_broadcast_ss(x + column[0]), second = _mm256_broadcast_ss(x + column[1]);
@@ -25,6 +23,17 @@ inline Vec picked(const float* x, const uint16_t* column) {
   }
   return Vec{x[column[0]], x[column[1]], x[column[2]], x[column[3]],
              x[column[4]], x[column[5]], x[column[6]], x[column[7]]};
+#elif defined(__aarch64__)
+  if constexpr (kWidth == 1) return all(x[column[0]]);
+  // One load brings four columns, and pairs are put together outside of vector registers: loads are what this waits for.
+  uint64_t columns;
+  std::memcpy(&columns, column, sizeof columns);
+  const auto at = [&](int i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + static_cast<uint16_t>(columns >> 16 * i), sizeof bits);
+    return static_cast<uint64_t>(bits);
+  };
+  return reinterpret_cast<Vec>(vcombine_f32(vcreate_f32(at(0) | at(1) << 32), vcreate_f32(at(2) | at(3) << 32)));
 #else
   if constexpr (kWidth == 1) return all(x[column[0]]);
   return Vec{x[column[0]], x[column[1]], x[column[2]], x[column[3]]};

@@ -303,6 +303,14 @@ inline Int pick(const uint8_t* x, const uint16_t* c) {
 #elif ELSA_LANES == 8
   const auto at = [&](int i) { return quad_at(x, c[i]); };
   return Int{at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)};
+#elif defined(__aarch64__)
+  // One load brings four columns, and pairs are put together outside of vector registers: loads are what this waits for.
+  uint64_t columns;
+  __builtin_memcpy(&columns, c, sizeof columns);
+  const auto at = [&](int i) -> uint64_t {
+    return static_cast<uint32_t>(quad_at(x, static_cast<uint16_t>(columns >> 16 * i)));
+  };
+  return reinterpret_cast<Int>(vcombine_s32(vcreate_s32(at(0) | at(1) << 32), vcreate_s32(at(2) | at(3) << 32)));
 #else
   const auto at = [&](int i) { return quad_at(x, c[i]); };
   return Int{at(0), at(1), at(2), at(3)};
