@@ -86,7 +86,8 @@ def _contents(folder: Path, home: Variant) -> dict[str, _Place]:
 
 
 def _large(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
-    return [t for t in initializers(proto.graph) if len(t.raw_data) >= _SMALLEST_TENSOR_BYTES]
+    """Return what may be shared: a browser hands data files to the outer graph only, not to branches inside it."""
+    return [t for t in proto.graph.initializer if len(t.raw_data) >= _SMALLEST_TENSOR_BYTES]
 
 
 def _shared_bytes(graphs: Any, places: Mapping[str, _Place]) -> int:
