@@ -111,6 +111,7 @@ class NestedInt8Exporter(Int8Exporter):
                 write,
                 lambda one: self.good(one, profile),
                 lambda choices: time_again(choices, watch, rival, made),
+                lambda: watch.is_short(rival),
             )
         choices = finished.choices
         faster = [None if c.time_over_dense is None else c.time_over_dense <= WORTHWHILE for c in choices]

@@ -2,7 +2,7 @@
 
     mixed levels       not where the file changes too many answers
     faster levels      dense, where they are not faster in the finished file
-    dense levels       also a plain file each, where the finished file makes one more than 3 % slower
+    dense levels       also a plain file each, where the network is short and the file makes one more than 3 % slower
 
 Choices are timed alone, in a file without branches; on networks of a fraction of a millisecond a branch is noticed.
 """
@@ -54,6 +54,7 @@ def finish(
     write: Callable[[Sequence[Choice], Collection[int]], Written],
     good: Callable[[Judgement], bool],
     time: Callable[[Sequence[Choice]], Sequence[float]],
+    short: Callable[[], bool],
 ) -> Finished:
     """Write the file until it keeps what the choices promise.
 
@@ -62,6 +63,7 @@ def finish(
         write: Writes the file for choices and for the levels that get one of their own.
         good: Tells whether a level is still the same network.
         time: Returns the time of each level of the last file over the dense 8-bit network's.
+        short: Tells whether that network is so short that looking up a level is noticed.
 
     Raises:
         ExportError: When no level is faster than that network.
@@ -82,7 +84,7 @@ def finish(
         require_faster_level(settled)
         choices, written = settled, write(settled, ())
     dense = [level for level, choice in enumerate(choices) if choice.kind == "dense"]
-    slow = any(ratios[level] > LARGEST_OVERHEAD for level in dense)
+    slow = any(ratios[level] > LARGEST_OVERHEAD for level in dense) and short()
     if slow:
         written = write(choices, dense)
     return Finished(choices, written, tuple(dense) if slow else (), tuple(ratios))

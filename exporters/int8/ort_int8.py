@@ -93,4 +93,5 @@ class OrtInt8Exporter(Int8Exporter):
         with scratch_folder() as temporary:
             alone = Path(temporary, "plain.onnx")
             write_bytes(alone, plain)
-            return watch.over_plain(alone, made, len(graph.ladder) - 1) > LARGEST_OVERHEAD
+            last = len(graph.ladder) - 1
+            return watch.is_short(alone) and watch.over_plain(alone, made, last) > LARGEST_OVERHEAD

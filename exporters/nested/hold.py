@@ -1,7 +1,8 @@
 """Whether the finished file keeps what its choices promise: they were timed alone, in files without branches.
 
     nested level    dense after all, where the file is not clearly faster than the plain dense network there
-    dense levels    also a plain file each, where choosing a level costs the densest of them more than 3 %
+    dense levels    also a plain file each, where the network is short and choosing a level costs the densest of them
+                    more than 3 %: the weights of dense levels are then in memory twice
 
 Both happen to networks of a fraction of a millisecond: looking up the level takes 5 to 20 microseconds.
 """
@@ -51,6 +52,6 @@ def too_slow_to_choose(
 ) -> tuple[int, ...]:
     """Return the dense levels, where choosing one costs too much; else none."""
     dense = tuple(level for level, verdict in enumerate(verdicts) if not verdict.choice)
-    if not dense or dense[-1] != len(verdicts) - 1:
+    if not dense or dense[-1] != len(verdicts) - 1 or not watch.is_short(plain):
         return ()
     return dense if watch.over_plain(plain, made, dense[-1]) > LARGEST_OVERHEAD else ()

@@ -33,6 +33,7 @@ _LEAST_SECONDS: Final = (
 _SAMPLE_SECONDS: Final = (
     0.001  # runs of less are repeated: a network that is asked again and again stays in the caches
 )
+_SHORT_SECONDS: Final = 0.002
 _SMALL_FILE_BYTES: Final = 16_000_000
 _COPIES_OF_SMALL: Final = (
     3  # where memory happens to lie makes sessions of one small network differ by up to 10 %
@@ -112,6 +113,10 @@ class Stopwatch:
         if ratio > limit:
             ratio = min(ratio, *self.over_first([plain], [made], level))
         return ratio
+
+    def is_short(self, plain: Path) -> bool:
+        """Tell whether looking up a level can cost a plain network some per cent: it takes at most 2 ms."""
+        return self._shortest([(self._session(plain, 0), self.inputs)]) <= _SHORT_SECONDS
 
     def forget(self, path: Path) -> None:
         """Open a file again when it is timed next: it has become another one."""

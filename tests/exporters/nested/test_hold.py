@@ -25,6 +25,7 @@ def watch(monkeypatch):
     """A stopwatch that measures what `told` holds."""
     told: list[float] = []
     monkeypatch.setattr(Stopwatch, "over_first", lambda *_: [told.pop(0)])
+    monkeypatch.setattr(Stopwatch, "is_short", lambda *_: True)
     return Stopwatch({}, HERE.runtime, 1.0), told
 
 
@@ -72,6 +73,7 @@ def test_plain_files_answer_as_the_file_with_all_levels(canonical, monkeypatch, 
         ],
     )
     monkeypatch.setattr(Stopwatch, "over_first", lambda *_: [1.5])
+    monkeypatch.setattr(Stopwatch, "is_short", lambda *_: True)
     golden = Golden(example_inputs(list(graph.inputs.values()), 1, seed=5), ())
 
     variant = OrtNestedExporter().export(graph, HERE, golden, tmp_path)
