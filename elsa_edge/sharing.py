@@ -10,16 +10,17 @@ file of the bundle is a plain one with its own hash, and the data file is listed
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import onnx
 
 from elsa_edge.bundle import Variant
 from elsa_edge.bundle.instructions import Levels, Nested, Selector, Switch
-from elsa_edge.files import write_bytes
-from elsa_edge.graph.shared_data import initializers, place_of, refer
+from elsa_edge.files import atomic_file, write_bytes
+from elsa_edge.graph.shared_data import ALIGNMENT_BYTES, initializers, place_of, refer
 
 __all__ = ["share_data"]
 
@@ -38,6 +39,13 @@ class _Place(NamedTuple):
     length: int
 
 
+class _Shared(NamedTuple):
+    """A tensor of a guest, and where its bytes lie in the home's data file."""
+
+    tensor: onnx.TensorProto
+    place: _Place
+
+
 def share_data(folder: Path, variants: Sequence[Variant]) -> tuple[Variant, ...]:
     """Let variants read from each other's data files what they both hold, and return them with their new files.
 
@@ -52,7 +60,13 @@ def share_data(folder: Path, variants: Sequence[Variant]) -> tuple[Variant, ...]
         moved = None
         if isinstance(variant.instructions, _GUESTS) and known:
             graphs = _graphs(folder, variant)
-            saved = {name: _shared_bytes(graphs.values(), places) for name, places in known.items()}
+            source = folder / variant.name
+            saved = {
+                name: sum(
+                    one.place.length for proto in graphs.values() for one in _shared(proto, source, places)
+                )
+                for name, places in known.items()
+            }
             best = max(saved, key=saved.__getitem__)
             if saved[best] >= _LEAST_SHARED_BYTES:
                 moved = _move(folder, variant, graphs, homes[best].files[_DATA], known[best])
@@ -85,19 +99,26 @@ def _contents(folder: Path, home: Variant) -> dict[str, _Place]:
     return found
 
 
-def _large(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
-    """Return what may be shared: a browser hands data files to the outer graph only, not to branches inside it."""
-    return [t for t in proto.graph.initializer if len(t.raw_data) >= _SMALLEST_TENSOR_BYTES]
+def _shared(proto: onnx.ModelProto, beside: Path, places: Mapping[str, _Place]) -> list[_Shared]:
+    """Return what a graph can read from another data file: a browser hands those to the outer graph only."""
+    found = []
+    for tensor in proto.graph.initializer:
+        own = place_of(tensor)
+        if (own.length if own else len(tensor.raw_data)) < _SMALLEST_TENSOR_BYTES:
+            continue
+        place = places.get(hashlib.sha256(_bytes_of(tensor, beside)).hexdigest())
+        if place is not None:
+            found.append(_Shared(tensor, place))
+    return found
 
 
-def _shared_bytes(graphs: Any, places: Mapping[str, _Place]) -> int:
-    """Return how many bytes of graphs lie in a data file as well."""
-    return sum(
-        len(tensor.raw_data)
-        for proto in graphs
-        for tensor in _large(proto)
-        if hashlib.sha256(tensor.raw_data).hexdigest() in places
-    )
+def _bytes_of(tensor: onnx.TensorProto, beside: Path) -> bytes:
+    own = place_of(tensor)
+    if own is None:
+        return bytes(tensor.raw_data)
+    with (beside / own.location).open("rb") as stream:
+        stream.seek(own.offset)
+        return stream.read(own.length)
 
 
 def _move(
@@ -106,26 +127,52 @@ def _move(
     graphs: Mapping[str, onnx.ModelProto],
     data: str,
     places: Mapping[str, _Place],
-) -> Variant:
-    """Write a variant's files beside a data file, with what lies there left out, and return it with its new paths."""
-    home = PurePosixPath(data).parent
+) -> Variant | None:
+    """Write a variant's files beside a data file, with what lies there left out, and return it with its new paths.
+
+    Returns:
+        None where a name is taken there.
+    """
+    source, home = folder / guest.name, PurePosixPath(data).parent
     moved = {path: str(home / _called(guest, path)) for path in dict.fromkeys(guest.files.values())}
-    for path, proto in graphs.items():
+    if any((folder / path).exists() for path in moved.values()):
+        return None
+    kept: dict[str, list[onnx.TensorProto]] = {}
+    for proto in graphs.values():
+        shared = _shared(proto, source, places)
+        for tensor, place in shared:
+            refer(tensor, PurePosixPath(data).name, place.offset, place.length)
+        elsewhere = {id(tensor) for tensor, _ in shared}
         for tensor in initializers(proto.graph):
-            own = place_of(tensor)
-            if own is not None:
-                refer(tensor, _called(guest, own.location), own.offset, own.length)
-        for tensor in _large(proto):
-            place = places.get(hashlib.sha256(tensor.raw_data).hexdigest())
-            if place is not None:
-                refer(tensor, PurePosixPath(data).name, place.offset, place.length)
+            if id(tensor) not in elsewhere and (own := place_of(tensor)) is not None:
+                kept.setdefault(own.location, []).append(tensor)
+    for location, tensors in kept.items():
+        _write_kept(source / location, folder / home / _called(guest, location), tensors)
+    for path, proto in graphs.items():
         write_bytes(folder / moved[path], proto.SerializeToString())
-        (folder / path).unlink()
-    for path in set(moved) - set(graphs):
-        (folder / path).rename(folder / moved[path])
-    (folder / guest.name).rmdir()
-    files = {role: moved[path] for role, path in guest.files.items()}
+    shutil.rmtree(source)
+    files = {
+        role: moved[path]
+        for role, path in guest.files.items()
+        if path in graphs or PurePosixPath(path).name in kept
+    }
     return guest.model_copy(update={"files": {**files, _role_in(files): data}})
+
+
+def _write_kept(source: Path, target: Path, tensors: Sequence[onnx.TensorProto]) -> None:
+    """Write a data file with what tensors still read from it, and let them read it there."""
+    offsets: dict[_Place, int] = {}
+    with source.open("rb") as old, atomic_file(target) as temporary, temporary.open("wb") as new:
+        for tensor in tensors:
+            own = place_of(tensor)
+            assert own is not None
+            place = _Place(own.offset, own.length)
+            if place not in offsets:
+                new.write(bytes(-new.tell() % ALIGNMENT_BYTES))
+                offsets[place] = new.tell()
+                old.seek(place.offset)
+                new.write(old.read(place.length))
+            refer(tensor, target.name, offsets[place], place.length)
 
 
 def _called(guest: Variant, path: str) -> str:

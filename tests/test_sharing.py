@@ -182,6 +182,47 @@ def test_a_network_a_level_shares_too_and_keeps_its_own_data_file(tmp_path: Path
     assert_right(writer.folder, levels)
 
 
+def test_what_a_guest_keeps_in_a_data_file_of_its_own_is_compared_too(tmp_path: Path) -> None:
+    """A large layer that no level cuts is one tensor of all levels: it lies in the bundle once; the rest is kept."""
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 40)
+    ).eval()
+    checkpoint = sparsify(model, [0.9, 0.8, 0.0], allocation="uniform", exclude=["2.*"])
+    graph = export_canonical(checkpoint, model, [TensorSpec("", (1, 256))])
+    feed = example_inputs(list(graph.inputs.values()), 2, seed=3)
+    answers = Golden(feed, run_canonical(graph, feed))
+    writer = BundleWriter(tmp_path)
+    for exporter in (Decided(), OrtLevelsExporter()):
+        place = writer.variant_folder(exporter.name)
+        writer.add_variant(exporter.export(graph, PROFILE, answers, place))
+    before = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    writer.variants[:] = share_data(tmp_path, writer.variants)
+    levels = writer.variants[1]
+    after = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert before - after > 4 * 512 * 512
+    assert files_in(tmp_path) == {path for variant in writer.variants for path in variant.files.values()}
+    opened = open_variant(tmp_path, levels, Runtime(), None)
+    for level, expected in enumerate(answers.outputs):
+        for name, found in opened.run(feed, level).items():
+            np.testing.assert_allclose(found, expected[name], atol=1e-5)
+    opened.close()
+
+
+@pytest.mark.parametrize("name", ["model", "all_nested"])
+def test_a_guest_never_takes_the_place_of_a_file_of_its_home(tmp_path: Path, name: str) -> None:
+    """An exporter of a third party may be called as a file of ours is: its variant stays where it is."""
+    writer = exported(tmp_path / "b", Decided(), OrtSwitchExporter())
+    nested, switch = writer.variants
+    (writer.folder / "ort-nested" / f"{name}.onnx").touch()
+    (writer.folder / "ort-switch").rename(writer.folder / name)
+    renamed = switch.model_copy(update={"name": name, "files": {"model": f"{name}/model.onnx"}})
+    before = (writer.folder / "ort-nested" / f"{name}.onnx").read_bytes()
+
+    assert share_data(writer.folder, [nested, renamed]) == (nested, renamed)
+    assert (writer.folder / "ort-nested" / f"{name}.onnx").read_bytes() == before
+
+
 def test_what_has_little_in_common_stays_as_it_is(tmp_path: Path) -> None:
     """Weights before their norms are other bytes, so the canonical graph keeps its folder; so do variants alone."""
     for number, exporters in enumerate(

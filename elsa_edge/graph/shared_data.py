@@ -13,11 +13,11 @@ import onnx_ir as ir
 
 from elsa_edge.files import atomic_file, write_bytes
 
-__all__ = ["DataPlace", "initializers", "place_of", "refer", "save_sharing"]
+__all__ = ["ALIGNMENT_BYTES", "DataPlace", "initializers", "place_of", "refer", "save_sharing"]
 
 _SMALLEST_SHARED_BYTES: Final = 4096
 # Offsets on page borders let a runtime map each tensor without copying; 16 KiB pages exist on phones.
-_ALIGNMENT_BYTES: Final = 16384
+ALIGNMENT_BYTES: Final = 16384
 
 
 class DataPlace(NamedTuple):
@@ -80,7 +80,7 @@ def save_sharing(models: Sequence[tuple[str, ir.Model]], folder: Path, data_name
         for tensors in large:
             for key, tensor in tensors.items():
                 if counts[key] > 1 and key not in offsets:
-                    stream.write(b"\0" * (-stream.tell() % _ALIGNMENT_BYTES))
+                    stream.write(b"\0" * (-stream.tell() % ALIGNMENT_BYTES))
                     offsets[key] = stream.tell()
                     stream.write(tensor.raw_data)
     for name, proto in protos:

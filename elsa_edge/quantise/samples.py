@@ -112,8 +112,9 @@ def checked_samples(
             found=f"{count} equal samples in {origin}",
             fix="Give inputs such as the device will see",
         )
-    taken = np.arange(0, count, max(1, count // _MOST_SAMPLES))[:_MOST_SAMPLES]
-    taken = taken[: len(taken) // (at_once or 1) * (at_once or 1)]
+    # To the last one: a file may be sorted by class.
+    most = max(1, _MOST_SAMPLES // (at_once or 1)) * (at_once or 1)
+    taken = np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
     return {
         name: np.take(inputs[name], taken, axes[name]) if name in axes else inputs[name] for name in specs
     }

@@ -6,6 +6,7 @@ Ranges are taken from the float network of each level on real inputs; weights ar
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from typing import Any, Final
 
 import numpy.typing as npt
@@ -94,6 +95,13 @@ class Plan8:
             self.refused[self._found[position].name] = reason
         self._left_out |= frozenset(positions)
         self._code()
+
+    def only(self, positions: Collection[int]) -> Plan8:
+        """Return a plan in which no other layers than these are in 8 bits; this one stays as it is."""
+        alone = copy(self)
+        alone.refused = dict(self.refused)
+        alone.leave_out(self.layers.keys() - set(positions), "another layer is measured")
+        return alone
 
     def ends(self) -> frozenset[int]:
         """Return the first and the last layer, which cost the most accuracy a multiply-add."""

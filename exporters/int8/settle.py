@@ -60,7 +60,7 @@ def settle(plan: Plan8, samples: Mapping[str, Array], good: Callable[[Judgement]
     costs = _costs(plan, samples)
     ranked = sorted(costs, key=lambda group: costs[group], reverse=True)
     count = before = 0
-    for count in _doubling(len(ranked) // _LARGEST_SHARE):
+    for count in _doubling(max(1, len(ranked) // _LARGEST_SHARE)):
         for group in ranked[before:count]:
             plan.leave_out(
                 group & plan.layers.keys(),
@@ -89,10 +89,14 @@ def _costs(plan: Plan8, samples: Mapping[str, Array]) -> dict[Positions, float]:
     """Return what each group of layers costs alone."""
     last = plan.count - 1
     expected = _run(open_session(ir.to_proto(plan.models[last]).SerializeToString()), samples, {})
-    tensors, parts = plan.tensors()
     costs = {}
-    for group in _groups(plan.linked()):
-        whole = join([(0, plan.branch(last, group))], tensors, plan.count, plan.graph.model.graph)
+    for group in _groups(sorted(plan.layers)):
+        alone = plan.only(group)  # coded anew: between layers that are both in 8 bits numbers may stay codes
+        if not alone.layers:
+            continue
+        tensors, parts = alone.tensors()
+        branch = alone.branch(last, frozenset(alone.layers))
+        whole = join([(0, branch)], tensors, plan.count, plan.graph.model.graph)
         with scratch_folder() as temporary:
             save({"model": whole}, Path(temporary), parts)
             session = open_session(Path(temporary, "model.onnx"))
@@ -101,11 +105,10 @@ def _costs(plan: Plan8, samples: Mapping[str, Array]) -> dict[Positions, float]:
     return costs
 
 
-def _groups(linked: Sequence[Positions]) -> list[Positions]:
-    """Return groups that can be in 8 bits alone, in order; neighbours are put together until there are few."""
-    ordered = sorted(linked, key=min)
-    size = -(-len(ordered) // _MOST_GROUPS)
-    return [frozenset().union(*ordered[start : start + size]) for start in range(0, len(ordered), size)]
+def _groups(positions: Sequence[int]) -> list[Positions]:
+    """Return what is measured together: each layer alone, or neighbours, so that there are not too many."""
+    size = -(-len(positions) // _MOST_GROUPS)
+    return [frozenset(positions[start : start + size]) for start in range(0, len(positions), size)]
 
 
 def _run(session: Any, samples: Mapping[str, Array], more: Mapping[str, Array]) -> dict[str, Array]:
