@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Curve", "convolve", "exponential", "finish", "to_floats"]
+__all__ = ["Curve", "convolve", "exponential", "exponential_apart", "finish", "to_floats"]
 
 Codes = npt.NDArray[np.uint8]
 Sums = npt.NDArray[np.int64]
@@ -100,16 +100,24 @@ def _activated(v: npt.NDArray[np.float32], activation: Curve) -> npt.NDArray[np.
 
 def exponential(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return exp(x) by the kernels' own steps: 2^n times a polynomial of what is left."""
+    less_one, power = exponential_apart(x)
+    return np.asarray((less_one + np.float32(1)) * power, np.float32)
+
+
+def exponential_apart(
+    x: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return the polynomial less 1, which is exact near 0, and 2^n."""
     shift = np.float32(12582912)  # 1.5 * 2^23: adding it rounds to the nearest integer
     x = np.clip(x, np.float32(-87), np.float32(88))
     shifted = x * np.float32(1.44269504) + shift
     n = shifted - shift
     r = (x - n * np.float32(0.693359375)) - n * np.float32(-2.12194440e-4)
     p = np.full_like(r, np.float32(1 / 5040))
-    for term in (1 / 720, 1 / 120, 1 / 24, 1 / 6, 0.5, 1, 1):
+    for term in (1 / 720, 1 / 120, 1 / 24, 1 / 6, 0.5, 1):
         p = p * r + np.float32(term)
     power = (shifted.view(np.int32) + np.int32(127 - 0x4B400000)) << np.int32(23)
-    return np.asarray(p * power.view(np.float32), np.float32)
+    return np.asarray(p * r, np.float32), power.view(np.float32)
 
 
 def to_floats(sums: Sums, table: npt.NDArray[np.float32], *, axis: int = -1) -> npt.NDArray[np.float32]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from elsa_edge.quantise.reference import exponential, to_floats
+from elsa_edge.quantise.reference import exponential, exponential_apart, to_floats
 from elsa_edge.quantise.steps import Steps, codes_of
 
 __all__ = ["Cells", "recur"]
@@ -94,4 +94,6 @@ def _sigmoid(x: Floats) -> Floats:
 
 
 def _tanh(x: Floats) -> Floats:
-    return np.asarray(_ONE - _TWO / (exponential(x + x) + _ONE), np.float32)
+    polynomial, power = exponential_apart(x + x)
+    less_one = polynomial * power + (power - _ONE)
+    return np.asarray(less_one / (less_one + _TWO), np.float32)

@@ -179,7 +179,11 @@ inline Int pack4(Float t0, Float t1, Float t2, Float t3) {
 }
 
 // exp by 2^n * p(r), r in [-ln2/2, ln2/2], as in vectors.h but without fused multiply-adds: reference.py has the same steps.
-inline Float exponential(Float x) {
+// In two parts, p(r) - 1 and 2^n, for what needs exp less 1 near 0.
+struct Exponential {
+  Float less_one, power;
+};
+inline Exponential exponential_apart(Float x) {
   x = x > -87.0f ? x : all(-87.0f);
   x = x < 88.0f ? x : all(88.0f);
   const Float shifted = x * 1.44269504f + kShift;
@@ -192,8 +196,11 @@ inline Float exponential(Float x) {
   p = p * r + 1.0f / 6;
   p = p * r + 0.5f;
   p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  return p * reinterpret_cast<Float>((reinterpret_cast<Int>(shifted) + (127 - 0x4B400000)) << 23);
+  return {p * r, reinterpret_cast<Float>((reinterpret_cast<Int>(shifted) + (127 - 0x4B400000)) << 23)};
+}
+inline Float exponential(Float x) {
+  const Exponential e = exponential_apart(x);
+  return (e.less_one + 1.0f) * e.power;
 }
 
 // Numbers to what is rounded to codes.

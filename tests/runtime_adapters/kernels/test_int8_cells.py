@@ -45,7 +45,8 @@ def test_cells_agree(data: st.DataObject) -> None:
     steps = Steps(float(np.float32(draw(st.sampled_from([1 / 127, 1 / 400])))), zero)
     states = (directions, draw(st.integers(1, 3)), units)
     feed = {
-        "x": random.standard_normal((draw(st.integers(0, 4)), states[1], rows)).astype(np.float32) * 3,
+        "x": random.standard_normal((draw(st.integers(0, 4)), states[1], rows)).astype(np.float32)
+        * np.float32(draw(st.sampled_from([3, 1e-3]))),
         "level": np.array(level, np.int64),
     }
     if draw(st.booleans()):
